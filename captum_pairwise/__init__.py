@@ -1,0 +1,46 @@
+"""captum_pairwise: why two images are similar, part by part and pair of parts by pair of parts.
+
+>>> import torch, captum_pairwise as cp
+>>> encoder = torch.nn.Conv2d(3, 8, 3, stride=2)
+>>> model = cp.SimilarityWrapper(encoder)
+>>> query, retrieved = torch.rand(1, 3, 9, 9), torch.rand(1, 3, 9, 9)
+>>> interactions = cp.LayerFactorisedShapleyTaylor(model, encoder).interactions((query, retrieved))
+>>> interactions.marginal.shape, interactions.between.shape
+(torch.Size([1, 32]), torch.Size([1, 16, 16]))
+"""
+
+from captum_pairwise.attr.first_order.sam import LayerSAM
+from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
+from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
+from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
+from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
+from captum_pairwise.estimators.coalitions import harsanyi_dividends, shapley_taylor, shapley_values
+from captum_pairwise.interactions import Interactions, project
+from captum_pairwise.layers import SplitEncoder
+from captum_pairwise.players import grid, paint, patches, superpixels
+from captum_pairwise.similarity import SimilarityWrapper
+
+__all__ = [
+    "Backgrounds",
+    "ExactShapleyTaylor",
+    "FactorisedShapleyTaylor",
+    "Interactions",
+    "LayerExactShapleyTaylor",
+    "LayerFactorisedShapleyTaylor",
+    "LayerPairwiseSAM",
+    "LayerSAM",
+    "SimilarityWrapper",
+    "SplitEncoder",
+    "blur_baseline",
+    "grid",
+    "harsanyi_dividends",
+    "mean_colour",
+    "paint",
+    "patches",
+    "project",
+    "shapley_taylor",
+    "shapley_values",
+    "superpixels",
+]
+
+__version__ = "0.1.0"

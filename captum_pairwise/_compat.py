@@ -1,0 +1,25 @@
+"""The one place that imports what Captum keeps private; `tests/test_compat.py` pins each signature."""
+
+from captum._utils.common import (
+    _expand_additional_forward_args,
+    _expand_target,
+    _format_additional_forward_args,
+    _run_forward,
+    _select_targets,
+)
+from captum.log import log_usage
+
+expand_additional_forward_args = _expand_additional_forward_args
+expand_target = _expand_target
+format_additional_forward_args = _format_additional_forward_args
+run_forward = _run_forward
+select_targets = _select_targets
+
+__all__ = [
+    "expand_additional_forward_args",
+    "expand_target",
+    "format_additional_forward_args",
+    "log_usage",
+    "run_forward",
+    "select_targets",
+]

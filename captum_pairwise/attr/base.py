@@ -1,0 +1,216 @@
+"""What the pairwise attribution classes share: their arguments, and the view of `Interactions` that `attribute` returns."""
+
+import abc
+
+import torch
+from captum.attr import LayerAttribution, PerturbationAttribution
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise._compat import log_usage
+from captum_pairwise.baselines import Baseline
+from captum_pairwise.game import Game
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.masking import ForwardFunc, Layers, Request, input_pairs, layer_pairs
+
+Baselines = tuple[Baseline, Baseline] | None
+Masks = tuple[Tensor | None, Tensor | None] | None
+Attribution = Float[Tensor, "batch ..."]
+AttributionAndDelta = tuple[Attribution, Float[Tensor, " batch"]]
+
+
+def both(value: object, name: str) -> tuple:
+    """A pair, one entry per image, from an argument that may be None for both.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is None:
+        return (None, None)
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise ValueError(f"Expected {name} to be a pair (for the query, for the retrieved image), got {type(value).__name__}.")
+    return value
+
+
+def attribution(interactions: Interactions, with_delta: bool) -> Attribution | AttributionAndDelta:
+    """The pairs between the images laid out as their players are, `[B, *query_players, *retrieved_players]`."""
+    between, query, retrieved = interactions["between"], interactions.query_players, interactions.retrieved_players
+    if query is not None and retrieved is not None:
+        between = between.reshape(len(between), *query.shape, *retrieved.shape)
+    return (between.contiguous(), -interactions.completeness_gap) if with_delta else between.contiguous()
+
+
+class _Pairwise(PerturbationAttribution, abc.ABC):
+    """A method that estimates pairwise credits of a game.
+
+    Args of `attribute` and `interactions`, the same in every pairwise class:
+        inputs: `(query, retrieved)`, two batches of as many examples.
+        baselines: a pair, one per image, in input space: None, a number, a tensor like the images (or one example), or `Backgrounds`.
+            None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
+        target, additional_forward_args: as in Captum, for a forward function that is no `SimilarityWrapper`.
+        n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact.
+            None is the default that the class names.
+        perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
+        show_progress: show a progress bar.
+        return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
+            included, less `v(N) - v(∅)`.
+        generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+    Both methods raise `ValueError` for an argument that does not fit, saying what was expected, and, as Captum does, `AssertionError`
+    for a bad `target`.
+    """
+
+    @abc.abstractmethod
+    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        """Estimate one game."""
+
+    def has_convergence_delta(self) -> bool:
+        """Whether `attribute` can return a convergence delta: yes."""
+        return True
+
+
+class InputPairwise(_Pairwise, abc.ABC):
+    """A pairwise method whose players are parts of the images; `cls(forward_func)`.
+
+    Args of `attribute` and `interactions`, beside the common ones:
+        feature_mask: a pair of integer masks broadcastable to the images, ids counted per image, -1 for what never leaves. None gives
+            images superpixels, and makes every scalar of other inputs a player.
+    """
+
+    def __init__(self, forward_func: ForwardFunc) -> None:
+        PerturbationAttribution.__init__(self, forward_func)
+
+    @torch.no_grad()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """Credits of single players and of pairs, batched."""
+        request = Request(
+            baselines=both(baselines, "baselines"),
+            feature_mask=both(feature_mask, "feature_mask"),
+            target=target,
+            additional_forward_args=additional_forward_args,
+            chunk=perturbations_per_eval,
+            description=type(self).__name__ if show_progress else None,
+        )
+        pairs = input_pairs(self.forward_func, inputs, request)
+        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
+
+    @log_usage()
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        return_convergence_delta: bool = False,
+        show_progress: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | AttributionAndDelta:
+        """The credit of every pair between the images, `[B, *query_players, *retrieved_players]`."""
+        interactions = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            feature_mask,
+            n_samples,
+            perturbations_per_eval,
+            show_progress,
+            generator=generator,
+        )
+        return attribution(interactions, return_convergence_delta)
+
+
+class LayerPairwise(LayerAttribution, _Pairwise, abc.ABC):
+    """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`.
+
+    Args of the constructor:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+
+    Args of `attribute` and `interactions`, beside the common ones:
+        layer_baselines: like `baselines`, in the space of the layer's output; None takes the layer's output for `baselines`.
+        layer_mask: a pair of integer masks broadcastable to the layer's output, -1 for what never leaves. None makes every cell a player:
+            the positions of `[B, C, H, W]`, the tokens of `[B, T, C]`, the units of `[B, C]`.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
+        LayerAttribution.__init__(self, forward_func, layer, device_ids)
+        PerturbationAttribution.__init__(self, forward_func)
+
+    @torch.no_grad()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """Credits of single players and of pairs, batched."""
+        request = Request(
+            baselines=both(baselines, "baselines"),
+            layer_baselines=both(layer_baselines, "layer_baselines"),
+            layer_mask=both(layer_mask, "layer_mask"),
+            target=target,
+            additional_forward_args=additional_forward_args,
+            chunk=perturbations_per_eval,
+            description=type(self).__name__ if show_progress else None,
+        )
+        pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
+        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
+
+    @log_usage()
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        return_convergence_delta: bool = False,
+        show_progress: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | AttributionAndDelta:
+        """The credit of every pair of cells of the two layer outputs; maps give `[B, H, W, H', W']`."""
+        interactions = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_samples,
+            perturbations_per_eval,
+            show_progress,
+            layer_baselines=layer_baselines,
+            layer_mask=layer_mask,
+            generator=generator,
+        )
+        return attribution(interactions, return_convergence_delta)

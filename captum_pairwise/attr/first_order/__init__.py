@@ -1,0 +1,1 @@
+"""Methods that credit parts of each image."""

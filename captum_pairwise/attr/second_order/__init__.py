@@ -1,0 +1,1 @@
+"""Methods that credit pairs of parts, one of each image."""

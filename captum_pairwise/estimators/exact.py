@@ -1,0 +1,108 @@
+"""Exact Shapley–Taylor indices, by evaluating every coalition."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
+from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
+from captum_pairwise.game import Game, TwoTowerGame
+from captum_pairwise.interactions import Interactions
+
+
+def exact(game: Game, most: int = 2**20) -> Interactions:
+    """Every Shapley–Taylor index of order 2 (paper eq. 5), from all `2**n` coalitions, or `2**n_q + 2**n_r` of a two-tower game.
+
+    Args:
+        game: the game.
+        most: the most coalitions to evaluate; of a two-tower game, by each tower.
+
+    Raises:
+        ValueError: there are more coalitions.
+
+    >>> from captum_pairwise.game import CallableGame
+    >>> both = CallableGame(1, 1, lambda z: 5.0 * (z[:, 0] & z[:, 1]))
+    >>> exact(both).between
+    tensor([[[5.]]])
+    """
+    if isinstance(game, TwoTowerGame):
+        _refuse_more(max(game.n_query, game.n_retrieved), most, "of one image")
+        return _exact_two_tower(game)
+    _refuse_more(game.n_players, most, "of both images")
+    values = game.values(all_coalitions(game.n_players))
+    empty, first, second = shapley_taylor(values)
+    n = game.n_query
+    return Interactions(
+        n_query=n,
+        empty=empty[None],
+        full=values[-1:],
+        first_order=first[None],
+        between=second[None, :n, n:],
+        within_query=second[None, :n, :n],
+        within_retrieved=second[None, n:, n:],
+        n_evaluations=torch.tensor([game.n_evaluations]),
+    )
+
+
+def _refuse_more(n_players: int, most: int, whose: str) -> None:
+    if 2**n_players > most:
+        raise ValueError(
+            f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players {whose}, got "
+            f"{most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
+        )
+
+
+def _exact_two_tower(game: TwoTowerGame) -> Interactions:
+    path = diagonal_path(game.n_players)
+    u = game.embed_query(all_coalitions(game.n_query))
+    w = game.embed_retrieved(all_coalitions(game.n_retrieved))
+    query, retrieved = enumerated_summary(u, path), enumerated_summary(w, path)
+    credits = combine(query, retrieved, path)
+    return Interactions(
+        n_query=game.n_query,
+        empty=(query.empty @ retrieved.empty)[None],
+        full=(query.full @ retrieved.full)[None],
+        first_order=credits.first_order,
+        between=credits.between,
+        within_query=within(u, retrieved.means, path)[None],
+        within_retrieved=within(w, query.means, path)[None],
+        n_evaluations=torch.tensor([game.n_evaluations]),
+    )
+
+
+def _probabilities(members: Float[Tensor, "coalitions players"], p: Tensor) -> Float[Tensor, " coalitions"]:
+    size, n_players = members.sum(1), members.shape[1]
+    return p**size * (1 - p) ** (n_players - size)
+
+
+def _scores(members: Float[Tensor, "coalitions players"], p: Tensor) -> Float[Tensor, "coalitions players"]:
+    """`∂ log P_p(A) / ∂p_i`: weighting by it turns an expectation into a slope in player `i`."""
+    return members / p - (1 - members) / (1 - p)
+
+
+def enumerated_summary(embeddings: Float[Tensor, "coalitions channels"], path: Path) -> TowerSummary:
+    """The summary of a tower whose every coalition is embedded, in the order of `all_coalitions`."""
+    n_players = len(embeddings).bit_length() - 1
+    members = all_coalitions(n_players, embeddings.device).to(path.nodes)
+    slopes, means = [], []
+    for p in path.nodes:
+        probability = _probabilities(members, p)
+        slopes.append((probability[:, None] * _scores(members, p)).T.to(embeddings) @ embeddings)
+        means.append(probability.to(embeddings) @ embeddings)
+    singles = 2 ** torch.arange(n_players, device=embeddings.device)
+    return TowerSummary(embeddings[0], embeddings[-1], embeddings[singles], torch.stack(slopes, 1), torch.stack(means))
+
+
+def within(
+    embeddings: Float[Tensor, "coalitions channels"], other_means: Float[Tensor, "nodes channels"], path: Path
+) -> Float[Tensor, "players players"]:
+    """The Shapley–Taylor indices of two players of one image, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`."""
+    n_players = len(embeddings).bit_length() - 1
+    members = all_coalitions(n_players, embeddings.device).to(path.nodes)
+    values = embeddings @ other_means.T  # one scalar game for each node
+    total = members.new_zeros(n_players, n_players)
+    for p, weight, value in zip(path.nodes, path.weights, values.T, strict=True):
+        scores = _scores(members, p)
+        weighted = _probabilities(members, p) * value
+        total += 2 * weight * (1 - p) * scores.T @ (weighted[:, None] * scores)
+    return total.fill_diagonal_(0).to(embeddings)

@@ -1,0 +1,66 @@
+"""Two-tower games, factorised: what each tower does on its own, and how two such summaries make interaction indices.
+
+A player set that keeps every player with probability `p` is a product over the two images, so for a query player `i` and a retrieved
+player `j` the Shapley–Taylor index splits (in the sense of Owen's multilinear extension):
+
+    φ_ij = ∫₀¹ 2(1-p) < E_p[u(A∪i) - u(A)], E_p[w(B∪j) - w(B)] > dp
+
+and so do the within-image indices, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`, and the Shapley values, `∫ <E_p[u(A∪i) - u(A)], E_p[w]> dp`.
+All are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as many as players, integrate them exactly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.interactions import Credits
+
+
+@dataclass(frozen=True)
+class Path:
+    """Quadrature along the diagonal of the cube: `∫₀¹ f(p) dp = Σ_k weights[k] f(nodes[k])`."""
+
+    nodes: Float[Tensor, " nodes"]
+    weights: Float[Tensor, " nodes"]
+
+
+def diagonal_path(n_players: int, device: torch.device | None = None) -> Path:
+    """Gauss–Legendre nodes that are exact for polynomials of degree below `n_players`, in float64."""
+    nodes, weights = np.polynomial.legendre.leggauss(max(1, (n_players + 1) // 2))
+    return Path(torch.tensor((nodes + 1) / 2, device=device), torch.tensor(weights / 2, device=device))
+
+
+@dataclass(frozen=True)
+class TowerSummary:
+    """One tower along the diagonal path.
+
+    Attributes:
+        empty: the embedding of no player.
+        full: the embedding of all.
+        singles: the embedding of each player alone.
+        slopes: `E_p[u(A∪i) - u(A)]` at each node: how much a player moves the embedding.
+        means: `E_p[u(A)]` at each node.
+    """
+
+    empty: Float[Tensor, " channels"]
+    full: Float[Tensor, " channels"]
+    singles: Float[Tensor, "players channels"]
+    slopes: Float[Tensor, "players nodes channels"]
+    means: Float[Tensor, "nodes channels"]
+
+
+def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits:
+    """The indices of the game `<u, w>`, a batch of one: exact first order, Shapley values, and pairs between the images."""
+    weights = path.weights.to(query.slopes)
+    taylor = (2 * path.weights * (1 - path.nodes)).to(query.slopes)
+    first = [(query.singles - query.empty) @ retrieved.empty, (retrieved.singles - retrieved.empty) @ query.empty]
+    marginal = [
+        torch.einsum("k,ikc,kc->i", weights, query.slopes, retrieved.means),
+        torch.einsum("k,ikc,kc->i", weights, retrieved.slopes, query.means),
+    ]
+    # nodes and channels are summed together, as one matrix product
+    between = (taylor[:, None] * query.slopes).flatten(1) @ retrieved.slopes.flatten(1).T
+    return Credits(first_order=torch.cat(first)[None], marginal=torch.cat(marginal)[None], between=between[None])

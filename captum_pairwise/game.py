@@ -1,0 +1,158 @@
+"""One pair of images as a game on the cube: what the similarity is when only some players are present."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
+BYTES_PER_CHUNK = {"cpu": 2**23}
+BYTES_PER_CHUNK_ELSEWHERE = 2**27
+
+
+@dataclass
+class Evaluator:
+    """Calls a function on rows, a chunk at a time.
+
+    When memory runs out the chunk is halved and tried again.
+
+    Attributes:
+        function: one row in, one row out, in any number.
+        chunk: the most rows in a call.
+        description: what a progress bar says; None shows no bar.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    chunk: int
+    description: str | None = None
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Evaluate every row."""
+        results, done = [], 0
+        with tqdm(total=len(rows), desc=self.description, disable=self.description is None) as progress:
+            while done < len(rows):
+                part = rows[done : done + self.chunk]
+                try:
+                    results.append(self.function(part))
+                except RuntimeError as error:
+                    if not _is_out_of_memory(error) or len(part) == 1:
+                        raise
+                    self.chunk = len(part) // 2
+                    continue
+                done += len(part)
+                progress.update(len(part))
+        return torch.cat(results)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def fitting_chunk(row: Tensor) -> int:
+    """How many rows like this one to put through a network at once: small batches are fastest on a CPU, large ones on a GPU."""
+    size = BYTES_PER_CHUNK.get(row.device.type, BYTES_PER_CHUNK_ELSEWHERE)
+    return max(1, size // max(1, row.numel() * row.element_size()))
+
+
+class Game(abc.ABC):
+    """The value function `v` of one pair: `z[k]` in [0, 1] says how present player `k` is.
+
+    Query players come first, then the retrieved image's. At the corners of the cube `v` is the similarity of the two images with
+    every absent player replaced by its baseline (the paper's eq. 6).
+
+    Attributes:
+        n_query: players of the query.
+        n_retrieved: players of the retrieved image.
+        n_evaluations: coalitions evaluated so far; of a two-tower game, coalitions embedded by either tower.
+    """
+
+    def __init__(self, n_query: int, n_retrieved: int) -> None:
+        self.n_query, self.n_retrieved = n_query, n_retrieved
+        self.n_evaluations = 0
+
+    @property
+    def n_players(self) -> int:
+        """Players of both images."""
+        return self.n_query + self.n_retrieved
+
+    @abc.abstractmethod
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row."""
+
+
+class CallableGame(Game):
+    """A game whose value is any function of the presences, `[rows, players] -> [rows]`.
+
+    >>> game = CallableGame(1, 1, lambda z: z[:, 0] * z[:, 1])
+    >>> game.values(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    tensor([1., 0.])
+    """
+
+    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(n_query, n_retrieved)
+        self._function = function
+
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row."""
+        self.n_evaluations += len(z)
+        return self._function(z)
+
+
+class TwoTowerGame(Game):
+    """A game whose value is an inner product of two embeddings, `v(z) = <query(z_q), retrieved(z_r)>`.
+
+    Each tower is a function `[rows, its players] -> [rows, channels]`. Cosine similarity, the dot product and the negative
+    squared distance have this form once a head has lifted the embeddings.
+
+    >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
+    >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
+    tensor([4., 1.])
+    """
+
+    def __init__(
+        self,
+        n_query: int,
+        n_retrieved: int,
+        embed_query: Callable[[Tensor], Tensor],
+        embed_retrieved: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__(n_query, n_retrieved)
+        self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
+
+    def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+        """The query's embedding for each row of presences of its players."""
+        self.n_evaluations += len(z)
+        return self._embed_query(z)
+
+    def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+        """The retrieved image's embedding for each row of presences of its players."""
+        self.n_evaluations += len(z)
+        return self._embed_retrieved(z)
+
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row; each tower embeds its distinct rows once."""
+        u = embed_distinct(self.embed_query, z[:, : self.n_query])
+        w = embed_distinct(self.embed_retrieved, z[:, self.n_query :])
+        return (u * w).sum(1)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Embeddings that are affine in the presences, `u(z) = offset + z @ moves`."""
+
+    offset: Float[Tensor, " channels"]
+    moves: Float[Tensor, "players channels"]
+
+    def __call__(self, z: Tensor) -> Float[Tensor, "rows channels"]:
+        """The embedding of each row of presences."""
+        return self.offset + z.to(self.moves) @ self.moves
+
+
+def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+    """Embed the distinct rows of `z`, and hand each row its embedding."""
+    distinct, row = torch.unique(z, dim=0, return_inverse=True)
+    return embed(distinct)[row]

@@ -1,0 +1,203 @@
+"""What an estimator returns: credits of single players and of pairs of players."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, safe_open, save_file
+from torch import Tensor
+
+from captum_pairwise.players import Players, average
+
+AXES = {
+    "first_order": ("players",),
+    "marginal": ("players",),
+    "between": ("query", "retrieved"),
+    "within_query": ("query", "query"),
+    "within_retrieved": ("retrieved", "retrieved"),
+}
+PLAYERS = ("query_players", "retrieved_players")
+DIRECTIONS = ("query->retrieved", "retrieved->query")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credits:
+    """Numbers about players and pairs of players of a batch of games; what nobody computed is None, never zeros.
+
+    Attributes:
+        first_order: `φ_i`, query players first.
+        marginal: the credit of a player when each pair's is shared equally, `φ_i + ½ Σ_j φ_ij`: Shapley values for Shapley–Taylor
+            indices, integrated gradients for integrated Hessians.
+        between: `φ_ij` of a query player and a retrieved player.
+        within_query: `φ_ij` of two query players, symmetric with a zero diagonal; each entry is the whole of the unordered pair.
+        within_retrieved: the same of two retrieved players.
+    """
+
+    first_order: Float[Tensor, "batch players"] | None = None
+    marginal: Float[Tensor, "batch players"] | None = None
+    between: Float[Tensor, "batch query retrieved"] | None = None
+    within_query: Float[Tensor, "batch query query"] | None = None
+    within_retrieved: Float[Tensor, "batch retrieved retrieved"] | None = None
+
+    def __getitem__(self, name: str) -> Float[Tensor, "batch ..."]:
+        """The block of this name.
+
+        Raises:
+            ValueError: nobody computed it.
+        """
+        block = getattr(self, name)
+        if block is None:
+            raise ValueError(f"Expected {name} to have been computed, but this estimate is without it.")
+        return block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactions(Credits):
+    """Credits of a batch of pairs of images, with what is needed to judge and to draw them.
+
+    `marginal` is filled in where all the other blocks are given.
+
+    Attributes:
+        n_query: players of the query; the rest are the retrieved image's.
+        empty: `v(∅)`, the similarity of the two baselines.
+        full: `v(N)`, the similarity of the two images.
+        standard_error: the standard errors of what was sampled, or None.
+        query_players: which player owns what of the query, or None.
+        retrieved_players: the same for the retrieved image.
+        n_evaluations: coalitions evaluated for each pair; of two towers, embedded by either.
+
+    >>> additive = Interactions(
+    ...     n_query=1, empty=torch.zeros(1), full=torch.tensor([3.0]), first_order=torch.tensor([[1.0, 2.0]]),
+    ...     between=torch.zeros(1, 1, 1), within_query=torch.zeros(1, 1, 1), within_retrieved=torch.zeros(1, 1, 1),
+    ... )
+    >>> additive.marginal, additive.completeness_gap
+    (tensor([[1., 2.]]), tensor([0.]))
+    """
+
+    n_query: int
+    empty: Float[Tensor, " batch"]
+    full: Float[Tensor, " batch"]
+    standard_error: Credits | None = None
+    query_players: Players | None = None
+    retrieved_players: Players | None = None
+    n_evaluations: Int[Tensor, " batch"] | None = None
+
+    def __post_init__(self) -> None:
+        blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
+        if self.marginal is None and all(block is not None for block in blocks):
+            object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
+
+    @property
+    def second_order(self) -> Float[Tensor, "batch players players"]:
+        """Every pair, `[B, n, n]`: symmetric, with a zero diagonal."""
+        between = self["between"]
+        upper = torch.cat([self["within_query"], between], 2)
+        lower = torch.cat([between.mT, self["within_retrieved"]], 2)
+        return torch.cat([upper, lower], 1)
+
+    @property
+    def completeness_gap(self) -> Float[Tensor, " batch"]:
+        """`v(N) - v(∅)` minus all credit given: 0 for an efficient method that has converged."""
+        return self.full - self.empty - self["marginal"].sum(1)
+
+    @property
+    def query_marginal(self) -> Float[Tensor, "batch query"]:
+        """The marginal credit of the query's players."""
+        return self["marginal"][:, : self.n_query]
+
+    @property
+    def retrieved_marginal(self) -> Float[Tensor, "batch retrieved"]:
+        """The marginal credit of the retrieved image's players."""
+        return self["marginal"][:, self.n_query :]
+
+    def project(self, signal: Float[Tensor, "batch ..."], direction: str = "query->retrieved") -> Float[Tensor, "batch players"]:
+        """Carry a signal over one image to the players of the other, `Σ_i a_i φ_ij`.
+
+        Args:
+            signal: `[B, n]`, a weight for each player, or a mask over the image `[B, H, W]`, averaged over each player.
+            direction: `"query->retrieved"` or `"retrieved->query"`.
+
+        Raises:
+            ValueError: the direction is neither, or a mask came and the players are not known.
+        """
+        if direction not in DIRECTIONS:
+            raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
+        forward = direction == DIRECTIONS[0]
+        between = self["between"] if forward else self["between"].mT
+        if signal.dim() > 2:
+            players = self.query_players if forward else self.retrieved_players
+            if players is None:
+                raise ValueError("Expected a weight for each player [B, n]: these interactions do not know where the players are.")
+            signal = average(signal, players)
+        return project(between, signal)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to a safetensors file."""
+        errors, players = self.standard_error or Credits(), {name: getattr(self, name) for name in PLAYERS}
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors |= {f"standard_error.{name}": value for name, value in vars(errors).items() if value is not None}
+        tensors |= {f"{name}.ids": one.ids for name, one in players.items() if one is not None}
+        numbers = {"n_query": self.n_query} | {name: one.shape for name, one in players.items() if one is not None}
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, {"captum_pairwise": json.dumps(numbers)})
+
+    @staticmethod
+    def load(path: str | Path) -> "Interactions":
+        """Read what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            numbers = json.loads(file.metadata()["captum_pairwise"])
+        tensors = load_file(path)
+        errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
+        players = {name: Players(tensors.pop(f"{name}.ids"), tuple(numbers[name])) for name in PLAYERS if name in numbers}
+        return Interactions(
+            n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors
+        )
+
+
+def project(
+    between: Float[Tensor, "batch query retrieved"], query_signal: Float[Tensor, "batch query"]
+) -> Float[Tensor, "batch retrieved"]:
+    """Carry weights of query players to the retrieved players, `Σ_i a_i φ_ij` (paper §5.3)."""
+    return torch.einsum("bi,bij->bj", query_signal, between)
+
+
+def stack(pairs: Sequence[Interactions]) -> Interactions:
+    """One batch of the interactions of several pairs with the same numbers of players."""
+
+    def joined(parts: Sequence[object]) -> dict[str, Tensor]:
+        columns = {name: [vars(part).get(name) for part in parts] for name in vars(parts[0])}
+        return {name: torch.cat(values) for name, values in columns.items() if isinstance(values[0], Tensor)}
+
+    errors = [pair.standard_error for pair in pairs]
+    return Interactions(
+        n_query=pairs[0].n_query,
+        standard_error=Credits(**joined(errors)) if errors[0] is not None else None,
+        **joined(pairs),
+    )
+
+
+def spread(
+    pair: Interactions, query_ids: Int[Tensor, " query"], retrieved_ids: Int[Tensor, " retrieved"], n_query: int, n_retrieved: int
+) -> Interactions:
+    """Number the players of one pair anew, with 0 for the ids that nobody has: a player without a part is a dummy."""
+    if (len(query_ids), len(retrieved_ids)) == (n_query, n_retrieved):
+        return pair
+    ids = {"query": query_ids, "retrieved": retrieved_ids, "players": torch.cat([query_ids, n_query + retrieved_ids])}
+    sizes = {"query": n_query, "retrieved": n_retrieved, "players": n_query + n_retrieved}
+
+    def placed(credits: Credits) -> dict[str, Tensor]:
+        blocks = {name: getattr(credits, name) for name in AXES}
+        return {name: _place(block, AXES[name], ids, sizes) for name, block in blocks.items() if block is not None}
+
+    kept = {name: getattr(pair, name) for name in ("empty", "full", "n_evaluations")}
+    errors = Credits(**placed(pair.standard_error)) if pair.standard_error is not None else None
+    return Interactions(n_query=n_query, standard_error=errors, **kept, **placed(pair))
+
+
+def _place(block: Tensor, axes: tuple[str, ...], ids: dict[str, Tensor], sizes: dict[str, int]) -> Tensor:
+    larger = block.new_zeros(1, *(sizes[axis] for axis in axes))
+    index = torch.meshgrid(*(ids[axis] for axis in axes), indexing="ij")
+    larger[0][index] = block[0]
+    return larger

@@ -1,0 +1,146 @@
+"""Which parts of an image play: integer masks, and the ready-made ways to make one."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from skimage.segmentation import slic
+from torch import Tensor
+
+NEVER_LEAVES = -1
+
+
+@dataclass(frozen=True)
+class Players:
+    """The players of one side of a batch of pairs.
+
+    Attributes:
+        ids: integer mask, broadcastable to the tensor that is masked: the player that owns each element, or -1 for an element that
+            never leaves.
+        shape: how a value per player is laid out: `(n,)` for a mask, `(H, W)` for the cells of a map.
+    """
+
+    ids: Int[Tensor, "batch ..."]
+    shape: tuple[int, ...]
+
+    @property
+    def n_players(self) -> int:
+        """How many ids there are; one that an image does not use is a player with no part, whose credit is 0."""
+        return prod(self.shape)
+
+
+def as_players(mask: Tensor, masked: Tensor, name: str) -> Players:
+    """Check a user's mask against the tensor that it masks.
+
+    Raises:
+        ValueError: the mask is not of integers, has an id below -1 or no player, or does not fit.
+    """
+    if mask.is_floating_point() or mask.dtype == torch.bool or mask.is_complex():
+        raise ValueError(f"Expected {name} to hold integer ids, got {mask.dtype}. Convert it with `.long()`.")
+    ids = mask.long().to(masked.device)
+    ids = ids.reshape((1,) * (masked.dim() - ids.dim()) + ids.shape)
+    if ids.dim() != masked.dim() or any(have not in (1, want) for have, want in zip(ids.shape, masked.shape, strict=True)):
+        raise ValueError(
+            f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got {tuple(mask.shape)}. Give each element of the input "
+            "the id of its player, with 1 for a dimension that is shared."
+        )
+    if ids.min() < NEVER_LEAVES or ids.max() < 0:
+        raise ValueError(
+            f"Expected {name} to hold ids from 0 up, and -1 for what never leaves, got ids from {ids.min()} to {ids.max()}."
+        )
+    return Players(ids.expand(len(masked), *ids.shape[1:]), (int(ids.max()) + 1,))
+
+
+def cells(output: Tensor) -> Players:
+    """Every cell of a layer's output: `[B, C, H, W]` positions, `[B, T, C]` tokens, `[B, C]` single units."""
+    shape = {2: output.shape[1:], 3: output.shape[1:2], 4: output.shape[2:]}[output.dim()]
+    ids = torch.arange(prod(shape), device=output.device)
+    layout = {2: (1, *shape), 3: (1, *shape, 1), 4: (1, 1, *shape)}[output.dim()]
+    return Players(ids.reshape(layout).expand(len(output), *layout[1:]), tuple(shape))
+
+
+def default_players(inputs: Tensor) -> Players:
+    """Superpixels for images `[B, C, H, W]`; every scalar of anything else."""
+    if inputs.dim() == 4:
+        return as_players(superpixels(inputs), inputs, "feature_mask")
+    shape = tuple(inputs.shape[1:])
+    ids = torch.arange(prod(shape), device=inputs.device).reshape(1, *shape)
+    return Players(ids.expand(len(inputs), *shape), shape)
+
+
+def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 height width"]:
+    """Ids of a `rows × columns` grid of equal parts, in reading order.
+
+    >>> grid(2, 4, 1, 2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    row = torch.arange(height) * rows // height
+    column = torch.arange(width) * columns // width
+    return (row[:, None] * columns + column)[None, None]
+
+
+def patches(height: int, width: int, size: int) -> Int[Tensor, "1 1 height width"]:
+    """Ids of square patches of `size` pixels, as a vision transformer cuts them; border patches may be smaller."""
+    columns = -(-width // size)
+    return (torch.arange(height)[:, None] // size * columns + torch.arange(width) // size)[None, None]
+
+
+def superpixels(
+    image: Float[Tensor, "*batch channels height width"],
+    n_segments: int = 50,
+    compactness: float = 10.0,
+    sigma: float = 3.0,
+) -> Int[Tensor, "batch 1 height width"]:
+    """SLIC superpixels of RGB images, ids from 0; the defaults are the paper's (§A.2).
+
+    Args:
+        image: one image or a batch; values outside [0, 1] are first scaled to it, image by image.
+        n_segments: how many to aim for; SLIC often finds a few less.
+        compactness: weight of position against colour.
+        sigma: width in pixels of the Gaussian that smooths the image first.
+    """
+    images = image.detach().reshape(-1, *image.shape[-3:]).float().cpu().numpy()
+    ids = [_slic(one, n_segments, compactness, sigma) for one in images]
+    return torch.from_numpy(np.stack(ids))[:, None].to(image.device)
+
+
+def _slic(image: np.ndarray, n_segments: int, compactness: float, sigma: float) -> np.ndarray:
+    low, high = image.min(), image.max()
+    if low < 0 or high > 1:
+        image = (image - low) / (high - low)
+    # start_label=0: skimage's default of 1 would leave player 0 without a part
+    labels = slic(
+        image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0
+    )
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)
+
+
+def paint(values: Float[Tensor, "*batch players"], ids: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Give every element the value of its player, and 0 where none owns it.
+
+    Args:
+        values: `[n]`, or `[B, n]` for a mask whose first dimension is the batch.
+        ids: the mask.
+    """
+    padded = torch.nn.functional.pad(values, (0, 1))  # id -1 finds the 0 at the end
+    if values.dim() == 1:
+        return padded[ids]
+    return torch.stack([row[mask] for row, mask in zip(padded, ids, strict=True)])
+
+
+def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tensor, "batch players"]:
+    """The mean of a signal over each player's elements (0 for a player without any).
+
+    Args:
+        signal: `[B, H, W]` or `[B, 1, H, W]` over an image, of any size; it is area-averaged to the size of the mask.
+        players: of an image, or of the cells of a map.
+    """
+    ids, n_players = players.ids, players.n_players
+    images = signal.reshape(len(signal), -1, *signal.shape[-2:])
+    values = torch.nn.functional.adaptive_avg_pool2d(images, ids.shape[-2:]).expand(ids.shape).flatten(1)
+    owners = torch.where(ids == NEVER_LEAVES, n_players, ids).flatten(1)
+    total = signal.new_zeros(len(signal), n_players + 1)
+    sums, counts = total.scatter_add(1, owners, values), total.scatter_add(1, owners, torch.ones_like(values))
+    return (sums / counts.clamp(min=1))[:, :n_players]

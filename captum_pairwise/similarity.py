@@ -1,0 +1,296 @@
+"""A similarity model as two towers and a head: `SimilarityWrapper`."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Score = Callable[[Tensor, Tensor], Tensor]
+Lift = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Head:
+    """How two embeddings become one similarity, larger meaning more alike.
+
+    A head that is bilinear in *lifted* embeddings, `score(u, w) = <lift_query(u), lift_retrieved(w)>`, makes a two-tower
+    game: each tower is then embedded alone, whatever the other keeps. The lifts are None for a head that is not.
+    `frozen_norm` says whether the lift divides by a norm that SAM freezes at the full image, None where SAM has no form.
+    """
+
+    score: Score
+    lift_query: Lift | None = None
+    lift_retrieved: Lift | None = None
+    frozen_norm: bool | None = None
+
+    @property
+    def is_bilinear(self) -> bool:
+        """Whether the similarity is an inner product of lifted embeddings."""
+        return self.lift_query is not None and self.lift_retrieved is not None
+
+
+def unit(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
+    """Divide every row by its norm.
+
+    Raises:
+        ValueError: a row is zero, so it has no direction.
+    """
+    norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    zero = (norms[:, 0] == 0).nonzero()
+    if len(zero):
+        raise ValueError(
+            f"Expected embeddings with a direction, as cosine similarity needs one, but row {zero[0, 0].item()} of "
+            f"{len(norms)} is zero. A baseline whose embedding is zero causes this: take the default (a blurred image), "
+            "or `similarity='dot'`."
+        )
+    return embeddings / norms
+
+
+def _squared_norm(embeddings: Tensor) -> Tensor:
+    return embeddings.square().sum(1, keepdim=True)
+
+
+def _euclidean_query(u: Tensor) -> Tensor:
+    """`(√2 u, -|u|², 1)`, whose product with `_euclidean_retrieved(w)` is `-|u - w|²`."""
+    return torch.cat([2**0.5 * u, -_squared_norm(u), torch.ones_like(u[:, :1])], 1)
+
+
+def _euclidean_retrieved(w: Tensor) -> Tensor:
+    return torch.cat([2**0.5 * w, torch.ones_like(w[:, :1]), -_squared_norm(w)], 1)
+
+
+def _identity(embeddings: Tensor) -> Tensor:
+    return embeddings
+
+
+def _dot(u: Tensor, w: Tensor) -> Tensor:
+    return (u * w).sum(-1)
+
+
+def _negative_squared_distance(u: Tensor, w: Tensor) -> Tensor:
+    return -(u - w).square().sum(-1)
+
+
+HEADS = {
+    "cosine": Head(F.cosine_similarity, unit, unit, frozen_norm=True),
+    "dot": Head(_dot, _identity, _identity, frozen_norm=False),
+    "euclidean": Head(_negative_squared_distance, _euclidean_query, _euclidean_retrieved),
+}
+
+
+def make_head(similarity: str | Score) -> Head:
+    """Look up a named head, or wrap a callable `f(u, w) -> [B]`.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if callable(similarity):
+        return Head(similarity)
+    if similarity not in HEADS:
+        raise ValueError(f"Expected similarity to be one of {sorted(HEADS)} or a callable f(u, w) -> [B], got {similarity!r}.")
+    return HEADS[similarity]
+
+
+def pool(output: object) -> Float[Tensor, "batch channels"]:
+    """Turn what an encoder returns into embeddings: `[B, C]` as it is, a map `[B, C, H, W]` by global average pooling.
+
+    Raises:
+        ValueError: the output is neither.
+    """
+    if isinstance(output, Tensor) and output.dim() == 4:
+        return output.mean((2, 3))
+    if isinstance(output, Tensor) and output.dim() == 2:
+        return output
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    raise ValueError(
+        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. "
+        "Wrap the encoder in a module that returns one of these."
+    )
+
+
+def _twin(encoder: nn.Module) -> nn.Module:
+    """Copy the module objects of `encoder` and share its parameter and buffer dictionaries themselves.
+
+    Captum stores one output per module object, so a shared encoder must be two objects (its finding on siamese models).
+    Sharing the dictionaries, not only the tensors in them, makes the twin follow whatever replaces a tensor.
+    """
+    memo = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
+    twin = copy.deepcopy(encoder, memo)
+    for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
+        mirror._parameters, mirror._buffers = original._parameters, original._buffers
+    return twin
+
+
+def _is_twin(encoder: nn.Module, twin: nn.Module) -> bool:
+    ours, theirs = list(encoder.modules()), list(twin.modules())
+    return len(ours) == len(theirs) and all(
+        type(a) is type(b) and a._parameters is b._parameters for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
+    """Let the twin have the flags and numbers of the original: train mode, dropout rates, and the like."""
+    for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
+        settings = {
+            name: value
+            for name, value in vars(original).items()
+            if isinstance(value, (bool, int, float, str)) and not name.startswith("_")
+        }
+        vars(mirror).update(settings)
+
+
+class SimilarityWrapper(nn.Module):
+    """The similarity of two batches, `model(query, retrieved) -> [B]`: a Captum forward function, `target=None`.
+
+    One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module
+    objects over the same parameters and buffers. It follows the encoder's weights, device, dtype, mode and structure, and no
+    hook fires twice in one forward, so Captum's layer methods are right on it. (A TorchScript encoder cannot be twinned; it
+    serves both towers itself, for input-level methods.)
+
+    Args:
+        query_encoder: a module that maps a batch to embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged.
+        retrieved_encoder: another one for the retrieved side (image and text, say); None ties the towers.
+        similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]`
+            of two batches of embeddings.
+
+    Raises:
+        ValueError: `similarity` is an unknown name.
+
+    >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
+    >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    tensor([-25.])
+    """
+
+    def __init__(
+        self,
+        query_encoder: nn.Module,
+        retrieved_encoder: nn.Module | None = None,
+        *,
+        similarity: str | Score = "cosine",
+    ) -> None:
+        super().__init__()
+        self.head = make_head(similarity)
+        self.is_tied = retrieved_encoder is None or retrieved_encoder is query_encoder
+        self._can_twin = not isinstance(query_encoder, torch.jit.ScriptModule)
+        self.query_encoder = query_encoder
+        self.retrieved_encoder = retrieved_encoder if retrieved_encoder is not None else query_encoder
+        if self.is_tied and self._can_twin:
+            self.retrieved_encoder = _twin(query_encoder)
+
+    def follow(self) -> None:
+        """Bring the twin up to date with an encoder whose mode, settings or structure changed."""
+        is_replica = getattr(self, "_is_replica", False)  # DataParallel's: complete as they are
+        if not self.is_tied or not self._can_twin or is_replica:
+            return
+        if not _is_twin(self.query_encoder, self.retrieved_encoder):
+            self.retrieved_encoder = _twin(self.query_encoder)
+        _copy_settings(self.query_encoder, self.retrieved_encoder)
+
+    def embed_query(self, query: Tensor) -> Float[Tensor, "batch channels"]:
+        """Embed a batch with the query tower."""
+        return pool(self.query_encoder(query))
+
+    def embed_retrieved(self, retrieved: Tensor) -> Float[Tensor, "batch channels"]:
+        """Embed a batch with the retrieved tower."""
+        self.follow()
+        return pool(self.retrieved_encoder(retrieved))
+
+    def forward(self, query: Tensor, retrieved: Tensor) -> Float[Tensor, " batch"]:
+        """Score the pairs `(query[b], retrieved[b])`."""
+        return self.head.score(self.embed_query(query), self.embed_retrieved(retrieved))
+
+    def tower_layers(self, layer: nn.Module) -> list[nn.Module]:
+        """`[layer of the query tower, layer of the retrieved tower]`, for the `layer` argument of Captum's own classes.
+
+        Args:
+            layer: a module of the encoder, of either tower.
+
+        Raises:
+            ValueError: the towers are not tied, or `layer` is in neither.
+        """
+        if not self.is_tied or not self._can_twin:
+            raise ValueError(
+                "Expected tied towers, where a layer of one has its counterpart in the other. Name both layers yourself: "
+                "(layer of the query encoder, layer of the retrieved encoder)."
+            )
+        self.follow()
+        towers = (self.query_encoder, self.retrieved_encoder)
+        names = [name for tower in towers for name, module in tower.named_modules() if module is layer]
+        if not names:
+            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it.")
+        return [tower.get_submodule(names[0]) for tower in towers]
+
+    def given_query(self, query: Tensor) -> "OneSided":
+        """The module `f(retrieved) -> [B]` with the query fixed; any Captum class takes it."""
+        encoder = self.query_encoder if self.is_tied else self.retrieved_encoder
+        return OneSided(encoder, self.head.score, query=self._constant(self.embed_query, query))
+
+    def given_retrieved(self, retrieved: Tensor) -> "OneSided":
+        """The module `f(query) -> [B]` with the retrieved batch fixed; any Captum class takes it."""
+        return OneSided(self.query_encoder, self.head.score, retrieved=self._constant(self.embed_retrieved, retrieved))
+
+    def given_gallery(self, gallery: Tensor) -> "Gallery":
+        """The module `f(query) -> [B, K]` over `K` gallery images; Captum's `target` picks the item."""
+        return Gallery(self.query_encoder, self.head, self._constant(self.embed_retrieved, gallery))
+
+    @staticmethod
+    def _constant(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        with torch.no_grad():
+            return embed(batch).clone()
+
+
+def _tile(fixed: Float[Tensor, "fixed channels"], n_rows: int) -> Float[Tensor, "rows channels"]:
+    """Repeat fixed embeddings as Captum repeats inputs: step-major, `[b0, b1, b0, b1, ...]`."""
+    if n_rows % len(fixed):
+        raise ValueError(
+            f"Expected a batch that is a multiple of the {len(fixed)} fixed embeddings, got {n_rows} rows. "
+            "Pass as many images as were fixed, or fix a single one."
+        )
+    return fixed.repeat(n_rows // len(fixed), 1)
+
+
+class OneSided(nn.Module):
+    """A similarity model with one image fixed, `f(other) -> [B]`.
+
+    The fixed embedding is a buffer, computed once: it does not follow later changes of the weights. The other image runs through the
+    user's own encoder, so its layers can be named to Captum directly.
+    """
+
+    query: Tensor | None
+    retrieved: Tensor | None
+
+    def __init__(
+        self, encoder: nn.Module, score: Score, *, query: Tensor | None = None, retrieved: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder, self.score = encoder, score
+        self.register_buffer("query", query)
+        self.register_buffer("retrieved", retrieved)
+
+    def forward(self, images: Tensor) -> Float[Tensor, " batch"]:
+        """Score a batch against the fixed embeddings, tiled step-major as Captum tiles inputs."""
+        embeddings = pool(self.encoder(images))
+        u, w = (embeddings if fixed is None else _tile(fixed, len(embeddings)) for fixed in (self.query, self.retrieved))
+        return self.score(u, w)
+
+
+class Gallery(nn.Module):
+    """The similarities of a query to every item of a gallery, `f(query) -> [B, K]`; the gallery is embedded once."""
+
+    gallery: Tensor
+
+    def __init__(self, encoder: nn.Module, head: Head, gallery: Float[Tensor, "items channels"]) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.register_buffer("gallery", gallery)
+
+    def forward(self, query: Tensor) -> Float[Tensor, "batch items"]:
+        """Score each query of the batch against each item."""
+        u = pool(self.encoder(query))
+        if self.head.lift_query is not None and self.head.lift_retrieved is not None:
+            return self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T
+        return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)
