@@ -120,19 +120,24 @@ def _summary(embeddings: Embeddings, step_sums: Tensor, row_sums: Tensor, path: 
 
 
 def _expectations(sums: Float[Tensor, "rows sizes counted_channels"], path: Path) -> Float[Tensor, "rows nodes channels"]:
-    """`Σ_a P_p(a) mean_a` at each node, with the sizes that have no sample interpolated linearly from their neighbours."""
-    counts = sums[..., -1].double()
-    size = torch.arange(sums.shape[1], device=sums.device).expand(counts.shape)
+    """`Σ_a P_p(a) mean_a` at each node, for every row."""
+    weights = _size_probabilities(sums.shape[1] - 1, path) @ _interpolation(sums[..., -1])
+    return weights.to(sums) @ sums[..., :-1]
+
+
+def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows sizes sizes"]:
+    """The matrices that take sums to means, and fill sizes without a sample linearly from those around them."""
+    counts = counts.double()
+    size = torch.arange(counts.shape[1], device=counts.device).expand(counts.shape)
     last = torch.where(counts > 0, size, -1).cummax(1).values
     following = torch.where(counts > 0, size, len(size[0])).flip(1).cummin(1).values.flip(1)
     below = torch.where(last < 0, following, last)
     above = torch.where(following == len(size[0]), below, following)
     share = (size - below).to(counts) / (above - below).clamp(min=1)
-    interpolation = counts.new_zeros(*counts.shape, counts.shape[1])
-    interpolation.scatter_add_(2, below[..., None], 1 - share[..., None])
-    interpolation.scatter_add_(2, above[..., None], share[..., None])
-    weights = _size_probabilities(sums.shape[1] - 1, path) @ interpolation / counts.clamp(min=1)[:, None]
-    return weights.to(sums) @ sums[..., :-1]
+    matrices = counts.new_zeros(*counts.shape, counts.shape[1])
+    matrices.scatter_add_(2, below[..., None], 1 - share[..., None])
+    matrices.scatter_add_(2, above[..., None], share[..., None])
+    return matrices / counts.clamp(min=1)[:, None]
 
 
 def _size_probabilities(n_players: int, path: Path) -> Float[Tensor, "nodes sizes"]:

@@ -6,10 +6,12 @@ player `j` the Shapley–Taylor index splits (in the sense of Owen's multilinear
     φ_ij = ∫₀¹ 2(1-p) < E_p[u(A∪i) - u(A)], E_p[w(B∪j) - w(B)] > dp
 
 and so do the within-image indices, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`, and the Shapley values, `∫ <E_p[u(A∪i) - u(A)], E_p[w]> dp`.
-All are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as many as players, integrate them exactly.
+All are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as many as players, integrate them exactly. Their parts
+are binomial bells of width `1/√n`, so that `4√n` nodes already do to rounding.
 """
 
 from dataclasses import dataclass
+from math import ceil, sqrt
 
 import numpy as np
 import torch
@@ -28,8 +30,8 @@ class Path:
 
 
 def diagonal_path(n_players: int, device: torch.device | None = None) -> Path:
-    """Gauss–Legendre nodes that are exact for polynomials of degree below `n_players`, in float64."""
-    nodes, weights = np.polynomial.legendre.leggauss(max(1, (n_players + 1) // 2))
+    """Gauss–Legendre nodes for the games of `n_players` players, in float64."""
+    nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
     return Path(torch.tensor((nodes + 1) / 2, device=device), torch.tensor(weights / 2, device=device))
 
 
@@ -54,13 +56,11 @@ class TowerSummary:
 
 def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits:
     """The indices of the game `<u, w>`, a batch of one: exact first order, Shapley values, and pairs between the images."""
-    weights = path.weights.to(query.slopes)
-    taylor = (2 * path.weights * (1 - path.nodes)).to(query.slopes)
+    weights = path.weights.to(query.slopes)[:, None]
+    taylor = (2 * path.weights * (1 - path.nodes)).to(query.slopes)[:, None]
     first = [(query.singles - query.empty) @ retrieved.empty, (retrieved.singles - retrieved.empty) @ query.empty]
-    marginal = [
-        torch.einsum("k,ikc,kc->i", weights, query.slopes, retrieved.means),
-        torch.einsum("k,ikc,kc->i", weights, retrieved.slopes, query.means),
-    ]
-    # nodes and channels are summed together, as one matrix product
-    between = (taylor[:, None] * query.slopes).flatten(1) @ retrieved.slopes.flatten(1).T
+    # sums over nodes and channels together are matrix products
+    left, right = query.slopes.flatten(1), retrieved.slopes.flatten(1)
+    marginal = [left @ (weights * retrieved.means).flatten(), right @ (weights * query.means).flatten()]
+    between = (taylor * query.slopes).flatten(1) @ right.T
     return Credits(first_order=torch.cat(first)[None], marginal=torch.cat(marginal)[None], between=between[None])
