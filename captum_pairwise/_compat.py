@@ -7,7 +7,8 @@ from captum._utils.common import (
     _run_forward,
     _select_targets,
 )
-from captum.log import log_usage
+from captum._utils.typing import TargetType
+from captum.log.dummy_log import log_usage
 
 expand_additional_forward_args = _expand_additional_forward_args
 expand_target = _expand_target
@@ -16,6 +17,7 @@ run_forward = _run_forward
 select_targets = _select_targets
 
 __all__ = [
+    "TargetType",
     "expand_additional_forward_args",
     "expand_target",
     "format_additional_forward_args",

@@ -56,7 +56,9 @@ class ImageEncoder(nn.Module):
     def preprocessing(self) -> str:
         """What happens to an image, in words."""
         mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in (self.mean, self.std))
-        return f"resize the whole image to {self.size[0]}x{self.size[1]} (bilinear), RGB in [0, 1]; inside: subtract {mean}, divide by {std}"
+        return (
+            f"resize the whole image to {self.size[0]}x{self.size[1]} (bilinear), RGB in [0, 1]; inside: subtract {mean}, divide by {std}"
+        )
 
     def preprocess(self, image: "Image.Image | np.ndarray | str | Path") -> Float[Tensor, "1 3 height width"]:
         """One image as the encoder wants it.
@@ -192,8 +194,8 @@ def _read(file: Path) -> dict[str, Tensor]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise ValueError(
-            f"Expected {file.name} to be a file of weights, but it is damaged, or holds more than tensors and is not executed. Save the state "
-            "dict alone, with torch.save or safetensors."
+            f"Expected {file.name} to be a file of weights, but it is damaged, or holds more than tensors and is not executed. Save "
+            "the state dict alone, with torch.save or safetensors."
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}

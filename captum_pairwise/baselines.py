@@ -23,7 +23,9 @@ class Backgrounds:
 Baseline = Backgrounds | Tensor | int | float | None
 
 
-def blur_baseline(image: Float[Tensor, "batch channels height width"], kernel_size: int = 25) -> Float[Tensor, "batch channels height width"]:
+def blur_baseline(
+    image: Float[Tensor, "batch channels height width"], kernel_size: int = 25
+) -> Float[Tensor, "batch channels height width"]:
     """The box blur of each image with mirrored borders (the paper's background, §A.2).
 
     Args:
@@ -64,9 +66,7 @@ def background_members(baseline: Baseline, masked: Tensor, name: str) -> list[Te
     if isinstance(baseline, Backgrounds):
         members = baseline.images
         if len(members) == 0 or members.shape[1:] != masked.shape[1:]:
-            raise ValueError(
-                f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}."
-            )
+            raise ValueError(f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}.")
         return [member[None].expand_as(masked) for member in members.to(masked)]
     fits = baseline.shape[1:] == masked.shape[1:] and len(baseline) in (1, len(masked))
     if not fits:

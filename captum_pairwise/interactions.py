@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from captum_pairwise.players import Players, average
@@ -148,12 +150,10 @@ class Interactions(Credits):
         """Read what `save` wrote."""
         with safe_open(path, "pt") as file:
             numbers = json.loads(file.metadata()["captum_pairwise"])
-        tensors = load_file(path)
+        tensors: dict[str, Any] = dict(load_file(path))
         errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
         players = {name: Players(tensors.pop(f"{name}.ids"), tuple(numbers[name])) for name in PLAYERS if name in numbers}
-        return Interactions(
-            n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors
-        )
+        return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
 
 
 def project(
@@ -166,14 +166,14 @@ def project(
 def stack(pairs: Sequence[Interactions]) -> Interactions:
     """One batch of the interactions of several pairs with the same numbers of players."""
 
-    def joined(parts: Sequence[object]) -> dict[str, Tensor]:
-        columns = {name: [vars(part).get(name) for part in parts] for name in vars(parts[0])}
-        return {name: torch.cat(values) for name, values in columns.items() if isinstance(values[0], Tensor)}
+    def joined(parts: Sequence[Credits]) -> dict[str, Any]:
+        names = [name for name, value in vars(parts[0]).items() if isinstance(value, Tensor)]
+        return {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
 
-    errors = [pair.standard_error for pair in pairs]
+    errors = [pair.standard_error for pair in pairs if pair.standard_error is not None]
     return Interactions(
         n_query=pairs[0].n_query,
-        standard_error=Credits(**joined(errors)) if errors[0] is not None else None,
+        standard_error=Credits(**joined(errors)) if len(errors) == len(pairs) else None,
         **joined(pairs),
     )
 
@@ -187,7 +187,7 @@ def spread(
     ids = {"query": query_ids, "retrieved": retrieved_ids, "players": torch.cat([query_ids, n_query + retrieved_ids])}
     sizes = {"query": n_query, "retrieved": n_retrieved, "players": n_query + n_retrieved}
 
-    def placed(credits: Credits) -> dict[str, Tensor]:
+    def placed(credits: Credits) -> dict[str, Any]:
         blocks = {name: getattr(credits, name) for name in AXES}
         return {name: _place(block, AXES[name], ids, sizes) for name, block in blocks.items() if block is not None}
 

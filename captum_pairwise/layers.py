@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,21 @@ AFFINE_MODULES = (
 )
 AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
+
+
+Layers: TypeAlias = nn.Module | Sequence[nn.Module]
+
+
+def layers_of(layer: Layers) -> list[nn.Module]:
+    """The one layer, or the two (query's, retrieved's), that a user named.
+
+    Raises:
+        ValueError: there are more, or none.
+    """
+    layers = [layer] if isinstance(layer, nn.Module) else list(layer)
+    if len(layers) not in (1, 2):
+        raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(layers)} of them.")
+    return layers
 
 
 class SplitEncoder(nn.Module):

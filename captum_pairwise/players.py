@@ -47,9 +47,7 @@ def as_players(mask: Tensor, masked: Tensor, name: str) -> Players:
             "the id of its player, with 1 for a dimension that is shared."
         )
     if ids.min() < NEVER_LEAVES or ids.max() < 0:
-        raise ValueError(
-            f"Expected {name} to hold ids from 0 up, and -1 for what never leaves, got ids from {ids.min()} to {ids.max()}."
-        )
+        raise ValueError(f"Expected {name} to hold ids from 0 up, and -1 for what never leaves, got ids from {ids.min()} to {ids.max()}.")
     return Players(ids.expand(len(masked), *ids.shape[1:]), (int(ids.max()) + 1,))
 
 
@@ -111,9 +109,7 @@ def _slic(image: np.ndarray, n_segments: int, compactness: float, sigma: float) 
     if low < 0 or high > 1:
         image = (image - low) / (high - low)
     # start_label=0: skimage's default of 1 would leave player 0 without a part
-    labels = slic(
-        image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0
-    )
+    labels = slic(image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)
 
 
@@ -139,7 +135,7 @@ def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tenso
     """
     ids, n_players = players.ids, players.n_players
     images = signal.reshape(len(signal), -1, *signal.shape[-2:])
-    values = torch.nn.functional.adaptive_avg_pool2d(images, ids.shape[-2:]).expand(ids.shape).flatten(1)
+    values = torch.nn.functional.adaptive_avg_pool2d(images, (ids.shape[-2], ids.shape[-1])).expand(ids.shape).flatten(1)
     owners = torch.where(ids == NEVER_LEAVES, n_players, ids).flatten(1)
     total = signal.new_zeros(len(signal), n_players + 1)
     sums, counts = total.scatter_add(1, owners, values), total.scatter_add(1, owners, torch.ones_like(values))

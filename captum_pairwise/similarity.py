@@ -136,9 +136,7 @@ def _copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
     """Let the twin have the flags and numbers of the original: train mode, dropout rates, and the like."""
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
         settings = {
-            name: value
-            for name, value in vars(original).items()
-            if isinstance(value, (bool, int, float, str)) and not name.startswith("_")
+            name: value for name, value in vars(original).items() if isinstance(value, (bool, int, float, str)) and not name.startswith("_")
         }
         vars(mirror).update(settings)
 
@@ -263,9 +261,7 @@ class OneSided(nn.Module):
     query: Tensor | None
     retrieved: Tensor | None
 
-    def __init__(
-        self, encoder: nn.Module, score: Score, *, query: Tensor | None = None, retrieved: Tensor | None = None
-    ) -> None:
+    def __init__(self, encoder: nn.Module, score: Score, *, query: Tensor | None = None, retrieved: Tensor | None = None) -> None:
         super().__init__()
         self.encoder, self.score = encoder, score
         self.register_buffer("query", query)

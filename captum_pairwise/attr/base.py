@@ -7,11 +7,14 @@ from captum.attr import LayerAttribution, PerturbationAttribution
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise._compat import log_usage
+from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.baselines import Baseline
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions
-from captum_pairwise.masking import ForwardFunc, Layers, Request, input_pairs, layer_pairs
+from captum_pairwise.joint_games import ForwardFunc
+from captum_pairwise.layers import Layers, layers_of
+from captum_pairwise.masking import Request
+from captum_pairwise.pairs import input_pairs, layer_pairs
 
 Baselines = tuple[Baseline, Baseline] | None
 Masks = tuple[Tensor | None, Tensor | None] | None
@@ -40,7 +43,36 @@ def attribution(interactions: Interactions, with_delta: bool) -> Attribution | A
     return (between.contiguous(), -interactions.completeness_gap) if with_delta else between.contiguous()
 
 
-class _Pairwise(PerturbationAttribution, abc.ABC):
+class InputMethod(PerturbationAttribution, abc.ABC):
+    """A method that takes two images; `cls(forward_func)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+    """
+
+    def __init__(self, forward_func: ForwardFunc) -> None:
+        PerturbationAttribution.__init__(self, forward_func)
+
+    def has_convergence_delta(self) -> bool:
+        """Whether `attribute` can return a convergence delta: yes."""
+        return True
+
+
+class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
+    """A method that looks at two images inside the network; `cls(forward_func, layer)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
+        layers = layers_of(layer)
+        LayerAttribution.__init__(self, forward_func, layers if len(layers) == 2 else layers[0], device_ids)
+
+
+class _Pairwise(InputMethod, abc.ABC):
     """A method that estimates pairwise credits of a game.
 
     Args of `attribute` and `interactions`, the same in every pairwise class:
@@ -64,10 +96,6 @@ class _Pairwise(PerturbationAttribution, abc.ABC):
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         """Estimate one game."""
 
-    def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: yes."""
-        return True
-
 
 class InputPairwise(_Pairwise, abc.ABC):
     """A pairwise method whose players are parts of the images; `cls(forward_func)`.
@@ -77,15 +105,12 @@ class InputPairwise(_Pairwise, abc.ABC):
             images superpixels, and makes every scalar of other inputs a player.
     """
 
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
-
     @torch.no_grad()
     def interactions(
         self,
         inputs: tuple[Tensor, Tensor],
         baselines: Baselines = None,
-        target: object = None,
+        target: TargetType = None,
         additional_forward_args: object = None,
         feature_mask: Masks = None,
         n_samples: int | None = None,
@@ -112,7 +137,7 @@ class InputPairwise(_Pairwise, abc.ABC):
         self,
         inputs: tuple[Tensor, Tensor],
         baselines: Baselines = None,
-        target: object = None,
+        target: TargetType = None,
         additional_forward_args: object = None,
         feature_mask: Masks = None,
         n_samples: int | None = None,
@@ -137,13 +162,8 @@ class InputPairwise(_Pairwise, abc.ABC):
         return attribution(interactions, return_convergence_delta)
 
 
-class LayerPairwise(LayerAttribution, _Pairwise, abc.ABC):
+class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
     """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`.
-
-    Args of the constructor:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
-        device_ids: as in Captum.
 
     Args of `attribute` and `interactions`, beside the common ones:
         layer_baselines: like `baselines`, in the space of the layer's output; None takes the layer's output for `baselines`.
@@ -151,16 +171,12 @@ class LayerPairwise(LayerAttribution, _Pairwise, abc.ABC):
             the positions of `[B, C, H, W]`, the tokens of `[B, T, C]`, the units of `[B, C]`.
     """
 
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        LayerAttribution.__init__(self, forward_func, layer, device_ids)
-        PerturbationAttribution.__init__(self, forward_func)
-
     @torch.no_grad()
     def interactions(
         self,
         inputs: tuple[Tensor, Tensor],
         baselines: Baselines = None,
-        target: object = None,
+        target: TargetType = None,
         additional_forward_args: object = None,
         n_samples: int | None = None,
         perturbations_per_eval: int | None = None,
@@ -189,7 +205,7 @@ class LayerPairwise(LayerAttribution, _Pairwise, abc.ABC):
         self,
         inputs: tuple[Tensor, Tensor],
         baselines: Baselines = None,
-        target: object = None,
+        target: TargetType = None,
         additional_forward_args: object = None,
         n_samples: int | None = None,
         perturbations_per_eval: int | None = None,

@@ -2,7 +2,10 @@
 
 from captum_pairwise.attr.base import Baselines, Masks, both
 from captum_pairwise.game import Affine
-from captum_pairwise.masking import ForwardFunc, Layers, Pairs, Request, affine_pairs, as_wrapper
+from captum_pairwise.joint_games import ForwardFunc
+from captum_pairwise.layers import Layers
+from captum_pairwise.masking import Pairs, Request
+from captum_pairwise.pairs import affine_pairs, as_wrapper
 
 
 def sam_pairs(
@@ -10,8 +13,8 @@ def sam_pairs(
 ) -> tuple[Pairs, list[tuple[Affine, Affine]]]:
     """Both towers of each pair as affine functions; without any baseline, 0 in the space of the layer's output."""
     in_input, in_layer = both(baselines, "baselines"), both(layer_baselines, "layer_baselines")
-    in_layer = tuple(0 if a is None and b is None else a for a, b in zip(in_layer, in_input, strict=True))
-    request = Request(baselines=in_input, layer_baselines=in_layer, layer_mask=both(layer_mask, "layer_mask"))
+    query, retrieved = (0 if a is None and b is None else a for a, b in zip(in_layer, in_input, strict=True))
+    request = Request(baselines=in_input, layer_baselines=(query, retrieved), layer_mask=both(layer_mask, "layer_mask"))
     return affine_pairs(forward_func, layer, inputs, request)
 
 

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-
 ROWS_AT_ONCE = 2**18
 
 

@@ -47,8 +47,8 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
 def _refuse_more(n_players: int, most: int, whose: str) -> None:
     if 2**n_players > most:
         raise ValueError(
-            f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players {whose}, got "
-            f"{most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
+            f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players "
+            f"{whose}, got {most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
         )
 
 

@@ -3,21 +3,19 @@
 from typing import final
 
 import torch
-from captum.attr import LayerAttribution, PerturbationAttribution
 from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import log_usage
-from captum_pairwise.attr.base import Baselines, Masks
+from captum_pairwise.attr.base import Baselines, LayerMethod, Masks
 from captum_pairwise.attr.closed_form import frozen_norm, sam_pairs
 from captum_pairwise.estimators.closed_form import activation_maps
-from captum_pairwise.masking import ForwardFunc, Layers
 
 Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
 
 
 @final
-class LayerSAM(LayerAttribution, PerturbationAttribution):
+class LayerSAM(LayerMethod):
     """The credit of each position of each image for the similarity, the other image being whole (SAM, paper eq. 3).
 
     `φ_hw = (1/HW) Σ_c GAP(x)_c (y - b)_chw` for a layer that only global average pooling follows; linear layers after it are folded in, as
@@ -28,14 +26,6 @@ class LayerSAM(LayerAttribution, PerturbationAttribution):
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
     """
-
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        LayerAttribution.__init__(self, forward_func, layer, device_ids)
-        PerturbationAttribution.__init__(self, forward_func)
-
-    def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: yes."""
-        return True
 
     @log_usage()
     @torch.no_grad()
@@ -64,7 +54,7 @@ class LayerSAM(LayerAttribution, PerturbationAttribution):
         frozen = frozen_norm(self.forward_func)
         pairs, towers = sam_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
         values = [activation_maps(query, retrieved, frozen) for query, retrieved in towers]
-        maps = tuple(
-            side.scatter([one[k] for one in values])[:, None] for k, side in enumerate((pairs.query, pairs.retrieved))
-        )
-        return (maps, torch.stack([one[2] for one in values])) if return_convergence_delta else maps
+        query, retrieved = (side.scatter([one[k] for one in values])[:, None] for k, side in enumerate((pairs.query, pairs.retrieved)))
+        if return_convergence_delta:
+            return (query, retrieved), torch.stack([one[2] for one in values])
+        return query, retrieved

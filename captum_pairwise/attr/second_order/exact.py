@@ -9,7 +9,6 @@ from captum_pairwise.estimators.exact import exact
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions
 
-
 MOST_COALITIONS = 2**16
 
 

@@ -3,19 +3,17 @@
 from typing import final
 
 import torch
-from captum.attr import LayerAttribution, PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import log_usage
-from captum_pairwise.attr.base import Attribution, AttributionAndDelta, Baselines, Masks, attribution
+from captum_pairwise.attr.base import Attribution, AttributionAndDelta, Baselines, LayerMethod, Masks, attribution
 from captum_pairwise.attr.closed_form import frozen_norm, sam_pairs
 from captum_pairwise.estimators.closed_form import search_activation
 from captum_pairwise.interactions import Interactions
-from captum_pairwise.masking import ForwardFunc, Layers
 
 
 @final
-class LayerPairwiseSAM(LayerAttribution, PerturbationAttribution):
+class LayerPairwiseSAM(LayerMethod):
     """The credit of every pair of positions, one of each image, in closed form (second-order SAM, paper eq. 8).
 
     `φ_hw,ij = (1/H²W²) Σ_c (x - a)_chw (y - b)_cij` for a layer that only global average pooling follows; linear layers after it are
@@ -27,14 +25,6 @@ class LayerPairwiseSAM(LayerAttribution, PerturbationAttribution):
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
     """
-
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        LayerAttribution.__init__(self, forward_func, layer, device_ids)
-        PerturbationAttribution.__init__(self, forward_func)
-
-    def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: yes."""
-        return True
 
     @torch.no_grad()
     def interactions(

@@ -1,0 +1,91 @@
+"""Games of a forward function that is opaque: both mixed tensors go through it together."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
+from captum_pairwise.game import CallableGame, Evaluator, Game, fitting_chunk
+from captum_pairwise.layers import Layers, layers_of, only_output, recorded, refuse_compiled, replaced
+from captum_pairwise.masking import Images, Pairs, Request, Side, checked_values, input_side, layer_side
+
+ForwardFunc = Callable[..., Tensor]
+
+
+def joint_input_pairs(forward_func: ForwardFunc, images: Images, request: Request) -> Pairs:
+    """Games whose players are parts of the images."""
+    query, retrieved = (input_side(images[k], request, k) for k in range(2))
+    return _joint_pairs(query, retrieved, request, lambda *mixed, example: _forward(forward_func, mixed, request, example))
+
+
+def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:
+    """Games whose value is `evaluate(query rows, retrieved rows, example=…)`."""
+
+    def game(example: int) -> Game:
+        n_query, n_retrieved = len(query.ids(example)), len(retrieved.ids(example))
+        mixers = list(product(query.mixers(example), retrieved.mixers(example)))
+
+        def values(z: Tensor) -> Tensor:
+            scores = [evaluate(q(z[:, :n_query]), r(z[:, n_query:]), example=example) for q, r in mixers]
+            return torch.stack([checked_values(score, len(z)) for score in scores]).mean(0)
+
+        chunk = request.chunk or min(fitting_chunk(query.present[0]), fitting_chunk(retrieved.present[0]))
+        return CallableGame(n_query, n_retrieved, Evaluator(values, chunk, request.description))
+
+    return Pairs(query, retrieved, game)
+
+
+def _forward(forward_func: ForwardFunc, images: tuple[Tensor, ...], request: Request, example: int) -> object:
+    """Run a user's function on rows that all come from one pair of the batch, with that pair's target and arguments."""
+    n_rows = len(images[0])
+    arguments = format_additional_forward_args(request.additional_forward_args)
+    own = tuple(a[example : example + 1] if isinstance(a, Tensor) and a.dim() else a for a in arguments or ())
+    target = request.target
+    if (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1):
+        target = target[example : example + 1]
+    return run_forward(forward_func, images, expand_target(target, n_rows), expand_additional_forward_args(own, n_rows) if own else None)
+
+
+def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, request: Request) -> Pairs:
+    """Games whose players are parts of two layers' outputs; the function is run whole, with both outputs replaced.
+
+    Raises:
+        ValueError: a layer does not run exactly once, or with one row per pair, as in a function that shares its encoder.
+    """
+    refuse_compiled(forward_func)
+    layers = layers_of(layer)
+
+    def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        with recorded(layers) as calls:
+            run_forward(forward_func, inputs, request.target, request.additional_forward_args)
+        return [_of_one_side(only_output(outputs, one), one, inputs[0]) for outputs, one in zip(calls, layers, strict=True)]
+
+    outputs = run(images)
+    if len(outputs) == 1:
+        raise ValueError(
+            "Expected a layer for each image, a tuple (query layer, retrieved layer), because the forward function is no "
+            "SimilarityWrapper. If one encoder embeds both images, pass `SimilarityWrapper(encoder)` instead."
+        )
+    query = layer_side(outputs[0], images[0], request, 0, lambda baseline: run((baseline, images[1]))[0])
+    retrieved = layer_side(outputs[1], images[1], request, 1, lambda baseline: run((images[0], baseline))[1])
+
+    def evaluate(*mixed: Tensor, example: int) -> object:
+        rows = tuple(image[example : example + 1].expand(len(mixed[0]), *image.shape[1:]) for image in images)
+        with ExitStack() as hooks:
+            for one, output in zip(layers, mixed, strict=True):
+                hooks.enter_context(replaced(one, output))
+            return _forward(forward_func, rows, request, example)
+
+    return _joint_pairs(query, retrieved, request, evaluate)
+
+
+def _of_one_side(output: Tensor, layer: nn.Module, images: Tensor) -> Tensor:
+    if len(output) != len(images):
+        raise ValueError(
+            f"Expected the layer ({type(layer).__name__}) to return {len(images)} rows, one per pair, got {len(output)}. If the forward "
+            "function embeds both images as one batch, pass `SimilarityWrapper(encoder)` instead."
+        )
+    return output

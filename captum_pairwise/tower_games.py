@@ -1,0 +1,120 @@
+"""Games of a `SimilarityWrapper`: each tower embeds its own coalitions, of parts of the image or of a layer's output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise._compat import select_targets
+from captum_pairwise.game import Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
+from captum_pairwise.layers import Layers, layers_of, look_inside, record, refuse_compiled
+from captum_pairwise.masking import (
+    Images,
+    Pairs,
+    Request,
+    Side,
+    at_least_float32,
+    checked_values,
+    input_side,
+    layer_side,
+    refuse_not_finite,
+)
+from captum_pairwise.similarity import Score, SimilarityWrapper, pool
+
+Embed = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A side of a batch of pairs, and how its mixed tensors are embedded.
+
+    Attributes:
+        side: the players.
+        embed: `(mixed [rows, ...], example) -> embeddings [rows, channels]`.
+        is_affine: whether `embed` is an affine function of the mixed tensors.
+    """
+
+    side: Side
+    embed: Callable[[Tensor, int], Tensor]
+    is_affine: bool = False
+
+    def functions(self, example: int, request: Request) -> list[Embed]:
+        """For each background, the function from presences to embeddings."""
+        if self.is_affine:
+            return list(self.affine(example, request))
+        return [self._in_chunks(lambda z, mix=mix: self.embed(mix(z), example), request) for mix in self.side.mixers(example)]
+
+    def affine(self, example: int, request: Request) -> list[Affine]:
+        """For each background, the embedding as an affine function of the presences: a tail of pooling is one matrix product."""
+        empty = self.side.present.new_zeros(1, len(self.side.ids(example)))
+        found = []
+        for mix in self.side.mixers(example):
+            nobody = mix(empty)
+            constant = self.embed(torch.zeros_like(nobody), example)
+            # each player's change alone, less the constant: the difference of two near embeddings would lose digits
+            move = self._in_chunks(lambda z, mix=mix, nobody=nobody: self.embed(mix(z) - nobody, example), request)
+            moves = move(torch.eye(empty.shape[1], device=empty.device)) - constant
+            found.append(Affine(self.embed(nobody, example)[0], moves))
+        return found
+
+    def _in_chunks(self, function: Embed, request: Request) -> Evaluator:
+        return Evaluator(function, request.chunk or fitting_chunk(self.side.present[0]), request.description)
+
+
+def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> tuple[Tower, Tower]:
+    """Towers whose players are parts of the images."""
+    query, retrieved = (input_side(images[k], request, k) for k in range(2))
+    return Tower(query, lambda rows, _: model.embed_query(rows)), Tower(retrieved, lambda rows, _: model.embed_retrieved(rows))
+
+
+def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
+    """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
+    refuse_compiled(model)
+    layers = layers_of(layer)
+    layers = layers if len(layers) == 2 else model.tower_layers(layers[0])
+    encoders = (model.query_encoder, model.retrieved_encoder)
+    query, retrieved = (_layer_tower(encoders[k], layers[k], images[k], request, k) for k in range(2))
+    return query, retrieved
+
+
+def _layer_tower(encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
+    view = look_inside(encoder, layer, images)
+    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline)[0])
+    return Tower(side, lambda outputs, example: pool(view.run_tail(outputs, example)), view.is_affine)
+
+
+def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:
+    """The games of two towers: an inner product where the head has that form."""
+    select_targets(query.side.present.new_zeros(len(query.side.present)), request.target)  # Captum's own error for a target
+
+    def game(example: int) -> Game:
+        head, sizes = model.head, (len(query.side.ids(example)), len(retrieved.side.ids(example)))
+        u, w = query.functions(example, request), retrieved.functions(example, request)
+        if head.lift_query is not None and head.lift_retrieved is not None:
+            return TwoTowerGame(*sizes, _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved"))
+        return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]))
+
+    return Pairs(query.side, retrieved.side, game)
+
+
+def _mean_lifted(functions: list[Embed], lift: Embed, name: str) -> Embed:
+    """Embeddings ready for an inner product; those of a background distribution are averaged, as the product is bilinear."""
+
+    def embed(z: Tensor) -> Tensor:
+        return torch.stack([lift(_checked_embeddings(function(z), name)) for function in functions]).mean(0)
+
+    return embed
+
+
+def _checked_embeddings(embeddings: Tensor, name: str) -> Tensor:
+    refuse_not_finite(embeddings, f"the {name} embeddings (rows are coalitions)")
+    return at_least_float32(embeddings)
+
+
+def _mean_score(u: list[Embed], w: list[Embed], score: Score, z: Tensor, n_query: int) -> Tensor:
+    """The similarities by a head that has no bilinear form; each tower still embeds its distinct rows once."""
+    queries = [_checked_embeddings(embed_distinct(function, z[:, :n_query]), "query") for function in u]
+    retrieved = [_checked_embeddings(embed_distinct(function, z[:, n_query:]), "retrieved") for function in w]
+    return torch.stack([checked_values(score(*towers), len(z)) for towers in product(queries, retrieved)]).mean(0)
