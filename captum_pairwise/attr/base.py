@@ -69,7 +69,10 @@ class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
 
     def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
         layers = layers_of(layer)
-        LayerAttribution.__init__(self, forward_func, layers if len(layers) == 2 else layers[0], device_ids)
+        if len(layers) == 2:
+            LayerAttribution.__init__(self, forward_func, layers, device_ids)
+        else:
+            LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
 
 
 class _Pairwise(InputMethod, abc.ABC):

@@ -1,0 +1,57 @@
+"""Credits as maps over the pixels of a photo."""
+
+import matplotlib
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
+from matplotlib.colors import Colormap
+from torch import Tensor
+
+from captum_pairwise.players import Players, paint
+
+SIGNED = "RdBu_r"  # red makes similar, blue dissimilar; told apart by the colour-blind
+
+
+def to_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
+    """Spread credits over the pixels of images.
+
+    The cells of a layer's map are interpolated bilinearly; every pixel of a superpixel shows the superpixel's whole credit.
+
+    Args:
+        values: one per player.
+        players: the cells of a map, or a mask over images.
+        size: height and width of the images.
+
+    Raises:
+        ValueError: the players are neither parts of images nor cells of a map.
+    """
+    if players.ids.dim() != 4:
+        raise ValueError(
+            f"Expected players that lie in an image or in a map [B, C, H, W], got ids of shape {tuple(players.ids.shape)}. Draw these "
+            "credits as a matrix."
+        )
+    maps = paint(values, players.ids).mean(1, keepdim=True)
+    mode = {"mode": "bilinear", "align_corners": False} if len(players.shape) == 2 else {"mode": "nearest"}
+    return F.interpolate(maps, size, **mode)[:, 0]
+
+
+def overlay(
+    photo: Float[np.ndarray, "height width 3"],
+    heat: Float[np.ndarray, "height width"],
+    scale: float | None = None,
+    colours: str | Colormap = SIGNED,
+) -> Float[np.ndarray, "height width 3"]:
+    """A signed map over a grey photo: the stronger the credit, the less of the photo shows.
+
+    Args:
+        photo: RGB in [0, 1].
+        heat: the map.
+        scale: the credit that has the full colour; None is the largest of this map.
+        colours: a matplotlib colour map, its middle meaning 0.
+    """
+    largest = scale or float(np.abs(heat).max()) or 1.0
+    strength = np.clip(heat / largest, -1, 1)
+    palette = matplotlib.colormaps[colours] if isinstance(colours, str) else colours
+    grey = np.repeat(photo.mean(2, keepdims=True), 3, 2) * 0.8 + 0.2
+    opacity = np.abs(strength)[..., None] ** 0.7 * 0.9
+    return (1 - opacity) * grey + opacity * palette((strength + 1) / 2)[..., :3]

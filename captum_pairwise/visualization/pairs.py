@@ -1,0 +1,120 @@
+"""One figure that explains one pair: both photos, both maps, and where parts of the query are found again."""
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.players import Players
+from captum_pairwise.visualization.heatmaps import SIGNED, overlay, to_pixels
+
+PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for the colour-blind
+
+
+def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> list[tuple[int, int]]:
+    """Query players with the strongest match each, `(query player, its match)`, no two with the same match.
+
+    >>> strongest_parts(torch.tensor([[3.0, 1.0], [2.0, 0.0], [0.0, 1.0]]), 2)
+    [(0, 0), (2, 1)]
+    """
+    strength, match = between.max(1)
+    parts: dict[int, int] = {}
+    for player in strength.argsort(descending=True).tolist():
+        parts.setdefault(int(match[player]), player)
+    return [(player, found) for found, player in parts.items()][:n_parts]
+
+
+def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_parts: int = 4, example: int = 0, title: str = "") -> Figure:
+    """Draw one pair: the photos and their maps above; below, the map that each of the strongest query parts projects on the other.
+
+    Both maps of the upper row share one scale, as do those of the lower one. Parts have a number and a colour, the same on both
+    photos: on the query where the part is, on the retrieved photo where its strongest match is.
+
+    Args:
+        interactions: of parts of images, or of the cells of maps.
+        images: the photos, RGB `[B, 3, H, W]` in [0, 1].
+        n_parts: how many query parts to follow, at most 6.
+        example: which pair of the batch.
+        title: a line above.
+
+    Raises:
+        ValueError: the interactions do not know their players, or `n_parts` is not from 1 to 6.
+    """
+    sides = (interactions.query_players, interactions.retrieved_players)
+    if sides[0] is None or sides[1] is None:
+        raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
+    if not 1 <= n_parts <= len(PART_COLOURS):
+        raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}.")
+    photos = [_photo(batch[example]) for batch in images]
+    parts = strongest_parts(interactions["between"][example], n_parts)
+    columns = max(4, len(parts))
+    figure = Figure(figsize=(3 * columns, 6.8), layout="constrained", dpi=110)
+    figure.suptitle(title)
+    axes = figure.subplots(2, columns)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    _draw_first_order(figure, axes[0, :4], interactions, photos, example)
+    _draw_marks(axes[0, 0], [query for query, _ in parts], sides[0], photos[0], example)
+    _draw_marks(axes[0, 3], [found for _, found in parts], sides[1], photos[1], example)
+    _draw_projections(axes[1], interactions, photos[1], parts, example)
+    return figure
+
+
+def _photo(image: Tensor) -> np.ndarray:
+    return image.detach().cpu().double().clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def _heat(values: Tensor, players: Players, photo: np.ndarray) -> np.ndarray:
+    return to_pixels(values, players, (photo.shape[0], photo.shape[1])).cpu().double().numpy()
+
+
+def _draw_first_order(figure: Figure, axes: np.ndarray, interactions: Interactions, photos: list[np.ndarray], example: int) -> None:
+    query = _heat(interactions.query_marginal, interactions.query_players, photos[0])[example]
+    retrieved = _heat(interactions.retrieved_marginal, interactions.retrieved_players, photos[1])[example]
+    scale = float(max(np.abs(query).max(), np.abs(retrieved).max())) or 1.0
+    axes[0].imshow(photos[0])
+    axes[1].imshow(overlay(photos[0], query, scale))
+    axes[2].imshow(overlay(photos[1], retrieved, scale))
+    axes[3].imshow(photos[1])
+    for panel, name in zip(axes, ("query", "credit of each part", "credit of each part", "retrieved"), strict=True):
+        panel.set_title(name)
+    colours = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(-scale, scale), SIGNED)
+    figure.colorbar(colours, ax=list(axes), shrink=0.7, label="similarity")
+
+
+def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.ndarray, example: int) -> None:
+    """Outline each player, and number it at its middle."""
+    for number, (player, colour) in enumerate(zip(numbered, PART_COLOURS, strict=False), start=1):
+        chosen = torch.zeros(len(players.ids), players.n_players)
+        chosen[:, player] = 1
+        flat = Players(players.ids.cpu(), (players.n_players,))  # with hard edges, also for cells
+        inside = _heat(chosen, flat, photo)[example]
+        rows, columns = np.nonzero(inside > 0.5)
+        panel.contour(inside, [0.5], colors=[colour], linewidths=2.5)
+        panel.text(
+            columns.mean(),
+            rows.mean(),
+            str(number),
+            color="white",
+            ha="center",
+            va="center",
+            weight="bold",
+            bbox={"boxstyle": "circle", "facecolor": colour, "edgecolor": "white"},
+        )
+
+
+def _draw_projections(
+    axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int
+) -> None:
+    between = interactions["between"]
+    rows = [_heat(between[:, query], interactions.retrieved_players, photo)[example] for query, _ in parts]
+    scale = max(float(np.abs(row).max()) for row in rows)
+    for panel, row, number, colour in zip(axes, rows, range(1, len(rows) + 1), PART_COLOURS, strict=False):
+        palette = LinearSegmentedColormap.from_list("part", ["black", "white", colour])
+        panel.imshow(overlay(photo, row, scale, palette))
+        panel.set_title(f"where part {number} is found", color=colour, weight="bold")
