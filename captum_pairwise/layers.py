@@ -1,7 +1,6 @@
 """Look into a network at one layer: record its output, replace it, or run only the tail that comes after it."""
 
 import operator
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,11 +69,13 @@ class LayerView:
         run_tail: `(outputs [rows, ...], example) -> encoder output [rows, ...]`: what the encoder returns for image `example` of
             the batch when the layer's output is replaced.
         is_affine: whether `run_tail` is an affine function of `outputs`.
+        reruns: whether `run_tail` runs the whole encoder, for want of a way to split it.
     """
 
     output: Tensor
     run_tail: Callable[[Tensor, int], object]
     is_affine: bool
+    reruns: bool = False
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     """See the encoder from `layer`, with the cheapest tail that reproduces it.
 
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
-    in the encoder's `torch.fx` graph; the whole encoder with the layer's output replaced, after a warning.
+    in the encoder's `torch.fx` graph; the whole encoder, with the layer's output replaced.
     """
     output, final = record(encoder, layer, images)
     if isinstance(final, Tensor) and torch.equal(output, final):
@@ -172,12 +173,7 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     traced = _traced_view(encoder, layer, images, output)
     if traced is not None and _reproduces(traced, final):
         return traced
-    warnings.warn(
-        f"{type(encoder).__name__} could not be split after the layer ({type(layer).__name__}), so the whole network is run for "
-        "every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
-        stacklevel=2,
-    )
-    return LayerView(output, _rerun(encoder, layer, images), is_affine=False)
+    return LayerView(output, _rerun(encoder, layer, images), is_affine=False, reruns=True)
 
 
 def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Callable[[Tensor, int], object]:

@@ -43,6 +43,10 @@ class Request:
     chunk: int | None = None
     description: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"Expected perturbations_per_eval of at least 1, got {self.chunk}.")
+
 
 @dataclass(frozen=True)
 class Side:

@@ -1,5 +1,6 @@
 """Games of a `SimilarityWrapper`: each tower embeds its own coalitions, of parts of the image or of a layer's output."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
 from captum_pairwise.game import Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
-from captum_pairwise.layers import Layers, layers_of, look_inside, record, refuse_compiled
+from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
 from captum_pairwise.masking import (
     Images,
     Pairs,
@@ -75,12 +76,18 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
     layers = layers_of(layer)
     layers = layers if len(layers) == 2 else model.tower_layers(layers[0])
     encoders = (model.query_encoder, model.retrieved_encoder)
-    query, retrieved = (_layer_tower(encoders[k], layers[k], images[k], request, k) for k in range(2))
+    views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
+    if any(view.reruns for view in views):
+        warnings.warn(
+            f"{type(encoders[0]).__name__} could not be split after the layer ({type(layers[0]).__name__}), so the whole network is run "
+            "for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
+            stacklevel=2,
+        )
+    query, retrieved = (_layer_tower(views[k], encoders[k], layers[k], images[k], request, k) for k in range(2))
     return query, retrieved
 
 
-def _layer_tower(encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
-    view = look_inside(encoder, layer, images)
+def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
     side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline)[0])
     return Tower(side, lambda outputs, example: pool(view.run_tail(outputs, example)), view.is_affine)
 

@@ -1,6 +1,7 @@
 """Cases that several test files share: tiny encoders and random games."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,9 +23,7 @@ def random_tensor(*shape: int, seed: int = 0) -> Tensor:
 
 def tiny_encoder(seed: int = 0) -> nn.Sequential:
     """Three convolutions to a map [B, 6, 3, 3] of a 3×12×12 image, float64; layer 4 is the last, layers 0 and 2 are followed by more."""
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3)
-    ).double()
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3)).double()
     with torch.no_grad():
         for index, parameter in enumerate(network.parameters()):
             spread = parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.5
@@ -40,7 +39,7 @@ def images(batch: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
 def relu_tower(n_players: int, seed: int, channels: int = 20) -> Callable[[Tensor], Tensor]:
     """The unit embedding of a masked random input by a random ReLU network of three layers; not zero at the zero baseline."""
     sizes = [n_players, 20, 20, channels]
-    weights = [random_tensor(a, b, seed=10 * seed + k) * (2 / a) ** 0.5 for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))]
+    weights = [random_tensor(a, b, seed=10 * seed + k) * (2 / a) ** 0.5 for k, (a, b) in enumerate(pairwise(sizes))]
     biases = [random_tensor(size, seed=10 * seed + 5 + k) / 2 for k, size in enumerate(sizes[1:])]
     inputs = random_tensor(n_players, seed=10 * seed + 9)
 

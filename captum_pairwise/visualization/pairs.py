@@ -108,9 +108,7 @@ def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.nd
         )
 
 
-def _draw_projections(
-    axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int
-) -> None:
+def _draw_projections(axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int) -> None:
     between = interactions["between"]
     rows = [_heat(between[:, query], interactions.retrieved_players, photo)[example] for query, _ in parts]
     scale = max(float(np.abs(row).max()) for row in rows)

@@ -1,0 +1,75 @@
+"""The formulas as they are printed, slowly: what the estimators must agree with."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from math import comb, factorial
+
+import torch
+from torch import Tensor
+
+from captum_pairwise.game import Game
+
+Coalition = frozenset[int]
+
+
+def value_function(game: Game) -> Callable[[Iterable[int]], float]:
+    """`v(S)` of a set of players, one evaluation at a time."""
+
+    def value(players: Iterable[int]) -> float:
+        z = torch.zeros(1, game.n_players, dtype=torch.bool)
+        z[0, list(players)] = True
+        return game.values(z).item()
+
+    return value
+
+
+def subsets(players: Iterable[int]) -> Iterator[Coalition]:
+    players = list(players)
+    return (frozenset(chosen) for size in range(len(players) + 1) for chosen in combinations(players, size))
+
+
+def dividend(value: Callable[[Iterable[int]], float], coalition: Coalition) -> float:
+    """Paper eq. 4, with `d(∅) = v(∅)`."""
+    parts = (subset for subset in subsets(coalition) if subset != coalition)
+    return value(coalition) - sum(dividend(value, part) for part in parts)
+
+
+def shapley_value(value: Callable[[Iterable[int]], float], player: int, n_players: int) -> float:
+    """Paper eq. 1."""
+    total = 0.0
+    for subset in subsets(set(range(n_players)) - {player}):
+        weight = factorial(len(subset)) * factorial(n_players - len(subset) - 1) / factorial(n_players)
+        total += weight * (value(subset | {player}) - value(subset))
+    return total
+
+
+def taylor_pair(value: Callable[[Iterable[int]], float], i: int, j: int, n_players: int) -> float:
+    """The order-2 Shapley–Taylor index as a mean of discrete derivatives: `(2/n) Σ_T δ_ij v(T) / C(n-1, |T|)`."""
+    total = 0.0
+    for subset in subsets(set(range(n_players)) - {i, j}):
+        derivative = value(subset | {i, j}) - value(subset | {i}) - value(subset | {j}) + value(subset)
+        total += derivative / comb(n_players - 1, len(subset))
+    return 2 / n_players * total
+
+
+def taylor_pairs(game: Game) -> Tensor:
+    """Every pair, `[n, n]`."""
+    value, n_players = value_function(game), game.n_players
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
+    for i, j in combinations(range(n_players), 2):
+        second[i, j] = second[j, i] = taylor_pair(value, i, j, n_players)
+    return second
+
+
+def shapley_values(game: Game) -> Tensor:
+    value = value_function(game)
+    return torch.tensor([shapley_value(value, i, game.n_players) for i in range(game.n_players)], dtype=torch.float64)
+
+
+def first_order(game: Game) -> Tensor:
+    value = value_function(game)
+    return torch.tensor([value([i]) - value([]) for i in range(game.n_players)], dtype=torch.float64)
+
+
+def relative_mse(estimate: Tensor, truth: Tensor) -> float:
+    return ((estimate - truth).square().sum() / truth.square().sum()).item()

@@ -1,0 +1,105 @@
+"""The house: imports point down, and every module has its place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import captum_pairwise
+
+HOUSE = Path(captum_pairwise.__file__).parent
+# a module may import those of the floors below its own; on one floor, those named before it
+FLOORS = [
+    ["_compat", "similarity", "backbones", "layers", "players", "baselines"],
+    ["game"],
+    ["interactions"],
+    ["masking"],
+    ["joint_games", "tower_games"],
+    ["pairs"],
+    [
+        "estimators.coalitions",
+        "estimators.tower",
+        "estimators.exact",
+        "estimators.chains",
+        "estimators.factorised",
+        "estimators.closed_form",
+    ],
+    ["visualization.heatmaps", "visualization.pairs", "visualization"],
+    ["attr.base", "attr.closed_form"],
+    ["attr.first_order.sam", "attr.second_order.exact", "attr.second_order.factorised", "attr.second_order.sam"],
+    [""],
+]
+# what each floor may not know, whatever the order says
+FORBIDDEN = {
+    "estimators": {"captum", "torchvision", "skimage", "captum_pairwise.layers", "captum_pairwise.players", "captum_pairwise.masking"},
+    "visualization": {"captum", "captum_pairwise.game", "captum_pairwise.masking", "captum_pairwise.layers"},
+    "masking": {"captum_pairwise.estimators", "captum"},
+    "attr": {"numpy", "math"},
+}
+ORDER = [name for floor in FLOORS for name in floor]
+EMPTY = {"estimators", "attr", "attr.first_order", "attr.second_order"}
+
+
+def modules():
+    for file in sorted(HOUSE.rglob("*.py")):
+        parts = file.relative_to(HOUSE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), ast.parse(file.read_text())
+
+
+MODULES = dict(modules())
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(name):
+    """The module of this package behind an imported name, or None."""
+    rest = name.removeprefix("captum_pairwise").removeprefix(".")
+    return rest if name.startswith("captum_pairwise") and rest in MODULES else None
+
+
+def test_every_module_has_its_place():
+    assert set(MODULES) == set(ORDER) | EMPTY
+    for name in EMPTY:
+        assert not list(imported(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_down(name):
+    for target in filter(None, map(own, imported(MODULES[name]))):
+        assert target in EMPTY or ORDER.index(target) < ORDER.index(name), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("floor", FORBIDDEN)
+def test_a_floor_knows_only_what_it_needs(floor):
+    for name, tree in MODULES.items():
+        if name == floor or name.startswith(f"{floor}."):
+            known = {found for found in imported(tree) for forbidden in FORBIDDEN[floor] if (found + ".").startswith(forbidden + ".")}
+            assert not known, f"{name} imports {known}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_sit_at_the_top_and_users_are_not_asserted(name):
+    tree = MODULES[name]
+    top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    every = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert len(top) == len(every)
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+def test_only_compat_imports_what_captum_keeps_private():
+    for name, tree in MODULES.items():
+        private = [found for found in imported(tree) if found.startswith("captum.") and "._" in found]
+        assert name == "_compat" or not private
+
+
+def test_public_names_are_listed_and_documented():
+    for name in captum_pairwise.__all__:
+        assert getattr(captum_pairwise, name).__doc__
+    assert sorted(captum_pairwise.__all__) == captum_pairwise.__all__

@@ -1,0 +1,210 @@
+"""What all attribution classes promise, whatever they estimate."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from captum.attr import NoiseTunnel
+from conftest import images, seeded, tiny_encoder
+from torch import nn
+
+import captum_pairwise as cp
+
+MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
+LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
+INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor]
+LAYER = [cp.LayerExactShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerPairwiseSAM, cp.LayerSAM]
+
+
+def make(cls, forward):
+    """A method, and the arguments that give it 4 and 6 players."""
+    if cls in INPUT:
+        return cls(forward), {"feature_mask": MASKS}
+    return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
+
+
+def flat(result):
+    return torch.cat([part.flatten(1) for part in result], 1) if isinstance(result, tuple) else result.flatten(1)
+
+
+every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
+sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
+
+
+@every_class
+def test_shapes_and_plain_results(cls, model):
+    method, arguments = make(cls, model)
+    found = method.attribute(images(2), **arguments)
+    shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
+    assert shapes == ([(2, 1, 4), (2, 1, 6)] if cls is cp.LayerSAM else (2, 4, 6))
+    assert flat(found).isfinite().all() and not flat(found).requires_grad
+    assert all(part.is_contiguous() for part in (found if isinstance(found, tuple) else (found,)))
+
+
+@pytest.mark.parametrize("cls", LAYER)
+def test_a_map_keeps_its_shape(cls, model):
+    method, _ = make(cls, model)
+    arguments = {"n_samples": 2**9} if cls is cp.LayerExactShapleyTaylor else {}
+    found = method.attribute(images(2), **arguments)
+    shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
+    assert shapes == ([(2, 1, 3, 3)] * 2 if cls is cp.LayerSAM else (2, 3, 3, 3, 3))
+
+
+@every_class
+def test_a_batch_is_its_pairs(cls, model):
+    method, arguments = make(cls, model)
+    together = flat(method.attribute(images(3), **arguments))
+    for example in range(3):
+        alone = method.attribute(tuple(batch[example : example + 1] for batch in images(3)), **arguments)
+        torch.testing.assert_close(together[example : example + 1], flat(alone), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", INPUT + LAYER[:2])
+def test_any_chunk_gives_the_same(cls, model):
+    method, arguments = make(cls, model)
+    whole = method.attribute(images(2), **arguments)
+    for chunk in (1, 3):
+        torch.testing.assert_close(method.attribute(images(2), perturbations_per_eval=chunk, **arguments), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", INPUT + LAYER[:3])
+def test_swapping_the_images_transposes(cls, model):
+    method, arguments = make(cls, model)
+    ((name, masks),) = arguments.items()
+    query, retrieved = images(2)
+    there, back = (
+        method.attribute(pair, **{name: given}) for pair, given in (((query, retrieved), masks), ((retrieved, query), masks[::-1]))
+    )
+    torch.testing.assert_close(there, back.mT, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", INPUT + LAYER[:3])
+def test_attribute_is_a_view_of_interactions_with_the_delta(cls, model):
+    method, arguments = make(cls, model)
+    found, delta = method.attribute(images(2), **arguments, return_convergence_delta=True)
+    interactions = method.interactions(images(2), **arguments)
+    assert torch.equal(found, interactions.between)
+    torch.testing.assert_close(delta, -interactions.completeness_gap, equal_nan=True)
+    torch.testing.assert_close(interactions.full, model(*images(2)), rtol=0, atol=1e-12)
+    assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
+
+
+@pytest.mark.parametrize("cls", INPUT)
+def test_the_empty_coalition_is_both_blurred(cls, model):
+    method, arguments = make(cls, model)
+    blurred = model(*(cp.blur_baseline(batch) for batch in images(2)))
+    torch.testing.assert_close(method.interactions(images(2), **arguments).empty, blurred, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", INPUT)
+def test_without_a_mask_images_get_superpixels_and_other_inputs_scalars(cls, model):
+    torch.manual_seed(0)
+    photos = tuple(nn.functional.interpolate(batch.float(), (48, 48), mode="bilinear").double() for batch in images(2))
+    n_players = [int(cp.superpixels(batch).max()) + 1 for batch in photos]
+    if cls is cp.FactorisedShapleyTaylor:
+        assert cls(model).attribute(photos, n_samples=200).shape == (2, *n_players)
+    vectors = tuple(torch.rand(2, size, generator=seeded(size), dtype=torch.float64) + 1 for size in (3, 5))
+    towers = [nn.Linear(size, 4).double() for size in (3, 5)]
+    assert cls(cp.SimilarityWrapper(*towers)).attribute(vectors).shape == (2, 3, 5)
+
+
+@pytest.mark.parametrize("cls", INPUT)
+def test_images_of_a_batch_may_have_different_players(cls, model):
+    """An id that an image does not use is a dummy there, and what has id -1 never leaves."""
+    ids = cp.grid(12, 12, 2, 2).repeat(2, 1, 1, 1)
+    ids[1][ids[1] == 2] = 1
+    ids[1, 0, 0, 0] = -1
+    found = cls(model).interactions(images(2), feature_mask=(ids, MASKS[1]))
+    for example in range(2):
+        used = ids[example].unique()
+        used = used[used >= 0]
+        renumbered = torch.where(ids[example] < 0, -1, torch.searchsorted(used, ids[example].clamp(min=0)))
+        one = tuple(batch[example : example + 1] for batch in images(2))
+        alone = cls(model).interactions(one, feature_mask=(renumbered, MASKS[1]))
+        torch.testing.assert_close(found.between[example, used], alone.between[0], rtol=0, atol=1e-12)
+    assert (found.between[1, 2] == 0).all() and found.marginal[1, 2] == 0
+
+
+@every_class
+def test_the_model_is_left_as_it_came(cls):
+    encoder = tiny_encoder()
+    encoder[1].train()
+    encoder[0].weight.requires_grad_(False)
+    encoder[2].weight.grad = torch.ones_like(encoder[2].weight)
+    model = cp.SimilarityWrapper(encoder)
+    before = state_of(model)
+    method, arguments = make(cls, model)
+    query, retrieved = images(2)
+    method.attribute((query.requires_grad_(), retrieved), **arguments)
+    assert query.requires_grad and query.grad is None
+    assert state_of(model) == before
+    encoder[4].register_forward_hook(fail)
+    before = state_of(model)
+    with pytest.raises(ZeroDivisionError):
+        method.attribute((query, retrieved), **arguments)
+    assert state_of(model) == before
+
+
+def fail(*_):
+    raise ZeroDivisionError
+
+
+def state_of(model):
+    modules = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
+    parameters = [(p.requires_grad, p.grad is None, p.sum().item()) for p in model.parameters()]
+    return modules, parameters, torch.random.get_rng_state().sum().item()
+
+
+@sampled
+def test_the_generator_seeds(cls, model):
+    method, arguments = make(cls, model)
+    arguments["n_samples"] = 10
+    runs = [method.attribute(images(1), **arguments, generator=seeded(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+    assert torch.equal(runs[0], method.attribute(images(1), **arguments))
+
+
+@pytest.mark.parametrize("cls", INPUT + LAYER[:3])
+def test_noise_tunnel_without_noise_changes_nothing(cls, model):
+    method, arguments = make(cls, model)
+    noisy = NoiseTunnel(method).attribute(images(2), nt_samples=3, stdevs=0.0, **arguments)
+    noisy = noisy[0] if isinstance(noisy, tuple) else noisy
+    torch.testing.assert_close(noisy, method.attribute(images(2), **arguments), rtol=0, atol=1e-12)
+
+
+@every_class
+def test_a_method_can_be_copied_and_pickled(cls, model):
+    method, arguments = make(cls, model)
+    found = flat(method.attribute(images(1), **arguments))
+    for again in (copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
+        assert torch.equal(flat(again.attribute(images(1), **arguments)), found)
+
+
+@every_class
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_precision_is_near_float64(cls, dtype, model):
+    method, arguments = make(cls, model)
+    exact = flat(method.attribute(images(2), **arguments))
+    low = cp.SimilarityWrapper(tiny_encoder().to(dtype))
+    method, arguments = make(cls, low)
+    found = flat(method.attribute(tuple(batch.to(dtype) for batch in images(2)), **arguments)).double()
+    torch.testing.assert_close(found, exact, rtol=0, atol=30 * torch.finfo(dtype).eps * exact.abs().max().item())
+
+
+@every_class
+def test_strided_and_inference_inputs(cls, model):
+    method, arguments = make(cls, model)
+    found = flat(method.attribute(images(2), **arguments))
+    strided = tuple(batch.contiguous(memory_format=torch.channels_last) for batch in images(2))
+    torch.testing.assert_close(flat(method.attribute(strided, **arguments)), found, rtol=0, atol=1e-12)
+    with torch.inference_mode():
+        torch.testing.assert_close(flat(method.attribute(images(2), **arguments)), found, rtol=0, atol=1e-12)
+
+
+def test_progress_is_shown_on_request(model, capsys):
+    method, arguments = make(cp.FactorisedShapleyTaylor, model)
+    method.attribute(images(1), **arguments)
+    assert capsys.readouterr().err == ""
+    method.attribute(images(1), **arguments, show_progress=True)
+    assert "FactorisedShapleyTaylor" in capsys.readouterr().err

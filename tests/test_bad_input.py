@@ -1,0 +1,164 @@
+"""What each kind of bad input gets: a `ValueError` at the door that says what was expected, what came and what to do."""
+
+import jaxtyping
+import pytest
+import torch
+from conftest import images, tiny_encoder
+from torch import nn
+
+import captum_pairwise as cp
+
+MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
+QUERY, RETRIEVED = images(2)
+
+
+def with_number(number):
+    spoilt = QUERY.clone()
+    spoilt[1, 0, 3, 3] = number
+    return spoilt
+
+
+class Tuple(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class SometimesNan(nn.Module):
+    """Not a number for any image but a bright one."""
+
+    def forward(self, x):
+        return torch.where(x.mean((1, 2, 3), keepdim=True) > 0.4, x, torch.nan).flatten(1)
+
+
+def reusing_encoder():
+    activation = nn.ReLU()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Conv2d(4, 4, 3), activation).double().eval()
+
+
+TINY = tiny_encoder()
+MODEL = cp.SimilarityWrapper(TINY)
+REUSING = reusing_encoder()
+WITH_TUPLE = nn.Sequential(Tuple())
+TRAINING = cp.SimilarityWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double())
+DROPPING = cp.SimilarityWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5)).double())
+DEAD = cp.SimilarityWrapper(nn.Sequential(nn.Flatten(), nn.ReLU()))
+
+
+def exact(forward=MODEL, inputs=(QUERY, RETRIEVED), feature_mask=MASKS, **arguments):
+    return cp.ExactShapleyTaylor(forward).attribute(inputs, feature_mask=feature_mask, **arguments)
+
+
+def layered(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
+    return cp.LayerFactorisedShapleyTaylor(forward, layer).attribute(inputs, **arguments)
+
+
+CASES = {
+    "one tensor": (lambda: exact(inputs=QUERY), "inputs to be a tuple"),
+    "a list": (lambda: exact(inputs=[QUERY, RETRIEVED]), "inputs to be a tuple .* got list"),
+    "three images": (lambda: exact(inputs=(QUERY, QUERY, QUERY)), "inputs to be a tuple"),
+    "different batch sizes": (lambda: exact(inputs=(QUERY, RETRIEVED[:1])), r"as many query images .*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)"),
+    "an empty batch": (lambda: exact(inputs=(QUERY[:0], RETRIEVED[:0])), "at least one"),
+    "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"floating-point query images, got torch.uint8"),
+    "NaN in an image": (lambda: exact(inputs=(with_number(torch.nan), RETRIEVED)), "NaN or infinity in row 1 of the query images"),
+    "infinity in an image": (lambda: layered(inputs=(RETRIEVED, with_number(torch.inf))), "row 1 of the retrieved images"),
+    "one baseline": (lambda: exact(baselines=0), "baselines to be a pair"),
+    "a baseline of another shape": (lambda: exact(baselines=(QUERY[:, :, :5], None)), r"query baseline .*\(2, 3, 5, 12\)"),
+    "a baseline of another batch": (lambda: layered(baselines=(None, torch.cat([QUERY] * 2))), "retrieved baseline"),
+    "a layer baseline that does not fit": (lambda: layered(layer_baselines=(QUERY, None)), "query layer_baselines"),
+    "backgrounds that do not fit": (lambda: exact(baselines=(cp.Backgrounds(QUERY[:, :1]), None)), "hold images"),
+    "no background": (lambda: exact(baselines=(None, cp.Backgrounds(QUERY[:0]))), "hold images"),
+    "one mask": (lambda: exact(feature_mask=MASKS[0]), "feature_mask to be a pair"),
+    "a mask that does not fit": (lambda: exact(feature_mask=(cp.grid(7, 12, 2, 2), MASKS[1])), "query feature_mask to be broadcastable"),
+    "a mask of real numbers": (lambda: exact(feature_mask=(MASKS[0].float(), None)), "integer ids, got torch.float32"),
+    "a mask of booleans": (lambda: exact(feature_mask=(None, MASKS[1] > 2)), "retrieved feature_mask to hold integer ids"),
+    "ids below -1": (lambda: exact(feature_mask=(MASKS[0] - 2, MASKS[1])), "ids from -2 to 1"),
+    "nobody plays": (lambda: exact(feature_mask=(torch.full_like(MASKS[0], -1), MASKS[1])), "ids from -1 to -1"),
+    "a layer mask that does not fit": (lambda: layered(layer_mask=(cp.grid(5, 5, 2, 2), None)), "query layer_mask to be broadcastable"),
+    "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
+    "too few embeddings": (lambda: layered(n_samples=15), "at least 16 for 9 players"),
+    "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval of at least 1"),
+    "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred image"),
+    "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),
+    "two scores per pair": (lambda: exact(lambda q, r: (q * r).mean((2, 3))), r"one similarity per pair, shape \(\d+,\)"),
+    "one score for a batch": (lambda: exact(lambda q, r: (q * r).mean()), r"got \(\)"),
+    "no tensor": (lambda: exact(lambda q, r: 1.0), "got float"),
+    "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of the similarities"),
+    "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
+    "a foreign layer": (lambda: layered(layer=nn.ReLU()), "layer of the encoder"),
+    "a layer that runs twice": (lambda: layered(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
+    "a layer that returns a tuple": (lambda: layered(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]), "return a tensor"),
+    "three layers": (lambda: layered(layer=(TINY[0], TINY[2], TINY[4])), "got 3 of them"),
+    "one layer of two encoders": (lambda: layered(cp.SimilarityWrapper(TINY, tiny_encoder(1))), "Name both layers"),
+    "a compiled model": (lambda: layered(cp.SimilarityWrapper(torch.compile(TINY))), "not compiled"),
+    "batch normalisation in training": (lambda: exact(TRAINING), r"BatchNorm2d is training.*model.eval\(\)"),
+    "dropout in training": (lambda: exact(DROPPING), "Dropout is training"),
+    "a cross-encoder": (
+        lambda: cp.FactorisedShapleyTaylor(lambda q, r: (q * r).mean((1, 2, 3))).attribute((QUERY, RETRIEVED)),
+        "embeds each image alone",
+    ),
+    "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
+    "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
+}
+
+
+class Idle(nn.Module):
+    """A module that owns a layer it never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.spare = tiny_encoder(), nn.ReLU()
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class First(nn.Module):
+    """The first output of a module that returns several."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return self.body(x)[0]
+
+
+IDLE = Idle()
+CASES["a layer that never runs"] = (lambda: layered(cp.SimilarityWrapper(IDLE), IDLE.spare), "never did")
+
+
+@pytest.fixture(autouse=True)
+def without_type_checks(monkeypatch):
+    """The annotations are checked in the other tests; here the package's own sentences are wanted."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_refused_in_a_sentence(case):
+    call, sentence = CASES[case]
+    with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
+        call()
+    assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")
+
+
+def test_a_bad_target_is_an_assertion_error_as_in_captum():
+    for target in (0, [0, 1]):
+        with pytest.raises(AssertionError):
+            exact(target=target)
+        with pytest.raises(AssertionError):
+            exact(lambda q, r: (q * r).mean((1, 2, 3)), target=target)
+
+
+def test_an_untraceable_network_says_what_it_costs():
+    class Untraceable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = tiny_encoder()
+
+        def forward(self, x):
+            return self.body(x) if x.sum() > -1e9 else x
+
+    encoder = Untraceable()
+    with pytest.warns(UserWarning, match="whole network is run for every coalition") as warned:
+        layered(cp.SimilarityWrapper(encoder), encoder.body[2], layer_mask=(cp.grid(5, 5, 2, 2),) * 2)
+    assert len(warned) == 1

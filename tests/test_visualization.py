@@ -1,0 +1,97 @@
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from conftest import random_tensor
+
+import captum_pairwise as cp
+from captum_pairwise import visualization
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.players import Players, as_players, cells
+
+matplotlib.use("Agg")
+PHOTO = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+
+
+def interactions(between, query, retrieved):
+    n_players = sum(between.shape[1:])
+    credit = torch.linspace(-1, 1, n_players).expand(len(between), -1)
+    return Interactions(
+        n_query=between.shape[1],
+        empty=torch.zeros(len(between)),
+        full=torch.ones(len(between)),
+        first_order=credit,
+        marginal=credit,
+        between=between,
+        query_players=query,
+        retrieved_players=retrieved,
+    )
+
+
+MAP = cells(torch.zeros(2, 1, 4, 5))
+MASK = as_players(cp.grid(20, 30, 2, 3), PHOTO, "mask")
+
+
+def test_superpixels_are_painted_and_cells_interpolated():
+    values = random_tensor(2, 6)
+    painted = visualization.to_pixels(values, MASK, (20, 30))
+    assert torch.equal(painted, cp.paint(values, MASK.ids)[:, 0])
+    values = random_tensor(2, 20)
+    smooth = torch.nn.functional.interpolate(values.reshape(2, 1, 4, 5), (20, 30), mode="bilinear")[:, 0]
+    torch.testing.assert_close(visualization.to_pixels(values, MAP, (20, 30)), smooth)
+
+
+def test_players_without_a_place_are_refused():
+    with pytest.raises(ValueError, match="lie in an image"):
+        visualization.to_pixels(torch.zeros(1, 3), Players(torch.arange(3)[None], (3,)), (4, 4))
+
+
+@pytest.mark.parametrize("heat", [np.zeros((4, 5)), -np.ones((4, 5)), np.full((4, 5), 1e-30)])
+def test_an_overlay_is_a_picture_also_of_degenerate_maps(heat):
+    picture = visualization.overlay(np.full((4, 5, 3), 0.5), heat)
+    assert picture.shape == (4, 5, 3) and (picture >= 0).all() and (picture <= 1).all()
+
+
+def test_red_means_similar_and_blue_dissimilar():
+    heat = np.array([[1.0, -1.0, 0.0]])
+    red, blue, none = visualization.overlay(np.full((1, 3, 3), 0.5), heat)[0]
+    assert red[0] > red[2] and blue[2] > blue[0] and np.allclose(none, none[0])
+
+
+def test_parts_are_the_strongest_rows_with_different_matches():
+    between = torch.tensor([[0.0, 5.0], [0.0, 4.0], [3.0, 0.0]])
+    assert visualization.strongest_parts(between, 5) == [(0, 1), (2, 0)]
+
+
+@pytest.mark.parametrize(("query", "retrieved"), [(MAP, MAP), (MASK, MASK), (MAP, MASK)])
+@pytest.mark.parametrize("sign", [1, 0, -1])
+def test_a_pair_is_drawn_with_its_parts(query, retrieved, sign):
+    between = sign * random_tensor(2, query.n_players, retrieved.n_players).abs()
+    figure = visualization.pair_figure(interactions(between, query, retrieved), (PHOTO, PHOTO), n_parts=3, example=1, title="a title")
+    figure.canvas.draw()
+    shown = [panel for panel in figure.axes if panel.images]
+    parts = visualization.strongest_parts(between[1], 3)
+    assert len(shown) == 4 + len(parts)
+    for panel in (shown[0], shown[3]):  # both photos carry the same numbers in the same colours
+        marks = [(mark.get_text(), mark.get_bbox_patch().get_facecolor()) for mark in panel.texts]
+        assert [text for text, _ in marks] == [str(number + 1) for number in range(len(parts))]
+        assert marks == [(mark.get_text(), mark.get_bbox_patch().get_facecolor()) for mark in shown[0].texts]
+    assert np.array_equal(shown[0].images[0].get_array(), PHOTO[1].permute(1, 2, 0).double().numpy())
+    assert figure.get_suptitle() == "a title"
+
+
+def test_a_mark_sits_on_its_part():
+    between = torch.zeros(1, 6, 6)
+    between[0, 4, 2] = 1.0  # lower middle of the query, upper right of the retrieved photo
+    one = Players(MASK.ids[:1], MASK.shape)
+    figure = visualization.pair_figure(interactions(between, one, one), (PHOTO[:1], PHOTO[:1]), n_parts=1)
+    query, retrieved = (figure.axes[k].texts[0].get_position() for k in (0, 3))
+    assert query == pytest.approx((14.5, 14.5)) and retrieved == pytest.approx((24.5, 4.5))
+
+
+def test_what_cannot_be_drawn_is_refused():
+    drawn = interactions(torch.zeros(2, 6, 6), MASK, MASK)
+    with pytest.raises(ValueError, match="n_parts from 1 to 6"):
+        visualization.pair_figure(drawn, (PHOTO, PHOTO), n_parts=7)
+    with pytest.raises(ValueError, match="know where their players are"):
+        visualization.pair_figure(interactions(torch.zeros(2, 6, 6), None, None), (PHOTO, PHOTO))
