@@ -9,6 +9,7 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
+from captum_pairwise import backbones, visualization
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -31,6 +32,7 @@ __all__ = [
     "LayerSAM",
     "SimilarityWrapper",
     "SplitEncoder",
+    "backbones",
     "blur_baseline",
     "grid",
     "harsanyi_dividends",
@@ -41,6 +43,7 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "visualization",
 ]
 
 __version__ = "0.1.0"

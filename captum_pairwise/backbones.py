@@ -3,7 +3,6 @@
 Every encoder takes RGB in [0, 1] and normalises inside, so that masks, blur and superpixels act on plain colours.
 """
 
-import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -67,9 +66,12 @@ class ImageEncoder(nn.Module):
             image: a file, a Pillow image, or an array of bytes `[H, W, 3]`.
         """
         if isinstance(image, (str, Path)):
-            image = ImageOps.exif_transpose(Image.open(image))
+            image = Image.open(image)
         elif isinstance(image, np.ndarray):
             image = Image.fromarray(image)
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
+            image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
         pixels = pil_to_tensor(image.convert("RGB")).float() / 255
         return resize(pixels, list(self.size), antialias=True)[None].clamp(0, 1).to(self.mean)
 
@@ -188,14 +190,15 @@ def _load(network: nn.Module, backbone: _Backbone, file: Path) -> None:
 
 def _read(file: Path) -> dict[str, Tensor]:
     """The tensors in a weight file; nothing in it is executed."""
-    if file.suffix == ".safetensors":
-        return load_file(file)
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(
             f"Expected {file.name} to be a file of weights, but it is damaged, or holds more than tensors and is not executed. Save "
             "the state dict alone, with torch.save or safetensors."
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = state.items() if isinstance(state, dict) else ()
+    return {key: value for key, value in tensors if isinstance(key, str) and isinstance(value, Tensor)}

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
 BYTES_PER_CHUNK = {"cpu": 2**23}
 BYTES_PER_CHUNK_ELSEWHERE = 2**27
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Evaluator:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def fitting_chunk(row: Tensor) -> int:

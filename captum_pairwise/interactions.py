@@ -66,14 +66,20 @@ class Interactions(Credits):
         n_query: players of the query; the rest are the retrieved image's.
         empty: `v(∅)`, the similarity of the two baselines.
         full: `v(N)`, the similarity of the two images.
+        n_evaluations: coalitions evaluated for each pair; of two towers, embedded by either.
         standard_error: the standard errors of what was sampled, or None.
         query_players: which player owns what of the query, or None.
         retrieved_players: the same for the retrieved image.
-        n_evaluations: coalitions evaluated for each pair; of two towers, embedded by either.
 
     >>> additive = Interactions(
-    ...     n_query=1, empty=torch.zeros(1), full=torch.tensor([3.0]), first_order=torch.tensor([[1.0, 2.0]]),
-    ...     between=torch.zeros(1, 1, 1), within_query=torch.zeros(1, 1, 1), within_retrieved=torch.zeros(1, 1, 1),
+    ...     n_query=1,
+    ...     empty=torch.zeros(1),
+    ...     full=torch.tensor([3.0]),
+    ...     n_evaluations=torch.tensor([4]),
+    ...     first_order=torch.tensor([[1.0, 2.0]]),
+    ...     between=torch.zeros(1, 1, 1),
+    ...     within_query=torch.zeros(1, 1, 1),
+    ...     within_retrieved=torch.zeros(1, 1, 1),
     ... )
     >>> additive.marginal, additive.completeness_gap
     (tensor([[1., 2.]]), tensor([0.]))
@@ -82,10 +88,10 @@ class Interactions(Credits):
     n_query: int
     empty: Float[Tensor, " batch"]
     full: Float[Tensor, " batch"]
+    n_evaluations: Int[Tensor, " batch"]
     standard_error: Credits | None = None
     query_players: Players | None = None
     retrieved_players: Players | None = None
-    n_evaluations: Int[Tensor, " batch"] | None = None
 
     def __post_init__(self) -> None:
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
@@ -131,8 +137,8 @@ class Interactions(Credits):
         between = self["between"] if forward else self["between"].mT
         if signal.dim() > 2:
             players = self.query_players if forward else self.retrieved_players
-            if players is None:
-                raise ValueError("Expected a weight for each player [B, n]: these interactions do not know where the players are.")
+            if players is None or players.ids.dim() != 4:
+                raise ValueError("Expected a weight for each player [B, n], because these players have no known place in an image.")
             signal = average(signal, players)
         return project(between, signal)
 
@@ -143,7 +149,11 @@ class Interactions(Credits):
         tensors |= {f"standard_error.{name}": value for name, value in vars(errors).items() if value is not None}
         tensors |= {f"{name}.ids": one.ids for name, one in players.items() if one is not None}
         numbers = {"n_query": self.n_query} | {name: one.shape for name, one in players.items() if one is not None}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path, {"captum_pairwise": json.dumps(numbers)})
+        save_file(
+            {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()},
+            path,
+            {"captum_pairwise": json.dumps(numbers)},
+        )
 
     @staticmethod
     def load(path: str | Path) -> "Interactions":

@@ -1,5 +1,6 @@
 """Look into a network at one layer: record its output, replace it, or run only the tail that comes after it."""
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -141,22 +142,39 @@ def refuse_compiled(model: object) -> None:
         ValueError: the model, or a part of it, is compiled.
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
-    if any(hasattr(module, "_orig_mod") for module in modules):
+    if any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None for module in modules):
         raise ValueError(
             "Expected a model that is not compiled, because a compiled one ignores the hooks of a layer method. Pass the original "
             "module (`compiled._orig_mod`), which has the same weights."
         )
 
 
-def record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, object]:
-    """Run the encoder once: the layer's output and the encoder's.
+def record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
+    """Run the encoder once for the layer's output.
 
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    with recorded([layer]) as calls:
-        final = encoder(images)
-    return only_output(calls[0], layer), final
+    return _record(encoder, layer, images)[0]
+
+
+def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, object, bool]:
+    """The layer's output, the encoder's, and whether the encoder returns the layer's very tensor, unchanged."""
+    returned: list[tuple[object, int]] = []
+    watch = layer.register_forward_hook(lambda _module, _inputs, output: returned.append((output, _version(output))))
+    try:
+        with recorded([layer]) as calls:
+            final = encoder(images)
+    finally:
+        watch.remove()
+    output = only_output(calls[0], layer)
+    unchanged = final is returned[0][0] and isinstance(final, Tensor) and _version(final) == returned[0][1]
+    return output, final, unchanged
+
+
+def _version(output: object) -> int:
+    """How often a tensor was changed in place; -1 where nobody counts."""
+    return output._version if isinstance(output, Tensor) and not output.is_inference() else -1
 
 
 def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
@@ -165,12 +183,16 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
     in the encoder's `torch.fx` graph; the whole encoder, with the layer's output replaced.
     """
-    output, final = record(encoder, layer, images)
-    if isinstance(final, Tensor) and torch.equal(output, final):
+    # tensors of inference mode do not tell whether they were changed in place
+    with_grad = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
+        output, final, final_is_output = _record(encoder, layer, images)
+    if final_is_output:
         return LayerView(output, lambda outputs, _: outputs, is_affine=True)
     if isinstance(encoder, SplitEncoder) and layer is encoder.features:
-        return LayerView(output, lambda outputs, _: encoder.tail(outputs), is_affine=_is_affine(encoder.tail))
-    traced = _traced_view(encoder, layer, images, output)
+        return LayerView(output, lambda outputs, _: encoder.tail(outputs.clone()), is_affine=_is_affine(encoder.tail))
+    with _new_attributes_removed(encoder):
+        traced = _traced_view(encoder, layer, images, output)
     if traced is not None and _reproduces(traced, final):
         return traced
     return LayerView(output, _rerun(encoder, layer, images), is_affine=False, reruns=True)
@@ -210,23 +232,44 @@ class _LayerTracer(fx.Tracer):
         return m is self.layer or super().is_leaf_module(m, module_qualified_name)
 
 
-def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
-    """The graph of a module, or None where `torch.fx` cannot follow its control flow."""
+@contextmanager
+def _new_attributes_removed(module: nn.Module) -> Iterator[None]:
+    """Tracing leaves tensor constants on the module."""
+    before = set(vars(module))
     try:
-        return _LayerTracer(layer).trace(module)
+        yield
+    finally:
+        for name in set(vars(module)) - before:
+            delattr(module, name)
+
+
+def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
+    """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
+    optional = list(inspect.signature(module.forward).parameters.values())[1:]
+    defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
+    try:
+        return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
         return None
 
 
 def _is_affine(module: nn.Module) -> bool:
     """Whether every step of a module is known to be affine."""
-    graph = _trace(module, module)
+    if _is_affine_module(module):
+        return True
+    with _new_attributes_removed(module):
+        graph = _trace(module, module)
     return graph is not None and all(_is_affine_step(module, node) for node in graph.nodes)
+
+
+def _is_affine_module(module: nn.Module) -> bool:
+    is_by_batch = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
+    return isinstance(module, AFFINE_MODULES) and not is_by_batch
 
 
 def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return isinstance(root.get_submodule(str(node.target)), AFFINE_MODULES)
+        return _is_affine_module(root.get_submodule(str(node.target)))
     if node.op == "call_function":
         return node.target in AFFINE_FUNCTIONS
     if node.op == "call_method":
@@ -241,7 +284,9 @@ def _traced_view(encoder: nn.Module, layer: nn.Module, images: Tensor, output: T
     if graph is None or len(cuts) != 1:
         return None
     after = _depending_on(cuts)
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    if any(not node.users and _works_in_place(node) for node in after):
+        return None  # a graph does not order such a step before the next use of what it changes
+    inputs = [node for node in graph.nodes if node.op == "placeholder"][:1]
     from_images = {*inputs, *_depending_on(inputs)}
     needed = [node for node in graph.nodes if node in after for node in node.all_input_nodes]
     # what the tail needs besides the layer: a residual branch around it, for one
@@ -251,14 +296,20 @@ def _traced_view(encoder: nn.Module, layer: nn.Module, images: Tensor, output: T
         return None
     tail = _subgraph(encoder, graph, [*cuts, *sides], [final])
     side_values = _subgraph(encoder, graph, inputs, sides)(images) if sides else ()
-    if not all(isinstance(value, Tensor) for value in side_values):
+    if not all(isinstance(value, Tensor) and value.dim() and len(value) == len(images) for value in side_values):
         return None
 
     def run_tail(outputs: Tensor, example: int) -> object:
         rows = (value[example : example + 1].expand(len(outputs), *value.shape[1:]) for value in side_values)
-        return tail(outputs, *rows)[0]
+        return tail(outputs.clone(), *rows)[0]  # a copy, because a step may work in place
 
     return LayerView(output, run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in after))
+
+
+def _works_in_place(node: fx.Node) -> bool:
+    """Whether a step may change its input: a module, `x.add_(y)`, `x[i] = y`, `x += y`."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return node.op == "call_module" or name.endswith("_") or name in ("setitem", *(f"i{step}" for step in ("add", "sub", "mul", "truediv")))
 
 
 def _calls(node: fx.Node, root: nn.Module, layer: nn.Module) -> bool:

@@ -107,7 +107,7 @@ def superpixels(
 def _slic(image: np.ndarray, n_segments: int, compactness: float, sigma: float) -> np.ndarray:
     low, high = image.min(), image.max()
     if low < 0 or high > 1:
-        image = (image - low) / (high - low)
+        image = (image - low) / max(high - low, np.finfo(image.dtype).tiny)
     # start_label=0: skimage's default of 1 would leave player 0 without a part
     labels = slic(image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)

@@ -125,20 +125,46 @@ def _twin(encoder: nn.Module) -> nn.Module:
     return twin
 
 
+def _is_opaque(module: nn.Module) -> bool:
+    """TorchScript keeps its parameters elsewhere, and a compiled module its code: neither can be copied over shared dictionaries."""
+    return isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+
+
 def _is_twin(encoder: nn.Module, twin: nn.Module) -> bool:
     ours, theirs = list(encoder.modules()), list(twin.modules())
-    return len(ours) == len(theirs) and all(
-        type(a) is type(b) and a._parameters is b._parameters for a, b in zip(ours, theirs, strict=True)
-    )
+    return len(ours) == len(theirs) and all(a._parameters is b._parameters for a, b in zip(ours, theirs, strict=True))
+
+
+def _keep_hooks(twin: nn.Module, former: nn.Module) -> None:
+    """Let a new twin have the hooks of the former one, not those that the encoder has at this moment."""
+    hooks = [name for name in vars(nn.Module()) if "hooks" in name]
+    modules = dict(former.named_modules())
+    for name, module in twin.named_modules():
+        if name in modules:
+            vars(module).update({hook: vars(modules[name])[hook] for hook in hooks})
+
+
+def _is_setting(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_setting(part) for part in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
-    """Let the twin have the flags and numbers of the original: train mode, dropout rates, and the like."""
+    """Let the twin have the flags and numbers of the original: train mode, dropout rates, strides, and the like."""
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
-        settings = {
-            name: value for name, value in vars(original).items() if isinstance(value, (bool, int, float, str)) and not name.startswith("_")
-        }
+        settings = {name: value for name, value in vars(original).items() if _is_setting(value) and not name.startswith("_")}
         vars(mirror).update(settings)
+
+
+def _refuse_common_modules(query_encoder: nn.Module, retrieved_encoder: nn.Module) -> None:
+    ours = set(query_encoder.modules())
+    common = [name for name, module in retrieved_encoder.named_modules() if module in ours]
+    if common:
+        raise ValueError(
+            f"Expected two encoders without a module in common, but they share {common[0]!r}, whose hooks would run twice in one "
+            "forward. Give one of them a copy: `copy.deepcopy(module, {id(p): p for p in module.parameters()})` keeps the weights shared."
+        )
 
 
 class SimilarityWrapper(nn.Module):
@@ -146,8 +172,8 @@ class SimilarityWrapper(nn.Module):
 
     One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module
     objects over the same parameters and buffers. It follows the encoder's weights, device, dtype, mode and structure, and no
-    hook fires twice in one forward, so Captum's layer methods are right on it. (A TorchScript encoder cannot be twinned; it
-    serves both towers itself, for input-level methods.)
+    hook fires twice in one forward, so Captum's layer methods are right on it. (An encoder with a TorchScript or compiled part cannot be
+    twinned; it serves both towers itself, for input-level methods. After pruning or legacy spectral norm, which work by hooks, wrap anew.)
 
     Args:
         query_encoder: a module that maps a batch to embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged.
@@ -156,7 +182,7 @@ class SimilarityWrapper(nn.Module):
             of two batches of embeddings.
 
     Raises:
-        ValueError: `similarity` is an unknown name.
+        ValueError: `similarity` is an unknown name, or two encoders have a module in common.
 
     >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
     >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
@@ -173,11 +199,13 @@ class SimilarityWrapper(nn.Module):
         super().__init__()
         self.head = make_head(similarity)
         self.is_tied = retrieved_encoder is None or retrieved_encoder is query_encoder
-        self._can_twin = not isinstance(query_encoder, torch.jit.ScriptModule)
+        self._can_twin = not any(_is_opaque(module) for module in query_encoder.modules())
         self.query_encoder = query_encoder
         self.retrieved_encoder = retrieved_encoder if retrieved_encoder is not None else query_encoder
         if self.is_tied and self._can_twin:
             self.retrieved_encoder = _twin(query_encoder)
+        elif not self.is_tied:
+            _refuse_common_modules(query_encoder, self.retrieved_encoder)
 
     def follow(self) -> None:
         """Bring the twin up to date with an encoder whose mode, settings or structure changed."""
@@ -185,7 +213,8 @@ class SimilarityWrapper(nn.Module):
         if not self.is_tied or not self._can_twin or is_replica:
             return
         if not _is_twin(self.query_encoder, self.retrieved_encoder):
-            self.retrieved_encoder = _twin(self.query_encoder)
+            former, self.retrieved_encoder = self.retrieved_encoder, _twin(self.query_encoder)
+            _keep_hooks(self.retrieved_encoder, former)
         _copy_settings(self.query_encoder, self.retrieved_encoder)
 
     def embed_query(self, query: Tensor) -> Float[Tensor, "batch channels"]:
@@ -212,8 +241,8 @@ class SimilarityWrapper(nn.Module):
         """
         if not self.is_tied or not self._can_twin:
             raise ValueError(
-                "Expected tied towers, where a layer of one has its counterpart in the other. Name both layers yourself: "
-                "(layer of the query encoder, layer of the retrieved encoder)."
+                "Expected tied towers without TorchScript or compiled parts, where a layer of one has its counterpart in the "
+                "other. Name both layers yourself: (layer of the query encoder, layer of the retrieved encoder)."
             )
         self.follow()
         towers = (self.query_encoder, self.retrieved_encoder)
@@ -223,12 +252,17 @@ class SimilarityWrapper(nn.Module):
         return [tower.get_submodule(names[0]) for tower in towers]
 
     def given_query(self, query: Tensor) -> "OneSided":
-        """The module `f(retrieved) -> [B]` with the query fixed; any Captum class takes it."""
+        """The module `f(retrieved) -> [B]` with the query fixed; any Captum class takes it.
+
+        Fix a single query wherever you can. A batch of them is matched to rows as most of Captum repeats its inputs, all examples and
+        then all again; `NoiseTunnel`, `GradientShap`, `DeepLiftShap`, `infidelity` and `sensitivity_max` repeat each example in turn, and
+        would be matched wrongly: give them one query, or the wrapper itself with `(query, retrieved)`.
+        """
         encoder = self.query_encoder if self.is_tied else self.retrieved_encoder
         return OneSided(encoder, self.head.score, query=self._constant(self.embed_query, query))
 
     def given_retrieved(self, retrieved: Tensor) -> "OneSided":
-        """The module `f(query) -> [B]` with the retrieved batch fixed; any Captum class takes it."""
+        """The module `f(query) -> [B]` with the retrieved batch fixed; as `given_query`."""
         return OneSided(self.query_encoder, self.head.score, retrieved=self._constant(self.embed_retrieved, retrieved))
 
     def given_gallery(self, gallery: Tensor) -> "Gallery":

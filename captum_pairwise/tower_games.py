@@ -77,10 +77,11 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
     layers = layers if len(layers) == 2 else model.tower_layers(layers[0])
     encoders = (model.query_encoder, model.retrieved_encoder)
     views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
-    if any(view.reruns for view in views):
+    reruns = [k for k in range(2) if views[k].reruns]
+    if reruns:
         warnings.warn(
-            f"{type(encoders[0]).__name__} could not be split after the layer ({type(layers[0]).__name__}), so the whole network is run "
-            "for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
+            f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
+            "network is run for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
             stacklevel=2,
         )
     query, retrieved = (_layer_tower(views[k], encoders[k], layers[k], images[k], request, k) for k in range(2))
@@ -88,7 +89,7 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
 
 
 def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
-    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline)[0])
+    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline))
     return Tower(side, lambda outputs, example: pool(view.run_tail(outputs, example)), view.is_affine)
 
 

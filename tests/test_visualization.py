@@ -20,6 +20,7 @@ def interactions(between, query, retrieved):
         n_query=between.shape[1],
         empty=torch.zeros(len(between)),
         full=torch.ones(len(between)),
+        n_evaluations=torch.zeros(len(between), dtype=torch.long),
         first_order=credit,
         marginal=credit,
         between=between,

@@ -84,7 +84,7 @@ def main() -> None:
     visualization.pair_figure(interactions, (query, retrieved), title=title).savefig(picture)
     print(f"similarity: {similarity:.4f}, and {interactions.empty.item():.4f} when both photos are blurred")
     print(f"method: {method.get_name()} on {arguments.backbone}, cosine; {encoder.preprocessing}")
-    print(f"embeddings used: {interactions.n_evaluations.item()} of masked feature maps, {4} network passes")
+    print(f"embeddings used: {int(interactions.n_evaluations)} of masked feature maps, after 4 network passes (two photos and their blurs)")
     print(f"seconds: {seconds:.2f}")
     print(f"completeness gap: {interactions.completeness_gap.item():+.5f}")
     if arguments.query is None:

@@ -31,8 +31,7 @@ def to_pixels(values: Float[Tensor, "batch players"], players: Players, size: tu
             "credits as a matrix."
         )
     maps = paint(values, players.ids).mean(1, keepdim=True)
-    mode = {"mode": "bilinear", "align_corners": False} if len(players.shape) == 2 else {"mode": "nearest"}
-    return F.interpolate(maps, size, **mode)[:, 0]
+    return F.interpolate(maps, size, mode="bilinear" if len(players.shape) == 2 else "nearest")[:, 0]
 
 
 def overlay(

@@ -1,11 +1,11 @@
 """One figure that explains one pair: both photos, both maps, and where parts of the query are found again."""
 
-import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -45,11 +45,9 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     Raises:
         ValueError: the interactions do not know their players, or `n_parts` is not from 1 to 6.
     """
-    sides = (interactions.query_players, interactions.retrieved_players)
-    if sides[0] is None or sides[1] is None:
-        raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}.")
+    places = _places(interactions)
     photos = [_photo(batch[example]) for batch in images]
     parts = strongest_parts(interactions["between"][example], n_parts)
     columns = max(4, len(parts))
@@ -59,10 +57,17 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     for panel in axes.flat:
         panel.set_axis_off()
     _draw_first_order(figure, axes[0, :4], interactions, photos, example)
-    _draw_marks(axes[0, 0], [query for query, _ in parts], sides[0], photos[0], example)
-    _draw_marks(axes[0, 3], [found for _, found in parts], sides[1], photos[1], example)
+    _draw_marks(axes[0, 0], [query for query, _ in parts], places[0], photos[0], example)
+    _draw_marks(axes[0, 3], [found for _, found in parts], places[1], photos[1], example)
     _draw_projections(axes[1], interactions, photos[1], parts, example)
     return figure
+
+
+def _places(interactions: Interactions) -> tuple[Players, Players]:
+    query, retrieved = interactions.query_players, interactions.retrieved_players
+    if query is None or retrieved is None:
+        raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
+    return query, retrieved
 
 
 def _photo(image: Tensor) -> np.ndarray:
@@ -74,8 +79,9 @@ def _heat(values: Tensor, players: Players, photo: np.ndarray) -> np.ndarray:
 
 
 def _draw_first_order(figure: Figure, axes: np.ndarray, interactions: Interactions, photos: list[np.ndarray], example: int) -> None:
-    query = _heat(interactions.query_marginal, interactions.query_players, photos[0])[example]
-    retrieved = _heat(interactions.retrieved_marginal, interactions.retrieved_players, photos[1])[example]
+    places = _places(interactions)
+    query = _heat(interactions.query_marginal, places[0], photos[0])[example]
+    retrieved = _heat(interactions.retrieved_marginal, places[1], photos[1])[example]
     scale = float(max(np.abs(query).max(), np.abs(retrieved).max())) or 1.0
     axes[0].imshow(photos[0])
     axes[1].imshow(overlay(photos[0], query, scale))
@@ -83,7 +89,7 @@ def _draw_first_order(figure: Figure, axes: np.ndarray, interactions: Interactio
     axes[3].imshow(photos[1])
     for panel, name in zip(axes, ("query", "credit of each part", "credit of each part", "retrieved"), strict=True):
         panel.set_title(name)
-    colours = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(-scale, scale), SIGNED)
+    colours = ScalarMappable(Normalize(-scale, scale), SIGNED)
     figure.colorbar(colours, ax=list(axes), shrink=0.7, label="similarity")
 
 
@@ -109,8 +115,8 @@ def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.nd
 
 
 def _draw_projections(axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int) -> None:
-    between = interactions["between"]
-    rows = [_heat(between[:, query], interactions.retrieved_players, photo)[example] for query, _ in parts]
+    between, (_, place) = interactions["between"], _places(interactions)
+    rows = [_heat(between[:, query], place, photo)[example] for query, _ in parts]
     scale = max(float(np.abs(row).max()) for row in rows)
     for panel, row, number, colour in zip(axes, rows, range(1, len(rows) + 1), PART_COLOURS, strict=False):
         palette = LinearSegmentedColormap.from_list("part", ["black", "white", colour])

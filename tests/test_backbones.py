@@ -1,0 +1,287 @@
+import io
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from conftest import seeded
+from PIL import Image
+from safetensors.torch import save, save_file
+from skimage.data import chelsea, coffee, stereo_motorcycle
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from captum_pairwise.backbones import BACKBONES, MOCO_PREFIX, ImageEncoder, create
+
+IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+MAPS = {
+    "resnet50": (1, 2048, 7, 7),
+    "moco_v2": (1, 2048, 7, 7),
+    "vgg11": (1, 512, 7, 7),
+    "densenet121": (1, 1024, 7, 7),
+    "efficientnet_lite0": (1, 1280, 7, 7),
+}
+
+
+@cache
+def network(name: str) -> nn.Module:
+    return getattr(torchvision.models, name)().eval()
+
+
+def image(size: int = 64) -> Tensor:
+    return torch.rand(2, 3, size, size, generator=seeded(0))
+
+
+def normalised(images: Tensor) -> Tensor:
+    return (images - torch.tensor(IMAGENET.mean)[:, None, None]) / torch.tensor(IMAGENET.std)[:, None, None]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """A file of weights, removed at once: pytest keeps its folders, and these are 100 MB each."""
+    yield tmp_path / "weights.pth"
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "efficientnet_lite0"])
+def test_random_weights_are_warned_of(name: str) -> None:
+    with pytest.warns(UserWarning, match=f"{name} has random weights"):
+        encoder = create(name)
+    assert not any(module.training for module in encoder.modules())
+    with torch.no_grad():
+        assert encoder(image(224)[:1]).shape == MAPS[name]
+
+
+@pytest.mark.filterwarnings("error")
+def test_lite_comes_with_its_weights() -> None:
+    with torch.no_grad():
+        assert create("efficientnet_lite0")(image(224)[:1]).shape == MAPS["efficientnet_lite0"]
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"densenet121.*vgg11.*got 'resnet51'"):
+        create("resnet51")
+
+
+MAP_OF = {
+    "resnet50": lambda net, x: net.layer4(net.layer3(net.layer2(net.layer1(net.maxpool(net.bn1(net.conv1(x)).relu()))))),
+    "vgg11": lambda net, x: net.features(x),
+    "densenet121": lambda net, x: net.features(x).relu(),
+}
+
+
+def without_classifier(name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in network(name).state_dict().items() if not key.startswith(BACKBONES[name].unused)}
+
+
+@torch.no_grad()
+def assert_is(encoder: ImageEncoder, name: str) -> None:
+    """The encoder gives torchvision's map of images that are normalised by hand."""
+    assert_close(encoder(image()), MAP_OF[name](network(name), normalised(image())))
+
+
+@pytest.mark.parametrize("name", MAP_OF)
+def test_map_is_torchvisions(name: str, file: Path) -> None:
+    torch.save(without_classifier(name), file)
+    assert_is(create(name, file), name)
+
+
+@pytest.mark.parametrize("content", [network("resnet50").state_dict, lambda: without_classifier("resnet50")], ids=["fc", "no fc"])
+def test_safetensors_are_read(content: Callable[[], dict[str, Tensor]], file: Path) -> None:
+    file = file.with_suffix(".safetensors")
+    save_file(content(), file)
+    assert_is(create("resnet50", str(file)), "resnet50")
+
+
+def test_classifier_is_ignored(file: Path) -> None:
+    torch.save({"state_dict": network("resnet50").state_dict() | {"fc.weight": torch.zeros(3, 2048)}, "epoch": 3}, file)
+    assert_is(create("resnet50", file), "resnet50")
+
+
+def test_moco_checkpoint_is_read(file: Path) -> None:
+    query = {MOCO_PREFIX + key: value for key, value in without_classifier("resnet50").items()}
+    head = {f"{MOCO_PREFIX}fc.{layer}.weight": torch.zeros(2, 2) for layer in (0, 2)}
+    key_encoder = {"module.encoder_k." + key: torch.zeros_like(value[:1]) for key, value in query.items() if value.dim()}
+    torch.save({"epoch": 200, "arch": "resnet50", "state_dict": query | head | key_encoder | {"module.queue": torch.zeros(2)}}, file)
+    assert_is(create("moco_v2", file), "resnet50")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "moco_v2", "densenet121"])
+def test_weights_of_another_network_are_refused(name: str, file: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), file)
+    with pytest.raises(ValueError, match=r"Expected weights\.pth to hold the weights of a .* tensors are missing"):
+        create(name, file)
+
+
+def test_weights_of_another_shape_are_refused(file: Path) -> None:
+    torch.save(without_classifier("densenet121") | {"features.conv0.weight": torch.zeros(64, 1, 7, 7)}, file)
+    with pytest.raises(ValueError, match=r"1 have another shape \(\['features.conv0.weight'\]\)"):
+        create("densenet121", file)
+
+
+def test_one_missing_tensor_is_named(file: Path) -> None:
+    state = without_classifier("densenet121")
+    torch.save({key: value for key, value in state.items() if key != "features.norm5.bias"}, file)
+    with pytest.raises(ValueError, match=r"1 tensors are missing \(first: \['features.norm5.bias'\]\)"):
+        create("densenet121", file)
+
+
+def saved_by_torch(content: object, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+STATE = {f"layer{k}.weight": torch.ones(5, 5) for k in range(30)}
+WRITERS = {
+    "zip.pth": lambda: saved_by_torch(STATE),
+    "legacy.pth": lambda: saved_by_torch(STATE, _use_new_zipfile_serialization=False),
+    "weights.safetensors": lambda: save(STATE),
+}
+
+
+@pytest.mark.parametrize("sixteenths", range(16))
+@pytest.mark.parametrize("name", WRITERS)
+def test_truncated_files_are_refused(name: str, sixteenths: int, tmp_path: Path) -> None:
+    whole = WRITERS[name]()
+    (tmp_path / name).write_bytes(whole[: len(whole) * sixteenths // 16])
+    with pytest.raises(ValueError, match=f"Expected {name} to be a file of weights"):
+        create("densenet121", tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"<!doctype html>", b"Not found"])
+@pytest.mark.parametrize("name", ["page.pth", "page.safetensors"])
+def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"Expected {name} to be a file of weights"):
+        create("densenet121", tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [[1], {1: torch.ones(2)}, {"state_dict": torch.ones(2)}, torch.ones(2)], ids=type)
+def test_files_without_a_state_dict_are_refused(content: object, file: Path) -> None:
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=r"Expected weights\.pth"):
+        create("densenet121", file)
+
+
+class Code:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_code_in_a_file_is_not_run(as_zip: bool, file: Path) -> None:
+    trace = file.with_name("code ran")
+    torch.save({"layer.weight": Code(trace)}, file, _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(ValueError, match="is not executed"):
+        create("densenet121", file)
+    assert not trace.exists()
+    torch.load(file, weights_only=False)
+    assert trace.exists()  # the trap works
+
+
+@torch.no_grad()
+def test_lite_sees_that_two_views_are_alike() -> None:
+    left, right, _ = stereo_motorcycle()
+    lite = create("efficientnet_lite0")
+    embeddings = [lite(lite.preprocess(photo)).mean((2, 3)) for photo in (left, right, coffee(), chelsea())]
+    match, *others = [torch.cosine_similarity(embeddings[0], embedding).item() for embedding in embeddings[1:]]
+    assert match > max(others)
+
+
+@torch.no_grad()
+def test_lite_normalises_as_it_was_trained() -> None:
+    lite = create("efficientnet_lite0")
+    lite.features = nn.Identity()
+    assert_close(lite(image()), (image() * 255 - 127) / 128)  # bytes, as its package wants them
+
+
+def encoder(size: int = 8) -> ImageEncoder:
+    return ImageEncoder(nn.Identity(), size=(size, size))
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    return torch.randint(0, 256, (height, width, 3), generator=seeded(0)).byte().numpy()
+
+
+def in_unit_interval(pixels: np.ndarray) -> Tensor:
+    return torch.tensor(pixels).permute(2, 0, 1)[None] / 255
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda pixels, folder: pixels,
+        lambda pixels, folder: Image.fromarray(pixels),
+        lambda pixels, folder: saved(Image.fromarray(pixels), folder / "photo.png"),
+        lambda pixels, folder: str(saved(Image.fromarray(pixels), folder / "photo.png")),
+    ],
+    ids=["array", "image", "path", "string"],
+)
+def test_preprocess_takes(given: Callable, tmp_path: Path) -> None:
+    assert_close(encoder().preprocess(given(photo(8, 8), tmp_path)), in_unit_interval(photo(8, 8)))
+
+
+@pytest.mark.parametrize("size", [(16, 12), (5, 30)])
+def test_preprocess_resizes_the_whole_image(size: tuple[int, int]) -> None:
+    expected = in_unit_interval(np.asarray(Image.fromarray(photo(*size)).resize((8, 8), Image.Resampling.BILINEAR)))
+    assert_close(encoder().preprocess(photo(*size)), expected, rtol=0, atol=1 / 255)  # Pillow rounds to bytes
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_grey_becomes_rgb(as_array: bool) -> None:
+    grey = photo(8, 8)[..., 0]
+    expected = in_unit_interval(np.stack([grey] * 3, 2))
+    assert_close(encoder().preprocess(grey if as_array else Image.fromarray(grey)), expected)
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_transparency_is_dropped(as_array: bool) -> None:
+    transparent = np.concatenate([photo(8, 8), photo(8, 8)[..., :1]], 2)
+    assert_close(encoder().preprocess(transparent if as_array else Image.fromarray(transparent)), in_unit_interval(photo(8, 8)))
+
+
+def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    grey = photo(8, 8)[..., 0]
+    path = saved(Image.fromarray(grey.astype(np.uint16) * 257), tmp_path / "scan.png")
+    assert_close(encoder().preprocess(path), in_unit_interval(np.stack([grey] * 3, 2)))
+
+
+TURNS = {1: lambda pixels: pixels, 3: lambda pixels: np.rot90(pixels, 2), 6: lambda pixels: np.rot90(pixels, -1), 8: np.rot90}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("opened", [lambda path: path, Image.open], ids=["path", "image"])
+def test_orientation_of_the_camera_is_honoured(opened: Callable, orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(Image.fromarray(photo(8, 8)), tmp_path / "photo.png", exif=exif)
+    assert_close(encoder().preprocess(opened(path)), in_unit_interval(TURNS[orientation](photo(8, 8)).copy()))
+
+
+def test_preprocessing_in_words() -> None:
+    assert f"{list(IMAGENET.mean)}" in encoder().preprocessing
+    assert "8x8" in encoder().preprocessing
+
+
+@torch.no_grad()
+def test_normalisation_is_inside() -> None:
+    assert_close(encoder()(image()), normalised(image()))
+
+
+def test_preprocess_follows_the_dtype_of_the_encoder() -> None:
+    assert encoder().double().preprocess(photo(8, 8)).dtype == torch.float64

@@ -1,0 +1,139 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import random_tensor
+from torch import Tensor
+from torch.testing import assert_close
+
+from captum_pairwise.game import Affine, CallableGame, Evaluator, TwoTowerGame, fitting_chunk
+
+ROWS = random_tensor(7, 3)
+
+
+class Square:
+    """Squares rows, notes how many came at once, and fails above a limit as memory does."""
+
+    def __init__(self, limit: int, fail: Callable[[], object]) -> None:
+        self.limit, self.fail = limit, fail
+        self.sizes: list[int] = []
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        if len(rows) > self.limit:
+            self.fail()
+        self.sizes.append(len(rows))
+        return rows.square()
+
+
+def raising(error: Exception) -> Callable[[], object]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def full_memory() -> None:
+    torch.empty(2**60, dtype=torch.uint8)  # an exbibyte: the allocator's own error
+
+
+OUT_OF_MEMORY = {
+    "GPU": raising(torch.cuda.OutOfMemoryError("CUDA out of memory")),
+    "MPS": raising(RuntimeError("MPS backend out of memory (MPS allocated: 17.99 GB)")),
+    "CPU": full_memory,
+}
+each_memory = pytest.mark.parametrize("memory", OUT_OF_MEMORY)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
+def test_any_chunk_gives_the_same(chunk: int) -> None:
+    function = Square(chunk, raising(AssertionError("more rows than a chunk")))
+    assert torch.equal(Evaluator(function, chunk)(ROWS), ROWS.square())
+
+
+@each_memory
+@pytest.mark.parametrize("limit", [1, 2, 3, 6])
+def test_chunk_is_halved_when_memory_runs_out(memory: str, limit: int) -> None:
+    evaluate = Evaluator(Square(limit, OUT_OF_MEMORY[memory]), 100)
+    assert torch.equal(evaluate(ROWS), ROWS.square())
+    assert evaluate.chunk <= limit
+
+
+def test_smaller_chunk_is_kept() -> None:
+    function = Square(3, OUT_OF_MEMORY["GPU"])
+    evaluate = Evaluator(function, 4)
+    evaluate(ROWS)
+    function.fail = raising(AssertionError("tried the old chunk again"))
+    evaluate(ROWS)
+    assert set(function.sizes) == {2, 1}
+
+
+@each_memory
+def test_one_row_that_does_not_fit_raises(memory: str) -> None:
+    with pytest.raises(RuntimeError, match="memory"):
+        Evaluator(Square(0, OUT_OF_MEMORY[memory]), 4)(ROWS)
+
+
+def test_other_errors_of_the_function_are_raised() -> None:
+    function = Square(0, raising(RuntimeError("shapes cannot be multiplied")))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        Evaluator(function, 4)(ROWS)
+
+
+def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    Evaluator(torch.square, 2)(ROWS)
+    assert not capsys.readouterr().err
+    Evaluator(torch.square, 2, "coalitions of a pair")(ROWS)
+    assert "coalitions of a pair" in capsys.readouterr().err
+
+
+def test_chunk_fits_a_row_that_is_larger_than_the_budget() -> None:
+    row = torch.empty(2**40, device="meta")
+    assert fitting_chunk(row) == 1
+    assert fitting_chunk(row[:100]) > fitting_chunk(row[:1000]) > 1
+
+
+def random_coalitions(rows: int, players: int) -> Tensor:
+    return random_tensor(rows, players) > 0
+
+
+def counted_tower(weights: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+    """A linear tower, and what it was given."""
+    given: list[Tensor] = []
+
+    def embed(z: Tensor) -> Tensor:
+        given.append(z)
+        return z.double() @ weights
+
+    return embed, given
+
+
+@pytest.mark.parametrize("as_coalitions", [torch.Tensor.bool, torch.Tensor.double])
+def test_towers_embed_each_distinct_row_once(as_coalitions: Callable[[Tensor], Tensor]) -> None:
+    weights = random_tensor(3, 5), random_tensor(2, 5, seed=1)
+    (embed_query, of_query), (embed_retrieved, of_retrieved) = map(counted_tower, weights)
+    game, z = TwoTowerGame(3, 2, embed_query, embed_retrieved), as_coalitions(random_coalitions(40, 5))
+    sides = z[:, :3], z[:, 3:]
+    assert_close(game.values(z), ((sides[0].double() @ weights[0]) * (sides[1].double() @ weights[1])).sum(1))
+    for (given,), side in zip((of_query, of_retrieved), sides, strict=True):
+        assert sorted(given.tolist()) == [list(row) for row in sorted({tuple(row) for row in side.tolist()})]
+    assert game.n_evaluations == sum(len(side.unique(dim=0)) for side in sides)
+
+
+def test_callable_game_counts_its_rows() -> None:
+    game, z = CallableGame(2, 1, lambda z: z.double().prod(1)), random_coalitions(6, 3)
+    assert_close(torch.cat([game.values(z[:4]), game.values(z[4:])]), z.all(1).double())
+    assert (game.n_evaluations, game.n_players) == (len(z), 3)
+
+
+def test_embedding_counts_too() -> None:
+    game = TwoTowerGame(3, 2, lambda z: z.double(), lambda z: z.double())
+    game.embed_query(random_coalitions(4, 3))
+    game.embed_retrieved(random_coalitions(6, 2))
+    assert game.n_evaluations == 4 + 6
+
+
+@pytest.mark.parametrize("z", [random_coalitions(6, 3), random_tensor(6, 3)], ids=["coalitions", "presences"])
+def test_affine_embedding(z: Tensor) -> None:
+    offset, moves = random_tensor(5), random_tensor(3, 5, seed=1)
+    expected = [offset + sum(float(presence) * move for presence, move in zip(row, moves, strict=True)) for row in z]
+    assert_close(Affine(offset, moves)(z), torch.stack(expected))
