@@ -1,6 +1,8 @@
 """One pair of images as a game on the cube: what the similarity is when only some players are present."""
 
 import abc
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,6 +59,13 @@ def fitting_chunk(row: Tensor) -> int:
     """How many rows like this one to put through a network at once: small batches are fastest on a CPU, large ones on a GPU."""
     size = BYTES_PER_CHUNK.get(row.device.type, BYTES_PER_CHUNK_ELSEWHERE)
     return max(1, size // max(1, row.numel() * row.element_size()))
+
+
+def memory_of(device: torch.device) -> int:
+    """The bytes of memory that a device has: free ones of a GPU, all of the machine otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
 
 
 class Game(abc.ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
 from captum_pairwise.game import Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
+from captum_pairwise.heads import Score
 from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
 from captum_pairwise.masking import (
     Images,
@@ -22,7 +23,7 @@ from captum_pairwise.masking import (
     layer_side,
     refuse_not_finite,
 )
-from captum_pairwise.similarity import Score, SimilarityWrapper, pool
+from captum_pairwise.similarity import SimilarityWrapper, pool
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -77,7 +78,7 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
     layers = layers if len(layers) == 2 else model.tower_layers(layers[0])
     encoders = (model.query_encoder, model.retrieved_encoder)
     views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
-    reruns = [k for k in range(2) if views[k].reruns]
+    reruns = [k for k in range(2) if views[k].tail.reruns]
     if reruns:
         warnings.warn(
             f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
@@ -90,7 +91,7 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
 
 def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
     side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline))
-    return Tower(side, lambda outputs, example: pool(view.run_tail(outputs, example)), view.is_affine)
+    return Tower(side, lambda outputs, example: pool(view.tail.run(outputs, example)), view.tail.is_affine)
 
 
 def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:

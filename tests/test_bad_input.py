@@ -76,6 +76,12 @@ CASES = {
     "a layer mask that does not fit": (lambda: layered(layer_mask=(cp.grid(5, 5, 2, 2), None)), "query layer_mask to be broadcastable"),
     "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
     "too few embeddings": (lambda: layered(n_samples=15), "at least 16 for 9 players"),
+    "pixels by pixels": (
+        lambda: cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(nn.Flatten())).attribute(
+            (torch.rand(1, 3, 160, 160),) * 2, feature_mask=(torch.arange(25_600).reshape(160, 160),) * 2, n_samples=60_000
+        ),
+        r"25600 players with 76800 channels need \d+ GiB",
+    ),
     "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval of at least 1"),
     "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred image"),
     "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),

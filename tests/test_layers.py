@@ -83,7 +83,7 @@ def assert_follows(view: LayerView, encoder: nn.Module, layer: nn.Module, inputs
     for example in range(len(inputs)):
         outputs = random_outputs(view, example)
         expected = rerun(encoder, layer, inputs, outputs, example)
-        assert_close(view.run_tail(outputs.clone(), example), expected)
+        assert_close(view.tail.run(outputs.clone(), example), expected)
 
 
 def is_affine(tail: Callable[[Tensor, int], Tensor], outputs: Tensor) -> bool:
@@ -96,10 +96,10 @@ def is_affine(tail: Callable[[Tensor, int], Tensor], outputs: Tensor) -> bool:
 @torch.no_grad()
 def test_traced_tail_reproduces_the_network(name: str, layer: str) -> None:
     view, expected = view_of(name, layer), network(name)(batch(name))
-    assert not view.reruns
+    assert not view.tail.reruns
     for example in range(2):
         rows = view.output[[example] * ROWS]
-        assert_close(view.run_tail(rows, example), expected[[example] * ROWS])
+        assert_close(view.tail.run(rows, example), expected[[example] * ROWS])
 
 
 @each_case
@@ -112,7 +112,7 @@ def test_traced_tail_follows_the_layer(name: str, layer: str) -> None:
 @torch.no_grad()
 def test_affine_tails_are_known(name: str, layer: str) -> None:
     view = view_of(name, layer)
-    assert view.is_affine is is_affine(view.run_tail, random_outputs(view))
+    assert view.tail.is_affine is is_affine(view.tail.run, random_outputs(view))
 
 
 class Unsplittable(nn.Module):
@@ -133,7 +133,7 @@ ROUTES = {"traced": nn.Sequential, "split": SplitEncoder, "re-run": Unsplittable
 def seen_by(route: str, features: nn.Module, tail: nn.Module) -> LayerView:
     """The view of two parts from between them, by one of three routes."""
     view = look_inside(ROUTES[route](features, tail), features, images()[0])
-    assert view.reruns is (route == "re-run")
+    assert view.tail.reruns is (route == "re-run")
     return view
 
 
@@ -148,7 +148,7 @@ def test_routes_agree(route: str) -> None:
     view = seen_by(route, features, tail)
     outputs = random_outputs(view)
     assert_close(view.output, features(images()[0]))
-    assert_close(view.run_tail(outputs, 1), tail(outputs))
+    assert_close(view.tail.run(outputs, 1), tail(outputs))
 
 
 @pytest.mark.parametrize("routes", [("re-run", "traced"), ("traced", "re-run"), ("re-run", "re-run")])
@@ -166,7 +166,7 @@ def test_gradient_flows_through_the_tail(route: str) -> None:
     view = seen_by(route, features, tail)
     outputs = random_outputs(view).requires_grad_()
     expected = torch.autograd.grad(tail(outputs).square().sum(), outputs)
-    assert_close(torch.autograd.grad(view.run_tail(outputs, 1).square().sum(), outputs), expected)
+    assert_close(torch.autograd.grad(view.tail.run(outputs, 1).square().sum(), outputs), expected)
 
 
 @pytest.mark.parametrize("route", ["traced", "split"])
@@ -174,7 +174,7 @@ def test_only_the_tail_is_run(route: str) -> None:
     features, tail = halves()
     view = seen_by(route, features, tail)
     with recorded([features[0], tail[1]]) as (first, last):
-        view.run_tail(random_outputs(view), 0)
+        view.tail.run(random_outputs(view), 0)
     assert (len(first), len(last)) == (0, 1)
 
 
@@ -184,7 +184,7 @@ def test_in_place_tail_leaves_what_it_gets(route: str) -> None:
     view = seen_by(route, features, tail)
     assert torch.equal(view.output, features(images()[0]))
     outputs = random_outputs(view)
-    view.run_tail(outputs, 0)
+    view.tail.run(outputs, 0)
     assert torch.equal(outputs, random_outputs(view))
 
 
@@ -210,13 +210,13 @@ def test_in_place_relu_of_densenet_leaves_the_record() -> None:
 )
 def test_affine_tail_of_a_split_encoder_is_known(tail: nn.Module) -> None:
     view = seen_by("split", halves()[0], tail.double().eval())
-    assert view.is_affine is is_affine(view.run_tail, random_outputs(view))
+    assert view.tail.is_affine is is_affine(view.tail.run, random_outputs(view))
 
 
 def test_last_layer_needs_no_tail() -> None:
     encoder = tiny_encoder()
     view = look_inside(encoder, encoder[4], images()[0])
-    assert view.is_affine
+    assert view.tail.is_affine
     assert_follows(view, encoder, encoder[4], images()[0])
 
 
@@ -236,7 +236,7 @@ def test_own_encoders_are_traced_from_any_layer(make: Callable[[], nn.Module]) -
     layer = encoder.features[0]
     with without_type_checking():
         view = look_inside(encoder, layer, images()[0])
-    assert not view.reruns
+    assert not view.tail.reruns
     assert_follows(view, encoder, layer, images()[0])
 
 
@@ -287,9 +287,9 @@ def test_odd_encoders_are_never_silently_wrong(make: type[Net], odd: str) -> Non
 def test_hard_coded_batch_size_falls_back() -> None:
     encoder, inputs = Net(lambda net, maps, inputs: maps.view(2, -1)), images()[0]
     view = look_inside(encoder, encoder.layer, inputs)
-    assert view.reruns
+    assert view.tail.reruns
     outputs = random_outputs(view)[:2]
-    assert_close(view.run_tail(outputs, 1), rerun(encoder, encoder.layer, inputs, outputs, 1))
+    assert_close(view.tail.run(outputs, 1), rerun(encoder, encoder.layer, inputs, outputs, 1))
 
 
 class Pair(nn.Module):
@@ -347,7 +347,7 @@ def hooks(encoder: nn.Module) -> list[object]:
 def test_hooks_are_gone(route: str) -> None:
     features, tail = halves()
     view = seen_by(route, features, tail)
-    view.run_tail(random_outputs(view), 0)
+    view.tail.run(random_outputs(view), 0)
     assert not hooks(features) + hooks(tail)
 
 

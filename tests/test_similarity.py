@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.similarity import make_head, pool, unit
+from captum_pairwise.heads import make_head, unit
+from captum_pairwise.similarity import pool
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 exactly = partial(torch.testing.assert_close, rtol=0, atol=0)

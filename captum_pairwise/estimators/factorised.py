@@ -11,7 +11,7 @@ from captum_pairwise.estimators.chains import Sample, Steps, draw, find_steps
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.exact import enumerated_summary
 from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
-from captum_pairwise.game import TwoTowerGame
+from captum_pairwise.game import TwoTowerGame, memory_of
 from captum_pairwise.interactions import Credits, Interactions
 
 Embeddings = Float[Tensor, "coalitions channels"]
@@ -68,8 +68,10 @@ def _tower_estimate(
 ) -> _TowerEstimate:
     if 2**n_players <= n_samples + 2:
         return _TowerEstimate(enumerated_summary(embed(all_coalitions(n_players)), path), lambda: iter(()))
+    ends = embed(torch.tensor([[False], [True]]).expand(2, n_players))
+    _refuse_beyond_memory(ends, n_players, path)
     sample = draw(n_players, n_samples, generator)
-    embeddings, steps = embed(sample.coalitions), find_steps(sample.coalitions)
+    embeddings, steps = torch.cat([ends, embed(sample.coalitions[2:])]), find_steps(sample.coalitions)
     every_step, every_row = slice(None), slice(None)
     step_sums, row_sums = _step_sums(embeddings, steps, every_step), _row_sums(embeddings, sample, every_row)
 
@@ -82,6 +84,17 @@ def _tower_estimate(
             yield _summary(embeddings, fewer_steps, row_sums - _row_sums(embeddings, sample, rows), path)
 
     return _TowerEstimate(_summary(embeddings, step_sums, row_sums, path), leave_one_out)
+
+
+def _refuse_beyond_memory(ends: Embeddings, n_players: int, path: Path) -> None:
+    """Both towers hold the sums of their steps, twice to leave groups out, and their slopes."""
+    needed = 2 * ends[0].nbytes * n_players * (2 * n_players + 2 * len(path.nodes))
+    has = memory_of(ends.device)
+    if needed > has:
+        raise ValueError(
+            f"Expected fewer players: the interactions of {n_players} players with {ends.shape[1]} channels need {needed / 2**30:.0f} GiB, "
+            f"and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
+        )
 
 
 Selection = Bool[Tensor, " rows"] | slice

@@ -1,0 +1,170 @@
+"""What a network does after one of its layers, by its `torch.fx` graph."""
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+AFFINE_MODULES = (
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AvgPool2d,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.Conv2d,
+    nn.Dropout,
+    nn.Flatten,
+    nn.Identity,
+    nn.Linear,
+)
+AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
+AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What comes after a layer.
+
+    Attributes:
+        run: `(outputs [rows, ...], example) -> encoder output [rows, ...]`: what the encoder returns for image `example` of the batch when
+            the layer's output is replaced.
+        is_affine: whether `run` is an affine function of `outputs`.
+        reruns: whether `run` runs the whole encoder, for want of a way to split it.
+    """
+
+    run: Callable[[Tensor, int], object]
+    is_affine: bool = False
+    reruns: bool = False
+
+
+class _LayerTracer(fx.Tracer):
+    """Traces a network with one layer kept whole."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return m is self.layer or super().is_leaf_module(m, module_qualified_name)
+
+
+@contextmanager
+def _new_attributes_removed(module: nn.Module) -> Iterator[None]:
+    """Tracing leaves tensor constants on the module."""
+    before = set(vars(module))
+    try:
+        yield
+    finally:
+        for name in set(vars(module)) - before:
+            delattr(module, name)
+
+
+def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
+    """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
+    optional = list(inspect.signature(module.forward).parameters.values())[1:]
+    defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
+    try:
+        return _LayerTracer(layer).trace(module, defaults)
+    except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
+        return None
+
+
+def is_affine(module: nn.Module) -> bool:
+    """Whether every step of a module is known to be affine."""
+    if _is_affine_module(module):
+        return True
+    with _new_attributes_removed(module):
+        graph = _trace(module, module)
+    return graph is not None and all(_is_affine_step(module, node) for node in graph.nodes)
+
+
+def _is_affine_module(module: nn.Module) -> bool:
+    is_by_batch = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
+    return isinstance(module, AFFINE_MODULES) and not is_by_batch
+
+
+def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return _is_affine_module(root.get_submodule(str(node.target)))
+    if node.op == "call_function":
+        return node.target in AFFINE_FUNCTIONS
+    if node.op == "call_method":
+        return node.target in AFFINE_METHODS
+    return node.op in ("placeholder", "output")
+
+
+def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tail | None:
+    """The nodes of the encoder's graph that depend on the layer, or None where they cannot be told apart."""
+    with _new_attributes_removed(encoder):
+        return _tail(encoder, layer, images, _trace(encoder, layer))
+
+
+def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None) -> Tail | None:
+    cuts = [node for node in graph.nodes if _calls(node, encoder, layer)] if graph is not None else []
+    if graph is None or len(cuts) != 1:
+        return None
+    after = _depending_on(cuts)
+    if any(not node.users and _works_in_place(node) for node in after):
+        return None  # a graph does not order such a step before the next use of what it changes
+    inputs = [node for node in graph.nodes if node.op == "placeholder"][:1]
+    from_images = {*inputs, *_depending_on(inputs)}
+    needed = [node for node in graph.nodes if node in after for node in node.all_input_nodes]
+    # what the tail needs besides the layer: a residual branch around it, for one
+    sides = [node for node in dict.fromkeys(needed) if node not in after and node not in cuts and node in from_images]
+    final = next(node for node in graph.nodes if node.op == "output").args[0]
+    if not isinstance(final, fx.Node) or final not in after:
+        return None
+    tail = _subgraph(encoder, graph, [*cuts, *sides], [final])
+    side_values = _subgraph(encoder, graph, inputs, sides)(images) if sides else ()
+    if not all(isinstance(value, Tensor) and value.dim() and len(value) == len(images) for value in side_values):
+        return None
+
+    def run_tail(outputs: Tensor, example: int) -> object:
+        rows = (value[example : example + 1].expand(len(outputs), *value.shape[1:]) for value in side_values)
+        return tail(outputs.clone(), *rows)[0]  # a copy, because a step may work in place
+
+    return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in after))
+
+
+def _works_in_place(node: fx.Node) -> bool:
+    """Whether a step may change its input: a module, `x.add_(y)`, `x[i] = y`, `x += y`."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return node.op == "call_module" or name.endswith("_") or name in ("setitem", *(f"i{step}" for step in ("add", "sub", "mul", "truediv")))
+
+
+def _calls(node: fx.Node, root: nn.Module, layer: nn.Module) -> bool:
+    return node.op == "call_module" and root.get_submodule(str(node.target)) is layer
+
+
+def _depending_on(sources: Sequence[fx.Node]) -> set[fx.Node]:
+    """All nodes that use one of the sources, directly or not."""
+    found: set[fx.Node] = set()
+    pending = [user for node in sources for user in node.users]
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending.extend(node.users)
+    return found
+
+
+def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> fx.GraphModule:
+    """The part of a graph that leads from `inputs` to `results`, as a module over the same submodules."""
+    part = fx.Graph()
+    copies = {node: part.placeholder(node.name) for node in inputs}
+    needed, pending = set(), list(results)
+    while pending:
+        node = pending.pop()
+        if node not in needed and node not in copies:
+            needed.add(node)
+            pending.extend(node.all_input_nodes)
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = part.node_copy(node, copies.__getitem__)
+    part.output(tuple(copies[node] for node in results))
+    return fx.GraphModule(root, part)
