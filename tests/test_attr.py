@@ -202,6 +202,22 @@ def test_strided_and_inference_inputs(cls, model):
         torch.testing.assert_close(flat(method.attribute(images(2), **arguments)), found, rtol=0, atol=1e-12)
 
 
+ACCELERATORS = [name for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if module.is_available()]
+
+
+@every_class
+@pytest.mark.parametrize("device", ACCELERATORS)
+def test_another_device_agrees(cls, device):
+    pair = tuple(batch.float() for batch in images(2))
+    found = []
+    for place in ("cpu", device):
+        method, arguments = make(cls, cp.SimilarityWrapper(tiny_encoder().float().to(place)))
+        result = method.attribute(tuple(batch.to(place) for batch in pair), **arguments)
+        assert flat(result).device.type == place
+        found.append(flat(result).cpu())
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
 def test_progress_is_shown_on_request(model, capsys):
     method, arguments = make(cp.FactorisedShapleyTaylor, model)
     method.attribute(images(1), **arguments)

@@ -130,6 +130,12 @@ def test_one_missing_tensor_is_named(file: Path) -> None:
         create("densenet121", file)
 
 
+def test_one_unknown_tensor_is_named(file: Path) -> None:
+    torch.save(without_classifier("densenet121") | {"features.conv1.weight": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"1 are unknown \(\['features.conv1.weight'\]\)"):
+        create("densenet121", file)
+
+
 def saved_by_torch(content: object, **options: object) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer, **options)

@@ -74,9 +74,9 @@ def test_one_row_that_does_not_fit_raises(memory: str) -> None:
 
 
 def test_other_errors_of_the_function_are_raised() -> None:
-    function = Square(0, raising(RuntimeError("shapes cannot be multiplied")))
+    evaluate = Evaluator(Square(1, raising(RuntimeError("shapes cannot be multiplied"))), 4)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        Evaluator(function, 4)(ROWS)
+        evaluate(ROWS)
 
 
 def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,13 +83,13 @@ def _scores(members: Float[Tensor, "coalitions players"], p: Tensor) -> Float[Te
 def enumerated_summary(embeddings: Float[Tensor, "coalitions channels"], path: Path) -> TowerSummary:
     """The summary of a tower whose every coalition is embedded, in the order of `all_coalitions`."""
     n_players = len(embeddings).bit_length() - 1
-    members = all_coalitions(n_players, embeddings.device).to(path.nodes)
+    members = all_coalitions(n_players).to(path.nodes)
     slopes, means = [], []
     for p in path.nodes:
         probability = _probabilities(members, p)
         slopes.append((probability[:, None] * _scores(members, p)).T.to(embeddings) @ embeddings)
         means.append(probability.to(embeddings) @ embeddings)
-    singles = 2 ** torch.arange(n_players, device=embeddings.device)
+    singles = 2 ** torch.arange(n_players)
     return TowerSummary(embeddings[0], embeddings[-1], embeddings[singles], torch.stack(slopes, 1), torch.stack(means))
 
 
@@ -98,8 +98,8 @@ def within(
 ) -> Float[Tensor, "players players"]:
     """The Shapley–Taylor indices of two players of one image, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`."""
     n_players = len(embeddings).bit_length() - 1
-    members = all_coalitions(n_players, embeddings.device).to(path.nodes)
-    values = embeddings @ other_means.T  # one scalar game for each node
+    members = all_coalitions(n_players).to(path.nodes)
+    values = (embeddings @ other_means.T).to(members)  # one scalar game for each node
     total = members.new_zeros(n_players, n_players)
     for p, weight, value in zip(path.nodes, path.weights, values.T, strict=True):
         scores = _scores(members, p)

@@ -134,14 +134,14 @@ def _summary(embeddings: Embeddings, step_sums: Tensor, row_sums: Tensor, path: 
 
 def _expectations(sums: Float[Tensor, "rows sizes counted_channels"], path: Path) -> Float[Tensor, "rows nodes channels"]:
     """`Σ_a P_p(a) mean_a` at each node, for every row."""
-    weights = _size_probabilities(sums.shape[1] - 1, path) @ _interpolation(sums[..., -1])
+    weights = _size_probabilities(sums.shape[1] - 1, path) @ _interpolation(sums[..., -1].cpu())
     return weights.to(sums) @ sums[..., :-1]
 
 
 def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows sizes sizes"]:
     """The matrices that take sums to means, and fill sizes without a sample linearly from those around them."""
     counts = counts.double()
-    size = torch.arange(counts.shape[1], device=counts.device).expand(counts.shape)
+    size = torch.arange(counts.shape[1]).expand(counts.shape)
     last = torch.where(counts > 0, size, -1).cummax(1).values
     following = torch.where(counts > 0, size, len(size[0])).flip(1).cummin(1).values.flip(1)
     below = torch.where(last < 0, following, last)
@@ -156,7 +156,7 @@ def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows s
 def _size_probabilities(n_players: int, path: Path) -> Float[Tensor, "nodes sizes"]:
     """The binomial probability of each size `0…n` when every one of `n` players is in with probability `p`."""
     binomial = torch.distributions.Binomial(n_players, path.nodes[:, None])
-    return binomial.log_prob(torch.arange(n_players + 1, dtype=path.nodes.dtype, device=path.nodes.device)).exp()
+    return binomial.log_prob(torch.arange(n_players + 1, dtype=path.nodes.dtype)).exp()
 
 
 def _standard_error(query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits | None:

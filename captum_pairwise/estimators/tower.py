@@ -29,10 +29,10 @@ class Path:
     weights: Float[Tensor, " nodes"]
 
 
-def diagonal_path(n_players: int, device: torch.device | None = None) -> Path:
-    """Gauss–Legendre nodes for the games of `n_players` players, in float64."""
+def diagonal_path(n_players: int) -> Path:
+    """Gauss–Legendre nodes for the games of `n_players` players, on the CPU in float64, as are all weights made of them."""
     nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
-    return Path(torch.tensor((nodes + 1) / 2, device=device), torch.tensor(weights / 2, device=device))
+    return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
 
 
 @dataclass(frozen=True)
