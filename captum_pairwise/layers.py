@@ -191,7 +191,7 @@ def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
     rows = [0] * (len(final) + 1)
     try:
         again = tail.run(output[rows], 0)
-    except (RuntimeError, TypeError, ValueError):
+    except Exception:  # the network's own code, on a batch of another size
         return False
     tolerance = torch.finfo(final.dtype).eps ** 0.5 * final.abs().max()
-    return isinstance(again, Tensor) and again.shape[1:] == final.shape[1:] and bool((again - final[rows]).abs().max() <= tolerance)
+    return isinstance(again, Tensor) and again.shape == final[rows].shape and bool((again - final[rows]).abs().max() <= tolerance)

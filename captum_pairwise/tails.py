@@ -109,8 +109,6 @@ def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph 
     if graph is None or len(cuts) != 1:
         return None
     after = _depending_on(cuts)
-    if any(not node.users and _works_in_place(node) for node in after):
-        return None  # a graph does not order such a step before the next use of what it changes
     inputs = [node for node in graph.nodes if node.op == "placeholder"][:1]
     from_images = {*inputs, *_depending_on(inputs)}
     needed = [node for node in graph.nodes if node in after for node in node.all_input_nodes]
@@ -119,6 +117,9 @@ def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph 
     final = next(node for node in graph.nodes if node.op == "output").args[0]
     if not isinstance(final, fx.Node) or final not in after:
         return None
+    used = _leading_to([final])
+    if any(node not in used and _works_in_place(encoder, node) for node in graph.nodes):
+        return None  # nothing in the graph says that such a step comes before the next use of what it changes
     tail = _subgraph(encoder, graph, [*cuts, *sides], [final])
     side_values = _subgraph(encoder, graph, inputs, sides)(images) if sides else ()
     if not all(isinstance(value, Tensor) and value.dim() and len(value) == len(images) for value in side_values):
@@ -131,10 +132,13 @@ def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph 
     return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in after))
 
 
-def _works_in_place(node: fx.Node) -> bool:
-    """Whether a step may change its input: a module, `x.add_(y)`, `x[i] = y`, `x += y`."""
+def _works_in_place(root: nn.Module, node: fx.Node) -> bool:
+    """Whether a step may change its input: `x.add_(y)`, `x[i] = y`, `x += y`, `relu(x, inplace=True)`."""
+    if node.op == "call_module":
+        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return node.op == "call_module" or name.endswith("_") or name in ("setitem", *(f"i{step}" for step in ("add", "sub", "mul", "truediv")))
+    is_assignment = name in ("setitem", *(f"i{step}" for step in ("add", "sub", "mul", "truediv")))
+    return name.endswith("_") or is_assignment or bool(node.kwargs.get("inplace"))
 
 
 def _calls(node: fx.Node, root: nn.Module, layer: nn.Module) -> bool:
@@ -153,16 +157,22 @@ def _depending_on(sources: Sequence[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> fx.GraphModule:
-    """The part of a graph that leads from `inputs` to `results`, as a module over the same submodules."""
-    part = fx.Graph()
-    copies = {node: part.placeholder(node.name) for node in inputs}
-    needed, pending = set(), list(results)
+def _leading_to(results: Sequence[fx.Node], inputs: Sequence[fx.Node] = ()) -> set[fx.Node]:
+    """The results, and all nodes that they use, back to the inputs."""
+    found: set[fx.Node] = set()
+    pending = list(results)
     while pending:
         node = pending.pop()
-        if node not in needed and node not in copies:
-            needed.add(node)
+        if node not in found and node not in inputs:
+            found.add(node)
             pending.extend(node.all_input_nodes)
+    return found
+
+
+def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> fx.GraphModule:
+    """The part of a graph that leads from `inputs` to `results`, as a module over the same submodules."""
+    part, needed = fx.Graph(), _leading_to(results, inputs)
+    copies = {node: part.placeholder(node.name) for node in inputs}
     for node in graph.nodes:
         if node in needed:
             copies[node] = part.node_copy(node, copies.__getitem__)

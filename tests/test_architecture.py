@@ -20,13 +20,20 @@ FLOORS = [
         "estimators.coalitions",
         "estimators.tower",
         "estimators.exact",
+        "estimators.permutation",
         "estimators.chains",
         "estimators.factorised",
         "estimators.closed_form",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization"],
     ["attr.base", "attr.closed_form"],
-    ["attr.first_order.sam", "attr.second_order.exact", "attr.second_order.factorised", "attr.second_order.sam"],
+    [
+        "attr.first_order.sam",
+        "attr.second_order.exact",
+        "attr.second_order.factorised",
+        "attr.second_order.permutation",
+        "attr.second_order.sam",
+    ],
     [""],
 ]
 # what each floor may not know, whatever the order says

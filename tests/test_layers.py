@@ -266,6 +266,8 @@ class WithMask(Net):
 ODD = {
     "relu that changes nothing here": lambda net, maps, inputs: maps.relu(),
     "in-place relu as a statement": lambda net, maps, inputs: (maps.relu_(), maps.mean((2, 3)))[1],
+    "in-place function as a statement": lambda net, maps, inputs: (nn.functional.relu(maps, inplace=True), maps.mean((2, 3)))[1],
+    "in-place relu whose result is dropped later": lambda net, maps, inputs: (maps.relu_() + 1, maps.mean((2, 3)))[1],
     "in-place sum into a side value": lambda net, maps, inputs: net.other(inputs).add_(maps),
     "scalar side value": lambda net, maps, inputs: maps * net.gain.sum().to(inputs),
     "vector side value": lambda net, maps, inputs: maps * net.gain[0].to(inputs),
@@ -283,9 +285,22 @@ def test_odd_encoders_are_never_silently_wrong(make: type[Net], odd: str) -> Non
     assert_follows(look_inside(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
 
 
+def add_positive_means(net: Net, maps: Tensor, inputs: Tensor) -> Tensor:
+    means = inputs.mean((1, 2, 3), keepdim=True)
+    means.relu_()
+    return maps + means
+
+
 @torch.no_grad()
-def test_hard_coded_batch_size_falls_back() -> None:
-    encoder, inputs = Net(lambda net, maps, inputs: maps.view(2, -1)), images()[0]
+def test_in_place_statement_on_a_side_value_is_kept_for_every_example() -> None:
+    encoder, inputs = Net(add_positive_means), images()[0] * torch.tensor([1, -1])[:, None, None, None]
+    assert_follows(look_inside(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
+
+
+@pytest.mark.parametrize("fix", [lambda net, maps, inputs: maps.view(2, -1), lambda net, maps, inputs: torch.stack([maps[0], maps[1]])])
+@torch.no_grad()
+def test_hard_coded_batch_size_falls_back(fix: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
+    encoder, inputs = Net(fix), images()[0]
     view = look_inside(encoder, encoder.layer, inputs)
     assert view.tail.reruns
     outputs = random_outputs(view)[:2]
