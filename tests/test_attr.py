@@ -13,8 +13,8 @@ import captum_pairwise as cp
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
-INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor, cp.ShapleyTaylorSampling]
-SAMPLED_LAYER = [cp.LayerExactShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerShapleyTaylorSampling]
+INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor, cp.KernelShapleyTaylor, cp.ShapleyTaylorSampling]
+SAMPLED_LAYER = [cp.LayerExactShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerKernelShapleyTaylor, cp.LayerShapleyTaylorSampling]
 PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerPairwiseSAM]
 LAYER = [*PAIRWISE_LAYER, cp.LayerSAM]
 
@@ -30,7 +30,12 @@ def flat(result):
     return torch.cat([part.flatten(1) for part in result], 1) if isinstance(result, tuple) else result.flatten(1)
 
 
-BY_VALUES = [cp.ShapleyTaylorSampling, cp.LayerShapleyTaylorSampling]  # draw orders of all players, and see similarities only
+BY_VALUES = [  # draw coalitions of all players together, and see similarities only
+    cp.KernelShapleyTaylor,
+    cp.LayerKernelShapleyTaylor,
+    cp.ShapleyTaylorSampling,
+    cp.LayerShapleyTaylorSampling,
+]
 every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
 sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
 
