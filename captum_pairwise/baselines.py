@@ -68,6 +68,8 @@ def background_members(baseline: Baseline, masked: Tensor, name: str) -> list[Te
         if len(members) == 0 or members.shape[1:] != masked.shape[1:]:
             raise ValueError(f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}.")
         return [member[None].expand_as(masked) for member in members.to(masked)]
+    if not isinstance(baseline, Tensor):
+        raise ValueError(f"Expected {name} to be None, a number, a tensor or Backgrounds, got {type(baseline).__name__}.")
     fits = baseline.shape[1:] == masked.shape[1:] and len(baseline) in (1, len(masked))
     if not fits:
         raise ValueError(

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float
@@ -94,6 +95,7 @@ class Game(abc.ABC):
         """The value of each row."""
 
 
+@final
 class CallableGame(Game):
     """A game whose value is any function of the presences, `[rows, players] -> [rows]`.
 
@@ -112,6 +114,7 @@ class CallableGame(Game):
         return self._function(z)
 
 
+@final
 class TwoTowerGame(Game):
     """A game whose value is an inner product of two embeddings, `v(z) = <query(z_q), retrieved(z_r)>`.
 

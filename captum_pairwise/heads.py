@@ -26,11 +26,6 @@ class Head:
     lift_retrieved: Lift | None = None
     frozen_norm: bool | None = None
 
-    @property
-    def is_bilinear(self) -> bool:
-        """Whether the similarity is an inner product of lifted embeddings."""
-        return self.lift_query is not None and self.lift_retrieved is not None
-
 
 def unit(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
     """Divide every row by its norm.
@@ -55,10 +50,12 @@ def _squared_norm(embeddings: Tensor) -> Tensor:
 
 def _euclidean_query(u: Tensor) -> Tensor:
     """`(√2 u, -|u|², 1)`, whose product with `_euclidean_retrieved(w)` is `-|u - w|²`."""
+    u = u.double()  # the squared norms cancel
     return torch.cat([2**0.5 * u, -_squared_norm(u), torch.ones_like(u[:, :1])], 1)
 
 
 def _euclidean_retrieved(w: Tensor) -> Tensor:
+    w = w.double()
     return torch.cat([2**0.5 * w, torch.ones_like(w[:, :1]), -_squared_norm(w)], 1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -121,7 +121,7 @@ class Interactions(Credits):
         """The marginal credit of the retrieved image's players."""
         return self["marginal"][:, self.n_query :]
 
-    def project(self, signal: Float[Tensor, "batch ..."], direction: str = "query->retrieved") -> Float[Tensor, "batch players"]:
+    def project(self, signal: Shaped[Tensor, "batch ..."], direction: str = "query->retrieved") -> Float[Tensor, "batch players"]:
         """Carry a signal over one image to the players of the other, `Σ_i a_i φ_ij`.
 
         Args:
@@ -135,6 +135,7 @@ class Interactions(Credits):
             raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
         forward = direction == DIRECTIONS[0]
         between = self["between"] if forward else self["between"].mT
+        signal = signal.to(between)
         if signal.dim() > 2:
             players = self.query_players if forward else self.retrieved_players
             if players is None or players.ids.dim() != 4:

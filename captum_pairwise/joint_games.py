@@ -17,8 +17,18 @@ ForwardFunc = Callable[..., Tensor]
 
 def joint_input_pairs(forward_func: ForwardFunc, images: Images, request: Request) -> Pairs:
     """Games whose players are parts of the images."""
+    _refuse_uneven(request, images)
     query, retrieved = (input_side(images[k], request, k) for k in range(2))
     return _joint_pairs(query, retrieved, request, lambda *mixed, example: _forward(forward_func, mixed, request, example))
+
+
+def _refuse_uneven(request: Request, images: Images) -> None:
+    for argument in format_additional_forward_args(request.additional_forward_args) or ():
+        if isinstance(argument, Tensor) and argument.dim() and len(argument) != len(images[0]):
+            raise ValueError(
+                f"Expected additional_forward_args with an entry per pair, {len(images[0])} of them, got a tensor of shape "
+                f"{tuple(argument.shape)}. Keep what all pairs share inside the forward function."
+            )
 
 
 def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:
@@ -56,6 +66,7 @@ def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, 
         ValueError: a layer does not run exactly once, or with one row per pair, as in a function that shares its encoder.
     """
     refuse_compiled(forward_func)
+    _refuse_uneven(request, images)
     layers = layers_of(layer)
 
     def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:

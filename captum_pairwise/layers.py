@@ -161,11 +161,12 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
         output, final, final_is_output = _record(encoder, layer, images)
     return LayerView(
-        output, Tail(lambda outputs, _: outputs, is_affine=True) if final_is_output else _tail(encoder, layer, images, output, final)
+        output,
+        Tail(lambda outputs, _: outputs, is_affine=True) if final_is_output else _cheapest_tail(encoder, layer, images, output, final),
     )
 
 
-def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, output: Tensor, final: object) -> Tail:
+def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, output: Tensor, final: object) -> Tail:
     if isinstance(encoder, SplitEncoder) and layer is encoder.features:
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
     traced = traced_tail(encoder, layer, images)

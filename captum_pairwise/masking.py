@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType
 from captum_pairwise.baselines import Baseline, background_members
-from captum_pairwise.game import Game
+from captum_pairwise.game import Game, memory_of
 from captum_pairwise.interactions import Interactions, spread, stack
 from captum_pairwise.players import NEVER_LEAVES, Players, as_players, cells, default_players
 
@@ -120,7 +120,22 @@ class Pairs:
 
     def explain(self, estimate: Callable[[Game], Interactions]) -> Interactions:
         """Estimate every game."""
+        self.refuse_beyond_memory()
         return self.joined([estimate(game) for game in self.games()])
+
+    def refuse_beyond_memory(self) -> None:
+        """Refuse matrices of pairs that do not fit.
+
+        Raises:
+            ValueError: they do not.
+        """
+        n_players, present = self.query.players.n_players + self.retrieved.players.n_players, self.query.present
+        needed, has = 2 * len(present) * n_players**2 * present.element_size(), memory_of(present.device)
+        if needed > has:
+            raise ValueError(
+                f"Expected fewer players: all pairs of {n_players} need {needed / 2**30:.0f} GiB for {len(present)} pairs of images, "
+                f"and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
+            )
 
     def joined(self, estimates: list[Interactions]) -> Interactions:
         """One batch of the estimates of all pairs, its players numbered as the masks do."""

@@ -6,7 +6,7 @@ from torch import nn
 from captum_pairwise.game import Affine
 from captum_pairwise.joint_games import ForwardFunc, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers
-from captum_pairwise.masking import Pairs, Request, checked_images
+from captum_pairwise.masking import SIDES, Pairs, Request, checked_images, refuse_not_finite
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.tower_games import input_towers, layer_towers, tower_pairs
 
@@ -16,24 +16,40 @@ def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     owner = getattr(forward_func, "__self__", forward_func)
     if isinstance(owner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         owner = owner.module
-    return owner if isinstance(owner, SimilarityWrapper) else None
+    is_forward = owner is forward_func or getattr(forward_func, "__name__", "forward") == "forward"
+    return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
 def _refuse_training(model: object) -> None:
     """A network that draws dropout, or normalises by its batch, is no function of one pair."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
-    active = [module for module in modules if module.training and isinstance(module, kinds)]
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    active = [module for module in modules if module.training and _depends_on_mode(module)]
     if active:
         raise ValueError(
             f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training, which makes the similarity depend "
             "on the batch or on chance. Call `model.eval()` first."
         )
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
+        raise ValueError(
+            "Expected batch normalisation with running statistics, because without them the similarity of a pair depends on the rest "
+            "of its batch. Build it with `track_running_stats=True`."
+        )
 
 
-def _checked_model(forward_func: ForwardFunc) -> SimilarityWrapper | None:
+def _depends_on_mode(module: nn.Module) -> bool:
+    """Whether a module in training mode draws, or looks at its batch."""
+    rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
+    if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
+        rates.append(getattr(module, "p", 0))
+    is_random = any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
+    return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def _checked_model(forward_func: ForwardFunc, request: Request) -> SimilarityWrapper | None:
     model = as_wrapper(forward_func)
     _refuse_training(model if model is not None else getattr(forward_func, "__self__", forward_func))
+    if model is not None and request.additional_forward_args is not None:
+        raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
     if model is not None:
         model.follow()
     return model
@@ -45,7 +61,7 @@ def input_pairs(forward_func: ForwardFunc, inputs: object, request: Request) -> 
     Raises:
         ValueError: an argument does not fit; each message says which and how.
     """
-    model, images = _checked_model(forward_func), checked_images(inputs)
+    model, images = _checked_model(forward_func, request), checked_images(inputs)
     if model is None:
         return joint_input_pairs(forward_func, images, request)
     return tower_pairs(model, *input_towers(model, images, request), request)
@@ -57,19 +73,21 @@ def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, reques
     Raises:
         ValueError: an argument does not fit; each message says which and how.
     """
-    model, images = _checked_model(forward_func), checked_images(inputs)
+    model, images = _checked_model(forward_func, request), checked_images(inputs)
     if model is None:
         return joint_layer_pairs(forward_func, layer, images, request)
     return tower_pairs(model, *layer_towers(model, layer, images, request), request)
 
 
-def affine_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> tuple[Pairs, list[tuple[Affine, Affine]]]:
-    """The games of `layer_pairs`, and both towers of each as affine functions, averaged over a background distribution.
+def affine_pairs(
+    forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request
+) -> tuple[Pairs, list[tuple[list[Affine], list[Affine]]]]:
+    """The games of `layer_pairs`, and both towers of each as affine functions, one for each background.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
-    model, images = _checked_model(forward_func), checked_images(inputs)
+    model, images = _checked_model(forward_func, request), checked_images(inputs)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
     towers = layer_towers(model, layer, images, request)
@@ -78,9 +96,8 @@ def affine_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, reque
             "Expected only pooling and linear layers after the layer, as the closed form holds for nothing else (Prop. 4.1 and 5.1). "
             "Pick the last layer before pooling, or use LayerFactorisedShapleyTaylor."
         )
-    affine = [(_mean(towers[0].affine(b, request)), _mean(towers[1].affine(b, request))) for b in range(len(images[0]))]
+    affine = [(towers[0].affine(example, request), towers[1].affine(example, request)) for example in range(len(images[0]))]
+    for name, members in zip(SIDES, zip(*affine, strict=True), strict=True):
+        for member in (one for members_of_pair in members for one in members_of_pair):
+            refuse_not_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
     return tower_pairs(model, *towers, request), affine
-
-
-def _mean(members: list[Affine]) -> Affine:
-    return Affine(torch.stack([m.offset for m in members]).mean(0), torch.stack([m.moves for m in members]).mean(0))

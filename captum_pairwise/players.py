@@ -46,7 +46,7 @@ def as_players(mask: Tensor, masked: Tensor, name: str) -> Players:
             f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got {tuple(mask.shape)}. Give each element of the input "
             "the id of its player, with 1 for a dimension that is shared."
         )
-    if ids.min() < NEVER_LEAVES or ids.max() < 0:
+    if ids.min() < NEVER_LEAVES or ids.flatten(1).max(1).values.min() < 0:
         raise ValueError(f"Expected {name} to hold ids from 0 up, and -1 for what never leaves, got ids from {ids.min()} to {ids.max()}.")
     return Players(ids.expand(len(masked), *ids.shape[1:]), (int(ids.max()) + 1,))
 
@@ -134,6 +134,7 @@ def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tenso
         players: of an image, or of the cells of a map.
     """
     ids, n_players = players.ids, players.n_players
+    signal = signal.expand(len(ids), *signal.shape[1:])
     images = signal.reshape(len(signal), -1, *signal.shape[-2:])
     values = torch.nn.functional.adaptive_avg_pool2d(images, (ids.shape[-2], ids.shape[-1])).expand(ids.shape).flatten(1)
     owners = torch.where(ids == NEVER_LEAVES, n_players, ids).flatten(1)

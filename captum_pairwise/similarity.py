@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -82,12 +83,14 @@ def _refuse_common_modules(query_encoder: nn.Module, retrieved_encoder: nn.Modul
         )
 
 
+@final
 class SimilarityWrapper(nn.Module):
     """The similarity of two batches, `model(query, retrieved) -> [B]`: a Captum forward function, `target=None`.
 
     One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module
-    objects over the same parameters and buffers. It follows the encoder's weights, device, dtype, mode and structure, and no
-    hook fires twice in one forward, so Captum's layer methods are right on it. (An encoder with a TorchScript or compiled part cannot be
+    objects over the same parameters and buffers. It follows the encoder's weights, device, dtype, mode and structure (but
+    tensors, lists and dictionaries that are plain attributes are copied once, when it is made), and no hook fires twice in
+    one forward, so Captum's layer methods are right on it. (An encoder with a TorchScript or compiled part cannot be
     twinned; it serves both towers itself, for input-level methods. After pruning or legacy spectral norm, which work by hooks, wrap anew.)
 
     Args:
@@ -187,7 +190,9 @@ class SimilarityWrapper(nn.Module):
     @staticmethod
     def _constant(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         with torch.no_grad():
-            return embed(batch).clone()
+            embeddings = embed(batch)
+        with torch.inference_mode(False):
+            return embeddings.clone()
 
 
 def _tile(fixed: Float[Tensor, "fixed channels"], n_rows: int) -> Float[Tensor, "rows channels"]:
@@ -237,5 +242,5 @@ class Gallery(nn.Module):
         """Score each query of the batch against each item."""
         u = pool(self.encoder(query))
         if self.head.lift_query is not None and self.head.lift_retrieved is not None:
-            return self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T
+            return (self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T).to(u)
         return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)

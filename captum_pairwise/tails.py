@@ -84,8 +84,9 @@ def is_affine(module: nn.Module) -> bool:
 
 
 def _is_affine_module(module: nn.Module) -> bool:
+    """Whether a module is exactly one of the known ones: a subclass, or a hook, may do something else."""
     is_by_batch = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
-    return isinstance(module, AFFINE_MODULES) and not is_by_batch
+    return type(module) in AFFINE_MODULES and not is_by_batch and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
@@ -101,10 +102,10 @@ def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
 def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tail | None:
     """The nodes of the encoder's graph that depend on the layer, or None where they cannot be told apart."""
     with _new_attributes_removed(encoder):
-        return _tail(encoder, layer, images, _trace(encoder, layer))
+        return _cut(encoder, layer, images, _trace(encoder, layer))
 
 
-def _tail(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None) -> Tail | None:
+def _cut(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None) -> Tail | None:
     cuts = [node for node in graph.nodes if _calls(node, encoder, layer)] if graph is not None else []
     if graph is None or len(cuts) != 1:
         return None

@@ -58,7 +58,7 @@ class Tower:
             # each player's change alone, less the constant: the difference of two near embeddings would lose digits
             move = self._in_chunks(lambda z, mix=mix, nobody=nobody: self.embed(mix(z) - nobody, example), request)
             moves = move(torch.eye(empty.shape[1], device=empty.device)) - constant
-            found.append(Affine(self.embed(nobody, example)[0], moves))
+            found.append(Affine(at_least_float32(self.embed(nobody, example)[0]), at_least_float32(moves)))
         return found
 
     def _in_chunks(self, function: Embed, request: Request) -> Evaluator:
@@ -75,7 +75,10 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
     """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
     refuse_compiled(model)
     layers = layers_of(layer)
-    layers = layers if len(layers) == 2 else model.tower_layers(layers[0])
+    if model.is_tied:  # either tower's layer may be named, for either image
+        layers = [model.tower_layers(layers[0])[0], model.tower_layers(layers[-1])[1]]
+    elif len(layers) == 1:
+        layers = model.tower_layers(layers[0])
     encoders = (model.query_encoder, model.retrieved_encoder)
     views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
     reruns = [k for k in range(2) if views[k].tail.reruns]

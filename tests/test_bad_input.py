@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import images, tiny_encoder
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 import captum_pairwise as cp
 
@@ -35,6 +36,25 @@ def reusing_encoder():
     return nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Conv2d(4, 4, 3), activation).double().eval()
 
 
+class Attending(nn.Module):
+    """Attention over pixels, pooled."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(3, 1, dropout=0.5, batch_first=True).double()
+
+    def forward(self, x):
+        tokens = x.flatten(2).mT
+        return self.attention(tokens, tokens, tokens)[0].mean(1)
+
+
+def broken_encoder():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3)).double()
+    nn.init.constant_(network[0].weight, torch.nan)
+    return network
+
+
+DARK, BROKEN = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False)).double(), broken_encoder()
 TINY = tiny_encoder()
 MODEL = cp.SimilarityWrapper(TINY)
 REUSING = reusing_encoder()
@@ -102,6 +122,32 @@ CASES = {
         lambda: cp.FactorisedShapleyTaylor(lambda q, r: (q * r).mean((1, 2, 3))).attribute((QUERY, RETRIEVED)),
         "embeds each image alone",
     ),
+    "stochastic depth in training": (lambda: exact(cp.SimilarityWrapper(StochasticDepth(0.5, "row"))), "StochasticDepth is training"),
+    "attention dropout in training": (lambda: exact(cp.SimilarityWrapper(Attending())), "MultiheadAttention is training"),
+    "batch normalisation by the batch": (
+        lambda: exact(cp.SimilarityWrapper(nn.BatchNorm2d(3, track_running_stats=False).double().eval())),
+        "running statistics",
+    ),
+    "arguments for a wrapper": (lambda: exact(additional_forward_args=(1,)), "no additional_forward_args"),
+    "arguments of another length": (
+        lambda: exact(lambda q, r, w: (q * r).mean((1, 2, 3)) * w.mean(), additional_forward_args=torch.rand(3)),
+        "an entry per pair, 2 of them",
+    ),
+    "a list as baseline": (
+        lambda: exact(baselines=([0.0], None)),
+        "query baseline to be None, a number, a tensor or Backgrounds, got list",
+    ),
+    "nobody plays in one image": (
+        lambda: exact(feature_mask=(torch.cat([MASKS[0], torch.full_like(MASKS[0], -1)]), MASKS[1])),
+        "query feature_mask to hold ids",
+    ),
+    "no budget": (lambda: exact(n_samples=0), r"2\*\*6 = 64"),
+    "a huge id": (lambda: layered(layer_mask=(cp.grid(3, 3, 1, 1) * 200_000 + 200_000, None)), "all pairs of 200010 need"),
+    "a dead image for SAM": (
+        lambda: cp.LayerSAM(cp.SimilarityWrapper(DARK), DARK[0]).attribute((QUERY * 0, RETRIEVED)),
+        "embeddings are not zero",
+    ),
+    "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }

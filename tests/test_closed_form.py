@@ -105,3 +105,38 @@ def test_what_has_no_closed_form_is_refused(method):
     for forward in (cp.SimilarityWrapper(encoder, similarity="euclidean"), lambda q, r: (encoder(q) * encoder(r)).sum((1, 2, 3))):
         with pytest.raises(ValueError, match="closed form"):
             method(forward, encoder[LAST]).attribute(images(1))
+
+
+def test_the_empty_value_of_backgrounds_is_the_mean_similarity():
+    """Under cosine it is not the similarity of the mean."""
+    encoder, pair, members = tiny_encoder(), images(1), images(3, seed=7)
+    model, backgrounds = cp.SimilarityWrapper(encoder), tuple(cp.Backgrounds(batch) for batch in members)
+    empty = cp.LayerPairwiseSAM(model, encoder[LAST]).interactions(pair, backgrounds).empty
+    each = [model(q[None], r[None]) for q in members[0] for r in members[1]]
+    torch.testing.assert_close(empty, torch.stack(each).mean(0), rtol=0, atol=1e-12)
+    (_, retrieved), delta = cp.LayerSAM(model, encoder[LAST]).attribute(pair, backgrounds, return_convergence_delta=True)
+    without = torch.stack([model(pair[0], r[None]) for r in members[1]]).mean(0)
+    torch.testing.assert_close(delta[:, 1], retrieved.sum((1, 2, 3)) - (model(*pair) - without), rtol=0, atol=1e-12)
+
+
+class ReluLinear(nn.Linear):
+    """A subclass that is not affine any more."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+def with_hook(module):
+    module.register_forward_hook(lambda m, i, o: o.relu())
+    return module
+
+
+@pytest.mark.parametrize("last", [ReluLinear(6, 4), with_hook(nn.Linear(6, 4))], ids=["subclass", "hook"])
+def test_what_only_looks_affine_is_not_folded(last):
+    body = tiny_encoder()
+    encoder = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last.double())
+    model = cp.SimilarityWrapper(encoder, similarity="dot")
+    found = cp.LayerExactShapleyTaylor(model, body).interactions(images(1))
+    torch.testing.assert_close(found.full, model(*images(1)), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="Expected only pooling and linear layers"):
+        cp.LayerPairwiseSAM(model, body).attribute(images(1))

@@ -173,3 +173,33 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
 def test_a_wrapper_is_found_behind_its_forward_and_data_parallel(model):
     assert as_wrapper(model) is as_wrapper(model.forward) is as_wrapper(nn.DataParallel(model)) is model
     assert as_wrapper(lambda q, r: model(q, r)) is None
+
+
+def test_a_tied_pair_of_layers_may_name_the_encoders_own():
+    encoder = tiny_encoder()
+    model, masks = cp.SimilarityWrapper(encoder), (cp.grid(5, 5, 2, 2), cp.grid(3, 3, 1, 3))
+    named, mapped = (
+        cp.LayerExactShapleyTaylor(model, layers).attribute(images(1), layer_mask=masks)
+        for layers in ((encoder[2], encoder[4]), (encoder[2], model.tower_layers(encoder[4])[1]))
+    )
+    assert torch.equal(named, mapped)
+
+
+def test_euclidean_distances_of_far_embeddings_keep_their_digits_in_float32():
+    far = nn.Sequential(nn.Flatten(), nn.Linear(4, 256))
+    nn.init.constant_(far[1].bias, 100.0)
+    model = cp.SimilarityWrapper(far, similarity="euclidean")
+    pair = tuple(torch.rand(1, 4, generator=seeded(seed)) for seed in (0, 1))
+    single = cp.ExactShapleyTaylor(model).interactions(pair)
+    double = cp.ExactShapleyTaylor(cp.SimilarityWrapper(far.double(), similarity="euclidean")).interactions(tuple(x.double() for x in pair))
+    torch.testing.assert_close(single.full, double.full, rtol=1e-3, atol=0)
+    torch.testing.assert_close(single.between, double.between, rtol=1e-3, atol=1e-3 * double.between.abs().max().item())
+
+
+def test_a_batch_keeps_its_standard_errors_where_one_pair_was_enumerated():
+    ids = cp.grid(12, 12, 3, 4).repeat(2, 1, 1, 1)
+    ids[1] = cp.grid(12, 12, 1, 2)
+    found = cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(tiny_encoder())).interactions(
+        images(2), feature_mask=(ids, ids.clone()), n_samples=60
+    )
+    assert (found.standard_error.between[0] > 0).any() and (found.standard_error.between[1] == 0).all()

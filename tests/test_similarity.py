@@ -75,12 +75,12 @@ def test_head_is_its_formula(similarity: str | Callable) -> None:
 def test_lifted_embeddings_multiply_to_the_score(similarity: str) -> None:
     u, w = embeddings()
     head = make_head(similarity)
-    assert head.is_bilinear
+    assert head.lift_query is not None and head.lift_retrieved is not None
     close((head.lift_query(u) * head.lift_retrieved(w)).sum(1), slow_scores(similarity, u, w))
 
 
 def test_callable_head_has_no_lifts() -> None:
-    assert not make_head(asymmetric).is_bilinear
+    assert make_head(asymmetric).lift_query is None
 
 
 def test_unknown_head_is_refused() -> None:

@@ -10,8 +10,8 @@ from captum_pairwise.pairs import affine_pairs, as_wrapper
 
 def sam_pairs(
     forward_func: ForwardFunc, layer: Layers, inputs: object, baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks
-) -> tuple[Pairs, list[tuple[Affine, Affine]]]:
-    """Both towers of each pair as affine functions; without any baseline, 0 in the space of the layer's output."""
+) -> tuple[Pairs, list[tuple[list[Affine], list[Affine]]]]:
+    """Both towers of each pair as affine functions, one for each background; without any baseline, 0 in the space of the layer's output."""
     in_input, in_layer = both(baselines, "baselines"), both(layer_baselines, "layer_baselines")
     query, retrieved = (0 if a is None and b is None else a for a, b in zip(in_layer, in_input, strict=True))
     request = Request(baselines=in_input, layer_baselines=(query, retrieved), layer_mask=both(layer_mask, "layer_mask"))

@@ -23,7 +23,8 @@ def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator
     The slope of a tower is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Chains of growing coalitions give
     a sample of `D_i^a` for every two embedded coalitions that differ by one player; a size at which a player was never seen to
     enter is interpolated. A tower whose coalitions all fit the budget is enumerated; with both, the result is exact. The
-    standard errors leave out one group of chains at a time (jackknife), tower by tower.
+    standard errors leave out one group of chains at a time (jackknife), tower by tower: 0 where all was enumerated, NaN where there is one
+    group, too small (by a fifth or so) with two or three, and too large where most coalitions were drawn.
 
     Args:
         game: the game.
@@ -159,18 +160,22 @@ def _size_probabilities(n_players: int, path: Path) -> Float[Tensor, "nodes size
     return binomial.log_prob(torch.arange(n_players + 1, dtype=path.nodes.dtype)).exp()
 
 
-def _standard_error(query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits | None:
-    """The jackknife over groups of chains, one tower at a time: the towers were drawn independently, so variances add."""
+def _standard_error(query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits:
+    """The jackknife over groups of chains, one tower at a time: the towers were drawn independently, so variances add.
+
+    A tower that was enumerated adds nothing; one with a single group of chains, of which nothing is known, NaN.
+    """
     without = [
         [combine(part, retrieved.summary, path) for part in query.leave_one_out()],
         [combine(query.summary, part, path) for part in retrieved.leave_one_out()],
     ]
-    sampled = [replicates for replicates in without if len(replicates) != 0]
-    if not sampled or any(len(replicates) == 1 for replicates in sampled):
-        return None
+    whole = combine(query.summary, retrieved.summary, path)
 
     def error(name: str) -> Tensor:
-        stacks = [torch.stack([replicate[name] for replicate in replicates]) for replicates in sampled]
-        return sum((len(stack) - 1) * stack.var(0, correction=0) for stack in stacks) ** 0.5
+        variance = torch.zeros_like(whole[name])
+        for replicates in filter(None, without):
+            stack = torch.stack([replicate[name] for replicate in replicates])
+            variance = variance + ((len(stack) - 1) * stack.var(0, correction=0) if len(stack) > 1 else torch.nan)
+        return variance**0.5
 
     return Credits(marginal=error("marginal"), between=error("between"))

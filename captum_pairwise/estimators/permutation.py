@@ -6,16 +6,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from captum_pairwise.estimators.exact import exact
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Credits, Interactions
 
 
 def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
-    """Every Shapley–Taylor index of order 2, unbiased, from whole permutations within a budget of `n_samples` coalitions.
+    """Every Shapley–Taylor index of order 2, unbiased, from whole permutations within `n_samples` coalitions.
 
     `φ_ij = E_π[δ_ij v(A)]` with `A` the players that arrive before both (Sundararajan et al. 2020). All pairs of one order need only
     `v(prefix + j)`, for every prefix and every player after it: `n (n-1) / 2 - 1` coalitions beside those of no player, one, and all, a
-    quarter of what a pair at a time needs. Standard errors are those of the mean over permutations.
+    quarter of what a pair at a time needs. Standard errors are those of the mean over permutations. A budget that covers every coalition is
+    exact.
 
     Args:
         game: the game.
@@ -31,6 +33,8 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     tensor([[[5.]]])
     """
     n_players = game.n_players
+    if 2**n_players <= n_samples:
+        return exact(game, n_samples)
     each, base = n_players * (n_players - 1) // 2 - 1, n_players + 2
     n_permutations = max(1, (n_samples - base) // each) if each > 0 else 1
     if n_samples < base + max(0, each):

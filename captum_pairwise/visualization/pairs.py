@@ -43,7 +43,7 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
         title: a line above.
 
     Raises:
-        ValueError: the interactions do not know their players, or `n_parts` is not from 1 to 6.
+        ValueError: the interactions do not know their players, `n_parts` is not from 1 to 6, or a photo is not in [0, 1].
     """
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}.")
@@ -60,6 +60,8 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     _draw_marks(axes[0, 0], [query for query, _ in parts], places[0], photos[0], example)
     _draw_marks(axes[0, 3], [found for _, found in parts], places[1], photos[1], example)
     _draw_projections(axes[1], interactions, photos[1], parts, example)
+    brought, gap = interactions.full - interactions.empty, interactions.completeness_gap
+    figure.supxlabel(f"the parts bring {brought[example]:+.4f} over their baselines; completeness gap {gap[example]:+.4f}", size="small")
     return figure
 
 
@@ -71,6 +73,11 @@ def _places(interactions: Interactions) -> tuple[Players, Players]:
 
 
 def _photo(image: Tensor) -> np.ndarray:
+    if image.min() < -0.01 or image.max() > 1.01:
+        raise ValueError(
+            f"Expected photos in [0, 1], got values from {image.min():.2f} to {image.max():.2f}. Undo the "
+            "normalisation, or let the encoder do it."
+        )
     return image.detach().cpu().double().clamp(0, 1).permute(1, 2, 0).numpy()
 
 

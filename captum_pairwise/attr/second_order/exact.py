@@ -28,7 +28,7 @@ class ExactShapleyTaylor(InputPairwise):
     """
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return exact(game, n_samples or MOST_COALITIONS)
+        return exact(game, MOST_COALITIONS if n_samples is None else n_samples)
 
 
 @final
@@ -36,4 +36,4 @@ class LayerExactShapleyTaylor(LayerPairwise):
     """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space."""
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return exact(game, n_samples or MOST_COALITIONS)
+        return exact(game, MOST_COALITIONS if n_samples is None else n_samples)

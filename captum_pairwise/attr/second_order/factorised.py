@@ -31,7 +31,7 @@ class FactorisedShapleyTaylor(InputPairwise):
     """
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _estimate(game, n_samples or 500, generator)
+        return _estimate(game, 500 if n_samples is None else n_samples, generator)
 
 
 @final
@@ -46,4 +46,4 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
     """
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _estimate(game, n_samples or 2000, generator)
+        return _estimate(game, 2000 if n_samples is None else n_samples, generator)

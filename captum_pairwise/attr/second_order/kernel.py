@@ -30,7 +30,7 @@ class KernelShapleyTaylor(InputPairwise):
         self.sampling, self.ridge = sampling, ridge
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return kernel(game, n_samples or 2000, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return kernel(game, 2000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
 
 
 @final
@@ -58,4 +58,4 @@ class LayerKernelShapleyTaylor(LayerPairwise):
         self.sampling, self.ridge = sampling, ridge
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return kernel(game, n_samples or 20_000, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return kernel(game, 20_000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)

@@ -22,7 +22,7 @@ class ShapleyTaylorSampling(InputPairwise):
     """
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return permutation(game, n_samples or 2000, generator=generator)
+        return permutation(game, 2000 if n_samples is None else n_samples, generator=generator)
 
 
 @final
@@ -30,4 +30,4 @@ class LayerShapleyTaylorSampling(LayerPairwise):
     """Shapley–Taylor indices of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default."""
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return permutation(game, n_samples or 20_000, generator=generator)
+        return permutation(game, 20_000 if n_samples is None else n_samples, generator=generator)

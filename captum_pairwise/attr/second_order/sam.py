@@ -38,6 +38,7 @@ class LayerPairwiseSAM(LayerMethod):
         """Credits of single players and of pairs, batched; arguments as for `attribute`."""
         frozen = frozen_norm(self.forward_func)
         pairs, towers = sam_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
+        pairs.refuse_beyond_memory()
         return pairs.joined([search_activation(query, retrieved, frozen) for query, retrieved in towers])
 
     @log_usage()
