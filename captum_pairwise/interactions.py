@@ -56,7 +56,7 @@ class Credits:
         return block
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Interactions(Credits):
     """Credits of a batch of pairs of images, with what is needed to judge and to draw them.
 
@@ -97,6 +97,10 @@ class Interactions(Credits):
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
         if self.marginal is None and all(block is not None for block in blocks):
             object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
+
+    def __repr__(self) -> str:
+        known = [name for name in AXES if getattr(self, name) is not None]
+        return f"Interactions(pairs={len(self.full)}, n_query={self.n_query}, known={known})"
 
     @property
     def second_order(self) -> Float[Tensor, "batch players players"]:

@@ -20,8 +20,11 @@ def layers_of(layer: Layers) -> list[nn.Module]:
         ValueError: there are more, or none.
     """
     layers = [layer] if isinstance(layer, nn.Module) else list(layer)
-    if len(layers) not in (1, 2):
-        raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(layers)} of them.")
+    if len(layers) not in (1, 2) or not all(isinstance(one, nn.Module) for one in layers):
+        names = [type(one).__name__ for one in layers]
+        raise ValueError(
+            f"Expected one layer, or a pair (query layer, retrieved layer), modules of the encoder, got {len(layers)} of them: {names}."
+        )
     return layers
 
 

@@ -95,7 +95,7 @@ class SimilarityWrapper(nn.Module):
 
     Args:
         query_encoder: a module that maps a batch to embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged.
-        retrieved_encoder: another one for the retrieved side (image and text, say); None ties the towers.
+        retrieved_encoder: another one for the retrieved side (image and text, say); None, or the same one, ties the towers.
         similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]`
             of two batches of embeddings.
 

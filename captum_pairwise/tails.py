@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,12 +65,26 @@ def _new_attributes_removed(module: nn.Module) -> Iterator[None]:
             delattr(module, name)
 
 
+@contextmanager
+def _without_hooks(module: nn.Module) -> Iterator[None]:
+    """Tracing would call a user's hooks with what is no tensor."""
+    hooks = [(part, name, vars(part)[name]) for part in module.modules() for name in ("_forward_hooks", "_forward_pre_hooks")]
+    try:
+        for part, name, _ in hooks:
+            vars(part)[name] = OrderedDict()
+        yield
+    finally:
+        for part, name, original in hooks:
+            vars(part)[name] = original
+
+
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
     """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
     optional = list(inspect.signature(module.forward).parameters.values())[1:]
     defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
     try:
-        return _LayerTracer(layer).trace(module, defaults)
+        with _without_hooks(module):
+            return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
         return None
 

@@ -380,3 +380,24 @@ def test_looking_leaves_the_model_as_found() -> None:
     found = [set(vars(module)) for module in encoder.modules()]
     look_inside(encoder, encoder.layer, images()[0])
     assert [set(vars(module)) for module in encoder.modules()] == found
+
+
+@torch.no_grad()
+def test_hooks_of_the_user_do_not_see_the_tracing() -> None:
+    encoder, seen = tiny_encoder(), []
+    encoder[4].register_forward_hook(lambda module, inputs, output: seen.append(float(output.mean())))
+    view = look_inside(encoder, encoder[2], images()[0])
+    assert not view.tail.reruns and seen
+    before = len(seen)
+    view.tail.run(view.output, 0)
+    assert len(seen) == before + 1
+
+
+@torch.no_grad()
+def test_a_hook_on_a_container_is_not_lost() -> None:
+    """The graph passes through containers, so a hook that changes their output needs the whole network."""
+    encoder = nn.Sequential(tiny_encoder(), nn.Identity())
+    encoder[0].register_forward_hook(lambda module, inputs, output: output * 2)
+    inputs = images()[0]
+    view = look_inside(encoder, encoder[0][2], inputs)
+    torch.testing.assert_close(view.tail.run(view.output[:1], 0), encoder(inputs)[:1], rtol=0, atol=1e-12)

@@ -76,24 +76,7 @@ class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
 
 
 class _Pairwise(InputMethod, abc.ABC):
-    """A method that estimates pairwise credits of a game.
-
-    Args of `attribute` and `interactions`, the same in every pairwise class:
-        inputs: `(query, retrieved)`, two batches of as many examples.
-        baselines: a pair, one per image, in input space: None, a number, a tensor like the images (or one example), or `Backgrounds`.
-            None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
-        target, additional_forward_args: as in Captum, for a forward function that is no `SimilarityWrapper`.
-        n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact.
-            None is the default that the class names.
-        perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
-        show_progress: show a progress bar.
-        return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
-            included, less `v(N) - v(∅)`.
-        generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
-
-    Both methods raise `ValueError` for an argument that does not fit, saying what was expected, and, as Captum does, `AssertionError`
-    for a bad `target`.
-    """
+    """A method that estimates pairwise credits of a game."""
 
     @abc.abstractmethod
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
@@ -101,12 +84,7 @@ class _Pairwise(InputMethod, abc.ABC):
 
 
 class InputPairwise(_Pairwise, abc.ABC):
-    """A pairwise method whose players are parts of the images; `cls(forward_func)`.
-
-    Args of `attribute` and `interactions`, beside the common ones:
-        feature_mask: a pair of integer masks broadcastable to the images, ids counted per image, -1 for what never leaves. None gives
-            images superpixels, and makes every scalar of other inputs a player.
-    """
+    """A pairwise method whose players are parts of the images; `cls(forward_func)`."""
 
     @torch.no_grad()
     def interactions(
@@ -122,7 +100,7 @@ class InputPairwise(_Pairwise, abc.ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Interactions:
-        """Credits of single players and of pairs, batched."""
+        """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
         request = Request(
             baselines=both(baselines, "baselines"),
             feature_mask=both(feature_mask, "feature_mask"),
@@ -150,7 +128,28 @@ class InputPairwise(_Pairwise, abc.ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Attribution | AttributionAndDelta:
-        """The credit of every pair between the images, `[B, *query_players, *retrieved_players]`."""
+        """The credit of every pair between the images, `[B, *query_players, *retrieved_players]`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example), or
+                `Backgrounds`. None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
+                that an image does not use has credit 0. None gives images superpixels, and makes every scalar of other inputs a player.
+            n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact. None
+                is the default that the class names.
+            perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
+                included, less `v(N) - v(∅)`.
+            show_progress: show a progress bar.
+            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
         interactions = self.interactions(
             inputs,
             baselines,
@@ -166,13 +165,7 @@ class InputPairwise(_Pairwise, abc.ABC):
 
 
 class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
-    """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`.
-
-    Args of `attribute` and `interactions`, beside the common ones:
-        layer_baselines: like `baselines`, in the space of the layer's output; None takes the layer's output for `baselines`.
-        layer_mask: a pair of integer masks broadcastable to the layer's output, -1 for what never leaves. None makes every cell a player:
-            the positions of `[B, C, H, W]`, the tokens of `[B, T, C]`, the units of `[B, C]`.
-    """
+    """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     @torch.no_grad()
     def interactions(
@@ -189,7 +182,7 @@ class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
     ) -> Interactions:
-        """Credits of single players and of pairs, batched."""
+        """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
         request = Request(
             baselines=both(baselines, "baselines"),
             layer_baselines=both(layer_baselines, "layer_baselines"),
@@ -219,7 +212,30 @@ class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
     ) -> Attribution | AttributionAndDelta:
-        """The credit of every pair of cells of the two layer outputs; maps give `[B, H, W, H', W']`."""
+        """The credit of every pair of cells of the two layer outputs; maps give `[B, H, W, H', W']`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example), or
+                `Backgrounds`. None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`. The layer's
+                output for them is taken.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact. None
+                is the default that the class names.
+            perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
+                included, less `v(N) - v(∅)`.
+            show_progress: show a progress bar.
+            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            layer_mask: a pair of integer masks broadcastable to the layer's output. None makes every cell a player: the positions of
+                `[B, C, H, W]`, the tokens of `[B, T, C]`, the units of `[B, C]`.
+            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
         interactions = self.interactions(
             inputs,
             baselines,

@@ -61,7 +61,11 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     _draw_marks(axes[0, 3], [found for _, found in parts], places[1], photos[1], example)
     _draw_projections(axes[1], interactions, photos[1], parts, example)
     brought, gap = interactions.full - interactions.empty, interactions.completeness_gap
-    figure.supxlabel(f"the parts bring {brought[example]:+.4f} over their baselines; completeness gap {gap[example]:+.4f}", size="small")
+    figure.supxlabel(
+        f"Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away; in all "
+        f"{brought[example]:+.4f}, completeness gap {gap[example]:+.4f}.\nBelow: only credit above 0, all on one scale.",
+        size="small",
+    )
     return figure
 
 
@@ -124,8 +128,9 @@ def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.nd
 def _draw_projections(axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int) -> None:
     between, (_, place) = interactions["between"], _places(interactions)
     rows = [_heat(between[:, query], place, photo)[example] for query, _ in parts]
-    scale = max(float(np.abs(row).max()) for row in rows)
+    rows = [np.clip(row, 0, None) for row in rows]  # where a part is found, not where it is contradicted
+    scale = max(float(row.max()) for row in rows)
     for panel, row, number, colour in zip(axes, rows, range(1, len(rows) + 1), PART_COLOURS, strict=False):
-        palette = LinearSegmentedColormap.from_list("part", ["black", "white", colour])
+        palette = LinearSegmentedColormap.from_list("part", ["white", "white", colour])
         panel.imshow(overlay(photo, row, scale, palette))
         panel.set_title(f"where part {number} is found", color=colour, weight="bold")
