@@ -171,6 +171,15 @@ class Interactions(Credits):
         return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
 
 
+def blocks_of(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:
+    """The blocks of a matrix of all pairs, by name: what `Interactions.second_order` puts together."""
+    return {
+        "between": second_order[:, :n_query, n_query:],
+        "within_query": second_order[:, :n_query, :n_query],
+        "within_retrieved": second_order[:, n_query:, n_query:],
+    }
+
+
 def project(
     between: Float[Tensor, "batch query retrieved"], query_signal: Float[Tensor, "batch query"]
 ) -> Float[Tensor, "batch retrieved"]:

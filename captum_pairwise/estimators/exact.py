@@ -7,7 +7,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
 from captum_pairwise.game import Game, TwoTowerGame
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Interactions, blocks_of
 
 
 def exact(game: Game, most: int = 2**20) -> Interactions:
@@ -31,16 +31,13 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
     _refuse_more(game.n_players, most, "of both images")
     values = game.values(all_coalitions(game.n_players))
     empty, first, second = shapley_taylor(values)
-    n = game.n_query
     return Interactions(
-        n_query=n,
+        n_query=game.n_query,
         empty=empty[None],
         full=values[-1:],
         first_order=first[None],
-        between=second[None, :n, n:],
-        within_query=second[None, :n, :n],
-        within_retrieved=second[None, n:, n:],
         n_evaluations=torch.tensor([game.n_evaluations]),
+        **blocks_of(second[None], game.n_query),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalition_sampling import WeightedCoalitions, distinct, paper_direct, paper_weighting
 from captum_pairwise.game import Game
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Interactions, blocks_of
 
 Sampler = Callable[[int, int, torch.Generator], WeightedCoalitions]
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
@@ -76,16 +76,13 @@ def kernel(
 def _interactions(
     game: Game, ends: Float[Tensor, "2"], first: Float[Tensor, " players"], second: Float[Tensor, "players players"]
 ) -> Interactions:
-    n, pairs = game.n_query, second.to(first)[None]
     return Interactions(
-        n_query=n,
+        n_query=game.n_query,
         empty=ends[:1],
         full=ends[1:],
         n_evaluations=torch.tensor([game.n_evaluations]),
         first_order=first[None],
-        between=pairs[:, :n, n:],
-        within_query=pairs[:, :n, :n],
-        within_retrieved=pairs[:, n:, n:],
+        **blocks_of(second.to(first)[None], game.n_query),
     )
 
 

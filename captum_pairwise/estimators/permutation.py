@@ -1,14 +1,12 @@
 """The permutation estimator: Shapley–Taylor indices of any game from random orders of arrival."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.estimators.exact import exact
 from captum_pairwise.game import Game
-from captum_pairwise.interactions import Credits, Interactions
+from captum_pairwise.interactions import Credits, Interactions, blocks_of
 
 
 def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
@@ -91,22 +89,17 @@ def _pairs(
 
 
 def _summary(game: Game, ends: Tensor, first: Tensor, samples: Float[Tensor, "permutations players players"]) -> Interactions:
-    n, n_permutations = game.n_query, len(samples)
-
-    def blocks(pairs: Tensor) -> dict[str, Any]:
-        return {"between": pairs[None, :n, n:], "within_query": pairs[None, :n, :n], "within_retrieved": pairs[None, n:, n:]}
-
-    errors = None
+    n_permutations, errors = len(samples), None
     if n_permutations > 1:
-        marginal = samples.sum(2).std(0) / 2
-        spread = blocks(samples.std(0) / n_permutations**0.5)
-        errors = Credits(marginal=marginal[None] / n_permutations**0.5, **spread)
+        marginal = (samples.sum(2) / 2).std(0) / n_permutations**0.5
+        pairs = samples.std(0) / n_permutations**0.5
+        errors = Credits(marginal=marginal[None], **blocks_of(pairs[None], game.n_query))
     return Interactions(
-        n_query=n,
+        n_query=game.n_query,
         empty=ends[:1],
         full=ends[1:],
         n_evaluations=torch.tensor([game.n_evaluations]),
         first_order=first[None],
         standard_error=errors,
-        **blocks(samples.mean(0)),
+        **blocks_of(samples.mean(0)[None], game.n_query),
     )
