@@ -171,13 +171,33 @@ class Interactions(Credits):
         return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
 
 
-def blocks_of(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:
-    """The blocks of a matrix of all pairs, by name: what `Interactions.second_order` puts together."""
+def blocks_of(second_order: Float[Tensor, "players players"], n_query: int) -> dict[str, Any]:
+    """The blocks of a matrix of all pairs, by name, a batch of one: what `Interactions.second_order` puts together."""
     return {
-        "between": second_order[:, :n_query, n_query:],
-        "within_query": second_order[:, :n_query, :n_query],
-        "within_retrieved": second_order[:, n_query:, n_query:],
+        "between": second_order[None, :n_query, n_query:],
+        "within_query": second_order[None, :n_query, :n_query],
+        "within_retrieved": second_order[None, n_query:, n_query:],
     }
+
+
+def from_all_pairs(
+    ends: Float[Tensor, "2"],
+    first: Float[Tensor, " players"],
+    second: Float[Tensor, "players players"],
+    n_query: int,
+    n_evaluations: int,
+    standard_error: Credits | None = None,
+) -> Interactions:
+    """The interactions of one game of which `v(∅)` and `v(N)`, every player and every pair are known."""
+    return Interactions(
+        n_query=n_query,
+        empty=ends[:1],
+        full=ends[1:],
+        n_evaluations=torch.tensor([n_evaluations]),
+        first_order=first[None],
+        standard_error=standard_error,
+        **blocks_of(second, n_query),
+    )
 
 
 def project(

@@ -7,7 +7,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
 from captum_pairwise.game import Game, TwoTowerGame
-from captum_pairwise.interactions import Interactions, blocks_of
+from captum_pairwise.interactions import Interactions, from_all_pairs
 
 
 def exact(game: Game, most: int = 2**20) -> Interactions:
@@ -30,15 +30,8 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
         return _exact_two_tower(game)
     _refuse_more(game.n_players, most, "of both images")
     values = game.values(all_coalitions(game.n_players))
-    empty, first, second = shapley_taylor(values)
-    return Interactions(
-        n_query=game.n_query,
-        empty=empty[None],
-        full=values[-1:],
-        first_order=first[None],
-        n_evaluations=torch.tensor([game.n_evaluations]),
-        **blocks_of(second[None], game.n_query),
-    )
+    _, first, second = shapley_taylor(values)
+    return from_all_pairs(values[[0, -1]], first, second, game.n_query, game.n_evaluations)
 
 
 def _refuse_more(n_players: int, most: int, whose: str) -> None:

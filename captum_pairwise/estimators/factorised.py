@@ -51,7 +51,7 @@ def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator
         first_order=credits.first_order,
         marginal=credits.marginal,
         between=credits.between,
-        standard_error=_standard_error(query, retrieved, path),
+        standard_error=_standard_error(credits, query, retrieved, path),
         n_evaluations=torch.tensor([game.n_evaluations]),
     )
 
@@ -160,7 +160,7 @@ def _size_probabilities(n_players: int, path: Path) -> Float[Tensor, "nodes size
     return binomial.log_prob(torch.arange(n_players + 1, dtype=path.nodes.dtype)).exp()
 
 
-def _standard_error(query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits:
+def _standard_error(credits: Credits, query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits:
     """The jackknife over groups of chains, one tower at a time: the towers were drawn independently, so variances add.
 
     A tower that was enumerated adds nothing; one with a single group of chains, of which nothing is known, NaN.
@@ -169,10 +169,9 @@ def _standard_error(query: _TowerEstimate, retrieved: _TowerEstimate, path: Path
         [combine(part, retrieved.summary, path) for part in query.leave_one_out()],
         [combine(query.summary, part, path) for part in retrieved.leave_one_out()],
     ]
-    whole = combine(query.summary, retrieved.summary, path)
 
     def error(name: str) -> Tensor:
-        variance = torch.zeros_like(whole[name])
+        variance = torch.zeros_like(credits[name])
         for replicates in filter(None, without):
             stack = torch.stack([replicate[name] for replicate in replicates])
             variance = variance + ((len(stack) - 1) * stack.var(0, correction=0) if len(stack) > 1 else torch.nan)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalition_sampling import WeightedCoalitions, distinct, paper_direct, paper_weighting
 from captum_pairwise.game import Game
-from captum_pairwise.interactions import Interactions, blocks_of
+from captum_pairwise.interactions import Interactions, from_all_pairs
 
 Sampler = Callable[[int, int, torch.Generator], WeightedCoalitions]
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
@@ -59,31 +59,27 @@ def kernel(
     ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players)).cpu()
     first = game.values(torch.eye(n_players, dtype=torch.bool)).cpu() - ends[0]
     total = (ends[1] - ends[0] - first.sum()).double()
-    if n_players < 3:  # a single pair has all that is left
-        pair = total * (1 - torch.eye(n_players, dtype=torch.float64))
-        return _interactions(game, ends, first, pair)
-    drawn = SAMPLERS[sampling](n_players, n_samples, generator)
-    # what the pairs have to explain
-    left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
-    by_size = _size_means(drawn.coalitions, left, total) if sampling == "distinct" else torch.zeros(n_players + 1, dtype=torch.float64)
-    normal, moment = _normal_equations(drawn, left - by_size[drawn.coalitions.sum(1)])
-    fitted = _solve(normal, moment, total - by_size[-1], ridge, len(drawn.coalitions))
     second = torch.zeros(n_players, n_players, dtype=torch.float64)
-    second[tuple(torch.triu_indices(n_players, n_players, 1))] = fitted + _index_of_sizes(by_size)
-    return _interactions(game, ends, first, second + second.T)
+    pairs = tuple(torch.triu_indices(n_players, n_players, 1))
+    if n_players < 3:
+        second[pairs] = total  # a single pair has all that is left
+    else:
+        drawn = SAMPLERS[sampling](n_players, n_samples, generator)
+        # what the pairs have to explain
+        left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
+        second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge)
+    return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
 
 
-def _interactions(
-    game: Game, ends: Float[Tensor, "2"], first: Float[Tensor, " players"], second: Float[Tensor, "players players"]
-) -> Interactions:
-    return Interactions(
-        n_query=game.n_query,
-        empty=ends[:1],
-        full=ends[1:],
-        n_evaluations=torch.tensor([game.n_evaluations]),
-        first_order=first[None],
-        **blocks_of(second.to(first)[None], game.n_query),
-    )
+def _fit(
+    drawn: WeightedCoalitions, left: Float[Tensor, " coalitions"], total: Tensor, takes_out_sizes: bool, ridge: float | None
+) -> Float[Tensor, " pairs"]:
+    """The pairs that fit best what is left, summing to `total`; the mean of each size first taken out, if asked for."""
+    by_size = torch.zeros(drawn.coalitions.shape[1] + 1, dtype=torch.float64)
+    if takes_out_sizes:
+        by_size = _size_means(drawn.coalitions, left, total)
+    normal, moment = _normal_equations(drawn, left - by_size[drawn.coalitions.sum(1)])
+    return _solve(normal, moment, total - by_size[-1], ridge, len(left)) + _index_of_sizes(by_size)
 
 
 def _size_means(

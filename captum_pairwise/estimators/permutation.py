@@ -6,7 +6,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.exact import exact
 from captum_pairwise.game import Game
-from captum_pairwise.interactions import Credits, Interactions, blocks_of
+from captum_pairwise.interactions import Credits, Interactions, blocks_of, from_all_pairs
 
 
 def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
@@ -34,18 +34,19 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     if 2**n_players <= n_samples:
         return exact(game, n_samples)
     each, base = n_players * (n_players - 1) // 2 - 1, n_players + 2
-    n_permutations = max(1, (n_samples - base) // each) if each > 0 else 1
-    if n_samples < base + max(0, each):
+    if n_samples < base + each:
         raise ValueError(
-            f"Expected n_samples of at least {base + max(0, each)} for one permutation of {n_players} players, got {n_samples}. Raise "
+            f"Expected n_samples of at least {base + each} for one permutation of {n_players} players, got {n_samples}. Raise "
             "n_samples, or take fewer players."
         )
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    n_permutations = (n_samples - base) // each
     orders = torch.stack([torch.randperm(n_players, generator=generator, device=generator.device) for _ in range(n_permutations)]).cpu()
     ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players))
     singles = game.values(torch.eye(n_players, dtype=torch.bool))
     samples = _pairs(orders, _extension_values(game, orders, singles, ends), ends[0])
-    return _summary(game, ends, singles - ends[0], samples)
+    errors = _standard_error(samples, game.n_query) if n_permutations > 1 else None
+    return from_all_pairs(ends, singles - ends[0], samples.mean(0), game.n_query, game.n_evaluations, errors)
 
 
 def _prefix_extensions(
@@ -88,18 +89,7 @@ def _pairs(
     return derivative[rows, position[:, :, None], position[:, None, :]]
 
 
-def _summary(game: Game, ends: Tensor, first: Tensor, samples: Float[Tensor, "permutations players players"]) -> Interactions:
-    n_permutations, errors = len(samples), None
-    if n_permutations > 1:
-        marginal = (samples.sum(2) / 2).std(0) / n_permutations**0.5
-        pairs = samples.std(0) / n_permutations**0.5
-        errors = Credits(marginal=marginal[None], **blocks_of(pairs[None], game.n_query))
-    return Interactions(
-        n_query=game.n_query,
-        empty=ends[:1],
-        full=ends[1:],
-        n_evaluations=torch.tensor([game.n_evaluations]),
-        first_order=first[None],
-        standard_error=errors,
-        **blocks_of(samples.mean(0)[None], game.n_query),
-    )
+def _standard_error(samples: Float[Tensor, "permutations players players"], n_query: int) -> Credits:
+    """Of the mean over permutations, which are independent."""
+    marginal, pairs = ((sample.std(0) / len(samples) ** 0.5) for sample in (samples.sum(2) / 2, samples))
+    return Credits(marginal=marginal[None], **blocks_of(pairs, n_query))
