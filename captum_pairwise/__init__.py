@@ -9,7 +9,7 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, visualization
+from captum_pairwise import backbones, interop, visualization
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -42,6 +42,7 @@ __all__ = [
     "blur_baseline",
     "grid",
     "harsanyi_dividends",
+    "interop",
     "mean_colour",
     "paint",
     "patches",

@@ -27,7 +27,7 @@ FLOORS = [
         "estimators.factorised",
         "estimators.closed_form",
     ],
-    ["visualization.heatmaps", "visualization.pairs", "visualization"],
+    ["visualization.heatmaps", "visualization.pairs", "visualization", "interop"],
     ["attr.base", "attr.closed_form"],
     [
         "attr.first_order.sam",
@@ -42,6 +42,13 @@ FLOORS = [
 # what each floor may not know, whatever the order says
 FORBIDDEN = {
     "estimators": {"captum", "torchvision", "skimage", "captum_pairwise.layers", "captum_pairwise.players", "captum_pairwise.masking"},
+    "interop": {
+        "captum",
+        "shapiq",
+        "shap",
+        "captum_pairwise.masking",
+        "captum_pairwise.layers",
+    },  # optional packages are not imported at the top
     "visualization": {"captum", "captum_pairwise.game", "captum_pairwise.masking", "captum_pairwise.layers"},
     "masking": {"captum_pairwise.estimators", "captum"},
     "attr": {"numpy", "math"},
