@@ -20,6 +20,7 @@ FLOORS = [
         "estimators.coalitions",
         "estimators.tower",
         "estimators.exact",
+        "estimators.jagged",
         "estimators.permutation",
         "estimators.coalition_sampling",
         "estimators.kernel",
@@ -32,6 +33,7 @@ FLOORS = [
     [
         "attr.first_order.sam",
         "attr.second_order.exact",
+        "attr.second_order.jagged",
         "attr.second_order.factorised",
         "attr.second_order.kernel",
         "attr.second_order.permutation",
