@@ -49,7 +49,10 @@ BY_VALUES = [  # draw coalitions of all players together, and see similarities o
     cp.LayerShapleyTaylorSampling,
 ]
 every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
-sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
+sampled = pytest.mark.parametrize(
+    "cls",
+    [cp.FactorisedShapleyTaylor, cp.JaggedShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerJaggedShapleyTaylor],
+)
 
 
 @every_class

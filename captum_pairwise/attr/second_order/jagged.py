@@ -7,25 +7,32 @@ import torch
 
 from captum_pairwise.attr.base import InputPairwise, LayerPairwise
 from captum_pairwise.attr.second_order.exact import MOST_COALITIONS
-from captum_pairwise.estimators.jagged import BETWEEN, jagged
+from captum_pairwise.estimators.jagged import BETWEEN, jagged, takes_towers
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
 
 
+def _budget(game: Game, pairs: Collection[str], n_samples: int | None, embeddings: int) -> int:
+    if n_samples is not None:
+        return n_samples
+    return embeddings if takes_towers(game, pairs) else MOST_COALITIONS
+
+
 @final
 class JaggedShapleyTaylor(InputPairwise):
-    """The credit of single players and of pairs between the images, and of nothing else (paper §5.1, “jagged”), from every coalition.
+    """The credit of single players and of pairs between the images, and of nothing else (paper §5.1, “jagged”).
 
     Sums to `v(N) - v(∅)` without pairs within an image: what one image does alone stays with its parts, and all that both do together
-    goes to pairs between them. `n_samples` is the most coalitions that it may evaluate, 65 536 by default: `2**(n_q + n_r)`, or for
-    a two-tower model `2**n_q` and `2**n_r` by each tower; more are refused. `generator` has no effect.
+    goes to pairs between them. `first_order` is the Shapley value of a part while the other image is absent, `marginal` the Owen
+    value with the images as unions. For a two-tower model `n_samples` is embeddings per tower, as for `FactorisedShapleyTaylor`, 500 by
+    default; for any other it is the most coalitions that may be enumerated, 65 536 by default, and more are refused.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         pairs: which pairs get credit beside the single players, names out of `"between"`, `"within_query"`, `"within_retrieved"`. With
-            pairs within an image `2**(n_q + n_r)` counts for two-tower models too; all three make it `ExactShapleyTaylor`.
+            pairs within an image two-tower models are enumerated too; all three make it `ExactShapleyTaylor`.
 
     >>> similarity = JaggedShapleyTaylor(lambda query, retrieved: query.prod(1) * retrieved[:, 0])
     >>> similarity.attribute((torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0]])))
@@ -38,12 +45,14 @@ class JaggedShapleyTaylor(InputPairwise):
         self.pairs = pairs
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return jagged(game, self.pairs, MOST_COALITIONS if n_samples is None else n_samples)
+        return jagged(game, _budget(game, self.pairs, n_samples, 500), self.pairs, generator=generator)
 
 
 @final
 class LayerJaggedShapleyTaylor(LayerPairwise):
     """The credit of single cells of a layer's two outputs, and of pairs between them; `JaggedShapleyTaylor` in feature space.
+
+    `n_samples` is 2000 by default for a two-tower model.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
@@ -64,4 +73,4 @@ class LayerJaggedShapleyTaylor(LayerPairwise):
         self.pairs = pairs
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return jagged(game, self.pairs, MOST_COALITIONS if n_samples is None else n_samples)
+        return jagged(game, _budget(game, self.pairs, n_samples, 2000), self.pairs, generator=generator)
