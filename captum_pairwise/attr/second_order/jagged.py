@@ -15,6 +15,7 @@ from captum_pairwise.layers import Layers
 
 
 def _budget(game: Game, pairs: Collection[str], n_samples: int | None, embeddings: int) -> int:
+    """The budget that was asked for, or the default of how the game is estimated."""
     if n_samples is not None:
         return n_samples
     return embeddings if takes_towers(game, pairs) else MOST_COALITIONS
