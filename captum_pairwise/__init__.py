@@ -9,15 +9,16 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, visualization
+from captum_pairwise import backbones, interop, visualization
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
+from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
-from captum_pairwise.estimators.coalitions import harsanyi_dividends, shapley_taylor, shapley_values
+from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
 from captum_pairwise.players import grid, paint, patches, superpixels
@@ -28,9 +29,11 @@ __all__ = [
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",
     "Interactions",
+    "JaggedShapleyTaylor",
     "KernelShapleyTaylor",
     "LayerExactShapleyTaylor",
     "LayerFactorisedShapleyTaylor",
+    "LayerJaggedShapleyTaylor",
     "LayerKernelShapleyTaylor",
     "LayerPairwiseSAM",
     "LayerSAM",
@@ -42,6 +45,8 @@ __all__ = [
     "blur_baseline",
     "grid",
     "harsanyi_dividends",
+    "interop",
+    "jagged_credit",
     "mean_colour",
     "paint",
     "patches",

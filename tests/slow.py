@@ -1,7 +1,8 @@
 """The formulas as they are printed, slowly: what the estimators must agree with."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations
+from functools import cache
+from itertools import combinations, permutations
 from math import comb, factorial
 
 import torch
@@ -64,6 +65,33 @@ def taylor_pairs(game: Game) -> Tensor:
 def shapley_values(game: Game) -> Tensor:
     value = value_function(game)
     return torch.tensor([shapley_value(value, i, game.n_players) for i in range(game.n_players)], dtype=torch.float64)
+
+
+def jagged_credit(
+    value: Callable[[Iterable[int]], float], wanted: Iterable[Coalition], n_players: int
+) -> tuple[dict[Coalition, float], float]:
+    """Paper §5.1: each dividend in equal parts to the wanted coalitions inside that no other one inside contains; and what is left over."""
+    credit, left_over, value = dict.fromkeys(wanted, 0.0), 0.0, cache(value)
+    for whole in filter(None, subsets(range(n_players))):
+        inside = [coalition for coalition in credit if coalition <= whole]
+        largest = [coalition for coalition in inside if not any(coalition < other for other in inside)]
+        for coalition in largest:
+            credit[coalition] += dividend(value, whole) / len(largest)
+        if not largest:
+            left_over += dividend(value, whole)
+    return credit, left_over
+
+
+def owen_values(game: Game) -> Tensor:
+    """What players add on arrival, averaged over all orders in which one image arrives after the other (Owen 1977)."""
+    value, total, n_orders = value_function(game), torch.zeros(game.n_players, dtype=torch.float64), 0
+    images = range(game.n_query), range(game.n_query, game.n_players)
+    for first, second in (images, images[::-1]):
+        for order in ((*one, *other) for one in permutations(first) for other in permutations(second)):
+            n_orders += 1
+            for place, player in enumerate(order):
+                total[player] += value(order[: place + 1]) - value(order[:place])
+    return total / n_orders
 
 
 def first_order(game: Game) -> Tensor:

@@ -25,13 +25,15 @@ FLOORS = [
         "estimators.kernel",
         "estimators.chains",
         "estimators.factorised",
+        "estimators.jagged",
         "estimators.closed_form",
     ],
-    ["visualization.heatmaps", "visualization.pairs", "visualization"],
+    ["visualization.heatmaps", "visualization.pairs", "visualization", "interop"],
     ["attr.base", "attr.closed_form"],
     [
         "attr.first_order.sam",
         "attr.second_order.exact",
+        "attr.second_order.jagged",
         "attr.second_order.factorised",
         "attr.second_order.kernel",
         "attr.second_order.permutation",
@@ -42,6 +44,13 @@ FLOORS = [
 # what each floor may not know, whatever the order says
 FORBIDDEN = {
     "estimators": {"captum", "torchvision", "skimage", "captum_pairwise.layers", "captum_pairwise.players", "captum_pairwise.masking"},
+    "interop": {
+        "captum",
+        "shapiq",
+        "shap",
+        "captum_pairwise.masking",
+        "captum_pairwise.layers",
+    },  # optional packages are not imported at the top
     "visualization": {"captum", "captum_pairwise.game", "captum_pairwise.masking", "captum_pairwise.layers"},
     "masking": {"captum_pairwise.estimators", "captum"},
     "attr": {"numpy", "math"},

@@ -13,8 +13,20 @@ import captum_pairwise as cp
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
-INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor, cp.KernelShapleyTaylor, cp.ShapleyTaylorSampling]
-SAMPLED_LAYER = [cp.LayerExactShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerKernelShapleyTaylor, cp.LayerShapleyTaylorSampling]
+INPUT = [
+    cp.ExactShapleyTaylor,
+    cp.FactorisedShapleyTaylor,
+    cp.JaggedShapleyTaylor,
+    cp.KernelShapleyTaylor,
+    cp.ShapleyTaylorSampling,
+]
+SAMPLED_LAYER = [
+    cp.LayerExactShapleyTaylor,
+    cp.LayerFactorisedShapleyTaylor,
+    cp.LayerJaggedShapleyTaylor,
+    cp.LayerKernelShapleyTaylor,
+    cp.LayerShapleyTaylorSampling,
+]
 PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerPairwiseSAM]
 LAYER = [*PAIRWISE_LAYER, cp.LayerSAM]
 
@@ -37,7 +49,10 @@ BY_VALUES = [  # draw coalitions of all players together, and see similarities o
     cp.LayerShapleyTaylorSampling,
 ]
 every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
-sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
+sampled = pytest.mark.parametrize(
+    "cls",
+    [cp.FactorisedShapleyTaylor, cp.JaggedShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerJaggedShapleyTaylor],
+)
 
 
 @every_class

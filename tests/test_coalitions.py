@@ -1,8 +1,11 @@
+from itertools import combinations
+
+import jaxtyping
 import pytest
 import shapiq
 import torch
-from conftest import random_game
-from slow import dividend, first_order, shapley_values, subsets, taylor_pairs, value_function
+from conftest import random_game, random_tensor, seeded
+from slow import dividend, first_order, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import coalitions
@@ -50,7 +53,7 @@ def test_rows_are_summed_in_blocks(monkeypatch):
     torch.testing.assert_close(cp.shapley_taylor(values)[2], whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("function", [cp.harsanyi_dividends, cp.shapley_values, cp.shapley_taylor])
+@pytest.mark.parametrize("function", [cp.harsanyi_dividends, cp.shapley_values, cp.shapley_taylor, lambda v: cp.jagged_credit(v, [(0,)])])
 def test_a_length_that_is_no_power_of_two_is_refused(function):
     with pytest.raises(ValueError, match=r"2\*\*n"):
         function(torch.zeros(6))
@@ -64,3 +67,124 @@ def test_shapiq_agrees():
     for i in range(6):
         for j in range(i + 1, 6):
             assert index[(i, j)] == pytest.approx(second[i, j].item(), abs=1e-12)
+
+
+def up_to(n_players, size):
+    """Every coalition of one to `size` players."""
+    return [coalition for k in range(1, size + 1) for coalition in combinations(range(n_players), k)]
+
+
+def some(n_players, seed):
+    """A random third of all coalitions."""
+    every = up_to(n_players, n_players)
+    return [coalition for coalition, kept in zip(every, torch.rand(len(every), generator=seeded(seed)) < 1 / 3, strict=True) if kept]
+
+
+@pytest.mark.parametrize("wanted", [*(some(5, seed) for seed in range(4)), up_to(5, 1), up_to(5, 5), [(0, 1), (1, 2, 3), (4,)], [(2,)]])
+def test_jagged_credit_is_a_share_of_each_dividend_for_the_largest_inside(wanted):
+    game = random_game(5, 0, seed=9)
+    empty, credit, left_over = cp.jagged_credit(enumerated(game), wanted)
+    slow_credit, slow_left_over = jagged_credit(value_function(game), map(frozenset, wanted), 5)
+    assert empty == enumerated(game)[0]
+    assert credit.tolist() == pytest.approx(list(slow_credit.values()), abs=1e-12)
+    assert left_over.item() == pytest.approx(slow_left_over, abs=1e-12)
+
+
+def test_jagged_credit_of_single_players_is_their_shapley_value():
+    game = random_game(6, 0, seed=1)
+    _, credit, left_over = cp.jagged_credit(enumerated(game), up_to(6, 1))
+    torch.testing.assert_close(credit, shapley_values(game), rtol=0, atol=1e-12)
+    assert left_over == 0
+
+
+def test_jagged_credit_of_single_players_and_pairs_is_shapley_taylor():
+    game = random_game(6, 0, seed=2)
+    _, credit, left_over = cp.jagged_credit(enumerated(game), up_to(6, 2))
+    torch.testing.assert_close(credit[:6], first_order(game), rtol=0, atol=1e-12)
+    torch.testing.assert_close(credit[6:], taylor_pairs(game)[tuple(torch.triu_indices(6, 6, 1))], rtol=0, atol=1e-12)
+    assert left_over == 0
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+def test_jagged_credit_up_to_a_size_is_shapiqs_index_of_that_order(order):
+    game = random_game(6, 0, seed=3)
+    index = shapiq.ExactComputer(n_players=6, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())("STII", order=order)
+    _, credit, _ = cp.jagged_credit(enumerated(game), up_to(6, order))
+    assert credit.tolist() == pytest.approx([index[coalition] for coalition in up_to(6, order)], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_jagged_credit_and_what_is_left_over_are_all_there_is(seed):
+    values, wanted = random_tensor(2**6, seed=seed), some(6, seed)
+    empty, credit, left_over = cp.jagged_credit(values, wanted)
+    assert (empty + credit.sum() + left_over).item() == pytest.approx(values[-1].item(), abs=1e-12)
+    assert left_over != 0 and cp.jagged_credit(values, {*wanted, *up_to(6, 1)})[2] == 0
+
+
+def test_what_only_unwanted_coalitions_do_is_left_over():
+    empty, credit, left_over = cp.jagged_credit(enumerated(random_game(3, 0, seed=5)), [(0, 1, 2)])
+    dividends = cp.harsanyi_dividends(enumerated(random_game(3, 0, seed=5)))
+    assert (empty, credit) == (dividends[0], dividends[-1])
+    assert left_over.item() == pytest.approx(dividends[1:-1].sum().item(), abs=1e-12)
+
+
+def test_jagged_credit_is_linear_in_the_game():
+    one, other, wanted = random_tensor(2**5, seed=0), random_tensor(2**5, seed=1), some(5, seed=0)
+    joined, first, second = (torch.cat([part.reshape(-1) for part in cp.jagged_credit(v, wanted)]) for v in (one - 3 * other, one, other))
+    torch.testing.assert_close(joined, first - 3 * second, rtol=0, atol=1e-12)
+
+
+def test_jagged_credit_of_a_dummy_is_what_it_brings_alone_and_changes_nobody():
+    wanted, without = some(6, seed=1), [coalition for coalition in some(6, seed=1) if 5 not in coalition]
+    assert any(5 in coalition and len(coalition) > 1 for coalition in wanted)
+    values = random_tensor(2**5, seed=2)
+    found = dict(zip([*wanted, (5,)], cp.jagged_credit(torch.cat([values, values + 0.5]), [*wanted, (5,)])[1].tolist(), strict=True))
+    expected = dict(zip(without, cp.jagged_credit(values, without)[1].tolist(), strict=True))
+    for coalition, credit in found.items():
+        alone = 0.5 if coalition == (5,) else 0.0
+        assert credit == pytest.approx(alone if 5 in coalition else expected[coalition], abs=1e-12)
+
+
+def test_renaming_players_renames_jagged_credit():
+    values, names, wanted = random_tensor(2**5, seed=4), [3, 0, 4, 1, 2], some(5, seed=2)
+    members = all_coalitions(5)
+    renamed = torch.empty_like(values)
+    renamed[(members * 2 ** torch.tensor(names)).sum(1)] = values  # player i is called names[i]
+    found = cp.jagged_credit(renamed, [tuple(names[player] for player in coalition) for coalition in wanted])
+    for one, other in zip(found, cp.jagged_credit(values, wanted), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_wanted_coalitions_may_be_rows():
+    values, wanted = random_tensor(2**5, seed=6), some(5, seed=3)
+    rows = torch.tensor([[player in coalition for player in range(5)] for coalition in wanted])
+    for one, other in zip(cp.jagged_credit(values, rows), cp.jagged_credit(values, wanted), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_dividends_are_shared_in_blocks(monkeypatch):
+    values, wanted = random_tensor(2**6, seed=7), some(6, seed=4)
+    whole = cp.jagged_credit(values, wanted)
+    for entries in (1, 7 * len(wanted)):
+        monkeypatch.setattr(coalitions, "ENTRIES_AT_ONCE", entries)
+        for one, other in zip(cp.jagged_credit(values, wanted), whole, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+UNWANTED = {
+    "a stranger": ([(0, 3)], r"players 0 to 2, got \[3\]"),
+    "a negative number": ([(-1,)], r"got \[-1\]"),
+    "nobody": ([(0,), ()], "at least one player each"),
+    "twice the same": ([(0, 1), (1, 0)], r"distinct .* got \[3, 3\]"),
+    "no coalition": ([], "distinct wanted coalitions"),
+    "numbers for booleans": (torch.eye(3), r"booleans \[k, 3\], got torch.float32"),
+    "rows of another game": (torch.eye(4, dtype=torch.bool), r"booleans \[k, 3\], .*\(4, 4\)"),
+}
+
+
+@pytest.mark.parametrize("case", UNWANTED)
+def test_coalitions_that_cannot_be_wanted_are_refused(case, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the package's own sentences are wanted
+    wanted, sentence = UNWANTED[case]
+    with pytest.raises(ValueError, match=sentence):
+        cp.jagged_credit(torch.zeros(8), wanted)

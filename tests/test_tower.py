@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import relu_game, relu_tower
 
-from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.exact import enumerated_summary, exact
-from captum_pairwise.estimators.tower import combine, diagonal_path
+from captum_pairwise.estimators.tower import combine, combine_between, diagonal_path
 
 
 def mean_steps(embed, n_players):
@@ -37,6 +37,15 @@ def test_the_path_integral_is_the_double_sum_over_sizes():
     path = diagonal_path(n)
     summaries = [enumerated_summary(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
     torch.testing.assert_close(combine(*summaries, path).between[0], slow, rtol=0, atol=1e-13)
+
+
+def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the_embeddings():
+    towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
+    embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
+    left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
+    found = combine_between(*(enumerated_summary(rows, path) for rows in embedded), path)
+    torch.testing.assert_close(found.between[0], left @ right.T, rtol=0, atol=1e-13)
+    torch.testing.assert_close(found.first_order[0], torch.cat([left @ embedded[1][0], right @ embedded[0][0]]), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("n_players", [2, 5, 64, 98, 400])

@@ -1,10 +1,13 @@
 """Enumerated games: every coalition's value in one tensor, entry `S` at the number whose bit `i` says that player `i` is in."""
 
+from collections.abc import Iterable
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 ROWS_AT_ONCE = 2**18
+ENTRIES_AT_ONCE = 2**22
 
 
 def all_coalitions(
@@ -85,3 +88,62 @@ def shapley_taylor(
         second += members.T @ (share * members)
     singles = 2 ** torch.arange(n_players, device=values.device)
     return values[0], values[singles] - values[0], second.fill_diagonal_(0)
+
+
+def jagged_credit(
+    values: Float[Tensor, " coalitions"], wanted: Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
+) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:
+    """The “jagged” fair credit of the wanted coalitions alone (paper §5.1): every dividend is shared among those inside its coalition.
+
+    `φ(C) = Σ_T d(T) / m(T)` over the `T ⊇ C` inside which no larger wanted coalition contains `C`; `m(T)` counts the wanted coalitions
+    that are maximal inside `T` in this sense. All single players wanted: Shapley values. All coalitions of up to `k` players: the
+    Shapley–Taylor indices of order `k`. A `T` with no wanted coalition inside has nobody to share its dividend, which is left over: none
+    ever is where all single players are wanted.
+
+    Whatever is wanted, the credit is linear in the game, `v(∅) + Σ φ(C) + left over = v(N)`, a dummy gets `v({i}) - v(∅)` alone and
+    nothing in company, and the others what they get without it. Renaming players renames credits, so two players who do the same get the
+    same wherever the wanted coalitions treat them alike: where swapping the two turns wanted coalitions into wanted ones.
+
+    Args:
+        values: of every coalition, as above.
+        wanted: a row for each wanted coalition, true for its players; or the numbers of its players, as in `[(0,), (1,), (0, 1)]`.
+
+    Returns:
+        `(empty, credit [k], left over)`, credits in the order of `wanted`.
+
+    Raises:
+        ValueError: the length of `values` is not a power of two, or a wanted coalition is empty, there twice, or of players that are not.
+
+    >>> empty, credit, left_over = jagged_credit(torch.tensor([1.0, 2.0, 3.0, 7.0]), [(0,), (0, 1)])
+    >>> empty.item(), credit.tolist(), left_over.item()
+    (1.0, [1.0, 3.0], 2.0)
+    """
+    dividends, masks = harsanyi_dividends(values), _wanted_masks(wanted, _n_players(values)).to(values.device)
+    is_larger = (masks & masks[:, None] == masks[:, None]) & (masks != masks[:, None])  # [C, larger than C]
+    credit, left_over = values.new_zeros(len(masks)), values.new_zeros(())
+    rows = max(1, ENTRIES_AT_ONCE // len(masks))
+    for start in range(0, len(values), rows):
+        whole = torch.arange(start, min(start + rows, len(values)), device=values.device)
+        is_inside = whole[:, None] & masks == masks
+        is_maximal = is_inside & ((is_inside.float() @ is_larger.T.float()) == 0)
+        n_shares, dividend = is_maximal.sum(1), dividends[whole]
+        credit += (dividend / n_shares.clamp(min=1)) @ is_maximal.to(dividend)
+        left_over += dividend[(n_shares == 0) & (whole > 0)].sum()
+    return values[0], credit, left_over
+
+
+def _wanted_masks(wanted: Tensor | Iterable[Iterable[int]], n_players: int) -> Int[Tensor, " wanted"]:
+    """The bit mask of each wanted coalition."""
+    if isinstance(wanted, Tensor):
+        if wanted.dtype != torch.bool or wanted.dim() != 2 or wanted.shape[1] != n_players:
+            raise ValueError(f"Expected wanted coalitions as booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}.")
+        masks = (wanted.long().cpu() << torch.arange(n_players)).sum(1)
+    else:
+        members = [set(coalition) for coalition in wanted]
+        strangers = set().union(*members) - set(range(n_players))
+        if strangers:
+            raise ValueError(f"Expected wanted coalitions of the players 0 to {n_players - 1}, got {sorted(strangers)}.")
+        masks = torch.tensor([sum(1 << player for player in coalition) for coalition in members], dtype=torch.long)
+    if len(masks) == 0 or (masks == 0).any() or len(masks.unique()) < len(masks):
+        raise ValueError(f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks.")
+    return masks

@@ -26,15 +26,20 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
     tensor([[[5.]]])
     """
     if isinstance(game, TwoTowerGame):
-        _refuse_more(max(game.n_query, game.n_retrieved), most, "of one image")
+        refuse_more(max(game.n_query, game.n_retrieved), most, "of one image")
         return _exact_two_tower(game)
-    _refuse_more(game.n_players, most, "of both images")
+    refuse_more(game.n_players, most, "of both images")
     values = game.values(all_coalitions(game.n_players))
     _, first, second = shapley_taylor(values)
     return from_all_pairs(values[[0, -1]], first, second, game.n_query, game.n_evaluations)
 
 
-def _refuse_more(n_players: int, most: int, whose: str) -> None:
+def refuse_more(n_players: int, most: int, whose: str) -> None:
+    """Refuse to enumerate more coalitions than `most`.
+
+    Raises:
+        ValueError: there are more.
+    """
     if 2**n_players > most:
         raise ValueError(
             f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players "

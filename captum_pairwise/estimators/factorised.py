@@ -10,14 +10,17 @@ from torch import Tensor
 from captum_pairwise.estimators.chains import Sample, Steps, draw, find_steps
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.exact import enumerated_summary
-from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
+from captum_pairwise.estimators.tower import Path, TowerSummary, combine, combine_between, diagonal_path
 from captum_pairwise.game import TwoTowerGame, memory_of
 from captum_pairwise.interactions import Credits, Interactions
 
 Embeddings = Float[Tensor, "coalitions channels"]
+Share = Callable[[TowerSummary, TowerSummary, Path], Credits]
+# how two summaries make credits, and which of these are then sampled
+SAMPLED: dict[Share, tuple[str, ...]] = {combine: ("marginal", "between"), combine_between: ("first_order", "marginal", "between")}
 
 
-def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
+def factorised(game: TwoTowerGame, n_samples: int, *, share: Share = combine, generator: torch.Generator | None = None) -> Interactions:
     """Shapley–Taylor indices between the images, exact first order and Shapley values, from `n_samples` embeddings per tower.
 
     The slope of a tower is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Chains of growing coalitions give
@@ -29,6 +32,7 @@ def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator
     Args:
         game: the game.
         n_samples: embeddings per tower, beside those of the full and the empty image.
+        share: `combine` for Shapley–Taylor indices, `combine_between` for the credit of pairs between the images alone.
         generator: the source of randomness; one seeded with 0 if None.
 
     Raises:
@@ -43,7 +47,7 @@ def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator
     path = diagonal_path(game.n_players)
     query = _tower_estimate(game.embed_query, game.n_query, n_samples, path, generator)
     retrieved = _tower_estimate(game.embed_retrieved, game.n_retrieved, n_samples, path, generator)
-    credits = combine(query.summary, retrieved.summary, path)
+    credits = share(query.summary, retrieved.summary, path)
     return Interactions(
         n_query=game.n_query,
         empty=(query.summary.empty @ retrieved.summary.empty)[None],
@@ -51,7 +55,7 @@ def factorised(game: TwoTowerGame, n_samples: int, *, generator: torch.Generator
         first_order=credits.first_order,
         marginal=credits.marginal,
         between=credits.between,
-        standard_error=_standard_error(credits, query, retrieved, path),
+        standard_error=_standard_error(credits, query, retrieved, path, share),
         n_evaluations=torch.tensor([game.n_evaluations]),
     )
 
@@ -160,14 +164,14 @@ def _size_probabilities(n_players: int, path: Path) -> Float[Tensor, "nodes size
     return binomial.log_prob(torch.arange(n_players + 1, dtype=path.nodes.dtype)).exp()
 
 
-def _standard_error(credits: Credits, query: _TowerEstimate, retrieved: _TowerEstimate, path: Path) -> Credits:
+def _standard_error(credits: Credits, query: _TowerEstimate, retrieved: _TowerEstimate, path: Path, share: Share) -> Credits:
     """The jackknife over groups of chains, one tower at a time: the towers were drawn independently, so variances add.
 
     A tower that was enumerated adds nothing; one with a single group of chains, of which nothing is known, NaN.
     """
     without = [
-        [combine(part, retrieved.summary, path) for part in query.leave_one_out()],
-        [combine(query.summary, part, path) for part in retrieved.leave_one_out()],
+        [share(part, retrieved.summary, path) for part in query.leave_one_out()],
+        [share(query.summary, part, path) for part in retrieved.leave_one_out()],
     ]
 
     def error(name: str) -> Tensor:
@@ -177,4 +181,4 @@ def _standard_error(credits: Credits, query: _TowerEstimate, retrieved: _TowerEs
             variance = variance + ((len(stack) - 1) * stack.var(0, correction=0) if len(stack) > 1 else torch.nan)
         return variance**0.5
 
-    return Credits(marginal=error("marginal"), between=error("between"))
+    return Credits(**{name: error(name) for name in SAMPLED[share]})

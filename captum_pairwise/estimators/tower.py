@@ -64,3 +64,14 @@ def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits
     marginal = [left @ (weights * retrieved.means).flatten(), right @ (weights * query.means).flatten()]
     between = (taylor * query.slopes).flatten(1) @ right.T
     return Credits(first_order=torch.cat(first)[None], marginal=torch.cat(marginal)[None], between=between[None])
+
+
+def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits:
+    """The credit of the game `<u, w>` shared by single players and pairs between the images alone, a batch of one: see `jagged`.
+
+    `φ_ij = <φ_i(u), φ_j(w)>` with the Shapley values of the embeddings, `φ_i(u) = ∫ E_p[u(A∪i) - u(A)] dp`.
+    """
+    left, right = (torch.einsum("k,pkc->pc", path.weights.to(tower.slopes), tower.slopes) for tower in (query, retrieved))
+    first, between = torch.cat([left @ retrieved.empty, right @ query.empty]), left @ right.T
+    marginal = first + torch.cat([between.sum(1), between.sum(0)]) / 2
+    return Credits(first_order=first[None], marginal=marginal[None], between=between[None])
