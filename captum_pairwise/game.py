@@ -3,9 +3,9 @@
 import abc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -121,6 +121,9 @@ class TwoTowerGame(Game):
     Each tower is a function `[rows, its players] -> [rows, channels]`. Cosine similarity, the dot product and the negative
     squared distance have this form once a head has lifted the embeddings.
 
+    Attributes:
+        query_tables: what estimators keep of the query's tower, by names of their own; games of the same query share it.
+
     >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
     >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
     tensor([4., 1.])
@@ -132,8 +135,10 @@ class TwoTowerGame(Game):
         n_retrieved: int,
         embed_query: Callable[[Tensor], Tensor],
         embed_retrieved: Callable[[Tensor], Tensor],
+        query_tables: dict[Hashable, Any] | None = None,
     ) -> None:
         super().__init__(n_query, n_retrieved)
+        self.query_tables = query_tables if query_tables is not None else {}
         self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
 
     def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:

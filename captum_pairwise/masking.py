@@ -67,6 +67,10 @@ class Side:
         ids = self.players.ids[example].unique()
         return ids[ids != NEVER_LEAVES]
 
+    def is_same(self, one: int, other: int) -> bool:
+        """Whether two examples show the same when present and when absent, with the same players."""
+        return all(torch.equal(tensor[one], tensor[other]) for tensor in (self.present, *self.absent, self.players.ids))
+
     def scatter(self, values: list[Tensor]) -> Float[Tensor, "batch ..."]:
         """Lay out one vector per pair, over the players that have a part in it, as the players are."""
         laid_out = values[0].new_zeros(len(values), self.players.n_players)

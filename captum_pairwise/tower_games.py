@@ -100,12 +100,20 @@ def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: 
 def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:
     """The games of two towers: an inner product where the head has that form."""
     select_targets(query.side.present.new_zeros(len(query.side.present)), request.target)  # Captum's own error for a target
+    of_query: dict[int, dict] = {}  # tables of the queries seen last, by the example that they came with
+
+    def tables(example: int) -> dict:
+        if not (of_query and query.side.is_same(next(iter(of_query)), example)):
+            of_query.clear()
+            of_query[example] = {}
+        return next(iter(of_query.values()))
 
     def game(example: int) -> Game:
         head, sizes = model.head, (len(query.side.ids(example)), len(retrieved.side.ids(example)))
         u, w = query.functions(example, request), retrieved.functions(example, request)
         if head.lift_query is not None and head.lift_retrieved is not None:
-            return TwoTowerGame(*sizes, _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved"))
+            lifted = _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved")
+            return TwoTowerGame(*sizes, *lifted, tables(example))
         return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]))
 
     return Pairs(query.side, retrieved.side, game)

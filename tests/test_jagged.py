@@ -151,13 +151,13 @@ def test_sampled_embeddings_converge_within_their_standard_errors():
     assert medium < small and large < medium / 4  # at least as fast as independent samples
 
 
-def test_a_bilinear_game_needs_one_chain():
-    """Steps do not depend on the coalition, so the smallest budget is already exact."""
+def test_a_bilinear_game_needs_few_coalitions():
+    """Steps do not depend on the coalition, which a process finds out."""
     moves = random_tensor(10, 3)
     game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
     found = jagged(game, 18)
-    assert_close(found.between[0], moves @ moves.flip(0).T, rtol=0, atol=1e-12)
-    assert_close(found.first_order[0], torch.cat([torch.zeros(10).double(), moves.flip(0).sum(1)]), rtol=0, atol=1e-12)
+    assert_close(found.between[0], moves @ moves.flip(0).T, rtol=0, atol=1e-5)
+    assert_close(found.first_order[0], torch.cat([torch.zeros(10).double(), moves.flip(0).sum(1)]), rtol=0, atol=1e-5)
     assert found.completeness_gap.abs() < 1e-12
 
 

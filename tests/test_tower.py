@@ -36,14 +36,14 @@ def test_the_path_integral_is_the_double_sum_over_sizes():
     slow = torch.einsum("ab,iac,jbc->ij", weights, mean_steps(towers[0], n_query), mean_steps(towers[1], n_retrieved))
     path = diagonal_path(n)
     summaries = [enumerated_summary(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
-    torch.testing.assert_close(combine(*summaries, path).between[0], slow, rtol=0, atol=1e-13)
+    torch.testing.assert_close(combine(*summaries, path)[0].between[0], slow, rtol=0, atol=1e-13)
 
 
 def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the_embeddings():
     towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
     embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
     left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
-    found = combine_between(*(enumerated_summary(rows, path) for rows in embedded), path)
+    found, _ = combine_between(*(enumerated_summary(rows, path) for rows in embedded), path)
     torch.testing.assert_close(found.between[0], left @ right.T, rtol=0, atol=1e-13)
     torch.testing.assert_close(found.first_order[0], torch.cat([left @ embedded[1][0], right @ embedded[0][0]]), rtol=0, atol=1e-13)
 
@@ -71,4 +71,4 @@ def test_one_query_summary_serves_many_retrieved_images():
         w = enumerated_summary(retrieved(all_coalitions(4)), path)
         game = relu_game(4, 4, 0)
         game._embed_query, game._embed_retrieved = query, retrieved
-        torch.testing.assert_close(combine(u, w, path).between, exact(game).between, rtol=0, atol=1e-13)
+        torch.testing.assert_close(combine(u, w, path)[0].between, exact(game).between, rtol=0, atol=1e-13)

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hashes, player_keys, take_unseen
+
 BASE = -1
 GROUPS = 8
 MOST_CHAINS_PER_GROUP = 8
-IDLE_ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,11 @@ def draw(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
         )
     n_chains = (n_samples - n_players) // (n_players - 2)
     chains_per_group = min(max(2, n_chains // GROUPS), MOST_CHAINS_PER_GROUP)
-    nobody = torch.zeros(1, n_players, dtype=torch.bool)
-    rows, groups = [nobody, ~nobody, torch.eye(n_players, dtype=torch.bool)], [torch.full((n_players + 2,), BASE)]
+    rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE)]
     seen, n_drawn, group, idle = set(hashes(torch.cat(rows)).tolist()), n_players, 0, 0
     while n_drawn < n_samples and idle < IDLE_ROUNDS:  # idle: nearly all coalitions are drawn
         chains = _group_of_chains(n_players, chains_per_group, generator)
-        fresh = _take_unseen(chains, seen, n_samples - n_drawn)
+        fresh = take_unseen(chains, seen, n_samples - n_drawn)
         idle = 0 if len(fresh) else idle + 1
         if len(fresh):
             rows.append(fresh)
@@ -71,28 +71,6 @@ def _group_of_chains(n_players: int, n_chains: int, generator: torch.Generator) 
         arrival = (walk.flip(0) if k % 2 else walk).argsort()
         chains.append(arrival < sizes[:, None])
     return torch.cat(chains)
-
-
-def _take_unseen(coalitions: Bool[Tensor, "coalitions players"], seen: set[int], most: int) -> Bool[Tensor, "taken players"]:
-    """The first rows that are not in `seen`, at most so many; they are in it afterwards."""
-    taken = []
-    for row, key in enumerate(hashes(coalitions).tolist()):
-        if key not in seen and len(taken) < most:
-            seen.add(key)
-            taken.append(row)
-    return coalitions[taken]
-
-
-def _player_keys(n_players: int) -> Int[Tensor, " players"]:
-    return torch.randint(-(2**62), 2**62, (n_players,), generator=torch.Generator().manual_seed(0))
-
-
-def hashes(coalitions: Bool[Tensor, "coalitions players"]) -> Int[Tensor, " coalitions"]:
-    """A 63-bit number for each coalition, the exclusive or of its players' keys (Zobrist hashing), any number of players."""
-    total = torch.zeros(len(coalitions), dtype=torch.long)
-    for key, present in zip(_player_keys(coalitions.shape[1]), coalitions.T, strict=True):
-        total ^= torch.where(present, key, 0)
-    return total
 
 
 @dataclass(frozen=True)
@@ -115,7 +93,7 @@ class Steps:
 def find_steps(coalitions: Bool[Tensor, "coalitions players"]) -> Steps:
     """All steps between the rows, also those between different chains."""
     keys, row_of = hashes(coalitions).sort()
-    wanted = hashes(coalitions)[:, None] ^ _player_keys(coalitions.shape[1])
+    wanted = hashes(coalitions)[:, None] ^ player_keys(coalitions.shape[1])
     found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
     before, player = ((keys[found] == wanted) & ~coalitions).nonzero(as_tuple=True)
     return Steps(before, row_of[found[before, player]], player, coalitions.sum(1)[before])

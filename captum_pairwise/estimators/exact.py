@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
-from captum_pairwise.estimators.tower import Path, TowerSummary, combine, diagonal_path
+from captum_pairwise.estimators.tower import Curves, Path, TowerSummary, combine, diagonal_path
 from captum_pairwise.game import Game, TwoTowerGame
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
@@ -52,15 +52,15 @@ def _exact_two_tower(game: TwoTowerGame) -> Interactions:
     u = game.embed_query(all_coalitions(game.n_query))
     w = game.embed_retrieved(all_coalitions(game.n_retrieved))
     query, retrieved = enumerated_summary(u, path), enumerated_summary(w, path)
-    credits = combine(query, retrieved, path)
+    credits, _ = combine(query, retrieved, path)
     return Interactions(
         n_query=game.n_query,
         empty=(query.empty @ retrieved.empty)[None],
         full=(query.full @ retrieved.full)[None],
         first_order=credits.first_order,
         between=credits.between,
-        within_query=within(u, retrieved.means, path)[None],
-        within_retrieved=within(w, query.means, path)[None],
+        within_query=_within(u, retrieved.mean.values[0], path)[None],
+        within_retrieved=_within(w, query.mean.values[0], path)[None],
         n_evaluations=torch.tensor([game.n_evaluations]),
     )
 
@@ -85,19 +85,26 @@ def enumerated_summary(embeddings: Float[Tensor, "coalitions channels"], path: P
         slopes.append((probability[:, None] * _scores(members, p)).T.to(embeddings) @ embeddings)
         means.append(probability.to(embeddings) @ embeddings)
     singles = 2 ** torch.arange(n_players)
-    return TowerSummary(embeddings[0], embeddings[-1], embeddings[singles], torch.stack(slopes, 1), torch.stack(means))
+    return TowerSummary(
+        empty=embeddings[0],
+        full=embeddings[-1],
+        singles=embeddings[singles],
+        slopes=Curves(torch.stack(slopes, 1)),
+        mean=Curves(torch.stack(means)[None]),
+        within=lambda other_mean, path: _within(embeddings, other_mean, path),
+    )
 
 
-def within(
-    embeddings: Float[Tensor, "coalitions channels"], other_means: Float[Tensor, "nodes channels"], path: Path
+def _within(
+    embeddings: Float[Tensor, "coalitions channels"], other_mean: Float[Tensor, "nodes channels"], path: Path
 ) -> Float[Tensor, "players players"]:
     """The Shapley–Taylor indices of two players of one image, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`."""
     n_players = len(embeddings).bit_length() - 1
     members = all_coalitions(n_players).to(path.nodes)
-    values = (embeddings @ other_means.T).to(members)  # one scalar game for each node
+    values = (embeddings @ other_mean.T).to(members)  # one scalar game for each node
     total = members.new_zeros(n_players, n_players)
-    for p, weight, value in zip(path.nodes, path.weights, values.T, strict=True):
+    for p, weight, value in zip(path.nodes, path.taylor, values.T, strict=True):
         scores = _scores(members, p)
         weighted = _probabilities(members, p) * value
-        total += 2 * weight * (1 - p) * scores.T @ (weighted[:, None] * scores)
+        total += weight * scores.T @ (weighted[:, None] * scores)
     return total.fill_diagonal_(0).to(embeddings)

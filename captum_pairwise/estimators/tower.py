@@ -10,6 +10,7 @@ All are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as 
 are binomial bells of width `1/√n`, so that `4√n` nodes already do to rounding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -28,11 +29,58 @@ class Path:
     nodes: Float[Tensor, " nodes"]
     weights: Float[Tensor, " nodes"]
 
+    @property
+    def taylor(self) -> Float[Tensor, " nodes"]:
+        """The weights for pairs, `∫₀¹ 2(1-p) f(p) dp`."""
+        return 2 * self.weights * (1 - self.nodes)
+
 
 def diagonal_path(n_players: int) -> Path:
     """Gauss–Legendre nodes for the games of `n_players` players, on the CPU in float64, as are all weights made of them."""
     nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
     return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
+
+
+CurveValues = Float[Tensor, "rows nodes channels"]
+Variance = Callable[[Float[Tensor, "others nodes channels"], Float[Tensor, " nodes"]], Float[Tensor, "rows others"]]
+
+
+def _none(others: Tensor, weights: Tensor) -> Tensor:
+    return others.new_zeros(1, len(others))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Embeddings along the path, and what is not known of them.
+
+    Attributes:
+        values: one curve for each row.
+        variance: of `Σ_k weights_k <curve(k), other(k)>` for every row and every one of other, given curves; none where all is known.
+    """
+
+    values: CurveValues
+    variance: Variance = _none
+
+
+def constant(embedding: Float[Tensor, " channels"], n_nodes: int) -> Curves:
+    """The one curve that is the same everywhere, and known."""
+    return Curves(embedding.expand(1, n_nodes, -1))
+
+
+def averaged(curves: Curves, weights: Float[Tensor, " nodes"]) -> Curves:
+    """`Σ_k weights_k curve(k)` of each row, as a curve with a single node."""
+
+    def variance(others: Tensor, weight: Tensor) -> Tensor:
+        return weight.square() * curves.variance(others.expand(-1, len(weights), -1), weights)
+
+    return Curves(torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None], variance)
+
+
+def inner(left: Curves, right: Curves, weights: Float[Tensor, " nodes"]) -> tuple[Float[Tensor, "left right"], Float[Tensor, "left right"]]:
+    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error; the towers were drawn independently."""
+    weighted = weights.to(left.values)[:, None] * left.values  # a sum over nodes and channels together is a matrix product
+    variance = left.variance(right.values, weights) + right.variance(left.values, weights).T
+    return weighted.flatten(1) @ right.values.flatten(1).T, variance.clamp(min=0).sqrt().expand(len(left.values), len(right.values))
 
 
 @dataclass(frozen=True)
@@ -43,35 +91,60 @@ class TowerSummary:
         empty: the embedding of no player.
         full: the embedding of all.
         singles: the embedding of each player alone.
-        slopes: `E_p[u(A∪i) - u(A)]` at each node: how much a player moves the embedding.
-        means: `E_p[u(A)]` at each node.
+        slopes: `E_p[u(A∪i) - u(A)]` for each player: how much it moves the embedding.
+        mean: `E_p[u(A)]`, a single curve.
+        within: the Shapley–Taylor indices of every two players of this tower, given the other's mean curve; None where they are not known.
     """
 
     empty: Float[Tensor, " channels"]
     full: Float[Tensor, " channels"]
     singles: Float[Tensor, "players channels"]
-    slopes: Float[Tensor, "players nodes channels"]
-    means: Float[Tensor, "nodes channels"]
+    slopes: Curves
+    mean: Curves
+    within: Callable[[Float[Tensor, "nodes channels"], Path], Float[Tensor, "players players"]] | None = None
 
 
-def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits:
-    """The indices of the game `<u, w>`, a batch of one: exact first order, Shapley values, and pairs between the images."""
-    weights = path.weights.to(query.slopes)[:, None]
-    taylor = (2 * path.weights * (1 - path.nodes)).to(query.slopes)[:, None]
+Shared = tuple[Credits, Credits]
+
+
+def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
+    """The indices of the game `<u, w>`, a batch of one: exact first order, Shapley values, and pairs between the images.
+
+    Returns:
+        `(credits, standard_error)`; nothing is said of the error of the first order, which has none.
+    """
     first = [(query.singles - query.empty) @ retrieved.empty, (retrieved.singles - retrieved.empty) @ query.empty]
-    # sums over nodes and channels together are matrix products
-    left, right = query.slopes.flatten(1), retrieved.slopes.flatten(1)
-    marginal = [left @ (weights * retrieved.means).flatten(), right @ (weights * query.means).flatten()]
-    between = (taylor * query.slopes).flatten(1) @ right.T
-    return Credits(first_order=torch.cat(first)[None], marginal=torch.cat(marginal)[None], between=between[None])
+    marginal = _both_sides(inner(query.slopes, retrieved.mean, path.weights), inner(retrieved.slopes, query.mean, path.weights))
+    between, error = inner(query.slopes, retrieved.slopes, path.taylor)
+    return Credits(first_order=torch.cat(first)[None], marginal=marginal[0], between=between[None]), Credits(
+        marginal=marginal[1], between=error[None]
+    )
 
 
-def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Credits:
+def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
     """The credit of the game `<u, w>` shared by single players and pairs between the images alone, a batch of one: see `jagged`.
 
-    `φ_ij = <φ_i(u), φ_j(w)>` with the Shapley values of the embeddings, `φ_i(u) = ∫ E_p[u(A∪i) - u(A)] dp`.
+    `φ_ij = <φ_i(u), φ_j(w)>` with the Shapley values of the embeddings, `φ_i(u) = ∫ E_p[u(A∪i) - u(A)] dp`, whose sums are known.
+
+    Returns:
+        `(credits, standard_error)`.
     """
-    left, right = (torch.einsum("k,pkc->pc", path.weights.to(tower.slopes), tower.slopes) for tower in (query, retrieved))
-    first, between = torch.cat([left @ retrieved.empty, right @ query.empty]), left @ right.T
-    marginal = first + torch.cat([between.sum(1), between.sum(0)]) / 2
-    return Credits(first_order=first[None], marginal=marginal[None], between=between[None])
+    one = torch.ones(1, dtype=path.weights.dtype)
+    left, right = averaged(query.slopes, path.weights), averaged(retrieved.slopes, path.weights)
+    first = _both_sides(inner(left, constant(retrieved.empty, 1), one), inner(right, constant(query.empty, 1), one))
+    middle = [constant((tower.empty + tower.full) / 2, 1) for tower in (query, retrieved)]
+    marginal = _both_sides(inner(left, middle[1], one), inner(right, middle[0], one))
+    between, error = inner(left, right, one)
+    return (
+        Credits(first_order=first[0], marginal=marginal[0], between=between[None]),
+        Credits(first_order=first[1], marginal=marginal[1], between=error[None]),
+    )
+
+
+def _both_sides(
+    query: tuple[Float[Tensor, "query 1"], Float[Tensor, "query 1"]],
+    retrieved: tuple[Float[Tensor, "retrieved 1"], Float[Tensor, "retrieved 1"]],
+) -> tuple[Float[Tensor, "1 players"], Float[Tensor, "1 players"]]:
+    """Values and errors of the players of both images, a batch of one."""
+    values, errors = (torch.cat(both).T for both in zip(query, retrieved, strict=True))
+    return values, errors

@@ -1,0 +1,138 @@
+"""A covariance between coalitions, and its expectations when every player is in with probability `p`, in closed form."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.estimators.trends import N_COMMON, expected_trends, trends
+
+Rows = Float[Tensor, "rows players"]
+
+
+@dataclass(frozen=True)
+class Walsh:
+    """A product over players, with the factor `e^{-rates_l}` where `A` and `B` differ in player `l`.
+
+    Interactions fade with their order, and players of high rate matter most.
+    """
+
+    rates: Float[Tensor, " players"]
+
+    def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
+        """The product for every two rows."""
+        apart = (rows * self.rates) @ (1 - rows).T
+        return torch.exp(-apart - apart.T)
+
+    def expected(self, p: Tensor, rows: Rows) -> tuple[Rows, Float[Tensor, " rows"]]:
+        """`E_p` with every row, and the factor by which it becomes the expectation of each player's difference."""
+        differs = torch.exp(-self.rates)
+        present, absent = torch.where(rows > 0, 1.0, differs), torch.where(rows > 0, differs, 1.0)
+        mean = p * present + (1 - p) * absent
+        return (present - absent) / mean, mean.prod(1)
+
+    def overlap(self, nodes: Float[Tensor, " nodes"]) -> tuple[Float[Tensor, "players nodes nodes"], Float[Tensor, "nodes nodes"]]:
+        """`E_p E_p'` over two independent coalitions, and the factor by which it becomes that of a player's difference in both."""
+        p, q, differs = nodes[:, None], nodes, torch.exp(-self.rates)[:, None, None]
+        mean = 1 - (p + q - 2 * p * q) * (1 - differs)
+        return 2 * (1 - differs) / mean, mean.prod(0)
+
+
+@dataclass(frozen=True)
+class CoalitionKernel:
+    """What a function of coalitions is expected to be like: trends along the size of the coalition, a smooth rest, and a rough one.
+
+    `k(A, B) = smooth(A, B) + rough [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are those of `trends`: all coalitions of a size have
+    something in common, and so has what a player does at a size. They are what few coalitions can tell. The rough term is that of
+    interactions among many players; as it belongs to the function, and is no noise, what was seen is reproduced.
+
+    Attributes:
+        smooth: interactions among few players.
+        rough: the prior variance of what coalitions do not share.
+        common: that of the trends of the size.
+        own: that of the trends of all players together, for each degree, shared among the players by their rates.
+    """
+
+    smooth: Walsh
+    rough: Float[Tensor, ""]
+    common: Float[Tensor, ""]
+    own: Float[Tensor, " degrees"]
+
+    @property
+    def n_players(self) -> int:
+        """How many players there are."""
+        return len(self.smooth.rates)
+
+    def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
+        """`k` of every two of distinct rows of presences."""
+        features = trends(rows)
+        rough = self.rough * torch.eye(len(rows), dtype=rows.dtype)
+        return self.smooth.gram(rows) + rough + (features * self._scales()) @ features.T
+
+    def _scales(self) -> Float[Tensor, " trends"]:
+        rates = self.smooth.rates
+        share = 4 / self.n_players * rates / rates.log().mean().exp()
+        return torch.cat([self.common.expand(N_COMMON), (share[:, None] * self.own).flatten()])
+
+    def _terms(self) -> list[tuple[Tensor, Walsh]]:
+        """The products, with their scales; the rough one is that of infinite rates."""
+        return [(torch.ones_like(self.rough), self.smooth), (self.rough, Walsh(self.smooth.rates + torch.inf))]
+
+    def means(self, p: Tensor, rows: Rows) -> Float[Tensor, " rows"]:
+        """`E_p[k(·, row)]`."""
+        total = (expected_trends(0, p, self.n_players) * self._scales()) @ trends(rows).T
+        for scale, product in self._terms():
+            total = total + scale * product.expected(p, rows)[1]
+        return total
+
+    def slopes(self, p: Tensor, rows: Rows) -> Float[Tensor, "players rows"]:
+        """`E_p[k(A∪i, row) - k(A, row)]`."""
+        total = (expected_trends(1, p, self.n_players) * self._scales()) @ trends(rows).T
+        for scale, product in self._terms():
+            steps, whole = product.expected(p, rows)
+            total = total + (scale * steps * whole[:, None]).T
+        return total
+
+    def pairs(self, p: Tensor, rows: Rows, weights: Float[Tensor, " rows"]) -> Float[Tensor, "players players"]:
+        """`Σ_r weights_r E_p[δ_ij k(·, row_r)]`; the diagonal means nothing."""
+        total = expected_trends(2, p, self.n_players) @ (self._scales() * (trends(rows).T @ weights))
+        for scale, product in self._terms():
+            steps, whole = product.expected(p, rows)
+            total = total + steps.T @ ((scale * weights * whole)[:, None] * steps)
+        return total
+
+    def mean_covariance(self, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes nodes"]:
+        """The covariance of `E_p[f]` between nodes, before anything is known of `f`."""
+        features = torch.stack([expected_trends(0, p, self.n_players) for p in nodes])
+        total = (features * self._scales()) @ features.T
+        for scale, product in self._terms():
+            total = total + scale * product.overlap(nodes)[1]
+        return total
+
+    def slope_covariance(self, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "players nodes nodes"]:
+        """The covariance of `E_p[f(A∪i) - f(A)]` between nodes, before anything is known of `f`."""
+        features = torch.stack([expected_trends(1, p, self.n_players) for p in nodes], 1)
+        total = (features * self._scales()) @ features.mT
+        for scale, product in self._terms():
+            changes, whole = product.overlap(nodes)
+            total = total + scale * changes * whole
+        return total
+
+    def pair_covariances(
+        self, nodes: Float[Tensor, " nodes"], weights: Float[Tensor, " nodes"], rows: Rows
+    ) -> tuple[Float[Tensor, "pairs rows"], Float[Tensor, " pairs"]]:
+        """What `F_ij = Σ_k weights_k E_{p_k}[δ_ij f]` has to do with the rows, and its variance, for every pair `i < j`."""
+        i, j = torch.triu_indices(self.n_players, self.n_players, 1)
+        features = sum((w * expected_trends(2, p, self.n_players)[i, j] for p, w in zip(nodes, weights, strict=True)), torch.zeros(()))
+        covariances, variances = (features * self._scales()) @ trends(rows).T, features.square() @ self._scales()
+        both_weights = weights[:, None] * weights
+        for scale, product in self._terms():
+            for p, weight in zip(nodes, weights, strict=True):
+                steps, whole = product.expected(p, rows)
+                left, right = (scale * weight * whole[:, None] * steps).T, steps.T
+                covariances.add_(left[i] * right[j])
+            changes, whole = product.overlap(nodes)
+            together = (changes * (both_weights * whole)).flatten(1) @ changes.flatten(1).T
+            variances = variances + scale * together[i, j]
+        return covariances, variances
