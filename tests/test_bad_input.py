@@ -135,7 +135,7 @@ CASES = {
     ),
     "a list as baseline": (
         lambda: exact(baselines=([0.0], None)),
-        "query baseline to be None, a number, a tensor or Backgrounds, got list",
+        "query baseline to be None, a number, a tensor, Backgrounds or a function, got list",
     ),
     "nobody plays in one image": (
         lambda: exact(feature_mask=(torch.cat([MASKS[0], torch.full_like(MASKS[0], -1)]), MASKS[1])),
@@ -148,6 +148,10 @@ CASES = {
         "embeddings are not zero",
     ),
     "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
+    "a function that gives no baseline": (
+        lambda: exact(baselines=(lambda batch, ids: batch[:, :, :5], None)),
+        r"query baseline .*\(2, 3, 5, 12\)",
+    ),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }
