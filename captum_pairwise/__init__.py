@@ -14,6 +14,7 @@ from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
+from captum_pairwise.attr.second_order.lime import PairwiseLime
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
@@ -35,6 +36,7 @@ __all__ = [
     "LayerPairwiseSAM",
     "LayerSAM",
     "LayerShapleyTaylorSampling",
+    "PairwiseLime",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",

@@ -13,7 +13,7 @@ import captum_pairwise as cp
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
-INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor, cp.KernelShapleyTaylor, cp.ShapleyTaylorSampling]
+INPUT = [cp.ExactShapleyTaylor, cp.FactorisedShapleyTaylor, cp.KernelShapleyTaylor, cp.PairwiseLime, cp.ShapleyTaylorSampling]
 SAMPLED_LAYER = [cp.LayerExactShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerKernelShapleyTaylor, cp.LayerShapleyTaylorSampling]
 PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerPairwiseSAM]
 LAYER = [*PAIRWISE_LAYER, cp.LayerSAM]
@@ -33,11 +33,12 @@ def flat(result):
 BY_VALUES = [  # draw coalitions of all players together, and see similarities only
     cp.KernelShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
+    cp.PairwiseLime,
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]
-every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
-sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
+every_class = pytest.mark.parametrize("cls", [*INPUT, *LAYER])
+sampled = pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.PairwiseLime])
 
 
 @every_class
@@ -68,7 +69,7 @@ def test_a_batch_is_its_pairs(cls, model):
         torch.testing.assert_close(together[example : example + 1], flat(alone), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cls", INPUT + SAMPLED_LAYER)
+@pytest.mark.parametrize("cls", [*INPUT, *SAMPLED_LAYER])
 def test_any_chunk_gives_the_same(cls, model):
     method, arguments = make(cls, model)
     whole = method.attribute(images(2), **arguments)
@@ -98,7 +99,7 @@ def test_attribute_is_a_view_of_interactions_with_the_delta(cls, model):
     assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
 
 
-@pytest.mark.parametrize("cls", INPUT)
+@pytest.mark.parametrize("cls", [cls for cls in INPUT if cls is not cp.PairwiseLime])
 def test_the_empty_coalition_is_both_blurred(cls, model):
     method, arguments = make(cls, model)
     blurred = model(*(cp.blur_baseline(batch) for batch in images(2)))
@@ -173,7 +174,7 @@ def test_the_generator_seeds(cls, model):
     assert torch.equal(runs[0], method.attribute(images(1), **arguments))
 
 
-@pytest.mark.parametrize("cls", INPUT + PAIRWISE_LAYER)
+@pytest.mark.parametrize("cls", [*INPUT, *PAIRWISE_LAYER])
 def test_noise_tunnel_without_noise_changes_nothing(cls, model):
     method, arguments = make(cls, model)
     noisy = NoiseTunnel(method).attribute(images(2), nt_samples=3, stdevs=0.0, **arguments)
@@ -199,7 +200,7 @@ def test_lower_precision_is_near_float64(cls, dtype, model):
     found = flat(method.attribute(tuple(batch.to(dtype) for batch in images(2)), **arguments)).double()
     # differences of embeddings are as precise as they are large; those of four similarities as the similarities, which are at most 1
     scale = 30 * exact.abs().max().item() + (4 if cls in BY_VALUES else 0)
-    torch.testing.assert_close(found, exact, rtol=0, atol=torch.finfo(dtype).eps * scale)
+    torch.testing.assert_close(found, exact, rtol=0, atol=min(torch.finfo(dtype).eps * scale, 0.1))
 
 
 @every_class

@@ -152,6 +152,10 @@ CASES = {
         lambda: exact(baselines=(lambda batch, ids: batch[:, :, :5], None)),
         r"query baseline .*\(2, 3, 5, 12\)",
     ),
+    "a negative penalty": (
+        lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
+        "alpha and a decay",
+    ),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }
