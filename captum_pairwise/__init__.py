@@ -17,12 +17,14 @@ from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerK
 from captum_pairwise.attr.second_order.lime import PairwiseLime
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
+from captum_pairwise.attr.second_order.sbsm import PairwiseSBSM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, shapley_taylor, shapley_values
 from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
 from captum_pairwise.players import grid, paint, patches, superpixels
 from captum_pairwise.similarity import SimilarityWrapper
+from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
     "Backgrounds",
@@ -37,9 +39,11 @@ __all__ = [
     "LayerSAM",
     "LayerShapleyTaylorSampling",
     "PairwiseLime",
+    "PairwiseSBSM",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",
+    "WindowPairs",
     "backbones",
     "blur_baseline",
     "grid",

@@ -12,7 +12,7 @@ HOUSE = Path(captum_pairwise.__file__).parent
 FLOORS = [
     ["_compat", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
     ["game"],
-    ["interactions"],
+    ["interactions", "window_pairs"],
     ["masking"],
     ["joint_games", "tower_games"],
     ["pairs"],
@@ -27,6 +27,7 @@ FLOORS = [
         "estimators.factorised",
         "estimators.closed_form",
         "estimators.lime",
+        "estimators.sbsm",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization"],
     ["attr.base", "attr.closed_form"],
@@ -38,6 +39,7 @@ FLOORS = [
         "attr.second_order.lime",
         "attr.second_order.permutation",
         "attr.second_order.sam",
+        "attr.second_order.sbsm",
     ],
     [""],
 ]

@@ -152,6 +152,11 @@ CASES = {
         lambda: exact(baselines=(lambda batch, ids: batch[:, :, :5], None)),
         r"query baseline .*\(2, 3, 5, 12\)",
     ),
+    "no window": (
+        lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), sliding_window_shapes=0),
+        "sliding_window_shapes to be a number",
+    ),
+    "strides of three": (lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), strides=(3, 3, 3)), "strides to be a number"),
     "a negative penalty": (
         lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
         "alpha and a decay",
