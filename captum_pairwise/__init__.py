@@ -15,14 +15,17 @@ from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExa
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
 from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
+from captum_pairwise.attr.second_order.lime import PairwiseLime
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
+from captum_pairwise.attr.second_order.sbsm import PairwiseSBSM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
 from captum_pairwise.players import grid, paint, patches, superpixels
 from captum_pairwise.similarity import SimilarityWrapper
+from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
     "Backgrounds",
@@ -38,9 +41,12 @@ __all__ = [
     "LayerPairwiseSAM",
     "LayerSAM",
     "LayerShapleyTaylorSampling",
+    "PairwiseLime",
+    "PairwiseSBSM",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",
+    "WindowPairs",
     "backbones",
     "blur_baseline",
     "grid",

@@ -1,10 +1,14 @@
 """What a player is replaced by when it leaves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from captum_pairwise.players import NEVER_LEAVES
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Backgrounds:
     images: Tensor
 
 
-Baseline = Backgrounds | Tensor | int | float | None
+# a function gets the images, and the mask of their players (None where the players are no parts of the images)
+Baseline = Backgrounds | Tensor | int | float | Callable[[Tensor, Tensor | None], Tensor] | None
 
 
 def blur_baseline(
@@ -43,9 +48,23 @@ def blur_baseline(
     return F.avg_pool2d(rows_averaged, (1, 2 * reach[1] + 1), stride=1)
 
 
-def mean_colour(image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-    """Each image's own mean colour, everywhere."""
-    return image.mean((2, 3), keepdim=True).expand_as(image)
+def mean_colour(
+    image: Float[Tensor, "batch channels height width"], feature_mask: Int[Tensor, "..."] | None = None
+) -> Float[Tensor, "batch channels height width"]:
+    """Each image's own mean colour, everywhere; or with a mask each player's own, over the player (LIME's background).
+
+    Args:
+        image: a batch of images.
+        feature_mask: integer ids broadcastable to the images; what has id -1 keeps its colours.
+    """
+    if feature_mask is None:
+        return image.mean((2, 3), keepdim=True).expand_as(image)
+    ids = feature_mask.expand_as(image).flatten(2)
+    owner = torch.where(ids == NEVER_LEAVES, ids.max() + 1, ids)
+    values = image.flatten(2).to(torch.promote_types(image.dtype, torch.float32))  # sums over many pixels
+    total = values.new_zeros(*values.shape[:2], int(owner.max()) + 1)
+    means = total.scatter_add(2, owner, values) / total.scatter_add(2, owner, torch.ones_like(values)).clamp(min=1)
+    return torch.where(ids == NEVER_LEAVES, values, means.gather(2, owner)).to(image).reshape(image.shape)
 
 
 def default_baseline(inputs: Tensor) -> Tensor:
@@ -53,12 +72,25 @@ def default_baseline(inputs: Tensor) -> Tensor:
     return blur_baseline(inputs) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
 
 
-def background_members(baseline: Baseline, masked: Tensor, name: str) -> list[Tensor]:
+def part_colour(inputs: Tensor, ids: Tensor | None) -> Tensor:
+    """LIME's default: the mean colour of each part of images `[B, C, H, W]`, and 0 for anything else."""
+    return mean_colour(inputs, ids) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
+
+
+def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tensor | None = None) -> list[Tensor]:
     """A user's baseline as the members of a distribution, each expanded to the batch that is masked.
+
+    Args:
+        baseline: what the user gave.
+        masked: the batch.
+        name: what errors call the baseline.
+        ids: the mask of the players of the batch, for a baseline that is a function.
 
     Raises:
         ValueError: the baseline does not fit.
     """
+    if callable(baseline):
+        baseline = baseline(masked, ids)
     if baseline is None:
         return [default_baseline(masked)]
     if isinstance(baseline, (int, float)):
@@ -69,7 +101,7 @@ def background_members(baseline: Baseline, masked: Tensor, name: str) -> list[Te
             raise ValueError(f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}.")
         return [member[None].expand_as(masked) for member in members.to(masked)]
     if not isinstance(baseline, Tensor):
-        raise ValueError(f"Expected {name} to be None, a number, a tensor or Backgrounds, got {type(baseline).__name__}.")
+        raise ValueError(f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}.")
     fits = baseline.shape[1:] == masked.shape[1:] and len(baseline) in (1, len(masked))
     if not fits:
         raise ValueError(

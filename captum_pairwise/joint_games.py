@@ -35,7 +35,7 @@ def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Calla
     """Games whose value is `evaluate(query rows, retrieved rows, example=…)`."""
 
     def game(example: int) -> Game:
-        n_query, n_retrieved = len(query.ids(example)), len(retrieved.ids(example))
+        n_query, n_retrieved = query.n_coordinates(example), retrieved.n_coordinates(example)
         mixers = list(product(query.mixers(example), retrieved.mixers(example)))
 
         def values(z: Tensor) -> Tensor:

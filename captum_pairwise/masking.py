@@ -12,6 +12,7 @@ from captum_pairwise.baselines import Baseline, background_members
 from captum_pairwise.game import Game, memory_of
 from captum_pairwise.interactions import Interactions, spread, stack
 from captum_pairwise.players import NEVER_LEAVES, Players, as_players, cells, default_players
+from captum_pairwise.windows import Windows, sliding_windows
 
 Images = tuple[Tensor, Tensor]
 PairOf = tuple[Baseline, Baseline]
@@ -28,6 +29,7 @@ class Request:
         feature_mask: a pair of integer masks over the inputs.
         layer_baselines: a pair in the space of the layer's output; takes the place of `baselines`.
         layer_mask: a pair of integer masks over the layer's output.
+        windows: windows over both images, which then leave in place of players.
         target: which output of a forward function that is no `SimilarityWrapper`.
         additional_forward_args: what that function gets beside the images.
         chunk: the most rows in one forward pass; None fits it to memory.
@@ -38,6 +40,7 @@ class Request:
     feature_mask: Masks = (None, None)
     layer_baselines: PairOf = (None, None)
     layer_mask: Masks = (None, None)
+    windows: tuple[Windows | None, Windows | None] = (None, None)
     target: TargetType = None
     additional_forward_args: object = None
     chunk: int | None = None
@@ -56,11 +59,17 @@ class Side:
         present: the images, or a layer's output for them.
         absent: the members of the background distribution, each shaped like `present`.
         players: who owns what.
+        windows: what leaves in place of players, or None; the coordinates of the game are then their bands.
     """
 
     present: Tensor
     absent: list[Tensor]
     players: Players
+    windows: Windows | None = None
+
+    def n_coordinates(self, example: int) -> int:
+        """How many coordinates this side of the game has."""
+        return len(self.ids(example)) if self.windows is None else self.windows.n_bands
 
     def ids(self, example: int) -> Int[Tensor, " players"]:
         """The players that have a part in this image."""
@@ -80,14 +89,31 @@ class Side:
 
     def mixers(self, example: int) -> list[Callable[[Tensor], Tensor]]:
         """For each background, the function from presences `[rows, players]` to mixed tensors `[rows, ...]`."""
-        position = torch.searchsorted(self.ids(example), self.players.ids[example])
-        position = torch.where(self.players.ids[example] == NEVER_LEAVES, len(self.ids(example)), position)
-        return [_mixer(self.present[example], absent[example], position) for absent in self.absent]
+        presence = _presence(self._position(example)) if self.windows is None else self.windows.presence
+        return [_mixer(self.present[example], absent[example], presence) for absent in self.absent]
+
+    def departures(self, example: int) -> Float[Tensor, " players"]:
+        """The sum of squared differences that each player's absence makes, the mean over backgrounds; in float64 on the CPU."""
+        position = self._position(example).expand_as(self.present[example]).flatten().cpu()
+        sums = torch.zeros(len(self.ids(example)) + 1, dtype=torch.float64)
+        for absent in self.absent:
+            difference = self.present[example].cpu().double() - absent[example].cpu().double()
+            sums.scatter_add_(0, position, difference.square().flatten())
+        return sums[:-1] / len(self.absent)
+
+    def _position(self, example: int) -> Int[Tensor, "..."]:
+        """The column of presences of each element's player; one more for what never leaves."""
+        ids, owner = self.ids(example), self.players.ids[example]
+        return torch.where(owner == NEVER_LEAVES, len(ids), torch.searchsorted(ids, owner))
 
 
-def _mixer(present: Tensor, absent: Tensor, position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
+def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
+    return lambda z: torch.nn.functional.pad(z, (0, 1), value=1.0)[:, position]  # the last column never leaves
+
+
+def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def mix(z: Tensor) -> Tensor:
-        z = torch.nn.functional.pad(z.to(present), (0, 1), value=1.0)[:, position]  # the last column never leaves
+        z = presence(z.to(present))
         return z * present + (1 - z) * absent  # not a + z (x - a), which is not exactly x at z = 1
 
     return mix
@@ -97,7 +123,8 @@ def input_side(images: Tensor, request: Request, k: int) -> Side:
     """The side of a batch whose players are parts of the images."""
     mask = request.feature_mask[k]
     players = as_players(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else default_players(images)
-    return Side(images, background_members(request.baselines[k], images, f"the {SIDES[k]} baseline"), players)
+    absent = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline", players.ids)
+    return Side(images, absent, players, request.windows[k])
 
 
 def layer_side(output: Tensor, images: Tensor, request: Request, k: int, run: Callable[[Tensor], Tensor]) -> Side:
@@ -105,7 +132,7 @@ def layer_side(output: Tensor, images: Tensor, request: Request, k: int, run: Ca
     mask = request.layer_mask[k]
     players = cells(output) if mask is None else as_players(mask, output, f"the {SIDES[k]} layer_mask")
     if request.layer_baselines[k] is not None:
-        return Side(output, background_members(request.layer_baselines[k], output, f"the {SIDES[k]} layer_baselines"), players)
+        return Side(output, background_members(request.layer_baselines[k], output, f"the {SIDES[k]} layer_baselines", players.ids), players)
     baselines = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline")
     return Side(output, [run(baseline) for baseline in baselines], players)
 
@@ -121,6 +148,14 @@ class Pairs:
     def games(self) -> Iterator[Game]:
         """One game per pair, over the players that have a part in it."""
         return (self.game(example) for example in range(len(self.query.present)))
+
+    def departures(self, example: int) -> Float[Tensor, " players"]:
+        """What the absence of each player adds to the mean squared difference from the pair itself.
+
+        Players share no element, so a coalition's distance is the sum over those that it lacks.
+        """
+        sides = (self.query, self.retrieved)
+        return torch.cat([side.departures(example) for side in sides]) / sum(side.present[example].numel() for side in sides)
 
     def explain(self, estimate: Callable[[Game], Interactions]) -> Interactions:
         """Estimate every game."""
@@ -170,6 +205,23 @@ def checked_images(inputs: object) -> Images:
             raise ValueError(f"Expected floating-point {name} images, got {images.dtype}. Convert them with `.float()`.")
         refuse_not_finite(images, f"the {name} images")
     return query.detach(), retrieved.detach()
+
+
+def windows_over(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
+    """Windows over the query images and over the retrieved ones.
+
+    Raises:
+        ValueError: the inputs are no images.
+    """
+    images = checked_images(inputs)
+    for name, batch in zip(SIDES, images, strict=True):
+        if batch.dim() != 4:
+            raise ValueError(
+                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
+                "feature_mask take any inputs."
+            )
+    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
+    return query, retrieved
 
 
 def refuse_not_finite(rows: Tensor, what: str) -> None:

@@ -141,3 +141,12 @@ def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tenso
     total = signal.new_zeros(len(signal), n_players + 1)
     sums, counts = total.scatter_add(1, owners, values), total.scatter_add(1, owners, torch.ones_like(values))
     return (sums / counts.clamp(min=1))[:, :n_players]
+
+
+def shares(players: Players, example: int, size: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "players height width"]:
+    """Each player's elements of one image spread over its pixels, summing to 1 (0 for a player without any)."""
+    ids = players.ids[example]
+    owners = torch.where(ids == NEVER_LEAVES, players.n_players, ids).expand(len(ids), *size).flatten(1)
+    counts = torch.zeros(players.n_players + 1, owners.shape[1], dtype=dtype, device=ids.device)
+    counts = counts.scatter_add_(0, owners, torch.ones_like(owners, dtype=dtype))[: players.n_players]
+    return (counts / counts.sum(1, keepdim=True).clamp(min=1)).unflatten(1, size)

@@ -109,7 +109,7 @@ def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, reques
         return next(iter(of_query.values()))
 
     def game(example: int) -> Game:
-        head, sizes = model.head, (len(query.side.ids(example)), len(retrieved.side.ids(example)))
+        head, sizes = model.head, (query.side.n_coordinates(example), retrieved.side.n_coordinates(example))
         u, w = query.functions(example, request), retrieved.functions(example, request)
         if head.lift_query is not None and head.lift_retrieved is not None:
             lifted = _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved")

@@ -10,9 +10,9 @@ import captum_pairwise
 HOUSE = Path(captum_pairwise.__file__).parent
 # a module may import those of the floors below its own; on one floor, those named before it
 FLOORS = [
-    ["_compat", "heads", "similarity", "backbones", "tails", "layers", "players", "baselines"],
+    ["_compat", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
     ["game"],
-    ["interactions"],
+    ["interactions", "window_pairs"],
     ["masking"],
     ["joint_games", "tower_games"],
     ["pairs"],
@@ -33,6 +33,8 @@ FLOORS = [
         "estimators.factorised",
         "estimators.jagged",
         "estimators.closed_form",
+        "estimators.lime",
+        "estimators.sbsm",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization", "interop"],
     ["attr.base", "attr.closed_form"],
@@ -42,8 +44,10 @@ FLOORS = [
         "attr.second_order.jagged",
         "attr.second_order.factorised",
         "attr.second_order.kernel",
+        "attr.second_order.lime",
         "attr.second_order.permutation",
         "attr.second_order.sam",
+        "attr.second_order.sbsm",
     ],
     [""],
 ]

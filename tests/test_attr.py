@@ -18,6 +18,7 @@ INPUT = [
     cp.FactorisedShapleyTaylor,
     cp.JaggedShapleyTaylor,
     cp.KernelShapleyTaylor,
+    cp.PairwiseLime,
     cp.ShapleyTaylorSampling,
 ]
 SAMPLED_LAYER = [
@@ -35,6 +36,8 @@ def make(cls, forward):
     """A method, and the arguments that give it 4 and 6 players."""
     if cls in INPUT:
         return cls(forward), {"feature_mask": MASKS}
+    if cls is cp.PairwiseSBSM:
+        return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
     return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
 
 
@@ -45,13 +48,21 @@ def flat(result):
 BY_VALUES = [  # draw coalitions of all players together, and see similarities only
     cp.KernelShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
+    cp.PairwiseLime,
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]
-every_class = pytest.mark.parametrize("cls", INPUT + LAYER)
+every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *LAYER])
 sampled = pytest.mark.parametrize(
     "cls",
-    [cp.FactorisedShapleyTaylor, cp.JaggedShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerJaggedShapleyTaylor],
+    [
+        cp.FactorisedShapleyTaylor,
+        cp.JaggedShapleyTaylor,
+        cp.LayerFactorisedShapleyTaylor,
+        cp.LayerJaggedShapleyTaylor,
+        cp.PairwiseLime,
+        cp.PairwiseSBSM,
+    ],
 )
 
 
@@ -83,7 +94,7 @@ def test_a_batch_is_its_pairs(cls, model):
         torch.testing.assert_close(together[example : example + 1], flat(alone), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cls", INPUT + SAMPLED_LAYER)
+@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *SAMPLED_LAYER])
 def test_any_chunk_gives_the_same(cls, model):
     method, arguments = make(cls, model)
     whole = method.attribute(images(2), **arguments)
@@ -113,7 +124,15 @@ def test_attribute_is_a_view_of_interactions_with_the_delta(cls, model):
     assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
 
 
-@pytest.mark.parametrize("cls", INPUT)
+def test_attribute_without_a_delta_is_a_view_of_interactions_too(model):
+    method, arguments = make(cp.PairwiseSBSM, model)
+    interactions = method.interactions(images(2), **arguments)
+    assert torch.equal(method.attribute(images(2), **arguments), interactions.between)
+    torch.testing.assert_close(interactions.full, model(*images(2)), rtol=0, atol=1e-12)
+    assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
+
+
+@pytest.mark.parametrize("cls", [cls for cls in INPUT if cls is not cp.PairwiseLime])
 def test_the_empty_coalition_is_both_blurred(cls, model):
     method, arguments = make(cls, model)
     blurred = model(*(cp.blur_baseline(batch) for batch in images(2)))
@@ -188,7 +207,7 @@ def test_the_generator_seeds(cls, model):
     assert torch.equal(runs[0], method.attribute(images(1), **arguments))
 
 
-@pytest.mark.parametrize("cls", INPUT + PAIRWISE_LAYER)
+@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *PAIRWISE_LAYER])
 def test_noise_tunnel_without_noise_changes_nothing(cls, model):
     method, arguments = make(cls, model)
     noisy = NoiseTunnel(method).attribute(images(2), nt_samples=3, stdevs=0.0, **arguments)
@@ -214,7 +233,9 @@ def test_lower_precision_is_near_float64(cls, dtype, model):
     found = flat(method.attribute(tuple(batch.to(dtype) for batch in images(2)), **arguments)).double()
     # differences of embeddings are as precise as they are large; those of four similarities as the similarities, which are at most 1
     scale = 30 * exact.abs().max().item() + (4 if cls in BY_VALUES else 0)
-    torch.testing.assert_close(found, exact, rtol=0, atol=torch.finfo(dtype).eps * scale)
+    if cls is cp.PairwiseSBSM:  # and shares of rises of the similarity as that is to the rises
+        scale += 4 / method.window_pairs(tuple(batch.to(dtype) for batch in images(2)), **arguments).weights.max().item()
+    torch.testing.assert_close(found, exact, rtol=0, atol=min(torch.finfo(dtype).eps * scale, 0.1))
 
 
 @every_class

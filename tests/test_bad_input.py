@@ -135,7 +135,7 @@ CASES = {
     ),
     "a list as baseline": (
         lambda: exact(baselines=([0.0], None)),
-        "query baseline to be None, a number, a tensor or Backgrounds, got list",
+        "query baseline to be None, a number, a tensor, Backgrounds or a function, got list",
     ),
     "nobody plays in one image": (
         lambda: exact(feature_mask=(torch.cat([MASKS[0], torch.full_like(MASKS[0], -1)]), MASKS[1])),
@@ -148,6 +148,19 @@ CASES = {
         "embeddings are not zero",
     ),
     "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
+    "a function that gives no baseline": (
+        lambda: exact(baselines=(lambda batch, ids: batch[:, :, :5], None)),
+        r"query baseline .*\(2, 3, 5, 12\)",
+    ),
+    "no window": (
+        lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), sliding_window_shapes=0),
+        "sliding_window_shapes to be a number",
+    ),
+    "strides of three": (lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), strides=(3, 3, 3)), "strides to be a number"),
+    "a negative penalty": (
+        lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
+        "alpha and a decay",
+    ),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from conftest import random_tensor
+from conftest import random_tensor, seeded
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.baselines import Backgrounds, Baseline, background_members, blur_baseline, mean_colour
+from captum_pairwise.baselines import Backgrounds, Baseline, background_members, blur_baseline, mean_colour, part_colour
 
 IMAGES = random_tensor(2, 3, 12, 9)
 
@@ -45,6 +45,35 @@ def test_gradient_flows(baseline) -> None:
 def test_mean_colour_keeps_only_the_colour() -> None:
     expected = torch.stack([torch.stack([torch.full_like(plane, plane.mean()) for plane in image]) for image in IMAGES])
     assert_close(mean_colour(IMAGES), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_mean_colour_of_parts_is_each_parts_own(dtype: torch.dtype) -> None:
+    ids = torch.randint(-1, 4, (2, 1, 12, 9), generator=seeded(0))
+    found = mean_colour(IMAGES.to(dtype), ids)
+    assert found.dtype == dtype
+    for image, mask, shown in zip(IMAGES.to(dtype), ids[:, 0], found, strict=True):
+        assert torch.equal(shown[:, mask == -1], image[:, mask == -1])
+        for player in range(4):
+            own = image[:, mask == player].double().mean(1, keepdim=True)
+            assert_close(
+                shown[:, mask == player].double(), own.expand(-1, (mask == player).sum()), rtol=2 * torch.finfo(dtype).eps, atol=1e-12
+            )
+
+
+def test_a_mask_of_one_part_is_the_image_and_may_be_shared() -> None:
+    assert_close(mean_colour(IMAGES, torch.zeros(12, 9, dtype=torch.long)), mean_colour(IMAGES))
+
+
+def test_a_function_as_baseline_gets_the_batch_and_its_mask() -> None:
+    ids, seen = torch.zeros(2, 1, 12, 9, dtype=torch.long), []
+    found = background_members(lambda *given: seen.append(given) or 0.5, IMAGES, "baselines", ids)
+    assert_close(found, [torch.full_like(IMAGES, 0.5)], rtol=0, atol=0)
+    assert seen[0][0] is IMAGES and seen[0][1] is ids
+
+
+def test_limes_default_is_0_for_what_is_no_image() -> None:
+    assert torch.equal(part_colour(IMAGES[0], None), torch.zeros_like(IMAGES[0]))
 
 
 @pytest.mark.parametrize(

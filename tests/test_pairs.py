@@ -203,3 +203,21 @@ def test_a_batch_keeps_its_standard_errors_where_one_pair_was_enumerated():
         images(2), feature_mask=(ids, ids.clone()), n_samples=60
     )
     assert (found.standard_error.between[0] > 0).any() and (found.standard_error.between[1] == 0).all()
+
+
+def test_a_function_as_baseline_sees_the_parts_of_images_and_none_for_a_layer(model):
+    pair, seen = images(2), []
+
+    def shown(batch, ids):
+        seen.append(None if ids is None else ids.shape)
+        return batch * 0.5
+
+    baselines = (shown, None)
+    given = (pair[0] * 0.5, None)
+    for method, arguments in (
+        (cp.ExactShapleyTaylor(model), {"feature_mask": MASKS}),
+        (cp.LayerExactShapleyTaylor(model, model.query_encoder[4]), {"layer_mask": (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))}),
+    ):
+        found, expected = (method.attribute(pair, baselines=one, **arguments) for one in (baselines, given))
+        assert torch.equal(found, expected)
+    assert seen == [(2, 1, 12, 12), None]

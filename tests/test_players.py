@@ -8,7 +8,7 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.players import Players, as_players, average, cells, default_players, grid, paint, patches, superpixels
+from captum_pairwise.players import Players, as_players, average, cells, default_players, grid, paint, patches, shares, superpixels
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +151,15 @@ def test_average_over_players(channels: int) -> None:
 def test_average_of_a_larger_signal_is_by_area() -> None:
     players, signal = cells(torch.zeros(2, 5, 3, 4)), random_tensor(2, 6, 12)
     assert_close(average(signal, players), signal.reshape(2, 3, 2, 4, 3).mean((2, 4)).flatten(1))
+
+
+def test_shares_are_a_mean_over_each_players_pixels() -> None:
+    """Whatever the mask shares: channels, rows, nothing; what is no player's counts for nobody."""
+    for shape in ((2, 1, 4, 5), (2, 3, 4, 5), (2, 1, 1, 5)):
+        players = Players(torch.randint(-1, 3, shape, generator=seeded(1)), (4,))
+        signal = random_tensor(2, 4, 5, seed=2)
+        for example in range(2):
+            found = torch.einsum("phw,hw->p", shares(players, example, (4, 5), torch.float64), signal[example])
+            whole = Players(players.ids.expand(2, shape[1], 4, 5), (4,))
+            assert_close(found, average(signal, whole)[example])
+            assert found[3] == 0

@@ -83,8 +83,12 @@ class _Pairwise(InputMethod, abc.ABC):
         """Estimate one game."""
 
 
-class InputPairwise(_Pairwise, abc.ABC):
-    """A pairwise method whose players are parts of the images; `cls(forward_func)`."""
+class InputInteractions(InputMethod, abc.ABC):
+    """A method that credits parts of the images and pairs of them; `cls(forward_func)`."""
+
+    @abc.abstractmethod
+    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        """Estimate a batch of pairs."""
 
     @torch.no_grad()
     def interactions(
@@ -109,8 +113,7 @@ class InputPairwise(_Pairwise, abc.ABC):
             chunk=perturbations_per_eval,
             description=type(self).__name__ if show_progress else None,
         )
-        pairs = input_pairs(self.forward_func, inputs, request)
-        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
+        return self._explain(inputs, request, n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -132,8 +135,9 @@ class InputPairwise(_Pairwise, abc.ABC):
 
         Args:
             inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example), or
-                `Backgrounds`. None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
+            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
+                `Backgrounds`, or a function of the images and the mask of their players, as `mean_colour`. None is, unless the class says
+                otherwise, the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
@@ -162,6 +166,14 @@ class InputPairwise(_Pairwise, abc.ABC):
             generator=generator,
         )
         return attribution(interactions, return_convergence_delta)
+
+
+class InputPairwise(InputInteractions, _Pairwise, abc.ABC):
+    """A method that estimates pairwise credits of the game of each pair, whose players are parts of the images; `cls(forward_func)`."""
+
+    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        pairs = input_pairs(self.forward_func, inputs, request)
+        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
 
 
 class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):

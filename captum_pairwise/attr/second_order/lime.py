@@ -1,0 +1,43 @@
+"""Second-order LIME, for any similarity."""
+
+from dataclasses import replace
+from typing import final
+
+import torch
+
+from captum_pairwise.attr.base import InputInteractions
+from captum_pairwise.baselines import part_colour
+from captum_pairwise.estimators.lime import lime
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.joint_games import ForwardFunc
+from captum_pairwise.masking import Request
+from captum_pairwise.pairs import input_pairs
+
+
+@final
+class PairwiseLime(InputInteractions):
+    """The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
+
+    `v(S) ≈ β_∅ + Σ_{i∈S} β_i + Σ_{i<j∈S} β_ij` over uniform coalitions weighted by `exp(-λ d²)`, `d²` the mean squared difference between
+    the masked images and the images, all their values together. What `attribute` returns is `β_ij` between the images; `marginal` is
+    the Shapley value of the model. LIME is not efficient: `completeness_gap`, and the delta, tell by how much.
+
+    An absent part of an image shows its own mean colour if `baselines` is None. `n_samples` is 20 000 by default: coalitions, of which
+    each tower of a two-tower model embeds its distinct halves. Needs the extra `lime`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        decay: `λ` of the kernel; None is `ln 2` over the median of `d²`.
+        alpha: the penalty on the sum of absolute terms, in units of the least one that leaves no term; 0 is weighted least squares.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, *, decay: float | None = None, alpha: float = 1e-3) -> None:
+        InputInteractions.__init__(self, forward_func)
+        self.decay, self.alpha = decay, alpha
+
+    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        query, retrieved = (part_colour if baseline is None else baseline for baseline in request.baselines)
+        pairs = input_pairs(self.forward_func, inputs, replace(request, baselines=(query, retrieved)))
+        pairs.refuse_beyond_memory()
+        samples, fit = 20_000 if n_samples is None else n_samples, {"decay": self.decay, "alpha": self.alpha, "generator": generator}
+        return pairs.joined([lime(game, pairs.departures(example), samples, **fit) for example, game in enumerate(pairs.games())])

@@ -1,0 +1,92 @@
+"""Which pairs of windows SBSM looks at, and how much each one's occlusion raises the value (paper §A.11)."""
+
+import warnings
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from captum_pairwise.game import Game, TwoTowerGame
+
+ROWS_AT_ONCE = 2**16
+ROUNDING = 16  # units in the last place that a value may be off
+
+
+def drawn_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch.Generator | None = None) -> Int[Tensor, "2 samples"]:
+    """Uniform pairs of a query window and a retrieved window, drawn with replacement; each pair once if the number covers them all.
+
+    Raises:
+        ValueError: there is no sample.
+
+    >>> drawn_pairs(2, 1, 10).tolist()
+    [[0, 1], [0, 0]]
+    """
+    if n_samples < 1:
+        raise ValueError(f"Expected n_samples of at least 1, got {n_samples}. Take thousands of pairs of windows, the default is 20000.")
+    if n_query * n_retrieved <= n_samples:
+        return torch.cartesian_prod(torch.arange(n_query), torch.arange(n_retrieved)).T.reshape(2, -1)
+    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = [torch.randint(n, (n_samples,), generator=generator, device=generator.device) for n in (n_query, n_retrieved)]
+    return torch.stack(drawn).cpu()
+
+
+def rises(
+    game: Game,
+    query: Bool[Tensor, "query_windows query_players"],
+    retrieved: Bool[Tensor, "retrieved_windows retrieved_players"],
+    drawn: Int[Tensor, "2 samples"],
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, ""]]:
+    """How much each pair of occlusions raises the value, `w_k = max(v(A_k, B_k) - v(N), 0)` (paper eq. 11), and `v(N)`.
+
+    The paper prints `min[d(q, r) - d(M q, M' r), 0]`; its text, and eq. 10, want the occlusions that make the images more alike. For a
+    distance `d` that is `max(d(q, r) - d(M q, M' r), 0)`, and the value is a similarity. What rounding explains counts as no rise.
+
+    Args:
+        game: the game.
+        query: the players present when a window of the query is occluded, for every window.
+        retrieved: the same of the retrieved image.
+        drawn: the pairs of windows.
+
+    >>> from captum_pairwise.game import CallableGame
+    >>> the_more_the_less = CallableGame(1, 1, lambda z: -z.sum(1).float())
+    >>> rises(the_more_the_less, torch.tensor([[False], [True]]), torch.tensor([[True], [False]]), drawn_pairs(2, 2, 4))
+    (tensor([1., 2., 0., 1.]), tensor(-2.))
+    """
+    values, full = _values(game, query, retrieved, drawn)
+    rise = values - full
+    noise = ROUNDING * torch.finfo(rise.dtype).eps * torch.maximum(values.abs().max(), full.abs())
+    weights = torch.where(rise > noise, rise, 0)
+    if not weights.any():
+        warnings.warn(
+            "No pair of windows raises the similarity when occluded, so SBSM gives no credit to this pair of images, all zeros. Near "
+            "duplicates are like that: nothing makes them more alike.",
+            stacklevel=2,
+        )
+    return weights, full
+
+
+def _values(
+    game: Game, query: Bool[Tensor, "..."], retrieved: Bool[Tensor, "..."], drawn: Int[Tensor, "2 samples"]
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, ""]]:
+    """`v(A_k, B_k)` and `v(N)`; each tower of a two-tower game embeds each window that was drawn once."""
+    if not isinstance(game, TwoTowerGame):
+        rows = torch.cat([query[drawn[0]], retrieved[drawn[1]]], 1)
+        values = game.values(torch.cat([torch.ones_like(rows[:1]), rows]))
+        return values[1:], values[0]
+    towers = []
+    for embed, windows, chosen in ((game.embed_query, query, drawn[0]), (game.embed_retrieved, retrieved, drawn[1])):
+        used, place = chosen.unique(return_inverse=True)
+        embeddings = embed(torch.cat([torch.ones_like(windows[:1]), windows[used]]))
+        towers.append((embeddings[0], embeddings[1:], place.to(embeddings.device)))
+    (whole_query, u, a), (whole_retrieved, w, b) = towers
+    return _products(u, w, a, b), whole_query @ whole_retrieved
+
+
+def _products(
+    u: Float[Tensor, "query_windows channels"], w: Float[Tensor, "retrieved_windows channels"], a: Tensor, b: Tensor
+) -> Float[Tensor, " samples"]:
+    """`<u_a, w_b>` for each pair, read off the table of all pairs where most are wanted."""
+    if 8 * len(a) > len(u) * len(w):
+        return (u @ w.T)[a, b]
+    rows = zip(a.split(ROWS_AT_ONCE), b.split(ROWS_AT_ONCE), strict=True)
+    return torch.cat([(u[i] * w[j]).sum(1) for i, j in rows])

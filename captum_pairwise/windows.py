@@ -1,0 +1,94 @@
+"""Sliding windows over an image, each the crossing of a band of rows and a band of columns."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one image, numbered in reading order.
+
+    Sums over windows, and over the pixels of windows, are two matrix products with the bands.
+
+    Attributes:
+        rows: 1 where a row of pixels lies in a band.
+        columns: 1 where a column of pixels lies in a band.
+    """
+
+    rows: Float[Tensor, "row_bands height"]
+    columns: Float[Tensor, "column_bands width"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.rows.shape[1], self.columns.shape[1]
+
+    @property
+    def n_windows(self) -> int:
+        """How many windows there are."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def n_bands(self) -> int:
+        """How many bands there are, of rows and of columns."""
+        return len(self.rows) + len(self.columns)
+
+    def occlusions(self) -> Bool[Tensor, "windows bands"]:
+        """Which bands are present when each window is occluded: all but its two."""
+        bands = torch.cartesian_prod(torch.arange(len(self.rows)), len(self.rows) + torch.arange(len(self.columns)))
+        return torch.ones(self.n_windows, self.n_bands, dtype=torch.bool).scatter(1, bands, False)
+
+    def presence(self, z: Tensor) -> Float[Tensor, "coalitions 1 height width"]:
+        """How present each pixel is: one where an absent band of rows crosses an absent band of columns is not."""
+        row, column = ((1 - part) @ bands.to(part) for part, bands in zip(self._apart(z), (self.rows, self.columns), strict=True))
+        return 1 - torch.einsum("kh,kw->khw", row.clamp(max=1), column.clamp(max=1))[:, None]
+
+    def _apart(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z[:, : len(self.rows)], z[:, len(self.rows) :]
+
+    def deposit(self, weights: Float[Tensor, "*batch windows"]) -> Float[Tensor, "*batch height width"]:
+        """The weight over each pixel, `Σ_k w_k [p ∈ M_k]`."""
+        grid = weights.unflatten(-1, (len(self.rows), len(self.columns)))
+        return self.rows.to(weights).T @ grid @ self.columns.to(weights)
+
+    def collect(self, signal: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch windows"]:
+        """The sum over the pixels of each window, `Σ_{p ∈ M_k} a_p`."""
+        return (self.rows.to(signal) @ signal @ self.columns.to(signal).T).flatten(-2)
+
+
+def sliding_windows(height: int, width: int, shape: tuple[int, int], strides: tuple[int, int]) -> Windows:
+    """Windows a stride apart, as many as strides begin in the image; what hangs over is split between both borders.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        shape: height and width of a window.
+        strides: from one window to the next, down and to the right.
+
+    >>> sliding_windows(4, 1, (3, 1), (2, 1)).rows.int().tolist()
+    [[1, 1, 1, 0], [0, 0, 1, 1]]
+    """
+    rows, columns = (_bands(*axis) for axis in zip((height, width), shape, strides, strict=True))
+    return Windows(rows, columns)
+
+
+def height_and_width(value: object, name: str) -> tuple[int, int]:
+    """A size in pixels as `(height, width)`; an int is a square.
+
+    Raises:
+        ValueError: it is neither, or below 1.
+    """
+    pair = (value, value) if isinstance(value, int) else value
+    if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):
+        raise ValueError(f"Expected {name} to be a number of pixels of at least 1, or (height, width), got {value!r}.")
+    return pair
+
+
+def _bands(size: int, length: int, stride: int) -> Float[Tensor, "bands pixels"]:
+    start = torch.arange(0, size, stride)
+    start = start - (int(start[-1]) + length - size) // 2
+    pixel = torch.arange(size)
+    return ((pixel >= start[:, None]) & (pixel < start[:, None] + length)).float()
