@@ -22,6 +22,7 @@ FLOORS = [
         "estimators.exact",
         "estimators.permutation",
         "estimators.coalition_sampling",
+        "estimators.least_squares",
         "estimators.kernel",
         "estimators.chains",
         "estimators.factorised",

@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.estimators.coalition_sampling import WeightedCoalitions, distinct, paper_direct, paper_weighting
+from captum_pairwise.estimators.coalition_sampling import Law, WeightedCoalitions, distinct, paper_direct, paper_weighting, taylor_law
+from captum_pairwise.estimators.least_squares import sum_constrained
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
-Sampler = Callable[[int, int, torch.Generator], WeightedCoalitions]
+Sampler = Callable[[Law, int, torch.Generator], WeightedCoalitions]
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
 ROWS_AT_ONCE = 2048
 SMALL = 0.25
-SMALLEST_PIVOT = 1e-10
 
 
 def kernel(
@@ -64,7 +64,7 @@ def kernel(
     if n_players < 3:
         second[pairs] = total  # a single pair has all that is left
     else:
-        drawn = SAMPLERS[sampling](n_players, n_samples, generator)
+        drawn = SAMPLERS[sampling](taylor_law(n_players), n_samples, generator)
         # what the pairs have to explain
         left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
         second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge)
@@ -79,7 +79,12 @@ def _fit(
     if takes_out_sizes:
         by_size = _size_means(drawn.coalitions, left, total)
     normal, moment = _normal_equations(drawn, left - by_size[drawn.coalitions.sum(1)])
-    return _solve(normal, moment, total - by_size[-1], ridge, len(left)) + _index_of_sizes(by_size)
+    refusal = (
+        f"Expected coalitions that determine the {len(moment)} pairs, but {len(left)} distinct ones do not. Raise n_samples "
+        f"well above {len(moment) - 1}, or pass `ridge` for a biased answer."
+    )
+    fit = sum_constrained(normal, ridge, refusal)
+    return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _index_of_sizes(by_size)
 
 
 def _size_means(
@@ -140,25 +145,3 @@ def _sparse_design(coalitions: Bool[Tensor, "coalitions players"]) -> scipy.spar
         rows.append(np.repeat(of_size, len(a)))
     place = (np.concatenate([*rows, []]).astype(np.int64), np.concatenate([*columns, []]).astype(np.int64))
     return scipy.sparse.csr_array((np.ones(len(place[0])), place), shape=(len(coalitions), n_players * (n_players - 1) // 2))
-
-
-def _solve(
-    normal: Float[Tensor, "pairs pairs"], moment: Float[Tensor, " pairs"], total: Tensor, ridge: float | None, n_coalitions: int
-) -> Float[Tensor, " pairs"]:
-    """Minimise `β' N β - 2 m' β` where `Σ β = total`.
-
-    A multiple of the square of the constraint is added, which changes nothing on it and fills the one direction that it fixes.
-    """
-    scale = normal.diagonal().mean()
-    normal = normal + scale
-    if ridge is not None:
-        normal.diagonal().add_(ridge * scale)
-    factor, failed = torch.linalg.cholesky_ex(normal)
-    if failed or (factor.diagonal().square().min() < SMALLEST_PIVOT * scale):
-        raise ValueError(
-            f"Expected coalitions that determine the {len(moment)} pairs, but {n_coalitions} distinct ones do not. Raise n_samples "
-            f"well above {len(moment) - 1}, or pass `ridge` for a biased answer."
-        )
-    solved = torch.cholesky_solve(torch.stack([moment, torch.ones_like(moment)], 1), factor)
-    free, along = solved.T
-    return free + along * (total - free.sum()) / along.sum()
