@@ -10,6 +10,7 @@
 """
 
 from captum_pairwise import backbones, visualization
+from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -28,9 +29,11 @@ __all__ = [
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",
     "Interactions",
+    "KernelShapley",
     "KernelShapleyTaylor",
     "LayerExactShapleyTaylor",
     "LayerFactorisedShapleyTaylor",
+    "LayerKernelSAM",
     "LayerKernelShapleyTaylor",
     "LayerPairwiseSAM",
     "LayerSAM",

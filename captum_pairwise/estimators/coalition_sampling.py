@@ -1,5 +1,6 @@
 """Which coalitions the kernel regressions see, and how much each weighs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -27,6 +28,24 @@ class WeightedCoalitions:
     unseen: Float[Tensor, " coalitions"]
 
 
+Sampler = Callable[[Law, int, torch.Generator], WeightedCoalitions]
+
+
+def draw(samplers: dict[str, Sampler], sampling: str, law: Law, n_samples: int, generator: torch.Generator | None) -> WeightedCoalitions:
+    """Coalitions by the sampler of this name.
+
+    Raises:
+        ValueError: there is no such sampler, or nothing to draw.
+    """
+    if sampling not in samplers:
+        raise ValueError(f"Expected sampling to be one of {sorted(samplers)}, got {sampling!r}.")
+    if n_samples < 1:
+        raise ValueError(f"Expected n_samples of at least 1, got {n_samples}.")
+    if not law.any():  # every coalition is a constraint
+        samplers = {sampling: distinct}
+    return samplers[sampling](law, n_samples, generator if generator is not None else torch.Generator().manual_seed(0))
+
+
 def taylor_law(n_players: int) -> Law:
     """`p(s) ∝ 1 / (C(s, 2) (n - s))` for sizes 2 to n - 1: the mass that eq. 7 gives to all coalitions of a size."""
     size = torch.arange(n_players + 1, dtype=torch.float64)
@@ -40,9 +59,9 @@ def shapley_law(n_players: int) -> Law:
 
 
 def _normalised(mass: Float[Tensor, " sizes"]) -> Law:
-    """Infinite masses, which are constraints of the regression and no matter of chance, become 0."""
+    """Infinite masses, which are constraints of the regression and not drawn, become 0."""
     mass = torch.where(mass.isfinite(), mass, 0.0)
-    return mass / mass.sum()
+    return mass / mass.sum() if mass.any() else mass
 
 
 def paper_direct(law: Law, n_samples: int, generator: torch.Generator) -> WeightedCoalitions:

@@ -1,19 +1,24 @@
 """The kernel estimator: Shapley–Taylor indices of any game as a weighted least-squares fit (paper §5.2, eq. 7)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.estimators.coalition_sampling import Law, WeightedCoalitions, distinct, paper_direct, paper_weighting, taylor_law
+from captum_pairwise.estimators.coalition_sampling import (
+    Sampler,
+    WeightedCoalitions,
+    distinct,
+    draw,
+    paper_direct,
+    paper_weighting,
+    taylor_law,
+)
 from captum_pairwise.estimators.least_squares import sum_constrained
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
-Sampler = Callable[[Law, int, torch.Generator], WeightedCoalitions]
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
 ROWS_AT_ONCE = 2048
 SMALL = 0.25
@@ -52,9 +57,6 @@ def kernel(
     tensor([[[5.],
              [0.]]])
     """
-    if sampling not in SAMPLERS:
-        raise ValueError(f"Expected sampling to be one of {sorted(SAMPLERS)}, got {sampling!r}.")
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
     n_players = game.n_players
     ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players)).cpu()
     first = game.values(torch.eye(n_players, dtype=torch.bool)).cpu() - ends[0]
@@ -64,7 +66,7 @@ def kernel(
     if n_players < 3:
         second[pairs] = total  # a single pair has all that is left
     else:
-        drawn = SAMPLERS[sampling](taylor_law(n_players), n_samples, generator)
+        drawn = draw(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
         # what the pairs have to explain
         left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
         second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge)

@@ -40,6 +40,7 @@ def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | N
         ValueError: `N` does not determine the unknowns.
     """
     scale = normal.diagonal().mean()
+    scale = torch.where(scale > 0, scale, 1.0)  # a single unknown is its sum, without any row
     normal += scale
     if ridge is not None:
         normal.diagonal().add_(ridge * scale)
