@@ -54,13 +54,15 @@ def test_it_solves_the_papers_regression(sampler, monkeypatch):
     torch.testing.assert_close(found, slow_fit(game, drawn.coalitions, drawn.weights), rtol=0, atol=1e-5)
 
 
-def test_sparse_and_dense_rows_make_the_same_equations(monkeypatch):
+@pytest.mark.parametrize(("small", "at_once"), [(0.25, 2**11), (0.0, 7), (1.0, 50)])
+def test_small_and_large_coalitions_make_the_same_equations(small, at_once, monkeypatch):
     drawn, left = distinct(taylor_law(12), 600, seeded(0)), torch.randn(600, generator=seeded(1), dtype=torch.float64)
-    mixed = kernel_module._normal_equations(drawn, left)
-    monkeypatch.setattr(kernel_module, "SMALL", 0.0)
-    monkeypatch.setattr(kernel_module, "ROWS_AT_ONCE", 7)
-    for one, other in zip(mixed, kernel_module._normal_equations(drawn, left), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    for name, value in (("SMALL", small), ("ROWS_AT_ONCE", at_once), ("PRODUCTS_AT_ONCE", 20 * at_once)):
+        monkeypatch.setattr(kernel_module, name, value)
+    normal, moment = kernel_module._normal_equations(drawn, left)
+    design = torch.stack([drawn.coalitions[:, i] & drawn.coalitions[:, j] for i, j in combinations(range(12), 2)], 1).double()
+    torch.testing.assert_close(normal.tril(), (design.T @ (drawn.weights[:, None] * design)).tril(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(moment, design.T @ (drawn.weights * left), rtol=0, atol=1e-12)
 
 
 def test_a_game_of_sizes_is_solved_by_the_control_variate():
@@ -89,8 +91,11 @@ def test_a_dummy_gets_nothing_once_enumerated():
 
 def test_too_few_coalitions_are_refused_unless_a_ridge_is_asked_for():
     game = random_game(6, 6, seed=0)
-    with pytest.raises(ValueError, match=r"determine the 66 pairs.*above 65"):
+    with pytest.raises(ValueError, match=r"determine the 66 pairs, but 40 do not.*above 65"):
         kernel(game, 40)
+    assert game.n_evaluations == 0
+    with pytest.raises(ValueError, match="determine the 66 pairs, but 70 do not"):
+        kernel(game, 70, sampling="paper-direct", generator=seeded(1))  # some of them drawn twice
     found = kernel(game, 40, ridge=1e-3)
     assert found.second_order.isfinite().all() and found.completeness_gap.abs().item() < 1e-9
     with pytest.raises(ValueError, match=r"one of .*'distinct'.* got 'uniform'"):

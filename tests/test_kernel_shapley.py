@@ -169,8 +169,9 @@ def test_a_fit_with_nothing_to_spare_has_no_finite_error():
 @pytest.mark.parametrize("n_samples", [1, 8])
 def test_too_few_coalitions_are_refused_unless_a_ridge_is_asked_for(sampling, needed, n_samples):
     game = random_game(6, 6, seed=0)
-    with pytest.raises(ValueError, match=rf"determine the Shapley values of 12 players.* well above {needed}"):
+    with pytest.raises(ValueError, match=rf"Shapley values of 12 players, but {n_samples} do not.* well above {needed}"):
         kernel_shapley(game, n_samples, sampling=sampling)
+    assert game.n_evaluations == 0
     found = kernel_shapley(game, n_samples, sampling=sampling, ridge=1e-3)
     assert found.marginal.isfinite().all() and found.completeness_gap.abs().item() < 1e-9 and found.standard_error is None
 
@@ -181,7 +182,14 @@ def test_what_cannot_be_drawn_is_refused():
         kernel_shapley(game, 200, sampling="uniform")
     for sampling in SAMPLINGS:
         with pytest.raises(ValueError, match="n_samples of at least 1, got 0"):
-            kernel_shapley(game, 0, sampling=sampling)
+            kernel_shapley(game, 0, sampling=sampling, ridge=1.0)
+
+
+def test_enough_coalitions_that_determine_nothing_are_refused(monkeypatch):
+    drawn = distinct_halves(shapley_law(4), 2, seeded(0))
+    monkeypatch.setitem(kernel_module.SAMPLERS, "distinct", lambda *_: drawn)
+    with pytest.raises(ValueError, match="Shapley values of 4 players, but 100 do not"):
+        kernel_shapley(random_game(2, 2, seed=0), 100)
 
 
 def test_the_budget_is_kept_and_the_generator_decides():

@@ -1,9 +1,11 @@
 """The kernel estimator: Shapley–Taylor indices of any game as a weighted least-squares fit (paper §5.2, eq. 7)."""
 
+from math import comb
+
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Bool, Float
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 from captum_pairwise.estimators.coalition_sampling import (
@@ -21,6 +23,7 @@ from captum_pairwise.interactions import Interactions, from_all_pairs
 
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
 ROWS_AT_ONCE = 2048
+PRODUCTS_AT_ONCE = 2**21
 SMALL = 0.25
 
 
@@ -58,33 +61,44 @@ def kernel(
              [0.]]])
     """
     n_players = game.n_players
-    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players)).cpu()
-    first = game.values(torch.eye(n_players, dtype=torch.bool)).cpu() - ends[0]
-    total = (ends[1] - ends[0] - first.sum()).double()
-    second = torch.zeros(n_players, n_players, dtype=torch.float64)
     pairs = tuple(torch.triu_indices(n_players, n_players, 1))
+    refusal = _refusal(len(pairs[0]), n_samples)
+    if ridge is None and n_samples < len(pairs[0]) - 1:
+        raise ValueError(refusal)  # before anything is evaluated
+    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players))
+    first = game.values(torch.eye(n_players, dtype=torch.bool)) - ends[0]
+    total = (ends[1] - ends[0] - first.sum()).cpu().double()
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
     if n_players < 3:
         second[pairs] = total  # a single pair has all that is left
     else:
         drawn = draw(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
-        # what the pairs have to explain
-        left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
-        second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge)
+        known = ends[0].cpu() + drawn.coalitions.double() @ first.cpu().double()
+        left = game.values(drawn.coalitions).cpu().double() - known
+        second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge, refusal)
     return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
 
 
+def _refusal(n_pairs: int, n_samples: int) -> str:
+    return (
+        f"Expected coalitions that determine the {n_pairs} pairs, but {n_samples} do not. Raise n_samples well above {n_pairs - 1}, or "
+        "pass `ridge` for a biased answer."
+    )
+
+
 def _fit(
-    drawn: WeightedCoalitions, left: Float[Tensor, " coalitions"], total: Tensor, takes_out_sizes: bool, ridge: float | None
+    drawn: WeightedCoalitions,
+    left: Float[Tensor, " coalitions"],
+    total: Tensor,
+    takes_out_sizes: bool,
+    ridge: float | None,
+    refusal: str,
 ) -> Float[Tensor, " pairs"]:
     """The pairs that fit best what is left, summing to `total`; the mean of each size first taken out, if asked for."""
     by_size = torch.zeros(drawn.coalitions.shape[1] + 1, dtype=torch.float64)
     if takes_out_sizes:
         by_size = _size_means(drawn.coalitions, left, total)
     normal, moment = _normal_equations(drawn, left - by_size[drawn.coalitions.sum(1)])
-    refusal = (
-        f"Expected coalitions that determine the {len(moment)} pairs, but {len(left)} distinct ones do not. Raise n_samples "
-        f"well above {len(moment) - 1}, or pass `ridge` for a biased answer."
-    )
     fit = sum_constrained(normal, ridge, refusal)
     return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _index_of_sizes(by_size)
 
@@ -114,36 +128,43 @@ def _index_of_sizes(by_size: Float[Tensor, " sizes"]) -> Float[Tensor, ""]:
 def _normal_equations(
     drawn: WeightedCoalitions, left: Float[Tensor, " coalitions"]
 ) -> tuple[Float[Tensor, "pairs pairs"], Float[Tensor, " pairs"]]:
-    """`Xᵀ Λ X` and `Xᵀ Λ y`; row `S` of `X` marks the pairs inside `S`.
+    """The lower triangle of `Xᵀ Λ X`, and `Xᵀ Λ y`; row `S` of `X` marks the pairs inside `S`.
 
-    Most coalitions are small and mark few pairs: their part is a sparse product. That of the others is added a block of rows at a time.
+    Most coalitions are small: the few products of their marks are added one by one. The others come as dense blocks.
     """
-    n_players = drawn.coalitions.shape[1]
-    is_small = drawn.coalitions.sum(1) <= n_players * SMALL
-    design = _sparse_design(drawn.coalitions[is_small])
-    weighted = design.multiply(drawn.weights[is_small].numpy()[:, None]).T.tocsr()
-    normal, moment = torch.from_numpy((weighted @ design).toarray()), torch.from_numpy(weighted @ left[is_small].numpy())
-    i, j = torch.triu_indices(n_players, n_players, 1)
+    n_players, size = drawn.coalitions.shape[1], drawn.coalitions.sum(1)
+    n_pairs = n_players * (n_players - 1) // 2
+    normal, moment = torch.zeros(n_pairs, n_pairs, dtype=torch.float64), torch.zeros(n_pairs, dtype=torch.float64)
+    is_small = size <= n_players * SMALL
+    for small in size[is_small].unique().tolist():
+        at_once = max(1, PRODUCTS_AT_ONCE // comb(small, 2) ** 2)
+        for rows in (size == small).nonzero()[:, 0].split(at_once):
+            _add_small(normal, moment, drawn.coalitions[rows], drawn.weights[rows], left[rows])
     for rows in (~is_small).nonzero()[:, 0].split(ROWS_AT_ONCE):
-        marks = (drawn.coalitions[rows][:, i] & drawn.coalitions[rows][:, j]).double()
-        heavy = drawn.weights[rows, None] * marks
-        normal.addmm_(marks.T, heavy)
-        moment.addmv_(heavy.T, left[rows])
+        _add_block(normal, moment, drawn.coalitions[rows], drawn.weights[rows], left[rows])
     return normal, moment
 
 
-def _sparse_design(coalitions: Bool[Tensor, "coalitions players"]) -> scipy.sparse.csr_array:
-    """The pairs inside each coalition, ones in a sparse matrix `[coalitions, pairs]`."""
-    n_players = coalitions.shape[1]
-    row_of, player = coalitions.nonzero(as_tuple=True)
-    members = scipy.sparse.csr_array((np.ones(len(player)), (row_of.numpy(), player.numpy())), shape=coalitions.shape)
-    rows, columns = [], []
-    for size in np.unique(np.diff(members.indptr)):
-        of_size = np.flatnonzero(np.diff(members.indptr) == size)
-        chosen = members[of_size].indices.reshape(len(of_size), size)
-        a, b = np.triu_indices(size, 1)
-        first, second = chosen[:, a].astype(np.int64), chosen[:, b].astype(np.int64)
-        columns.append((first * (2 * n_players - first - 1) // 2 + second - first - 1).ravel())  # place in the upper triangle
-        rows.append(np.repeat(of_size, len(a)))
-    place = (np.concatenate([*rows, []]).astype(np.int64), np.concatenate([*columns, []]).astype(np.int64))
-    return scipy.sparse.csr_array((np.ones(len(place[0])), place), shape=(len(coalitions), n_players * (n_players - 1) // 2))
+def _add_small(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:
+    """Add rows of coalitions of one size, product by product."""
+    n_players, n_pairs = coalitions.shape[1], len(moment)
+    place = torch.zeros(n_players, n_players, dtype=torch.long)
+    place[tuple(torch.triu_indices(n_players, n_players, 1))] = torch.arange(n_pairs)
+    members = coalitions.nonzero()[:, 1].reshape(len(coalitions), -1).T.contiguous()
+    a, b = torch.triu_indices(len(members), len(members), 1)
+    marks = place[members[a], members[b]]  # ascending
+    moment.scatter_add_(0, marks.flatten(), (weights * left).repeat(len(marks)))
+    row, column = torch.tril_indices(len(marks), len(marks))
+    products = marks.index_select(0, row).mul_(n_pairs).add_(marks.index_select(0, column))
+    normal.view(-1).scatter_add_(0, products.flatten(), weights.repeat(len(row)))
+
+
+def _add_block(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:
+    """Add rows as one product with itself, of which a triangle is computed."""
+    i, j = torch.triu_indices(coalitions.shape[1], coalitions.shape[1], 1)
+    root = weights.sqrt()
+    marks = (coalitions[:, i] & coalitions[:, j]).double().mul_(root[:, None])
+    moment.addmv_(marks.T, root * left)
+    (syrk,) = get_blas_funcs(("syrk",), dtype=np.float64)
+    # BLAS counts along columns: what it sees is transposed, and the upper triangle there is the lower one here
+    syrk(1.0, marks.numpy().T, beta=1.0, c=normal.numpy().T, overwrite_c=True)

@@ -48,13 +48,17 @@ def kernel_shapley(
     tensor([[3., 3.]])
     """
     n_players, is_halved = game.n_players, sampling == "distinct"
+    needed = (2 if is_halved else 1) * (n_players - 1)
+    refusal = _refusal(n_players, n_samples, needed)
+    if ridge is None and n_samples < needed:
+        raise ValueError(refusal)  # before anything is evaluated
     drawn = draw(SAMPLERS, sampling, shapley_law(n_players), n_samples, generator)
     ends, left = _evaluate(game, drawn.coalitions, is_halved)
     design = drawn.coalitions.double()
     if is_halved:
         design, left = _less_sizes(drawn.coalitions, left)
     heavy = drawn.weights[:, None] * design
-    fit = sum_constrained(heavy.T @ design, ridge, _refusal(n_players, is_halved, len(left)))
+    fit = sum_constrained(heavy.T @ design, ridge, refusal)
     values = fit.solve((heavy.T @ left)[:, None], (ends[1] - ends[0]).cpu().double())[:, 0]
     errors = None
     if is_halved and ridge is None:
@@ -110,9 +114,8 @@ def _standard_error(
     return torch.where(square > 0, square * without.square(), 0.0).sum(1).sqrt()
 
 
-def _refusal(n_players: int, is_halved: bool, n_rows: int) -> str:
-    n_drawn, needed = (2 * n_rows, 2 * (n_players - 1)) if is_halved else (n_rows, n_players - 1)
+def _refusal(n_players: int, n_samples: int, needed: int) -> str:
     return (
-        f"Expected coalitions that determine the Shapley values of {n_players} players, but {n_drawn} distinct ones do not. Raise "
-        f"n_samples to well above {needed}, or pass `ridge` for a biased answer."
+        f"Expected coalitions that determine the Shapley values of {n_players} players, but {n_samples} do not. Raise n_samples well "
+        f"above {needed}, or pass `ridge` for a biased answer."
     )
