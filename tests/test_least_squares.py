@@ -39,7 +39,7 @@ def test_only_the_lower_triangle_is_read():
 
 
 def test_a_single_unknown_needs_no_row():
-    assert sum_constrained(torch.zeros(1, 1), None, "").solve(torch.zeros(1, 1), 5.0).item() == 5
+    assert sum_constrained(torch.zeros(1, 1).double(), None, "").solve(torch.zeros(1, 1).double(), 5.0).item() == 5
 
 
 def test_a_ridge_adds_to_the_diagonal_in_units_of_its_mean():

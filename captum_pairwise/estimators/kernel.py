@@ -55,10 +55,10 @@ def kernel(
         ValueError: the sampling is unknown, or the coalitions do not determine the pairs.
 
     >>> from captum_pairwise.game import CallableGame
-    >>> product = CallableGame(2, 1, lambda z: 5.0 * (z[:, 0] & z[:, 2]))
-    >>> kernel(product, 3).between
-    tensor([[[5.],
-             [0.]]])
+    >>> product = CallableGame(2, 1, lambda z: 6.0 * z.all(1))
+    >>> kernel(product, 3).between.round(decimals=6)
+    tensor([[[2.],
+             [2.]]])
     """
     n_players = game.n_players
     pairs = tuple(torch.triu_indices(n_players, n_players, 1))
@@ -75,7 +75,7 @@ def kernel(
         drawn = draw(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
         known = ends[0].cpu() + drawn.coalitions.double() @ first.cpu().double()
         left = game.values(drawn.coalitions).cpu().double() - known
-        second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge, refusal)
+        second[pairs] = fit_pairs(drawn, left, total, ridge, refusal, takes_out_sizes=sampling == "distinct")
     return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
 
 
@@ -86,15 +86,16 @@ def _refusal(n_pairs: int, n_samples: int) -> str:
     )
 
 
-def _fit(
+def fit_pairs(
     drawn: WeightedCoalitions,
     left: Float[Tensor, " coalitions"],
     total: Tensor,
-    takes_out_sizes: bool,
     ridge: float | None,
     refusal: str,
+    *,
+    takes_out_sizes: bool,
 ) -> Float[Tensor, " pairs"]:
-    """The pairs that fit best what is left, summing to `total`; the mean of each size first taken out, if asked for."""
+    """The pairs that fit best what is left to them, summing to `total`; the mean of each size first taken out, if asked for."""
     by_size = torch.zeros(drawn.coalitions.shape[1] + 1, dtype=torch.float64)
     if takes_out_sizes:
         by_size = _size_means(drawn.coalitions, left, total)
@@ -146,17 +147,17 @@ def _normal_equations(
 
 
 def _add_small(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:
-    """Add rows of coalitions of one size, product by product."""
+    """Add rows of coalitions of one size, product by product; in numpy, because threads have nothing to gain from scattered sums."""
     n_players, n_pairs = coalitions.shape[1], len(moment)
-    place = torch.zeros(n_players, n_players, dtype=torch.long)
-    place[tuple(torch.triu_indices(n_players, n_players, 1))] = torch.arange(n_pairs)
-    members = coalitions.nonzero()[:, 1].reshape(len(coalitions), -1).T.contiguous()
-    a, b = torch.triu_indices(len(members), len(members), 1)
+    place = np.zeros((n_players, n_players), dtype=np.int64)
+    place[np.triu_indices(n_players, 1)] = np.arange(n_pairs)
+    members = coalitions.nonzero()[:, 1].numpy().reshape(len(coalitions), -1).T
+    a, b = np.triu_indices(len(members), 1)
     marks = place[members[a], members[b]]  # ascending
-    moment.scatter_add_(0, marks.flatten(), (weights * left).repeat(len(marks)))
-    row, column = torch.tril_indices(len(marks), len(marks))
-    products = marks.index_select(0, row).mul_(n_pairs).add_(marks.index_select(0, column))
-    normal.view(-1).scatter_add_(0, products.flatten(), weights.repeat(len(row)))
+    np.add.at(moment.numpy(), marks.ravel(), np.tile((weights * left).numpy(), len(marks)))
+    row, column = np.tril_indices(len(marks))
+    products = marks.take(row, 0) * n_pairs + marks.take(column, 0)
+    np.add.at(normal.numpy().reshape(-1), products.ravel(), np.tile(weights.numpy(), len(row)))
 
 
 def _add_block(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:

@@ -43,9 +43,9 @@ def kernel_shapley(
         ValueError: the sampling is unknown, or the coalitions do not determine the values.
 
     >>> from captum_pairwise.game import CallableGame
-    >>> both = CallableGame(2, 0, lambda z: 6.0 * (z[:, 0] & z[:, 1]))
-    >>> kernel_shapley(both, 2).marginal
-    tensor([[3., 3.]])
+    >>> product = CallableGame(3, 0, lambda z: 6.0 * z.all(1))
+    >>> kernel_shapley(product, 6).marginal.round(decimals=6)
+    tensor([[2., 2., 2.]])
     """
     n_players, is_halved = game.n_players, sampling == "distinct"
     needed = (2 if is_halved else 1) * (n_players - 1)

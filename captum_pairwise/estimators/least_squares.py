@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 SMALLEST_PIVOT = 1e-10
@@ -14,25 +16,24 @@ class SumConstrained:
     """Minimises `β' N β - 2 m' β` among the `β` of a given sum, for one `N`.
 
     Attributes:
-        factor: lower Cholesky factor of `N + c 1 1'`. The square of the constraint changes nothing where it holds, and fills the
-            one direction that it fixes.
-        along: that matrix's inverse times `1`.
+        factor: upper Cholesky factor of `N + c 1 1'`; what is below its diagonal is not read. The square of the constraint changes
+            nothing where it holds, and fills the one direction that it fixes.
     """
 
     factor: Float[Tensor, "unknowns unknowns"]
-    along: Float[Tensor, "unknowns 1"]
 
     def solve(self, moments: Float[Tensor, "unknowns columns"], total: Tensor | float) -> Float[Tensor, "unknowns columns"]:
         """The minimum for each column `m`, all with this sum."""
-        free = torch.cholesky_solve(moments, self.factor)
-        return free + self.along * ((total - free.sum(0)) / self.along.sum())
+        solved = torch.cholesky_solve(torch.cat([torch.ones_like(self.factor[:, :1]), moments], 1), self.factor, upper=True)
+        along, free = solved[:, :1], solved[:, 1:]
+        return free + along * ((total - free.sum(0)) / along.sum())
 
 
 def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | None, refusal: str) -> SumConstrained:
-    """Factorise `N`, of which the lower triangle is read, and which is overwritten.
+    """Factorise `N` in its own memory.
 
     Args:
-        normal: `N`.
+        normal: `N`, float64, of which the lower triangle is read; it is overwritten.
         ridge: if not None, added to its diagonal, in units of the diagonal's mean.
         refusal: what to say where it determines nothing.
 
@@ -44,7 +45,10 @@ def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | N
     normal += scale
     if ridge is not None:
         normal.diagonal().add_(ridge * scale)
-    factor, failed = torch.linalg.cholesky_ex(normal)
-    if failed or (factor.diagonal().square().min() < SMALLEST_PIVOT * scale):
+    (potrf,) = get_lapack_funcs(("potrf",), dtype=np.float64)
+    # LAPACK counts along columns: the upper triangle that it sees is the lower one here
+    factor, failed = potrf(normal.numpy().T, lower=False, overwrite_a=True, clean=False)
+    factor = torch.from_numpy(factor)
+    if failed or factor.diagonal().square().min() < SMALLEST_PIVOT * scale:
         raise ValueError(refusal)
-    return SumConstrained(factor, torch.cholesky_solve(torch.ones_like(factor[:, :1]), factor))
+    return SumConstrained(factor)
