@@ -222,3 +222,9 @@ def test_a_budget_that_determines_nothing_is_refused(cls, model):
         cls(model, *layer).attribute(images(1), n_samples=10, **arguments)
     found = cls(model, *layer, ridge=1e-2).attribute(images(1), n_samples=10, **arguments)
     assert all(part.isfinite().all() for part in found)
+
+
+def test_without_a_mask_images_get_superpixels(model):
+    photos = tuple(nn.functional.interpolate(batch, (48, 48), mode="bilinear") for batch in images(1))
+    credits = cp.KernelShapley(model).credits(photos, n_samples=250)
+    assert [of_image.marginal.shape[1] for of_image in credits] == [int(cp.superpixels(photo).max()) + 1 for photo in photos]

@@ -1,4 +1,4 @@
-"""What the attribution classes share, and the pairwise ones: their arguments, and the view of `Interactions` that `attribute` returns."""
+"""The arguments that the attribution classes share, and the view of `Interactions` that `attribute` of the pairwise ones returns."""
 
 import abc
 
