@@ -150,7 +150,7 @@ class Pairs:
 
 def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | None]) -> Interactions:
     """One batch of the estimates of all pairs; a side that does not play is None."""
-    nobody = torch.zeros(0, dtype=torch.long)
+    nobody = torch.zeros(0, dtype=torch.long, device=estimates[0].full.device)
     query, retrieved = (side.players if side is not None else None for side in sides)
     sizes = [players.n_players if players is not None else 0 for players in (query, retrieved)]
     batch = []

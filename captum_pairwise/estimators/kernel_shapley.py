@@ -59,7 +59,7 @@ def kernel_shapley(
         design, left = _less_sizes(drawn.coalitions, left)
     heavy = drawn.weights[:, None] * design
     fit = sum_constrained(heavy.T @ design, ridge, refusal)
-    values = fit.solve((heavy.T @ left)[:, None], (ends[1] - ends[0]).cpu().double())[:, 0]
+    values = fit.solve((heavy.T @ left)[:, None], ends.cpu().double().diff())[:, 0]
     errors = None
     if is_halved and ridge is None:
         errors = Credits(marginal=_standard_error(fit, design, heavy, left - design @ values, drawn.unseen).to(ends)[None])
