@@ -3,11 +3,12 @@
     python tutorials/kernel_memory.py
 
 Two towers of 49 + 49 players (two 7x7 maps) have 4753 pairs, fitted to 20 000 distinct coalitions in float64. Each way runs in a fresh
-process; drawing and evaluating the coalitions, which both share, is not counted. `gels` is the fastest of torch's drivers; its default on a
-CPU, `gelsy`, takes several times as long.
+process on one thread; drawing and evaluating the coalitions, which both share, is not counted. `gels` is the fastest of torch's drivers;
+its default on a CPU, `gelsy`, takes several times as long.
 """
 
 import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -68,7 +69,8 @@ def measured(name: str) -> tuple[float, float, list[float]]:
 
 
 def main() -> None:
-    print(f"{2 * CELLS} players, {CELLS * (2 * CELLS - 1)} pairs, {N_SAMPLES} distinct coalitions, {torch.get_num_threads()} threads:")
+    print(f"{2 * CELLS} players, {CELLS * (2 * CELLS - 1)} pairs, {N_SAMPLES} distinct coalitions, one thread:")
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that start from here
     results = {}
     for name, what in (("ours", "normal equations and Cholesky"), ("dense", "dense weighted lstsq (gels)")):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
