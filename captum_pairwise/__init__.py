@@ -10,6 +10,7 @@
 """
 
 from captum_pairwise import backbones, interop, visualization
+from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -33,10 +34,12 @@ __all__ = [
     "FactorisedShapleyTaylor",
     "Interactions",
     "JaggedShapleyTaylor",
+    "KernelShapley",
     "KernelShapleyTaylor",
     "LayerExactShapleyTaylor",
     "LayerFactorisedShapleyTaylor",
     "LayerJaggedShapleyTaylor",
+    "LayerKernelSAM",
     "LayerKernelShapleyTaylor",
     "LayerPairwiseSAM",
     "LayerSAM",

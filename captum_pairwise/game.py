@@ -158,6 +158,38 @@ class TwoTowerGame(Game):
         return (u * w).sum(1)
 
 
+def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
+    """What the query's players do while the retrieved image is whole, and the other way round (paper eq. 2, for each image).
+
+    Of a two-tower game each whole image is embedded once, and serves both.
+
+    >>> query, retrieved = one_image_games(CallableGame(2, 1, lambda z: z[:, 0] + 10 * z[:, 1] * z[:, 2]))
+    >>> query.values(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), retrieved.values(torch.tensor([[0.0]]))
+    (tensor([ 1., 10.]), tensor([1.]))
+    """
+    n_query, n_retrieved = game.n_query, game.n_retrieved
+    if isinstance(game, TwoTowerGame):
+        u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
+        of_query, of_retrieved = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
+        return CallableGame(n_query, 0, of_query), CallableGame(0, n_retrieved, of_retrieved)
+    return (
+        CallableGame(n_query, 0, lambda z: game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1))),
+        CallableGame(0, n_retrieved, lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1))),
+    )
+
+
+def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
+    """The values of one image's players against the other's embedding; the image whole is not embedded again."""
+
+    def values(z: Tensor) -> Tensor:
+        found, is_partial = (whole @ other).repeat(len(z)), (z != 1).any(1)
+        if is_partial.any():
+            found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
+        return found
+
+    return values
+
+
 @dataclass(frozen=True)
 class Affine:
     """Embeddings that are affine in the presences, `u(z) = offset + z @ moves`."""

@@ -1,6 +1,6 @@
 """What a coalition looks like: the sides of a batch of pairs, with every absent player replaced by its baseline."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType
 from captum_pairwise.baselines import Baseline, background_members
-from captum_pairwise.game import Game, memory_of
+from captum_pairwise.game import Game, memory_of, one_image_games
 from captum_pairwise.interactions import Interactions, spread, stack
 from captum_pairwise.players import NEVER_LEAVES, Players, as_players, cells, default_players
 from captum_pairwise.windows import Windows, sliding_windows
@@ -176,14 +176,27 @@ class Pairs:
                 f"and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
             )
 
-    def joined(self, estimates: list[Interactions]) -> Interactions:
+    def explain_images(self, estimate: Callable[[Game], Interactions]) -> tuple[Interactions, Interactions]:
+        """Estimate the game of the query's players of every pair, and that of the retrieved image's (paper eq. 2)."""
+        estimates = [tuple(map(estimate, one_image_games(game))) for game in self.games()]
+        query, retrieved = zip(*estimates, strict=True)
+        return _joined(query, (self.query, None)), _joined(retrieved, (None, self.retrieved))
+
+    def joined(self, estimates: Sequence[Interactions]) -> Interactions:
         """One batch of the estimates of all pairs, its players numbered as the masks do."""
-        n_query, n_retrieved = self.query.players.n_players, self.retrieved.players.n_players
-        batch = [
-            spread(estimate, self.query.ids(example), self.retrieved.ids(example), n_query, n_retrieved)
-            for example, estimate in enumerate(estimates)
-        ]
-        return replace(stack(batch), query_players=self.query.players, retrieved_players=self.retrieved.players)
+        return _joined(estimates, (self.query, self.retrieved))
+
+
+def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | None]) -> Interactions:
+    """One batch of the estimates of all pairs; a side that does not play is None."""
+    nobody = torch.zeros(0, dtype=torch.long, device=estimates[0].full.device)
+    query, retrieved = (side.players if side is not None else None for side in sides)
+    sizes = [players.n_players if players is not None else 0 for players in (query, retrieved)]
+    batch = []
+    for example, estimate in enumerate(estimates):
+        ids = [side.ids(example) if side is not None else nobody for side in sides]
+        batch.append(spread(estimate, ids[0], ids[1], sizes[0], sizes[1]))
+    return replace(stack(batch), query_players=query, retrieved_players=retrieved)
 
 
 def checked_images(inputs: object) -> Images:

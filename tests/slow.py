@@ -99,5 +99,11 @@ def first_order(game: Game) -> Tensor:
     return torch.tensor([value([i]) - value([]) for i in range(game.n_players)], dtype=torch.float64)
 
 
+def least_squares_of_sum(normal: Tensor, moment: Tensor, summed: Tensor, total: float) -> Tensor:
+    """The `β` that minimises `β' N β - 2 m' β` where `summed' β = total`, by the equations of Lagrange."""
+    lagrange = torch.cat([torch.cat([normal, summed[:, None]], 1), torch.cat([summed, summed.new_zeros(1)])[None]])
+    return torch.linalg.solve(lagrange, torch.cat([moment, moment.new_tensor([total])]))[:-1]
+
+
 def relative_mse(estimate: Tensor, truth: Tensor) -> float:
     return ((estimate - truth).square().sum() / truth.square().sum()).item()

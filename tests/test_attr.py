@@ -29,12 +29,14 @@ SAMPLED_LAYER = [
     cp.LayerShapleyTaylorSampling,
 ]
 PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerPairwiseSAM]
-LAYER = [*PAIRWISE_LAYER, cp.LayerSAM]
+INPUT_FIRST_ORDER, LAYER_FIRST_ORDER = [cp.KernelShapley], [cp.LayerSAM, cp.LayerKernelSAM]
+FIRST_ORDER = INPUT_FIRST_ORDER + LAYER_FIRST_ORDER
+LAYER = PAIRWISE_LAYER + LAYER_FIRST_ORDER
 
 
 def make(cls, forward):
     """A method, and the arguments that give it 4 and 6 players."""
-    if cls in INPUT:
+    if cls in INPUT + INPUT_FIRST_ORDER:
         return cls(forward), {"feature_mask": MASKS}
     if cls is cp.PairwiseSBSM:
         return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
@@ -45,14 +47,16 @@ def flat(result):
     return torch.cat([part.flatten(1) for part in result], 1) if isinstance(result, tuple) else result.flatten(1)
 
 
-BY_VALUES = [  # draw coalitions of all players together, and see similarities only
+BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
+    cp.KernelShapley,
+    cp.LayerKernelSAM,
     cp.KernelShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
     cp.PairwiseLime,
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]
-every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *LAYER])
+every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *LAYER])
 sampled = pytest.mark.parametrize(
     "cls",
     [
@@ -71,7 +75,8 @@ def test_shapes_and_plain_results(cls, model):
     method, arguments = make(cls, model)
     found = method.attribute(images(2), **arguments)
     shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
-    assert shapes == ([(2, 1, 4), (2, 1, 6)] if cls is cp.LayerSAM else (2, 4, 6))
+    expected = {cls: [(2, 3, 12, 12)] * 2 for cls in INPUT_FIRST_ORDER} | {cls: [(2, 1, 4), (2, 1, 6)] for cls in LAYER_FIRST_ORDER}
+    assert shapes == expected.get(cls, (2, 4, 6))
     assert flat(found).isfinite().all() and not flat(found).requires_grad
     assert all(part.is_contiguous() for part in (found if isinstance(found, tuple) else (found,)))
 
@@ -82,7 +87,7 @@ def test_a_map_keeps_its_shape(cls, model):
     arguments = {"n_samples": 2**9} if cls is cp.LayerExactShapleyTaylor else {}
     found = method.attribute(images(2), **arguments)
     shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
-    assert shapes == ([(2, 1, 3, 3)] * 2 if cls is cp.LayerSAM else (2, 3, 3, 3, 3))
+    assert shapes == ([(2, 1, 3, 3)] * 2 if cls in LAYER_FIRST_ORDER else (2, 3, 3, 3, 3))
 
 
 @every_class
@@ -94,7 +99,7 @@ def test_a_batch_is_its_pairs(cls, model):
         torch.testing.assert_close(together[example : example + 1], flat(alone), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *SAMPLED_LAYER])
+@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *SAMPLED_LAYER, cp.KernelShapley, cp.LayerKernelSAM])
 def test_any_chunk_gives_the_same(cls, model):
     method, arguments = make(cls, model)
     whole = method.attribute(images(2), **arguments)
@@ -130,6 +135,16 @@ def test_attribute_without_a_delta_is_a_view_of_interactions_too(model):
     assert torch.equal(method.attribute(images(2), **arguments), interactions.between)
     torch.testing.assert_close(interactions.full, model(*images(2)), rtol=0, atol=1e-12)
     assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
+
+
+@pytest.mark.parametrize("cls", FIRST_ORDER)
+def test_swapping_the_images_swaps_the_maps(cls, model):
+    method, arguments = make(cls, model)
+    ((name, masks),) = arguments.items()
+    query, retrieved = images(2)
+    there = method.attribute((query, retrieved), **{name: masks})
+    back = method.attribute((retrieved, query), **{name: masks[::-1]})
+    torch.testing.assert_close(there, back[::-1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cls", [cls for cls in INPUT if cls is not cp.PairwiseLime])
@@ -207,12 +222,11 @@ def test_the_generator_seeds(cls, model):
     assert torch.equal(runs[0], method.attribute(images(1), **arguments))
 
 
-@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *PAIRWISE_LAYER])
+@every_class
 def test_noise_tunnel_without_noise_changes_nothing(cls, model):
     method, arguments = make(cls, model)
     noisy = NoiseTunnel(method).attribute(images(2), nt_samples=3, stdevs=0.0, **arguments)
-    noisy = noisy[0] if isinstance(noisy, tuple) else noisy
-    torch.testing.assert_close(noisy, method.attribute(images(2), **arguments), rtol=0, atol=1e-12)
+    torch.testing.assert_close(flat(noisy), flat(method.attribute(images(2), **arguments)), rtol=0, atol=1e-12)
 
 
 @every_class

@@ -6,7 +6,7 @@ from conftest import random_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.game import Affine, CallableGame, Evaluator, TwoTowerGame, fitting_chunk
+from captum_pairwise.game import Affine, CallableGame, Evaluator, TwoTowerGame, fitting_chunk, one_image_games
 
 ROWS = random_tensor(7, 3)
 
@@ -130,6 +130,30 @@ def test_embedding_counts_too() -> None:
     game.embed_query(random_coalitions(4, 3))
     game.embed_retrieved(random_coalitions(6, 2))
     assert game.n_evaluations == 4 + 6
+
+
+@pytest.mark.parametrize("as_coalitions", [torch.Tensor.bool, torch.Tensor.double])
+@pytest.mark.parametrize("is_opaque", [False, True])
+def test_games_of_one_image_keep_the_other_whole(is_opaque: bool, as_coalitions: Callable[[Tensor], Tensor]) -> None:
+    weights = random_tensor(3, 5), random_tensor(2, 5, seed=1)
+    towers = TwoTowerGame(3, 2, *(lambda z, w=w: (1 + z.double() @ w).square() for w in weights))
+    game = CallableGame(3, 2, towers.values) if is_opaque else towers
+    query, retrieved = one_image_games(game)
+    assert (query.n_query, query.n_retrieved, retrieved.n_query, retrieved.n_retrieved) == (3, 0, 0, 2)
+    of_query, of_retrieved = as_coalitions(random_coalitions(9, 3)), as_coalitions(random_coalitions(9, 2))
+    assert_close(query.values(of_query), game.values(torch.cat([of_query, torch.ones(9, 2)], 1)))
+    assert_close(retrieved.values(of_retrieved), game.values(torch.cat([torch.ones(9, 3), of_retrieved], 1)))
+    assert (query.n_evaluations, retrieved.n_evaluations) == (9, 9)
+
+
+def test_each_whole_image_is_embedded_once_for_both_games() -> None:
+    towers = [counted_tower(random_tensor(n, 5, seed=n)) for n in (3, 2)]
+    games = one_image_games(TwoTowerGame(3, 2, *(embed for embed, _ in towers)))
+    for game, n_players, (_, given) in zip(games, (3, 2), towers, strict=True):
+        everybody = torch.ones(1, n_players)
+        for z in (everybody, torch.cat([everybody, torch.zeros(2, n_players)])):
+            game.values(z)
+        assert torch.cat(given).sum(1).tolist() == [n_players, 0]
 
 
 @pytest.mark.parametrize("z", [random_coalitions(6, 3), random_tensor(6, 3)], ids=["coalitions", "presences"])

@@ -1,4 +1,4 @@
-"""What the pairwise attribution classes share: their arguments, and the view of `Interactions` that `attribute` returns."""
+"""The arguments that the attribution classes share, and the view of `Interactions` that `attribute` of the pairwise ones returns."""
 
 import abc
 
@@ -57,6 +57,23 @@ class InputMethod(PerturbationAttribution, abc.ABC):
         """Whether `attribute` can return a convergence delta: yes."""
         return True
 
+    def _request(
+        self,
+        target: TargetType,
+        additional_forward_args: object,
+        perturbations_per_eval: int | None,
+        show_progress: bool,
+        **by_image: Baselines | Masks,
+    ) -> Request:
+        """What these arguments of `attribute` ask for; those with an entry per image by their names."""
+        return Request(
+            target=target,
+            additional_forward_args=additional_forward_args,
+            chunk=perturbations_per_eval,
+            description=type(self).__name__ if show_progress else None,
+            **{name: both(value, name) for name, value in by_image.items()},
+        )
+
 
 class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
     """A method that looks at two images inside the network; `cls(forward_func, layer)`.
@@ -75,8 +92,8 @@ class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
             LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
 
 
-class _Pairwise(InputMethod, abc.ABC):
-    """A method that estimates pairwise credits of a game."""
+class GameMethod(InputMethod, abc.ABC):
+    """A method that estimates credits of a game."""
 
     @abc.abstractmethod
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
@@ -105,13 +122,8 @@ class InputInteractions(InputMethod, abc.ABC):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
-        request = Request(
-            baselines=both(baselines, "baselines"),
-            feature_mask=both(feature_mask, "feature_mask"),
-            target=target,
-            additional_forward_args=additional_forward_args,
-            chunk=perturbations_per_eval,
-            description=type(self).__name__ if show_progress else None,
+        request = self._request(
+            target, additional_forward_args, perturbations_per_eval, show_progress, baselines=baselines, feature_mask=feature_mask
         )
         return self._explain(inputs, request, n_samples, generator)
 
@@ -168,7 +180,7 @@ class InputInteractions(InputMethod, abc.ABC):
         return attribution(interactions, return_convergence_delta)
 
 
-class InputPairwise(InputInteractions, _Pairwise, abc.ABC):
+class InputPairwise(InputInteractions, GameMethod, abc.ABC):
     """A method that estimates pairwise credits of the game of each pair, whose players are parts of the images; `cls(forward_func)`."""
 
     def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
@@ -176,7 +188,7 @@ class InputPairwise(InputInteractions, _Pairwise, abc.ABC):
         return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
 
 
-class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
+class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
     """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     @torch.no_grad()
@@ -195,15 +207,8 @@ class LayerPairwise(LayerMethod, _Pairwise, abc.ABC):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
-        request = Request(
-            baselines=both(baselines, "baselines"),
-            layer_baselines=both(layer_baselines, "layer_baselines"),
-            layer_mask=both(layer_mask, "layer_mask"),
-            target=target,
-            additional_forward_args=additional_forward_args,
-            chunk=perturbations_per_eval,
-            description=type(self).__name__ if show_progress else None,
-        )
+        by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        request = self._request(target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
         pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
         return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
 

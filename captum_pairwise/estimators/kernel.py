@@ -1,22 +1,30 @@
 """The kernel estimator: Shapley–Taylor indices of any game as a weighted least-squares fit (paper §5.2, eq. 7)."""
 
-from collections.abc import Callable
+from math import comb
 
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Bool, Float
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
-from captum_pairwise.estimators.coalition_sampling import WeightedCoalitions, distinct, paper_direct, paper_weighting
+from captum_pairwise.estimators.coalition_sampling import (
+    Sampler,
+    WeightedCoalitions,
+    distinct,
+    draw,
+    paper_direct,
+    paper_weighting,
+    taylor_law,
+)
+from captum_pairwise.estimators.least_squares import sum_constrained
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
-Sampler = Callable[[int, int, torch.Generator], WeightedCoalitions]
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
 ROWS_AT_ONCE = 2048
+PRODUCTS_AT_ONCE = 2**21
 SMALL = 0.25
-SMALLEST_PIVOT = 1e-10
 
 
 def kernel(
@@ -47,39 +55,53 @@ def kernel(
         ValueError: the sampling is unknown, or the coalitions do not determine the pairs.
 
     >>> from captum_pairwise.game import CallableGame
-    >>> product = CallableGame(2, 1, lambda z: 5.0 * (z[:, 0] & z[:, 2]))
-    >>> kernel(product, 3).between
-    tensor([[[5.],
-             [0.]]])
+    >>> product = CallableGame(2, 1, lambda z: 6.0 * z.all(1))
+    >>> kernel(product, 3).between.round(decimals=6)
+    tensor([[[2.],
+             [2.]]])
     """
-    if sampling not in SAMPLERS:
-        raise ValueError(f"Expected sampling to be one of {sorted(SAMPLERS)}, got {sampling!r}.")
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
     n_players = game.n_players
-    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players)).cpu()
-    first = game.values(torch.eye(n_players, dtype=torch.bool)).cpu() - ends[0]
-    total = (ends[1] - ends[0] - first.sum()).double()
-    second = torch.zeros(n_players, n_players, dtype=torch.float64)
     pairs = tuple(torch.triu_indices(n_players, n_players, 1))
+    refusal = _refusal(len(pairs[0]), n_samples)
+    if ridge is None and n_samples < len(pairs[0]) - 1:
+        raise ValueError(refusal)  # before anything is evaluated
+    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players))
+    first = game.values(torch.eye(n_players, dtype=torch.bool)) - ends[0]
+    total = (ends[1] - ends[0] - first.sum()).cpu().double()
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
     if n_players < 3:
         second[pairs] = total  # a single pair has all that is left
     else:
-        drawn = SAMPLERS[sampling](n_players, n_samples, generator)
-        # what the pairs have to explain
-        left = game.values(drawn.coalitions).cpu().double() - ends[0] - drawn.coalitions.double() @ first.double()
-        second[pairs] = _fit(drawn, left, total, sampling == "distinct", ridge)
+        drawn = draw(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
+        known = ends[0].cpu() + drawn.coalitions.double() @ first.cpu().double()
+        left = game.values(drawn.coalitions).cpu().double() - known
+        second[pairs] = fit_pairs(drawn, left, total, ridge, refusal, takes_out_sizes=sampling == "distinct")
     return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
 
 
-def _fit(
-    drawn: WeightedCoalitions, left: Float[Tensor, " coalitions"], total: Tensor, takes_out_sizes: bool, ridge: float | None
+def _refusal(n_pairs: int, n_samples: int) -> str:
+    return (
+        f"Expected coalitions that determine the {n_pairs} pairs, but {n_samples} do not. Raise n_samples well above {n_pairs - 1}, or "
+        "pass `ridge` for a biased answer."
+    )
+
+
+def fit_pairs(
+    drawn: WeightedCoalitions,
+    left: Float[Tensor, " coalitions"],
+    total: Tensor,
+    ridge: float | None,
+    refusal: str,
+    *,
+    takes_out_sizes: bool,
 ) -> Float[Tensor, " pairs"]:
-    """The pairs that fit best what is left, summing to `total`; the mean of each size first taken out, if asked for."""
+    """The pairs that fit best what is left to them, summing to `total`; the mean of each size first taken out, if asked for."""
     by_size = torch.zeros(drawn.coalitions.shape[1] + 1, dtype=torch.float64)
     if takes_out_sizes:
         by_size = _size_means(drawn.coalitions, left, total)
     normal, moment = _normal_equations(drawn, left - by_size[drawn.coalitions.sum(1)])
-    return _solve(normal, moment, total - by_size[-1], ridge, len(left)) + _index_of_sizes(by_size)
+    fit = sum_constrained(normal, ridge, refusal)
+    return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _index_of_sizes(by_size)
 
 
 def _size_means(
@@ -107,58 +129,43 @@ def _index_of_sizes(by_size: Float[Tensor, " sizes"]) -> Float[Tensor, ""]:
 def _normal_equations(
     drawn: WeightedCoalitions, left: Float[Tensor, " coalitions"]
 ) -> tuple[Float[Tensor, "pairs pairs"], Float[Tensor, " pairs"]]:
-    """`Xᵀ Λ X` and `Xᵀ Λ y`; row `S` of `X` marks the pairs inside `S`.
+    """The lower triangle of `Xᵀ Λ X`, and `Xᵀ Λ y`; row `S` of `X` marks the pairs inside `S`.
 
-    Most coalitions are small and mark few pairs: their part is a sparse product. That of the others is added a block of rows at a time.
+    Most coalitions are small: the few products of their marks are added one by one. The others come as dense blocks.
     """
-    n_players = drawn.coalitions.shape[1]
-    is_small = drawn.coalitions.sum(1) <= n_players * SMALL
-    design = _sparse_design(drawn.coalitions[is_small])
-    weighted = design.multiply(drawn.weights[is_small].numpy()[:, None]).T.tocsr()
-    normal, moment = torch.from_numpy((weighted @ design).toarray()), torch.from_numpy(weighted @ left[is_small].numpy())
-    i, j = torch.triu_indices(n_players, n_players, 1)
+    n_players, size = drawn.coalitions.shape[1], drawn.coalitions.sum(1)
+    n_pairs = n_players * (n_players - 1) // 2
+    normal, moment = torch.zeros(n_pairs, n_pairs, dtype=torch.float64), torch.zeros(n_pairs, dtype=torch.float64)
+    is_small = size <= n_players * SMALL
+    for small in size[is_small].unique().tolist():
+        at_once = max(1, PRODUCTS_AT_ONCE // comb(small, 2) ** 2)
+        for rows in (size == small).nonzero()[:, 0].split(at_once):
+            _add_small(normal, moment, drawn.coalitions[rows], drawn.weights[rows], left[rows])
     for rows in (~is_small).nonzero()[:, 0].split(ROWS_AT_ONCE):
-        marks = (drawn.coalitions[rows][:, i] & drawn.coalitions[rows][:, j]).double()
-        heavy = drawn.weights[rows, None] * marks
-        normal.addmm_(marks.T, heavy)
-        moment.addmv_(heavy.T, left[rows])
+        _add_block(normal, moment, drawn.coalitions[rows], drawn.weights[rows], left[rows])
     return normal, moment
 
 
-def _sparse_design(coalitions: Bool[Tensor, "coalitions players"]) -> scipy.sparse.csr_array:
-    """The pairs inside each coalition, ones in a sparse matrix `[coalitions, pairs]`."""
-    n_players = coalitions.shape[1]
-    row_of, player = coalitions.nonzero(as_tuple=True)
-    members = scipy.sparse.csr_array((np.ones(len(player)), (row_of.numpy(), player.numpy())), shape=coalitions.shape)
-    rows, columns = [], []
-    for size in np.unique(np.diff(members.indptr)):
-        of_size = np.flatnonzero(np.diff(members.indptr) == size)
-        chosen = members[of_size].indices.reshape(len(of_size), size)
-        a, b = np.triu_indices(size, 1)
-        first, second = chosen[:, a].astype(np.int64), chosen[:, b].astype(np.int64)
-        columns.append((first * (2 * n_players - first - 1) // 2 + second - first - 1).ravel())  # place in the upper triangle
-        rows.append(np.repeat(of_size, len(a)))
-    place = (np.concatenate([*rows, []]).astype(np.int64), np.concatenate([*columns, []]).astype(np.int64))
-    return scipy.sparse.csr_array((np.ones(len(place[0])), place), shape=(len(coalitions), n_players * (n_players - 1) // 2))
+def _add_small(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:
+    """Add rows of coalitions of one size, product by product; in numpy, because threads have nothing to gain from scattered sums."""
+    n_players, n_pairs = coalitions.shape[1], len(moment)
+    place = np.zeros((n_players, n_players), dtype=np.int64)
+    place[np.triu_indices(n_players, 1)] = np.arange(n_pairs)
+    members = coalitions.nonzero()[:, 1].numpy().reshape(len(coalitions), -1).T
+    a, b = np.triu_indices(len(members), 1)
+    marks = place[members[a], members[b]]  # ascending
+    np.add.at(moment.numpy(), marks.ravel(), np.tile((weights * left).numpy(), len(marks)))
+    row, column = np.tril_indices(len(marks))
+    products = marks.take(row, 0) * n_pairs + marks.take(column, 0)
+    np.add.at(normal.numpy().reshape(-1), products.ravel(), np.tile(weights.numpy(), len(row)))
 
 
-def _solve(
-    normal: Float[Tensor, "pairs pairs"], moment: Float[Tensor, " pairs"], total: Tensor, ridge: float | None, n_coalitions: int
-) -> Float[Tensor, " pairs"]:
-    """Minimise `β' N β - 2 m' β` where `Σ β = total`.
-
-    A multiple of the square of the constraint is added, which changes nothing on it and fills the one direction that it fixes.
-    """
-    scale = normal.diagonal().mean()
-    normal = normal + scale
-    if ridge is not None:
-        normal.diagonal().add_(ridge * scale)
-    factor, failed = torch.linalg.cholesky_ex(normal)
-    if failed or (factor.diagonal().square().min() < SMALLEST_PIVOT * scale):
-        raise ValueError(
-            f"Expected coalitions that determine the {len(moment)} pairs, but {n_coalitions} distinct ones do not. Raise n_samples "
-            f"well above {len(moment) - 1}, or pass `ridge` for a biased answer."
-        )
-    solved = torch.cholesky_solve(torch.stack([moment, torch.ones_like(moment)], 1), factor)
-    free, along = solved.T
-    return free + along * (total - free.sum()) / along.sum()
+def _add_block(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coalitions players"], weights: Tensor, left: Tensor) -> None:
+    """Add rows as one product with itself, of which a triangle is computed."""
+    i, j = torch.triu_indices(coalitions.shape[1], coalitions.shape[1], 1)
+    root = weights.sqrt()
+    marks = (coalitions[:, i] & coalitions[:, j]).double().mul_(root[:, None])
+    moment.addmv_(marks.T, root * left)
+    (syrk,) = get_blas_funcs(("syrk",), dtype=np.float64)
+    # BLAS counts along columns: what it sees is transposed, and the upper triangle there is the lower one here
+    syrk(1.0, marks.numpy().T, beta=1.0, c=normal.numpy().T, overwrite_c=True)
