@@ -14,6 +14,7 @@ from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSA
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
+from captum_pairwise.attr.second_order.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
 from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
 from captum_pairwise.attr.second_order.lime import PairwiseLime
@@ -32,12 +33,14 @@ __all__ = [
     "Backgrounds",
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",
+    "GaussianProcessShapleyTaylor",
     "Interactions",
     "JaggedShapleyTaylor",
     "KernelShapley",
     "KernelShapleyTaylor",
     "LayerExactShapleyTaylor",
     "LayerFactorisedShapleyTaylor",
+    "LayerGaussianProcessShapleyTaylor",
     "LayerJaggedShapleyTaylor",
     "LayerKernelSAM",
     "LayerKernelShapleyTaylor",

@@ -16,6 +16,7 @@ LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
 INPUT = [
     cp.ExactShapleyTaylor,
     cp.FactorisedShapleyTaylor,
+    cp.GaussianProcessShapleyTaylor,
     cp.JaggedShapleyTaylor,
     cp.KernelShapleyTaylor,
     cp.PairwiseLime,
@@ -24,6 +25,7 @@ INPUT = [
 SAMPLED_LAYER = [
     cp.LayerExactShapleyTaylor,
     cp.LayerFactorisedShapleyTaylor,
+    cp.LayerGaussianProcessShapleyTaylor,
     cp.LayerJaggedShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
     cp.LayerShapleyTaylorSampling,
@@ -53,6 +55,8 @@ BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of
     cp.KernelShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
     cp.PairwiseLime,
+    cp.GaussianProcessShapleyTaylor,
+    cp.LayerGaussianProcessShapleyTaylor,
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]

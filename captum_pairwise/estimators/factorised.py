@@ -147,14 +147,15 @@ class _Tower:
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or ask for fit='process'."
             )
         sample = chains.draw(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
-        return chain_summary(sample, self._checked(self.embed(sample.coalitions), n_samples), self.path)
+        embeddings = torch.cat([self._ends(n_samples), self.embed(sample.coalitions[2:])])
+        return chain_summary(sample, embeddings, self.path)
 
     def _rows(self, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:
         """Coalitions and their embeddings, those of smaller budgets first."""
         if self.drawn is None:
             rows = ends_and_singles(self.n_players)
             draws = Draws(self.n_players, torch.Generator().manual_seed(self.seed))
-            self.drawn = draws, rows, self._checked(self.embed(rows), n_samples)
+            self.drawn = draws, rows, torch.cat([self._ends(n_samples), self.embed(rows[2:])])
         draws, rows, embeddings = self.drawn
         more = draws.more(n_samples + 2 - len(rows))
         if len(more):
@@ -162,8 +163,12 @@ class _Tower:
             self.drawn = draws, rows, embeddings
         return rows, embeddings
 
-    def _checked(self, embeddings: Float[Tensor, "rows channels"], n_samples: int) -> Float[Tensor, "rows channels"]:
-        """Refuse tables that do not fit: both towers hold their slopes, and what rows and slopes have to do with each other."""
+    def _ends(self, n_samples: int) -> Float[Tensor, "2 channels"]:
+        """The embeddings of no player and of all; refuse tables that do not fit before there are any more.
+
+        Both towers hold their slopes, and what rows and slopes have to do with each other.
+        """
+        embeddings = self.embed(torch.tensor([[False], [True]]).expand(2, self.n_players))
         curves, n_channels = self.n_players * max(self.n_players, len(self.path.nodes)), embeddings.shape[1]
         needed, has = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)), memory_of(embeddings.device)
         if needed > has:

@@ -13,7 +13,6 @@ from torch import Tensor
 from captum_pairwise.estimators.coalition_kernel import CoalitionKernel, Rows, Walsh
 from captum_pairwise.estimators.trends import N_OWN
 
-ROWS_TO_FIT = 256
 STEPS_TO_FIT = 60
 # logarithms of: the mean rate, the rough variance, that of common trends, and of each player's own
 START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
@@ -63,15 +62,16 @@ class Process:
         return torch.linalg.solve_triangular(self.factor, flat.T, upper=False).T.reshape(covariances.shape)
 
 
-def fit(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows outputs"]) -> Process:
+def fit(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows outputs"], rows_for_kernel: int = 256) -> Process:
     """The process that has seen `outputs`, its kernel the most likely one (type-II maximum likelihood, each player with its own rate).
 
-    The prior of the relative rates is log-normal.
+    The prior of the relative rates is log-normal. As its time grows with the cube of the rows, the kernel is found on a few of them.
     """
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
         mean = outputs.mean(0)
-        kernel = _most_likely(rows, outputs - mean)
+        chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:rows_for_kernel]
+        kernel = _most_likely(rows[chosen], (outputs - mean)[chosen])
         factor = _cholesky(kernel.gram(rows))
         return Process(kernel, rows, factor, mean, torch.linalg.solve_triangular(factor, outputs - mean, upper=False))
 
@@ -89,8 +89,6 @@ def _cholesky(gram: Float[Tensor, "rows rows"]) -> Float[Tensor, "rows rows"]:
 def _most_likely(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> CoalitionKernel:
     """The most likely kernel, found with equal rates first."""
     n_players = rows.shape[1]
-    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:ROWS_TO_FIT]
-    rows, outputs = rows[chosen], outputs[chosen]
     spread = outputs @ outputs.T
     if not spread.diagonal().sum() > 0:  # a constant function
         return _kernel(torch.zeros(len(START) + n_players, dtype=torch.float64))
