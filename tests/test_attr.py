@@ -282,9 +282,44 @@ def test_another_device_agrees(cls, device):
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
 
 
-def test_progress_is_shown_on_request(model, capsys):
-    method, arguments = make(cp.FactorisedShapleyTaylor, model)
+# LayerSAM and LayerPairwiseSAM draw nothing: they have a closed form
+sampling = pytest.mark.parametrize(
+    "cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *(cls for cls in LAYER if cls not in (cp.LayerSAM, cp.LayerPairwiseSAM))]
+)
+
+
+@sampling
+def test_progress_is_shown_on_request(cls, model, capsys):
+    method, arguments = make(cls, model)
     method.attribute(images(1), **arguments)
     assert capsys.readouterr().err == ""
     method.attribute(images(1), **arguments, show_progress=True)
-    assert "FactorisedShapleyTaylor" in capsys.readouterr().err
+    assert cls.__name__ in capsys.readouterr().err
+
+
+@sampling
+def test_a_run_stops_within_a_chunk_and_leaves_the_model_clean(cls):
+    """Ctrl-C at the third chunk of the network: no further chunk is run, and nothing is left behind."""
+    encoder, calls = tiny_encoder(), []
+    model = cp.SimilarityWrapper(encoder)
+    model(*images(1))
+
+    def interrupt(*_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    method, arguments = make(cls, model)
+    last = [one[4] for one in (model.query_encoder, model.retrieved_encoder)]
+    if "layer_mask" in arguments:  # the tail after a layer in the middle, which is run for every coalition
+        method = cls(model, model.query_encoder[2])
+        arguments = {"layer_mask": (cp.grid(5, 5, 2, 2), cp.grid(5, 5, 3, 2))}
+    handles = [layer.register_forward_hook(interrupt) for layer in last]
+    before = state_of(model)
+    with pytest.raises(KeyboardInterrupt):
+        method.attribute(images(1), **arguments, perturbations_per_eval=2)
+    assert len(calls) == 3 and state_of(model) == before
+    for handle in handles:
+        handle.remove()
+    whole = method.attribute(images(1), **arguments)
+    assert all(part.isfinite().all() for part in (whole if isinstance(whole, tuple) else (whole,)))
