@@ -64,6 +64,11 @@ def print_agreement(between: Tensor, disparity: Tensor) -> None:
         )
 
 
+def relative_error(interactions: cp.Interactions, name: str) -> float:
+    errors = interactions.standard_error
+    return (errors[name].norm() / interactions[name].norm()).item() if errors is not None else 0.0
+
+
 def main() -> None:
     arguments = parse_arguments()
     encoder = backbones.create(arguments.backbone, arguments.weights)
@@ -87,6 +92,8 @@ def main() -> None:
     print(f"embeddings used: {int(interactions.n_evaluations)} of masked feature maps, after 4 network passes (two photos and their blurs)")
     print(f"seconds: {seconds:.2f}")
     print(f"completeness gap: {interactions.completeness_gap.item():+.5f}")
+    pairs, maps = (relative_error(interactions, name) for name in ("between", "marginal"))
+    print(f"standard error: {pairs:.1%} of the pairs, {maps:.1%} of the heat maps")
     if arguments.query is None:
         print_agreement(interactions["between"][0], torch.from_numpy(disparity))
     print(f"picture: {picture}")

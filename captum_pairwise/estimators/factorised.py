@@ -146,16 +146,16 @@ class _Tower:
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or ask for fit='process'."
             )
+        ends = self._ends(n_samples)
         sample = chains.draw(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
-        embeddings = torch.cat([self._ends(n_samples), self.embed(sample.coalitions[2:])])
-        return chain_summary(sample, embeddings, self.path)
+        return chain_summary(sample, torch.cat([ends, self.embed(sample.coalitions[2:])]), self.path)
 
     def _rows(self, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:
         """Coalitions and their embeddings, those of smaller budgets first."""
         if self.drawn is None:
-            rows = ends_and_singles(self.n_players)
+            ends, rows = self._ends(n_samples), ends_and_singles(self.n_players)
             draws = Draws(self.n_players, torch.Generator().manual_seed(self.seed))
-            self.drawn = draws, rows, torch.cat([self._ends(n_samples), self.embed(rows[2:])])
+            self.drawn = draws, rows, torch.cat([ends, self.embed(rows[2:])])
         draws, rows, embeddings = self.drawn
         more = draws.more(n_samples + 2 - len(rows))
         if len(more):

@@ -60,13 +60,21 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     _draw_marks(axes[0, 0], [query for query, _ in parts], places[0], photos[0], example)
     _draw_marks(axes[0, 3], [found for _, found in parts], places[1], photos[1], example)
     _draw_projections(axes[1], interactions, photos[1], parts, example)
-    brought, gap = interactions.full - interactions.empty, interactions.completeness_gap
+    brought = interactions.full - interactions.empty
     figure.supxlabel(
         f"Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away; in all "
-        f"{brought[example]:+.4f}, completeness gap {gap[example]:+.4f}.\nBelow: only credit above 0, all on one scale.",
+        f"{brought[example]:+.4f}, {_uncertainty(interactions, example)}.\nBelow: only credit above 0, all on one scale.",
         size="small",
     )
     return figure
+
+
+def _uncertainty(interactions: Interactions, example: int) -> str:
+    """What is not known of the heat maps: what they miss in all, and how far a part may be off."""
+    gap, errors = f"completeness gap {interactions.completeness_gap[example]:+.4f}", interactions.standard_error
+    if errors is None or errors.marginal is None:
+        return gap
+    return f"{gap}, standard error of a part {errors.marginal[example].square().mean().sqrt():.4f}"
 
 
 def _places(interactions: Interactions) -> tuple[Players, Players]:

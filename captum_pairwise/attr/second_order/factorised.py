@@ -48,7 +48,7 @@ class FactorisedShapleyTaylor(InputPairwise):
 
 @final
 class LayerFactorisedShapleyTaylor(LayerPairwise):
-    """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 1000 by default.
+    """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
 
     Args:
         forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
@@ -79,4 +79,4 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
         self.options = Options(fit, tolerance, within)
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _estimate(game, 1000 if n_samples is None else n_samples, self.options, generator)
+        return _estimate(game, 2000 if n_samples is None else n_samples, self.options, generator)
