@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalition_kernel import CoalitionKernel, Rows, Walsh
 from captum_pairwise.estimators.trends import N_OWN
 
-STEPS_TO_FIT = 60
+STEPS_TO_FIT = 25
 # logarithms of: the mean rate, the rough variance, that of common trends, and of each player's own
 START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
