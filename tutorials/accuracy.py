@@ -46,7 +46,7 @@ def relu_network(n_players: int, seed: int) -> nn.Module:
 def on_random_towers(n_query: int, n_retrieved: int, budgets: tuple[int, ...], n_seeds: int) -> None:
     print(f"random ReLU towers, {n_query} + {n_retrieved} players, median of {n_seeds} seeds:")
     models = [cp.SimilarityWrapper(relu_network(n_query, 2 * seed), relu_network(n_retrieved, 2 * seed + 1)) for seed in range(n_seeds)]
-    pairs = [tuple(torch.randn(1, n, dtype=torch.float64) for n in (n_query, n_retrieved)) for _ in models]
+    pairs = [(torch.randn(1, n_query, dtype=torch.float64), torch.randn(1, n_retrieved, dtype=torch.float64)) for _ in models]
     truths = [
         cp.ExactShapleyTaylor(model).interactions(pair, n_samples=2**16)["between"] for model, pair in zip(models, pairs, strict=True)
     ]

@@ -79,8 +79,8 @@ def main() -> None:
     towers = Remembered(game.embed_query), Remembered(game.embed_retrieved)
 
     def fresh() -> tuple[TwoTowerGame, tuple[Remembered, Remembered]]:
-        copies = tuple(Remembered(tower.embed, tower.known) for tower in towers)
-        return TwoTowerGame(game.n_query, game.n_retrieved, *copies), copies
+        query, retrieved = (Remembered(tower.embed, tower.known) for tower in towers)
+        return TwoTowerGame(game.n_query, game.n_retrieved, query, retrieved), (query, retrieved)
 
     reference = factorised(fresh()[0], arguments.reference, Options("process"), generator=torch.Generator().manual_seed(1))
     truth = reference["between"].flatten()
