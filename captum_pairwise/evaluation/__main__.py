@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
         "convergence",
         help="error over budget, on random games whose exact indices are known",
         description="The paper's Figures 5 and 10, and beyond: how fast estimators of Shapley–Taylor indices approach the exact ones.",
-        epilog="Writes convergence.csv and convergence.png. A budget counts evaluations of v, or, on the games of two towers (B-towers, C), "
-        "network passes, of which an estimator that does not know the towers needs two for an evaluation.",
+        epilog="Writes convergence.csv and convergence.png. A budget counts evaluations of v, or, on the games of two towers (B-towers, "
+        "C), network passes, of which an estimator that does not know the towers needs two for an evaluation.",
     )
     one.add_argument("--out", type=Path, default=Path("convergence"), help="folder; rows that it has are not computed again")
     one.add_argument("--games", nargs="+", choices=GAMES, help="all if not given")

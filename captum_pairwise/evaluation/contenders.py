@@ -45,22 +45,18 @@ def own(version: str) -> tuple[dict[str, Contender], list[str]]:
         "kernel": Contender(_kernel("distinct"), source),
         "kernel, paper-direct": Contender(_kernel("paper-direct"), source),
         "kernel, paper-weighting": Contender(_kernel("paper-weighting"), source),
-        "permutations": Contender(lambda game, budget, seed: _all(permutation(game, budget, generator=_seeded(seed))), source),
+        "permutations": Contender(_within_budget(permutation), source),
         "factorised": Contender(_factorised("process"), source, needs_towers=True),
         "factorised, chains": Contender(_factorised("chains"), source, needs_towers=True),
     }
     if find_spec("captum_pairwise.estimators.gaussian_process") is None:
         return contenders, ["gaussian process: this version of the package does not have it"]
     process = import_module("captum_pairwise.estimators.gaussian_process").gaussian_process
-    return contenders | {"gaussian process": Contender(_beside_border(process), source)}, []
+    return contenders | {"gaussian process": Contender(_within_budget(process), source)}, []
 
 
 def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _all(found: Interactions) -> SecondOrder:
-    return found.second_order[0]
 
 
 def _between(found: Interactions) -> SecondOrder:
@@ -71,15 +67,20 @@ def _between(found: Interactions) -> SecondOrder:
     return second
 
 
-def _kernel(sampling: str) -> Callable[[Any, int, int], SecondOrder]:
-    return _beside_border(lambda game, n_samples, generator: kernel(game, n_samples, sampling=sampling, generator=generator))
-
-
-def _beside_border(estimator: Callable[..., Interactions]) -> Callable[[Any, int, int], SecondOrder]:
-    """For estimators that evaluate no player, one and all beside their `n_samples`."""
+def _within_budget(estimator: Callable[..., Interactions]) -> Callable[[Any, int, int], SecondOrder]:
+    """For estimators whose `n_samples` are all that they evaluate."""
 
     def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return _all(estimator(game, budget - game.n_players - 2, generator=_seeded(seed)))
+        return estimator(game, budget, generator=_seeded(seed)).second_order[0]
+
+    return estimate
+
+
+def _kernel(sampling: str) -> Callable[[Any, int, int], SecondOrder]:
+    """The kernel evaluates no player, one and all beside its `n_samples`."""
+
+    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
+        return kernel(game, budget - game.n_players - 2, sampling=sampling, generator=_seeded(seed)).second_order[0]
 
     return estimate
 

@@ -1,4 +1,4 @@
-"""The convergence study: how fast estimators of Shapley–Taylor indices approach the exact ones (the paper's Figures 5 and 10, and beyond)."""
+"""The convergence study: how fast estimators of Shapley–Taylor indices approach the exact ones (the paper's Figures 5 and 10)."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""shapiq's estimators of Shapley–Taylor indices, where shapiq is installed."""
+"""The estimators of Shapley–Taylor indices that shapiq has, where it is installed."""
 
 import contextlib
 import io
@@ -38,8 +38,8 @@ PEERS = {
     "shapiq permutations": Peer("PermutationSamplingSTII"),
     "shapiq SHAPIQ": Peer("SHAPIQ", INDEX),
     "shapiq SHAPIQ, paired": Peer("SHAPIQ", INDEX | {"pairing_trick": True}),
-    "shapiq SVARMIQ": Peer("SVARMIQ", INDEX, is_slow=True),
-    "shapiq SVARMIQ, paired": Peer("SVARMIQ", INDEX | {"pairing_trick": True}, is_slow=True),
+    "shapiq SVARMIQ": Peer("SVARMIQ", INDEX),
+    "shapiq SVARMIQ, paired": Peer("SVARMIQ", INDEX | {"pairing_trick": True}),
     "shapiq ProxySPEX": Peer("ProxySPEX", INDEX, "lightgbm", is_slow=True),
     "shapiq ProxySHAP": Peer("ProxySHAP", INDEX, "xgboost"),
     "shapiq ProxySHAP, adjusted": Peer("ProxySHAP", INDEX | {"adjustment": True, "k_folds": 5}, "xgboost"),
@@ -47,7 +47,7 @@ PEERS = {
 
 
 def peers() -> tuple[dict[str, Contender], list[str]]:
-    """shapiq's estimators by name, and sentences about those that are left out."""
+    """Its estimators by name, and sentences about those that are left out."""
     if find_spec("shapiq") is None:
         return {}, ["shapiq's estimators: shapiq is not installed, pip install 'captum-pairwise[interop]'"]
     try:

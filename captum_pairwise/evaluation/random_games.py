@@ -15,7 +15,7 @@ from captum_pairwise.heads import unit
 from captum_pairwise.interactions import Interactions
 
 HIDDEN = 20  # the paper's (A.3), and that of the embeddings
-SPREAD_OF_BIASES = 0.5
+SPREAD_OF_BIASES = 0.1  # larger ones make the towers nearly linear
 
 
 class Lookup:
@@ -61,9 +61,8 @@ class RandomGame:
         lookups = [Lookup(table) for table in self.tables]
         if not self.is_two_tower:
             return CallableGame(self.n_query, self.n_retrieved, lookups[0]), lookups
-        query, retrieved = lookups
-        product = lambda z: (query(z[:, : self.n_query]) * retrieved(z[:, self.n_query :])).sum(1)  # noqa: E731
-        return CallableGame(self.n_query, self.n_retrieved, product), lookups
+        towers = TwoTowerGame(self.n_query, self.n_retrieved, lookups[0], lookups[1])
+        return CallableGame(self.n_query, self.n_retrieved, towers.values), lookups
 
     def towers(self) -> tuple[TwoTowerGame, list[Lookup]]:
         """The game as two towers, fresh, and what they look up.
@@ -74,7 +73,7 @@ class RandomGame:
         if not self.is_two_tower:
             raise ValueError("Expected a game of two towers, got one that is opaque. Ask for `opaque()`.")
         lookups = [Lookup(table) for table in self.tables]
-        return TwoTowerGame(self.n_query, self.n_retrieved, *lookups), lookups
+        return TwoTowerGame(self.n_query, self.n_retrieved, lookups[0], lookups[1]), lookups
 
     def exact(self) -> Interactions:
         """The exact indices."""

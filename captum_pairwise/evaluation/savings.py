@@ -21,6 +21,8 @@ class Saving:
     bound: str = "="
 
     def __str__(self) -> str:
+        if (self.bound == ">" and self.factor <= 1) or (self.bound == "<" and self.factor >= 1):
+            return "?"
         return f"{'' if self.bound == '=' else self.bound + ' '}{self.factor:.2g}×"
 
 
@@ -33,9 +35,9 @@ def saving(one: Curve, other: Curve) -> Saving:
     Raises:
         ValueError: a curve has no point with a positive finite error.
 
-    >>> str(saving([(100, 1.0), (1000, 0.1)], [(300, 1.0), (3000, 0.1)]))
+    >>> str(saving([(100.0, 1.0), (1000.0, 0.1)], [(300.0, 1.0), (3000.0, 0.1)]))
     '3×'
-    >>> str(saving([(100, 0.01)], [(100, 1.0), (1000, 0.1)]))
+    >>> str(saving([(100.0, 0.01)], [(100.0, 1.0), (1000.0, 0.1)]))
     '> 10×'
     """
     (cost, error), (other_cost, other_error) = _logarithms(one), _logarithms(other)
