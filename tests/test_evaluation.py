@@ -145,6 +145,10 @@ def test_a_quick_run_writes_its_rows_and_its_picture(tmp_path, capsys):
     with Image.open(tmp_path / "convergence.png") as picture:
         assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24)) > 100
     printed = capsys.readouterr().out
+    picture = tmp_path / "convergence.png"
+    picture.unlink()
+    assert _run(tmp_path, "--report") == 0 and capsys.readouterr().out.strip() == printed[printed.index("**A") :].strip()
+    assert picture.exists() and len(Journal(tmp_path / "convergence.csv").rows) == len(rows)
     assert "ten times fewer" in printed and "| A | kernel | permutations |" in printed and "| factorised |" in printed
 
 

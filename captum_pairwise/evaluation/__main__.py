@@ -11,7 +11,7 @@ from captum_pairwise.evaluation.contenders import Contender, own
 from captum_pairwise.evaluation.convergence import plan, study
 from captum_pairwise.evaluation.peers import peers
 from captum_pairwise.evaluation.random_games import GAMES
-from captum_pairwise.evaluation.rows import Journal
+from captum_pairwise.evaluation.rows import Journal, Row
 
 QUICK_GAMES, QUICK_BUDGETS, QUICK_SEEDS = ("A", "B-towers", "D"), (300, 600), 2
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--budgets", nargs="+", type=_positive, metavar="N", help="for every game; the usual ones of each if not given")
     one.add_argument("--seeds", type=_positive, metavar="N", help="random games of each kind; 8 if not given, and 4 of game C")
     one.add_argument("--quick", action="store_true", help="games A, B-towers and D, small budgets, 2 seeds: well under a minute")
+    one.add_argument("--report", action="store_true", help="compute nothing: print and draw the rows that the folder has, of whatever run")
     return top
 
 
@@ -62,16 +63,21 @@ def chosen(names: Sequence[str] | None, is_quick: bool) -> dict[str, Contender]:
 
 
 def convergence(options: argparse.Namespace) -> None:
-    """Run the study, print what was found, and draw it."""
+    """Run the study, or take its rows as they are, print what was found, and draw it."""
+    journal = Journal(options.out / "convergence.csv")
+    rows = journal.rows if options.report else measured(options, journal)
+    picture = options.out / "convergence.png"
+    report.figure(rows).savefig(picture)
+    print(f"\n{report.tables(rows)}\n\n{report.claim(rows)}\n\nRows: {journal.path}\nPicture: {picture}")
+
+
+def measured(options: argparse.Namespace, journal: Journal) -> list[Row]:
+    """The rows that the options ask for."""
     contenders = chosen(options.estimators, options.quick)
     games = options.games or (QUICK_GAMES if options.quick else tuple(GAMES))
     budgets = options.budgets or (QUICK_BUDGETS if options.quick else None)
     tasks = plan(games, contenders, budgets, options.seeds or (QUICK_SEEDS if options.quick else None))
-    journal = Journal(options.out / "convergence.csv")
-    rows = study(tasks, contenders, journal)
-    picture = options.out / "convergence.png"
-    report.figure(rows).savefig(picture)
-    print(f"\n{report.tables(rows)}\n\n{report.claim(rows)}\n\nRows: {journal.path}\nPicture: {picture}")
+    return study(tasks, contenders, journal)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

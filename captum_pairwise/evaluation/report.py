@@ -24,9 +24,10 @@ COSTS: dict[str, Callable[[Row], int]] = {"evaluations drawn": lambda row: row.b
 
 
 def _curves(rows: Iterable[Row]) -> dict[str, dict[int, list[Row]]]:
-    """By estimator, by budget, the rows of all seeds; estimators in the order in which they first came."""
+    """By estimator, by budget, the rows of all seeds; estimators in the order in which they first came, other packages' last."""
     curves: dict[str, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
+    places = {name: place for place, name in enumerate(PEERS)}
+    for row in sorted(rows, key=lambda row: places.get(row.estimator, -1)):
         curves[row.estimator][row.budget].append(row)
     return curves
 

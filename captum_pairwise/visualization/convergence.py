@@ -32,7 +32,7 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
     """
     if not panels:
         raise ValueError("Expected at least one panel, got none. Measure something first.")
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    names = sorted(dict.fromkeys(name for curves in panels.values() for name in curves), key=lambda name: name in dashed)
     columns = min(3, len(panels))
     n_rows = -(-len(panels) // columns)
     figure = Figure(figsize=(SIDE * 1.25 * columns, SIDE * n_rows + 1.2), layout="constrained", dpi=90)
