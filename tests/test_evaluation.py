@@ -252,8 +252,8 @@ def test_the_report_computes_the_savings_from_the_rows():
     assert "| A | kernel, paper-direct | permutations | 4× | 8× |" in report.claim([*kernel, *sampler])
     assert "needs the kernel" in report.claim(kernel)
     table = report.tables([*kernel, *(row for row in sampler if row.seed == 0)])
-    assert "| kernel, paper-direct | 2.0e-01 | 1.0e-01 | 5.0e-02 | 2.5e-02 | 2000 | 0.25 |" in table
-    assert "| permutations (1 seeds) | 8.0e-01 |" in table
+    assert "| kernel, paper-direct | 2.0e-1 | 1.0e-1 | 5.0e-2 | 2.5e-2 | 2000 | 0.25 |" in table
+    assert "| permutations (seeds: 1) | 8.0e-1 |" in table
 
 
 def test_peers_are_there_or_said_to_be_missing():

@@ -52,18 +52,18 @@ def _table(game: str, rows: Sequence[Row]) -> str:
     lines = []
     for estimator, by_budget in curves.items():
         last = by_budget[max(by_budget)]
-        seeds = "" if len(last) == n_seeds else f" ({len(last)} seeds)"
+        seeds = "" if len(last) == n_seeds else f" (seeds: {len(last)})"
         errors = [_number(fmean(row.relative_mse for row in by_budget[budget])) if by_budget[budget] else "" for budget in budgets]
         effort = [f"{fmean(row.distinct for row in last):.0f}", f"{fmean(row.seconds for row in last):.2f}"]
         lines.append([estimator + seeds, *errors, *effort])
     header = ["relative MSE", *(str(budget) for budget in budgets), f"distinct of {budgets[-1]}", "seconds"]
-    return f"**{TITLES[game]}** ({unit}; mean of {n_seeds} seeds)\n\n{_markdown(header, lines)}"
+    return f"**{TITLES[game]}** ({unit}; mean over seeds: {n_seeds})\n\n{_markdown(header, lines)}"
 
 
 def _number(error: float) -> str:
     if math.isnan(error):
         return "–"
-    return f"{error:.1e}" if error > 1e-12 else "exact"
+    return f"{error:.1e}".replace("e-0", "e-").replace("e+0", "e") if error > 1e-12 else "exact"
 
 
 def claim(rows: Sequence[Row]) -> str:

@@ -41,7 +41,9 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
     for panel, (name, curves) in zip(axes, panels.items(), strict=False):
         _draw_panel(panel, curves, styles)
         panel.set_title(name, fontsize="small")
-        panel.set(xlabel=units[name], ylabel="relative MSE")
+        panel.set_xlabel(units[name])
+    for panel in axes[::columns]:
+        panel.set_ylabel("relative MSE")
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
     handles = [Line2D([], [], label=name, **styles[name]) for name in names]
