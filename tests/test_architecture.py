@@ -39,7 +39,7 @@ FLOORS = [
         "estimators.lime",
         "estimators.sbsm",
     ],
-    ["visualization.heatmaps", "visualization.pairs", "visualization", "interop"],
+    ["visualization.heatmaps", "visualization.pairs", "visualization.convergence", "visualization", "interop"],
     ["attr.base", "attr.closed_form", "attr.one_image"],
     [
         "attr.first_order.kernel",
@@ -55,6 +55,16 @@ FLOORS = [
         "attr.second_order.sbsm",
     ],
     [""],
+    [
+        "evaluation.random_games",
+        "evaluation.rows",
+        "evaluation.savings",
+        "evaluation.contenders",
+        "evaluation.peers",
+        "evaluation.convergence",
+        "evaluation.report",
+        "evaluation.__main__",
+    ],
 ]
 # what each floor may not know, whatever the order says
 FORBIDDEN = {
@@ -67,11 +77,12 @@ FORBIDDEN = {
         "captum_pairwise.layers",
     },  # optional packages are not imported at the top
     "visualization": {"captum", "captum_pairwise.game", "captum_pairwise.masking", "captum_pairwise.layers"},
+    "evaluation": {"captum", "shapiq", "xgboost", "lightgbm"},
     "masking": {"captum_pairwise.estimators", "captum"},
     "attr": {"numpy", "math"},
 }
 ORDER = [name for floor in FLOORS for name in floor]
-EMPTY = {"estimators", "attr", "attr.first_order", "attr.second_order"}
+EMPTY = {"estimators", "evaluation", "attr", "attr.first_order", "attr.second_order"}
 
 
 def modules():

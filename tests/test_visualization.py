@@ -98,3 +98,19 @@ def test_what_cannot_be_drawn_is_refused():
         visualization.pair_figure(drawn, (PHOTO * 4 - 2, PHOTO))
     with pytest.raises(ValueError, match="know where their players are"):
         visualization.pair_figure(interactions(torch.zeros(2, 6, 6), None, None), (PHOTO, PHOTO))
+
+
+def test_curves_keep_their_look_in_every_panel():
+    errors = {100: [1.0, 4.0, 9.0], 1000: [1e-20, 1e-20, 1e-20], 2000: [float("nan"), 1.0, 1.0]}
+    panels = {"one": {"ours": errors, "theirs": errors}, "other": {"theirs": errors}}
+    figure = visualization.convergence_figure(panels, {"one": "passes", "other": "evaluations"}, dashed=["theirs"])
+    figure.canvas.draw()
+    (ours, theirs), (again,) = (panel.lines for panel in figure.axes[:2])
+    assert list(ours.get_xdata()) == [100, 1000]  # an error that is not finite has no place
+    assert list(ours.get_ydata()) == [4.0, 1e-12]  # the median; rounding is drawn at the floor
+    look = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in (ours, theirs, again)]
+    assert look[1] == look[2] != look[0] and [style for _, style, _ in look] == ["-", "--", "--"]
+    assert [panel.get_xlabel() for panel in figure.axes[:2]] == ["passes", "evaluations"]
+    assert {panel.get_xscale() for panel in figure.axes[:2]} == {panel.get_yscale() for panel in figure.axes[:2]} == {"log"}
+    with pytest.raises(ValueError, match="at least one panel"):
+        visualization.convergence_figure({}, {})

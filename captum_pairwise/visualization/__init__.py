@@ -1,6 +1,7 @@
-"""Pictures of `Interactions`: arrays in, arrays or figures out."""
+"""Pictures of `Interactions`, and of how fast their estimators converge: arrays in, arrays or figures out."""
 
+from captum_pairwise.visualization.convergence import convergence_figure
 from captum_pairwise.visualization.heatmaps import overlay, to_pixels
 from captum_pairwise.visualization.pairs import pair_figure, strongest_parts
 
-__all__ = ["overlay", "pair_figure", "strongest_parts", "to_pixels"]
+__all__ = ["convergence_figure", "overlay", "pair_figure", "strongest_parts", "to_pixels"]

@@ -1,0 +1,64 @@
+"""By what factor one estimator needs fewer evaluations than another for the same error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Curve = Sequence[tuple[float, float]]  # (cost, error)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How many times less one estimator costs than another.
+
+    Attributes:
+        factor: the other's cost over its own.
+        bound: `"="`; or `">"` and `"<"` where their errors do not overlap, and the costs measured tell no more.
+    """
+
+    factor: float
+    bound: str = "="
+
+    def __str__(self) -> str:
+        if (self.bound == ">" and self.factor <= 1) or (self.bound == "<" and self.factor >= 1):
+            return "?"
+        return f"{'' if self.bound == '=' else self.bound + ' '}{self.factor:.2g}×"
+
+
+def saving(one: Curve, other: Curve) -> Saving:
+    """The factor by which `one` saves cost against `other`: the mean distance of their curves in log cost, over the errors both reach.
+
+    Curves are interpolated linearly in log error over log cost, and never extrapolated. An error counts as reached from the first cost
+    on at which it was.
+
+    Raises:
+        ValueError: a curve has no point with a positive finite error.
+
+    >>> str(saving([(100.0, 1.0), (1000.0, 0.1)], [(300.0, 1.0), (3000.0, 0.1)]))
+    '3×'
+    >>> str(saving([(100.0, 0.01)], [(100.0, 1.0), (1000.0, 0.1)]))
+    '> 10×'
+    """
+    (cost, error), (other_cost, other_error) = _logarithms(one), _logarithms(other)
+    least, most = max(error[-1], other_error[-1]), min(error[0], other_error[0])
+    if least > most:
+        is_better = error[0] < other_error[-1]
+        distance = other_cost[-1] - cost[0] if is_better else other_cost[0] - cost[-1]
+        return Saving(float(np.exp(distance)), ">" if is_better else "<")
+    levels = np.linspace(least, most, 101)
+    distance = np.interp(-levels, -other_error, other_cost) - np.interp(-levels, -error, cost)
+    return Saving(float(np.exp((distance[1:] + distance[:-1]).mean() / 2)))
+
+
+def _logarithms(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """Log costs and log errors, costs ascending, errors strictly descending."""
+    points, best = [], np.inf
+    for cost, error in sorted(curve):
+        if 0 < error < best:
+            points.append((cost, error))
+            best = error
+    if not points:
+        raise ValueError(f"Expected a curve with a positive finite error, got {list(curve)}. Measure it at a larger budget.")
+    costs, errors = np.log(np.array(points)).T
+    return costs, errors
