@@ -221,3 +221,22 @@ def test_a_function_as_baseline_sees_the_parts_of_images_and_none_for_a_layer(mo
         found, expected = (method.attribute(pair, baselines=one, **arguments) for one in (baselines, given))
         assert torch.equal(found, expected)
     assert seen == [(2, 1, 12, 12), None]
+
+
+def test_a_query_that_is_repeated_is_embedded_once():
+    """Explaining one query against three images costs the query's coalitions once, and gives what three calls give."""
+    encoder, rows = tiny_encoder(), []
+    model = cp.SimilarityWrapper(encoder)
+    query, retrieved = images(3)
+    repeated = query[:1].expand(3, -1, -1, -1)
+    arguments = {"feature_mask": (cp.grid(12, 12, 3, 3), cp.grid(12, 12, 3, 3)), "n_samples": 40}
+    method = cp.FactorisedShapleyTaylor(model)
+    alone = [method.interactions((query[:1], retrieved[k : k + 1]), **arguments) for k in range(3)]
+    model.query_encoder.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    together = method.interactions((repeated, retrieved), **arguments)
+    assert sum(rows) == 42
+    assert together.n_evaluations.tolist() == [84, 42, 42]
+    for name in ("between", "marginal", "first_order"):
+        torch.testing.assert_close(together[name], torch.cat([one[name] for one in alone]), rtol=0, atol=1e-12)
+    different = method.interactions((torch.cat([query[:1], query[1:2], query[:1]]), retrieved), **arguments)
+    assert different.n_evaluations.tolist() == [84, 84, 84]
