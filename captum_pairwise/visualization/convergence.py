@@ -79,6 +79,8 @@ def _draw_panel(panel: Axes, curves: Curves, styles: Mapping[str, dict[str, Any]
         panel.plot(list(drawn), middle, **styles[name])
         panel.fill_between(list(drawn), low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
     ticks = sorted({budget for by_budget in curves.values() for budget in by_budget})
+    if panel.dataLim.y0 <= FLOOR:
+        panel.text(0.02, FLOOR, "exact up to rounding", transform=panel.get_yaxis_transform(), va="center", fontsize="small")
     panel.set(xscale="log", yscale="log")
     panel.minorticks_off()
     panel.set_xticks(ticks, [str(tick) for tick in ticks])
