@@ -1,7 +1,7 @@
 """The factorised estimator: Shapley–Taylor indices of a two-tower game from coalitions of each tower alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 
 import torch
@@ -16,7 +16,7 @@ from captum_pairwise.estimators.tower import Path, Shared, TowerSummary, combine
 from captum_pairwise.estimators.tower_chains import chain_summary
 from captum_pairwise.estimators.tower_process import process_summary
 from captum_pairwise.game import TwoTowerGame, memory_of
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Credits, Interactions
 
 FITS = ("process", "chains")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # beyond these, cubes of numbers of rows take longer than they save
@@ -86,20 +86,25 @@ def factorised(
     )
     retrieved = _Tower(game.embed_retrieved, game.n_retrieved, path, options, seeds[1])
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
-        summaries = query.summary(budget, n_samples), retrieved.summary(budget, n_samples)
-        credits, errors = share(*summaries, path)
+        u, w = query.summary(budget, n_samples), retrieved.summary(budget, n_samples)
+        credits, errors = share(u, w, path)
         if options.tolerance is not None and errors["between"].norm() <= options.tolerance * credits["between"].norm():
             break
-    u, w = summaries
+    return replace(
+        _interactions(u, w, credits, errors, game),
+        within_query=_within(u, w, path, options),
+        within_retrieved=_within(w, u, path, options),
+    )
+
+
+def _interactions(query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits, game: TwoTowerGame) -> Interactions:
     return Interactions(
         n_query=game.n_query,
-        empty=(u.empty @ w.empty)[None],
-        full=(u.full @ w.full)[None],
+        empty=(query.empty @ retrieved.empty)[None],
+        full=(query.full @ retrieved.full)[None],
         first_order=credits.first_order,
         marginal=credits.marginal,
         between=credits.between,
-        within_query=_within(u, w, path, options),
-        within_retrieved=_within(w, u, path, options),
         standard_error=errors,
         n_evaluations=torch.tensor([game.n_evaluations]),
     )
