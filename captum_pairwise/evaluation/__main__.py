@@ -50,15 +50,14 @@ def chosen(names: Sequence[str] | None, is_quick: bool) -> dict[str, Contender]:
     Raises:
         ValueError: a name is unknown, or that of an estimator that is not there.
     """
-    ours, missing = own(__version__)
-    theirs, also_missing = peers()
-    every = ours | theirs
+    theirs, missing = peers()
+    every = own(__version__) | theirs
     for name in names or ():
         if name not in every:
-            why = " ".join([*missing, *also_missing])
+            why = " ".join(missing)
             raise ValueError(f"Expected estimators among {sorted(every)}, got {name!r}. {why and 'Left out are: ' + why}")
     if not names:
-        print(*(f"Left out: {sentence}." for sentence in [*missing, *also_missing]), sep="\n")
+        print(*(f"Left out: {sentence}." for sentence in missing), sep="\n")
     return {name: one for name, one in every.items() if (name in names if names else not (is_quick and one.is_slow))}
 
 

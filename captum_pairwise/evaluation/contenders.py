@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.factorised import Options, factorised
+from captum_pairwise.estimators.gaussian_process import gaussian_process
 from captum_pairwise.estimators.kernel import kernel
 from captum_pairwise.estimators.permutation import permutation
 from captum_pairwise.interactions import Interactions
@@ -35,24 +34,21 @@ class Contender:
     is_slow: bool = False
 
 
-def own(version: str) -> tuple[dict[str, Contender], list[str]]:
-    """The estimators of this package by name, and sentences about those that are left out.
+def own(version: str) -> dict[str, Contender]:
+    """The estimators of this package by name.
 
     Budgets are totals: what an estimator evaluates beside its `n_samples` is taken off first.
     """
     source = f"captum_pairwise {version}"
-    contenders = {
+    return {
         "kernel": Contender(_kernel("distinct"), source),
         "kernel, paper-direct": Contender(_kernel("paper-direct"), source),
         "kernel, paper-weighting": Contender(_kernel("paper-weighting"), source),
         "permutations": Contender(_within_budget(permutation), source),
+        "gaussian process": Contender(_within_budget(gaussian_process), source),
         "factorised": Contender(_factorised("process"), source, needs_towers=True),
         "factorised, chains": Contender(_factorised("chains"), source, needs_towers=True),
     }
-    if find_spec("captum_pairwise.estimators.gaussian_process") is None:
-        return contenders, ["gaussian process: this version of the package does not have it"]
-    process = import_module("captum_pairwise.estimators.gaussian_process").gaussian_process
-    return contenders | {"gaussian process": Contender(_within_budget(process), source)}, []
 
 
 def _seeded(seed: int) -> torch.Generator:
