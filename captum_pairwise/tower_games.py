@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import torch
@@ -100,20 +101,20 @@ def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: 
 def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:
     """The games of two towers: an inner product where the head has that form."""
     select_targets(query.side.present.new_zeros(len(query.side.present)), request.target)  # Captum's own error for a target
-    of_query: dict[int, dict] = {}  # tables of the queries seen last, by the example that they came with
+    first_alike = [0]  # where each run of equal queries begins
+    for example in range(1, len(query.side.present)):
+        first_alike.append(first_alike[-1] if query.side.is_same(example - 1, example) else example)
 
-    def tables(example: int) -> dict:
-        if not (of_query and query.side.is_same(next(iter(of_query)), example)):
-            of_query.clear()
-            of_query[example] = {}
-        return next(iter(of_query.values()))
+    @lru_cache(maxsize=1)  # tables are large: only those of the query seen last are kept
+    def tables(first: int) -> dict:
+        return {}
 
     def game(example: int) -> Game:
         head, sizes = model.head, (query.side.n_coordinates(example), retrieved.side.n_coordinates(example))
         u, w = query.functions(example, request), retrieved.functions(example, request)
         if head.lift_query is not None and head.lift_retrieved is not None:
             lifted = _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved")
-            return TwoTowerGame(*sizes, *lifted, tables(example))
+            return TwoTowerGame(*sizes, *lifted, tables(first_alike[example]))
         return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]))
 
     return Pairs(query.side, retrieved.side, game)

@@ -62,11 +62,15 @@ def opaque(game: TwoTowerGame) -> CallableGame:
     return CallableGame(game.n_query, game.n_retrieved, game.values)
 
 
+def looked_up(table: Tensor) -> Callable[[Tensor], Tensor]:
+    """The row of each coalition in a table of all."""
+    return lambda z: table[(z.long() << torch.arange(z.shape[1])).sum(1)]
+
+
 def random_game(n_query: int, n_retrieved: int, seed: int) -> CallableGame:
     """A game with an independent random value for every coalition."""
     n_players = n_query + n_retrieved
-    values = random_tensor(2**n_players, seed=seed)
-    return CallableGame(n_query, n_retrieved, lambda z: values[(z.long() * 2 ** torch.arange(n_players)).sum(1)])
+    return CallableGame(n_query, n_retrieved, looked_up(random_tensor(2**n_players, seed=seed)))
 
 
 @pytest.fixture(params=["cosine", "dot", "euclidean"])

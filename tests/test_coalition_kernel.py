@@ -78,8 +78,9 @@ def test_the_gram_matrix_is_what_is_printed():
 def test_expectations_are_sums_over_all_coalitions(p):
     k, gram = kernel(), kernel().gram(CORNERS)
     seen = torch.tensor([0, 31, 5, 9, 22])
-    near(k.means(p, CORNERS[seen]), probabilities(p) @ gram[:, seen])
-    near(k.slopes(p, CORNERS[seen]), slope_weights(p) @ gram[:, seen])
+    means, slopes = k.expectations(p[None], CORNERS[seen])
+    near(means[0], probabilities(p) @ gram[:, seen])
+    near(slopes[:, 0], slope_weights(p) @ gram[:, seen])
     weights = random_tensor(len(seen), seed=2)
     near(off_diagonal(k.pairs(p, CORNERS[seen], weights)), off_diagonal(pair_weights(p) @ (gram[:, seen] @ weights)))
     values, variances = k.pair_covariances(NODES[:2], NODES[1:], CORNERS[seen])

@@ -2,7 +2,7 @@ from statistics import mean, median
 
 import pytest
 import torch
-from conftest import random_tensor, relu_game, relu_tower, seeded
+from conftest import looked_up, random_tensor, relu_game, relu_tower, seeded
 from slow import relative_mse
 
 from captum_pairwise.estimators.coalitions import all_coalitions
@@ -19,8 +19,7 @@ def fading_tower(n_players, seed):
     coalitions = all_coalitions(n_players).double()
     coefficients = random_tensor(2**n_players, 8, seed=seed) * 0.4 ** coalitions.sum(1, keepdim=True)
     signs = 1 - 2 * ((coalitions @ (1 - coalitions).T) % 2)  # (-1)^{|T \\ S|} = Π_{l∈T} x_l
-    values = signs.T @ coefficients
-    return lambda z: values[(z.long() * 2 ** torch.arange(n_players)).sum(1)]
+    return looked_up(signs.T @ coefficients)
 
 
 def fading_game(n_query, n_retrieved, seed):

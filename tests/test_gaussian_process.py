@@ -2,11 +2,11 @@ from statistics import mean
 
 import pytest
 import torch
-from conftest import opaque, random_game, relu_game, seeded
+from conftest import looked_up, opaque, random_game, relu_game, seeded
 from slow import relative_mse, taylor_pairs
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
-from captum_pairwise.estimators.exact import exact
+from captum_pairwise.estimators.exact import every_value, exact
 from captum_pairwise.estimators.gaussian_process import gaussian_process
 from captum_pairwise.estimators.kernel import kernel
 from captum_pairwise.estimators.process import fit
@@ -15,8 +15,7 @@ from captum_pairwise.game import CallableGame
 
 def tabulated(game):
     """The same opaque game, every value computed once."""
-    values, powers = game.values(all_coalitions(game.n_players)), 2 ** torch.arange(game.n_players)
-    return CallableGame(game.n_query, game.n_retrieved, lambda z: values[(z.long() * powers).sum(1)])
+    return CallableGame(game.n_query, game.n_retrieved, looked_up(every_value(game)))
 
 
 def test_all_coalitions_give_the_exact_index():

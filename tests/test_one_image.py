@@ -43,7 +43,7 @@ def test_parts_of_images_get_the_shapley_values_of_eq_2(kind):
         "plain callable": opaque_similarity,
     }.get(kind) or cp.SimilarityWrapper(tiny_encoder(), similarity=kind)
     pair, baselines = images(2), tuple(cp.blur_baseline(batch) for batch in images(2))
-    found = cp.KernelShapley(forward).credits(pair, feature_mask=MASKS)
+    found = cp.KernelShapley(forward).interactions(pair, feature_mask=MASKS)
     for example in range(2):
         for k in range(2):
             expected = shapley_of_eq_2(forward, one_of(pair, example), one_of(baselines, example), MASKS, k)
@@ -107,7 +107,7 @@ def test_every_scalar_carries_its_player_and_what_never_leaves_carries_nothing(m
     ids[0, 0, :3] = -1
     method = cp.KernelShapley(model)
     maps = method.attribute(images(2), feature_mask=(ids, MASKS[1]))
-    credits = method.credits(images(2), feature_mask=(ids, MASKS[1]))
+    credits = method.interactions(images(2), feature_mask=(ids, MASKS[1]))
     for k, mask in enumerate((ids, MASKS[1])):
         assert torch.equal(maps[k], paint(credits[k].marginal, mask.expand(2, 3, 12, 12)))
     assert (maps[0][0, :, :3] == 0).all() and (maps[0][0, :, 3:] != 0).all()
@@ -121,7 +121,7 @@ def test_the_delta_is_what_the_credits_miss(kind, model):
     else:
         method, arguments = cp.LayerKernelSAM(model, model.query_encoder[4]), {"n_samples": 40}
     maps, delta = method.attribute(pair, **arguments, generator=generator, return_convergence_delta=True)
-    credits = method.credits(pair, **arguments, generator=seeded(0))
+    credits = method.interactions(pair, **arguments, generator=seeded(0))
     blurred = tuple(cp.blur_baseline(batch) for batch in pair)
     brought = torch.stack([model(*pair) - model(blurred[0], pair[1]), model(*pair) - model(pair[0], blurred[1])], 1)
     total = torch.stack([of_image.marginal.sum(1) for of_image in credits], 1)
@@ -158,8 +158,8 @@ def test_vectors_and_tokens(model):
 def test_images_of_a_batch_may_have_different_players(model):
     ids = MASKS[0].repeat(2, 1, 1, 1)
     ids[1][ids[1] == 2] = 1
-    together = cp.KernelShapley(model).credits(images(2), feature_mask=(ids, MASKS[1]))
-    alone = cp.KernelShapley(model).credits(one_of(images(2), 1), feature_mask=(torch.where(ids[1:] == 3, 2, ids[1:]), MASKS[1]))
+    together = cp.KernelShapley(model).interactions(images(2), feature_mask=(ids, MASKS[1]))
+    alone = cp.KernelShapley(model).interactions(one_of(images(2), 1), feature_mask=(torch.where(ids[1:] == 3, 2, ids[1:]), MASKS[1]))
     torch.testing.assert_close(together[0].marginal[1, [0, 1, 3]], alone[0].marginal[0], rtol=0, atol=1e-12)
     assert together[0].marginal[1, 2] == 0
 
@@ -168,7 +168,7 @@ def test_backgrounds_average_the_values(model):
     pair, members = images(1), images(3, seed=9)
     baselines = tuple(cp.Backgrounds(batch) for batch in members)
     for forward in (model, opaque_similarity):
-        found = cp.KernelShapley(forward).credits(pair, baselines, feature_mask=MASKS)
+        found = cp.KernelShapley(forward).interactions(pair, baselines, feature_mask=MASKS)
         for k in range(2):
             each = [shapley_of_eq_2(forward, pair, [member[None]] * 2, MASKS, k) for member in members[k]]
             torch.testing.assert_close(found[k].marginal[0], torch.stack(each).mean(0), rtol=0, atol=1e-12)
@@ -192,7 +192,7 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
 
 def test_standard_errors_come_with_the_credits(model):
     method = cp.LayerKernelSAM(model, model.query_encoder[4])
-    for of_image, exact in zip(method.credits(images(2), n_samples=200), method.credits(images(2)), strict=True):
+    for of_image, exact in zip(method.interactions(images(2), n_samples=200), method.interactions(images(2)), strict=True):
         assert (exact.standard_error.marginal == 0).all() and (of_image.standard_error.marginal > 0).all()
         assert ((of_image.marginal - exact.marginal).abs() < 5 * of_image.standard_error.marginal).all()
 
@@ -226,5 +226,5 @@ def test_a_budget_that_determines_nothing_is_refused(cls, model):
 
 def test_without_a_mask_images_get_superpixels(model):
     photos = tuple(nn.functional.interpolate(batch, (48, 48), mode="bilinear") for batch in images(1))
-    credits = cp.KernelShapley(model).credits(photos, n_samples=250)
+    credits = cp.KernelShapley(model).interactions(photos, n_samples=250)
     assert [of_image.marginal.shape[1] for of_image in credits] == [int(cp.superpixels(photo).max()) + 1 for photo in photos]

@@ -91,7 +91,7 @@ def main() -> None:
     print(f"method: {method.get_name()} on {arguments.backbone}, cosine; {encoder.preprocessing}")
     print(f"embeddings used: {int(interactions.n_evaluations)} of masked feature maps, after 4 network passes (two photos and their blurs)")
     print(f"seconds: {seconds:.2f}")
-    print(f"completeness gap: {interactions.completeness_gap.item():+.5f}")
+    print(f"completeness gap: {round(interactions.completeness_gap.item(), 5) + 0.0:+.5f}")
     pairs, maps = (relative_error(interactions, name) for name in ("between", "marginal"))
     print(f"standard error: {pairs:.1%} of the pairs, {maps:.1%} of the heat maps")
     if arguments.query is None:

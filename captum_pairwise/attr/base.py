@@ -1,6 +1,8 @@
-"""The arguments that the attribution classes share, and the view of `Interactions` that `attribute` of the pairwise ones returns."""
+"""The arguments that the attribution classes share, explained once, and how a class goes from them to its result."""
 
 import abc
+from dataclasses import replace
+from typing import Generic, TypeVar
 
 import torch
 from captum.attr import LayerAttribution, PerturbationAttribution
@@ -9,17 +11,15 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.baselines import Baseline
-from captum_pairwise.game import Game
-from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers, layers_of
-from captum_pairwise.masking import Request
+from captum_pairwise.masking import Pairs, Request
 from captum_pairwise.pairs import input_pairs, layer_pairs
 
 Baselines = tuple[Baseline, Baseline] | None
 Masks = tuple[Tensor | None, Tensor | None] | None
-Attribution = Float[Tensor, "batch ..."]
-AttributionAndDelta = tuple[Attribution, Float[Tensor, " batch"]]
+Found = TypeVar("Found")
+View = TypeVar("View")
 
 
 def both(value: object, name: str) -> tuple:
@@ -35,12 +35,22 @@ def both(value: object, name: str) -> tuple:
     return value
 
 
-def attribution(interactions: Interactions, with_delta: bool) -> Attribution | AttributionAndDelta:
-    """The pairs between the images laid out as their players are, `[B, *query_players, *retrieved_players]`."""
-    between, query, retrieved = interactions["between"], interactions.query_players, interactions.retrieved_players
-    if query is not None and retrieved is not None:
-        between = between.reshape(len(between), *query.shape, *retrieved.shape)
-    return (between.contiguous(), -interactions.completeness_gap) if with_delta else between.contiguous()
+def requested(
+    method: object,
+    target: TargetType,
+    additional_forward_args: object,
+    perturbations_per_eval: int | None,
+    show_progress: bool,
+    **by_image: object,
+) -> Request:
+    """What these arguments of `attribute` ask for; those with an entry per image by their names."""
+    return Request(
+        target=target,
+        additional_forward_args=additional_forward_args,
+        chunk=perturbations_per_eval,
+        description=type(method).__name__ if show_progress else None,
+        **{name: both(value, name) for name, value in by_image.items()},
+    )
 
 
 class InputMethod(PerturbationAttribution, abc.ABC):
@@ -56,23 +66,6 @@ class InputMethod(PerturbationAttribution, abc.ABC):
     def has_convergence_delta(self) -> bool:
         """Whether `attribute` can return a convergence delta: yes."""
         return True
-
-    def _request(
-        self,
-        target: TargetType,
-        additional_forward_args: object,
-        perturbations_per_eval: int | None,
-        show_progress: bool,
-        **by_image: Baselines | Masks,
-    ) -> Request:
-        """What these arguments of `attribute` ask for; those with an entry per image by their names."""
-        return Request(
-            target=target,
-            additional_forward_args=additional_forward_args,
-            chunk=perturbations_per_eval,
-            description=type(self).__name__ if show_progress else None,
-            **{name: both(value, name) for name, value in by_image.items()},
-        )
 
 
 class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
@@ -92,20 +85,26 @@ class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
             LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
 
 
-class GameMethod(InputMethod, abc.ABC):
-    """A method that estimates credits of a game."""
+class Explanation(InputMethod, Generic[Found, View], abc.ABC):
+    """A method that finds something for each pair of images, of which `attribute` returns a view."""
 
     @abc.abstractmethod
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        """Estimate one game."""
-
-
-class InputInteractions(InputMethod, abc.ABC):
-    """A method that credits parts of the images and pairs of them; `cls(forward_func)`."""
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Found:
+        """Find it for a batch of pairs."""
 
     @abc.abstractmethod
-    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        """Estimate a batch of pairs."""
+    def _view(self, found: Found, inputs: tuple[Tensor, Tensor]) -> View:
+        """What `attribute` returns."""
+
+    @abc.abstractmethod
+    def _delta(self, found: Found) -> Float[Tensor, "batch ..."]:
+        """All credit, less what it is to sum to."""
+
+
+class InputExplanation(Explanation[Found, View], abc.ABC):
+    """A method whose players are parts of the images; `cls(forward_func)`."""
+
+    _baseline: Baseline = None  # where the user gives none
 
     @torch.no_grad()
     def interactions(
@@ -120,12 +119,16 @@ class InputInteractions(InputMethod, abc.ABC):
         show_progress: bool = False,
         *,
         generator: torch.Generator | None = None,
-    ) -> Interactions:
-        """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
-        request = self._request(
-            target, additional_forward_args, perturbations_per_eval, show_progress, baselines=baselines, feature_mask=feature_mask
-        )
-        return self._explain(inputs, request, n_samples, generator)
+    ) -> Found:
+        """All that was found, batched, with standard errors where they are known, and the gap; arguments as for `attribute`.
+
+        `Interactions` of the pair, or of a first-order class two: of the query's players, and of the retrieved image's.
+        """
+        by_image = {"baselines": baselines, "feature_mask": feature_mask}
+        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
+        query, retrieved = (self._baseline if one is None else one for one in request.baselines)
+        pairs = input_pairs(self.forward_func, inputs, replace(request, baselines=(query, retrieved)))
+        return self._explain(pairs, n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -142,23 +145,26 @@ class InputInteractions(InputMethod, abc.ABC):
         show_progress: bool = False,
         *,
         generator: torch.Generator | None = None,
-    ) -> Attribution | AttributionAndDelta:
-        """The credit of every pair between the images, `[B, *query_players, *retrieved_players]`.
+    ) -> View | tuple[View, Float[Tensor, "batch ..."]]:
+        """The credits that the class names: of every pair of parts, or (first order) of the parts of each image.
+
+        Pairs come as `[B, *query_players, *retrieved_players]`. First order is a tensor for each image, shaped like it; as in Captum every
+        scalar carries the whole credit of its player.
 
         Args:
             inputs: `(query, retrieved)`, two batches of as many examples.
             baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
-                `Backgrounds`, or a function of the images and the mask of their players, as `mean_colour`. None is, unless the class says
-                otherwise, the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`.
+                `Backgrounds`, or a function of the images and their mask. None is the 25×25 box blur of each image, and 0 for what is not
+                an image `[B, C, H, W]`, where the class names no other.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
                 that an image does not use has credit 0. None gives images superpixels, and makes every scalar of other inputs a player.
-            n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact. None
-                is the default that the class names.
+            n_samples: the budget: coalitions evaluated (first order: of each image); for the factorised estimator embeddings per tower. One
+                that covers them all is exact. None is the default that the class names.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
-                included, less `v(N) - v(∅)`.
+            return_convergence_delta: also return `delta`: all credit, that of single players and of pairs within an image included, less
+                `v(N) - v(∅)`, `[B]`; of first order `[B, 2]`, for each image less what it adds to the similarity over its baseline.
             show_progress: show a progress bar.
             generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
 
@@ -166,7 +172,7 @@ class InputInteractions(InputMethod, abc.ABC):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        interactions = self.interactions(
+        found = self.interactions(
             inputs,
             baselines,
             target,
@@ -177,19 +183,12 @@ class InputInteractions(InputMethod, abc.ABC):
             show_progress,
             generator=generator,
         )
-        return attribution(interactions, return_convergence_delta)
+        view = self._view(found, inputs)
+        return (view, self._delta(found)) if return_convergence_delta else view
 
 
-class InputPairwise(InputInteractions, GameMethod, abc.ABC):
-    """A method that estimates pairwise credits of the game of each pair, whose players are parts of the images; `cls(forward_func)`."""
-
-    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        pairs = input_pairs(self.forward_func, inputs, request)
-        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
-
-
-class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
-    """A pairwise method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
+class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
+    """A method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     @torch.no_grad()
     def interactions(
@@ -205,12 +204,11 @@ class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
-    ) -> Interactions:
-        """Credits of single players and of pairs, batched, with standard errors and the gap; arguments as for `attribute`."""
+    ) -> Found:
+        """All that was found, as `interactions` of the methods without a layer; arguments as for `attribute`."""
         by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-        request = self._request(target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
-        return pairs.explain(lambda game: self._estimate(game, n_samples, generator))
+        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
+        return self._explain(layer_pairs(self.forward_func, self.layer, inputs, request), n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -228,21 +226,21 @@ class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
-    ) -> Attribution | AttributionAndDelta:
-        """The credit of every pair of cells of the two layer outputs; maps give `[B, H, W, H', W']`.
+    ) -> View | tuple[View, Float[Tensor, "batch ..."]]:
+        """The credits that the class names: of every pair of cells, or (first order) of the cells of each image.
+
+        Pairs of two maps come as `[B, H, W, H', W']`. First order is a map for each image, `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
 
         Args:
             inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example), or
-                `Backgrounds`. None is the 25×25 box blur of each image, and 0 for what is not an image `[B, C, H, W]`. The layer's
-                output for them is taken.
+            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
+                `Backgrounds`, or a function of the images and None. None is the 25×25 box blur of each image, and 0 for what is no image
+                `[B, C, H, W]`. The layer's output for them is taken.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
-            n_samples: the budget: coalitions evaluated; of a two-tower model, embeddings per tower. One that covers them all is exact. None
-                is the default that the class names.
+            n_samples: the budget, as for the method without a layer; None is the default that the class names.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B]`: all credit, that of single players and of pairs within an image
-                included, less `v(N) - v(∅)`.
+            return_convergence_delta: also return `delta`, `[B]` or of first order `[B, 2]`, as for the method without a layer.
             show_progress: show a progress bar.
             layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
             layer_mask: a pair of integer masks broadcastable to the layer's output. None makes every cell a player: the positions of
@@ -253,7 +251,7 @@ class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        interactions = self.interactions(
+        found = self.interactions(
             inputs,
             baselines,
             target,
@@ -265,4 +263,5 @@ class LayerPairwise(LayerMethod, GameMethod, abc.ABC):
             layer_mask=layer_mask,
             generator=generator,
         )
-        return attribution(interactions, return_convergence_delta)
+        view = self._view(found, inputs)
+        return (view, self._delta(found)) if return_convergence_delta else view

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hashes, player_keys, take_unseen
+from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hashes, player_keys, refuse_too_few, take_unseen
 
 BASE = -1
 GROUPS = 8
@@ -41,12 +41,7 @@ def draw(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
     Raises:
         ValueError: the budget does not cover each single player and one chain.
     """
-    least = 2 * n_players - 2
-    if n_samples < least:
-        raise ValueError(
-            f"Expected n_samples of at least {least} for {n_players} players in one image (each alone, and one chain), got {n_samples}. "
-            "Raise n_samples, or take fewer players."
-        )
+    refuse_too_few(n_samples, n_players)
     n_chains = (n_samples - n_players) // (n_players - 2)
     chains_per_group = min(max(2, n_chains // GROUPS), MOST_CHAINS_PER_GROUP)
     rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE)]

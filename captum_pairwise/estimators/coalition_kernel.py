@@ -79,20 +79,20 @@ class CoalitionKernel:
         """The products, with their scales; the rough one is that of infinite rates."""
         return [(torch.ones_like(self.rough), self.smooth), (self.rough, Walsh(self.smooth.rates + torch.inf))]
 
-    def means(self, p: Tensor, rows: Rows) -> Float[Tensor, " rows"]:
-        """`E_p[k(·, row)]`."""
-        total = (expected_trends(0, p, self.n_players) * self._scales()) @ trends(rows).T
-        for scale, product in self._terms():
-            total = total + scale * product.expected(p, rows)[1]
-        return total
-
-    def slopes(self, p: Tensor, rows: Rows) -> Float[Tensor, "players rows"]:
-        """`E_p[k(A∪i, row) - k(A, row)]`."""
-        total = (expected_trends(1, p, self.n_players) * self._scales()) @ trends(rows).T
-        for scale, product in self._terms():
-            steps, whole = product.expected(p, rows)
-            total = total + (scale * steps * whole[:, None]).T
-        return total
+    def expectations(
+        self, nodes: Float[Tensor, " nodes"], rows: Rows
+    ) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
+        """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node."""
+        scaled = self._scales()[:, None] * trends(rows).T
+        means, slopes = [], []
+        for p in nodes:
+            mean, slope = (expected_trends(order, p, self.n_players) @ scaled for order in (0, 1))
+            for scale, product in self._terms():
+                steps, whole = product.expected(p, rows)
+                mean, slope = mean + scale * whole, slope + (scale * steps * whole[:, None]).T
+            means.append(mean)
+            slopes.append(slope)
+        return torch.stack(means), torch.stack(slopes, 1)
 
     def pairs(self, p: Tensor, rows: Rows, weights: Float[Tensor, " rows"]) -> Float[Tensor, "players players"]:
         """`Σ_r weights_r E_p[δ_ij k(·, row_r)]`; the diagonal means nothing."""

@@ -35,6 +35,20 @@ def ends_and_singles(n_players: int) -> Bool[Tensor, "coalitions players"]:
     return torch.cat([torch.tensor([[False], [True]]).expand(2, n_players), torch.eye(n_players, dtype=torch.bool)])
 
 
+def refuse_too_few(n_samples: int, n_players: int) -> None:
+    """Refuse a budget for one tower that leaves hardly anything beside its single players.
+
+    Raises:
+        ValueError: it is below twice the players, less the two ends.
+    """
+    least = 2 * n_players - 2
+    if n_samples < least:
+        raise ValueError(
+            f"Expected n_samples of at least {least} for {n_players} players in one image (each alone, and about as many others), got "
+            f"{n_samples}. Raise n_samples, or take fewer players."
+        )
+
+
 class Draws:
     """Coalitions that keep every player with probability `p`, `p` stratified over (0, 1), each followed by its complement.
 

@@ -29,9 +29,17 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
         refuse_more(max(game.n_query, game.n_retrieved), most, "of one image")
         return _exact_two_tower(game)
     refuse_more(game.n_players, most, "of both images")
-    values = game.values(all_coalitions(game.n_players))
+    values = every_value(game)
     _, first, second = shapley_taylor(values)
     return from_all_pairs(values[[0, -1]], first, second, game.n_query, game.n_evaluations)
+
+
+def every_value(game: Game) -> Float[Tensor, " coalitions"]:
+    """The value of every coalition, row `S` at bit mask `S`, query players the lower bits; each of two towers embeds its own once."""
+    if isinstance(game, TwoTowerGame):
+        u = game.embed_query(all_coalitions(game.n_query))
+        return (game.embed_retrieved(all_coalitions(game.n_retrieved)) @ u.T).flatten()
+    return game.values(all_coalitions(game.n_players))
 
 
 def refuse_more(n_players: int, most: int, whose: str) -> None:

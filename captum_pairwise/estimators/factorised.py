@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators import chains
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.draws import Draws, ends_and_singles
+from captum_pairwise.estimators.draws import Draws, ends_and_singles, refuse_too_few
 from captum_pairwise.estimators.exact import enumerated_summary
 from captum_pairwise.estimators.tower import Path, Shared, TowerSummary, combine, diagonal_path
 from captum_pairwise.estimators.tower_chains import chain_summary
@@ -20,6 +20,7 @@ from captum_pairwise.interactions import Credits, Interactions
 
 FITS = ("process", "chains")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # beyond these, cubes of numbers of rows take longer than they save
+Embed = Callable[[Tensor], Tensor]
 Share = Callable[[TowerSummary, TowerSummary, Path], Shared]
 
 
@@ -81,12 +82,10 @@ def factorised(
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     path = diagonal_path(game.n_players)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
-    query = game.query_tables.setdefault(
-        ("factorised", options.fit, len(path.nodes)), _Tower(game.embed_query, game.n_query, path, options, seeds[0])
-    )
-    retrieved = _Tower(game.embed_retrieved, game.n_retrieved, path, options, seeds[1])
+    query = game.query_tables.setdefault(("factorised", options.fit, len(path.nodes)), _Tower(game.n_query, path, options, seeds[0]))
+    retrieved = _Tower(game.n_retrieved, path, options, seeds[1])
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
-        u, w = query.summary(budget, n_samples), retrieved.summary(budget, n_samples)
+        u, w = query.summary(game.embed_query, budget, n_samples), retrieved.summary(game.embed_retrieved, budget, n_samples)
         credits, errors = share(u, w, path)
         if options.tolerance is not None and errors["between"].norm() <= options.tolerance * credits["between"].norm():
             break
@@ -124,7 +123,6 @@ def _within(own: TowerSummary, other: TowerSummary, path: Path, options: Options
 class _Tower:
     """A tower's coalitions so far and their embeddings, and the summaries made of them by budget."""
 
-    embed: Callable[[Tensor], Tensor]
     n_players: int
     path: Path
     options: Options
@@ -132,48 +130,48 @@ class _Tower:
     summaries: dict[int, TowerSummary] = field(default_factory=dict)
     drawn: tuple[Draws, Bool[Tensor, "rows players"], Tensor] | None = None
 
-    def summary(self, n_samples: int, most: int) -> TowerSummary:
+    def summary(self, embed: Embed, n_samples: int, most: int) -> TowerSummary:
         """The summary from so many embeddings; exact where `most` covers all coalitions."""
         n_samples = most if 2**self.n_players <= most + 2 else n_samples
         if n_samples not in self.summaries:
-            self.summaries[n_samples] = self._summary(n_samples)
+            self.summaries[n_samples] = self._summary(embed, n_samples)
         return self.summaries[n_samples]
 
-    def _summary(self, n_samples: int) -> TowerSummary:
+    def _summary(self, embed: Embed, n_samples: int) -> TowerSummary:
         if 2**self.n_players <= n_samples + 2:
-            return enumerated_summary(self.embed(all_coalitions(self.n_players)), self.path)
-        _refuse_too_few(n_samples, self.n_players)
+            return enumerated_summary(embed(all_coalitions(self.n_players)), self.path)
+        refuse_too_few(n_samples, self.n_players)
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         if self.options.fit == "process" or (self.options.fit is None and is_small):
-            return process_summary(*self._rows(n_samples), self.path)
+            return process_summary(*self._rows(embed, n_samples), self.path)
         if self.options.within or self.options.tolerance is not None:
             raise ValueError(
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or ask for fit='process'."
             )
-        ends = self._ends(n_samples)
+        ends = self._ends(embed, n_samples)
         sample = chains.draw(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
-        return chain_summary(sample, torch.cat([ends, self.embed(sample.coalitions[2:])]), self.path)
+        return chain_summary(sample, torch.cat([ends, embed(sample.coalitions[2:])]), self.path)
 
-    def _rows(self, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:
+    def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:
         """Coalitions and their embeddings, those of smaller budgets first."""
         if self.drawn is None:
-            ends, rows = self._ends(n_samples), ends_and_singles(self.n_players)
+            ends, rows = self._ends(embed, n_samples), ends_and_singles(self.n_players)
             draws = Draws(self.n_players, torch.Generator().manual_seed(self.seed))
-            self.drawn = draws, rows, torch.cat([ends, self.embed(rows[2:])])
+            self.drawn = draws, rows, torch.cat([ends, embed(rows[2:])])
         draws, rows, embeddings = self.drawn
         more = draws.more(n_samples + 2 - len(rows))
         if len(more):
-            rows, embeddings = torch.cat([rows, more]), torch.cat([embeddings, self.embed(more)])
+            rows, embeddings = torch.cat([rows, more]), torch.cat([embeddings, embed(more)])
             self.drawn = draws, rows, embeddings
         return rows, embeddings
 
-    def _ends(self, n_samples: int) -> Float[Tensor, "2 channels"]:
+    def _ends(self, embed: Embed, n_samples: int) -> Float[Tensor, "2 channels"]:
         """The embeddings of no player and of all; refuse tables that do not fit before there are any more.
 
         Both towers hold their slopes, and what rows and slopes have to do with each other.
         """
-        embeddings = self.embed(torch.tensor([[False], [True]]).expand(2, self.n_players))
+        embeddings = embed(torch.tensor([[False], [True]]).expand(2, self.n_players))
         curves, n_channels = self.n_players * max(self.n_players, len(self.path.nodes)), embeddings.shape[1]
         needed, has = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)), memory_of(embeddings.device)
         if needed > has:
@@ -182,12 +180,3 @@ class _Tower:
                 f"{needed / 2**30:.0f} GiB, and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
             )
         return embeddings
-
-
-def _refuse_too_few(n_samples: int, n_players: int) -> None:
-    least = 2 * n_players - 2
-    if n_samples < least:
-        raise ValueError(
-            f"Expected n_samples of at least {least} for {n_players} players in one image (each alone, and about as many others), got "
-            f"{n_samples}. Raise n_samples, or take fewer players."
-        )

@@ -84,7 +84,7 @@ def _pairs(process: Process, path: Path) -> tuple[Float[Tensor, "players players
 
 def _marginal_error(process: Process, path: Path) -> Float[Tensor, " players"]:
     """The standard errors of the Shapley values, `∫ E_p[v(A∪i) - v(A)] dp`."""
-    slopes = torch.stack([process.kernel.slopes(p, process.rows) for p in path.nodes], 1)
+    _, slopes = process.kernel.expectations(path.nodes, process.rows)
     seen = process.whiten(torch.einsum("k,ikr->ir", path.weights, slopes))
     prior = torch.einsum("k,l,ikl->i", path.weights, path.weights, process.kernel.slope_covariance(path.nodes))
     return ((prior - seen.square().sum(1)).clamp(min=0) * process.channels.square().sum()).sqrt()

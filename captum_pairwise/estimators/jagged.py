@@ -4,11 +4,10 @@ from collections.abc import Collection
 from typing import TypeGuard
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.coalitions import all_coalitions, jagged_credit
-from captum_pairwise.estimators.exact import refuse_more
+from captum_pairwise.estimators.coalitions import jagged_credit
+from captum_pairwise.estimators.exact import every_value, refuse_more
 from captum_pairwise.estimators.factorised import factorised
 from captum_pairwise.estimators.tower import combine_between
 from captum_pairwise.game import Game, TwoTowerGame
@@ -48,7 +47,7 @@ def jagged(game: Game, n_samples: int, pairs: Collection[str] = (BETWEEN,), *, g
     if takes_towers(game, pairs):
         return factorised(game, n_samples, share=combine_between, generator=generator)
     refuse_more(game.n_players, n_samples, "of both images")
-    values = _every_value(game)
+    values = every_value(game)
     n_players, n_query = game.n_players, game.n_query
     i, j = _chosen(n_players, n_query, pairs)
     wanted = torch.eye(n_players, dtype=torch.bool)
@@ -79,11 +78,3 @@ def _chosen(n_players: int, n_query: int, pairs: Collection[str]) -> tuple[Tenso
     for name in pairs:
         kept |= block[name]
     return i[kept], j[kept]
-
-
-def _every_value(game: Game) -> Float[Tensor, " coalitions"]:
-    """The value of every coalition; each tower embeds its own once, and query players are the lower bits."""
-    if isinstance(game, TwoTowerGame):
-        u = game.embed_query(all_coalitions(game.n_query))
-        return (game.embed_retrieved(all_coalitions(game.n_retrieved)) @ u.T).flatten()
-    return game.values(all_coalitions(game.n_players))

@@ -5,7 +5,6 @@ from math import comb
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 from captum_pairwise.estimators.coalition_sampling import (
@@ -17,7 +16,7 @@ from captum_pairwise.estimators.coalition_sampling import (
     paper_weighting,
     taylor_law,
 )
-from captum_pairwise.estimators.least_squares import sum_constrained
+from captum_pairwise.estimators.least_squares import add_products, sum_constrained
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
@@ -166,6 +165,4 @@ def _add_block(normal: Tensor, moment: Tensor, coalitions: Bool[Tensor, "coaliti
     root = weights.sqrt()
     marks = (coalitions[:, i] & coalitions[:, j]).double().mul_(root[:, None])
     moment.addmv_(marks.T, root * left)
-    (syrk,) = get_blas_funcs(("syrk",), dtype=np.float64)
-    # BLAS counts along columns: what it sees is transposed, and the upper triangle there is the lower one here
-    syrk(1.0, marks.numpy().T, beta=1.0, c=normal.numpy().T, overwrite_c=True)
+    add_products(normal, marks)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from torch import Tensor
 
 SMALLEST_PIVOT = 1e-10
@@ -27,6 +27,13 @@ class SumConstrained:
         solved = torch.cholesky_solve(torch.cat([torch.ones_like(self.factor[:, :1]), moments], 1), self.factor, upper=True)
         along, free = solved[:, :1], solved[:, 1:]
         return free + along * ((total - free.sum(0)) / along.sum())
+
+
+def add_products(gram: Float[Tensor, "unknowns unknowns"], rows: Float[Tensor, "rows unknowns"]) -> None:
+    """Add `rowsᵀ rows` to the lower triangle of a matrix, in place and in half the time of the whole; float64."""
+    (syrk,) = get_blas_funcs(("syrk",), dtype=np.float64)
+    # BLAS counts along columns: what it sees is transposed, and the upper triangle there is the lower one here
+    syrk(1.0, rows.numpy().T, beta=1.0, c=gram.numpy().T, overwrite_c=True)
 
 
 def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | None, refusal: str) -> SumConstrained:

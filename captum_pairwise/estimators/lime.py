@@ -6,12 +6,12 @@ from importlib import import_module
 from math import log
 
 import numpy as np
-import scipy.linalg
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.least_squares import add_products
 from captum_pairwise.game import Game, memory_of
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
@@ -130,17 +130,16 @@ def _moments(
     together = coalitions.T @ (weights[:, None] * coalitions)
     means = np.concatenate([together.diagonal(), together[pairs]])
     left = values - weights @ values
-    (syrk,) = scipy.linalg.get_blas_funcs(("syrk",), dtype=np.float64)
-    gram, moment = np.zeros((len(means), len(means)), order="F"), np.zeros(len(means))
+    gram, moment = torch.zeros(len(means), len(means), dtype=torch.float64), np.zeros(len(means))
     for start in range(0, len(values), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         root = np.sqrt(weights[rows, None])
         design = np.concatenate([coalitions[rows], coalitions[rows][:, pairs[0]] & coalitions[rows][:, pairs[1]]], 1)
         scaled = root * (design - means)
-        gram = syrk(1.0, scaled.T, beta=1.0, c=gram, overwrite_c=True)
+        add_products(gram, torch.from_numpy(scaled))
         moment += scaled.T @ (root[:, 0] * left[rows])
-    gram += np.triu(gram, 1).T
-    return _Moments(gram.T, moment, float(weights @ left**2))
+    gram += gram.tril(-1).T
+    return _Moments(gram.numpy(), moment, float(weights @ left**2))
 
 
 def _lasso(alpha: float) -> Callable[[_Moments], Float[np.ndarray, " terms"]]:

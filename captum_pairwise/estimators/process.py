@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import log
 
 import numpy as np
@@ -40,12 +41,12 @@ class Process:
     mean: Float[Tensor, " outputs"]
     whitened: Float[Tensor, "rows outputs"]
 
-    @property
+    @cached_property
     def weights(self) -> Float[Tensor, "rows outputs"]:
         """The function that is most likely is `mean + Σ_r weights_r k(·, row_r)`."""
         return torch.linalg.solve_triangular(self.factor.T, self.whitened, upper=True)
 
-    @property
+    @cached_property
     def channels(self) -> Float[Tensor, "rows outputs"]:
         """A factor `Z` of the covariance of the outputs, `Zᵀ Z`: what the kernel is to be multiplied by.
 

@@ -15,14 +15,13 @@ def process_summary(coalitions: Bool[Tensor, "rows players"], embeddings: Float[
     so are their errors.
     """
     n_players, process = coalitions.shape[1], fit(coalitions, embeddings)
-    slopes = torch.stack([process.kernel.slopes(p, process.rows) for p in path.nodes], 1)
-    means = torch.stack([process.kernel.means(p, process.rows) for p in path.nodes])[None]
+    means, slopes = process.kernel.expectations(path.nodes, process.rows)
     return TowerSummary(
         empty=embeddings[0],
         full=embeddings[1],
         singles=embeddings[2 : 2 + n_players],
         slopes=_curves(process, slopes, process.kernel.slope_covariance(path.nodes), torch.zeros_like(process.mean), embeddings),
-        mean=_curves(process, means, process.kernel.mean_covariance(path.nodes)[None], process.mean, embeddings),
+        mean=_curves(process, means[None], process.kernel.mean_covariance(path.nodes)[None], process.mean, embeddings),
         within=lambda other_mean, path: _within(process, other_mean.cpu().double(), path).to(embeddings),
     )
 

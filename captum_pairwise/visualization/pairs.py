@@ -71,7 +71,8 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
 
 def _uncertainty(interactions: Interactions, example: int) -> str:
     """What is not known of the heat maps: what they miss in all, and how far a part may be off."""
-    gap, errors = f"completeness gap {interactions.completeness_gap[example]:+.4f}", interactions.standard_error
+    missing = round(interactions.completeness_gap[example].item(), 4) + 0.0  # not "-0.0000"
+    gap, errors = f"completeness gap {missing:+.4f}", interactions.standard_error
     if errors is None or errors.marginal is None:
         return gap
     return f"{gap}, standard error of a part {errors.marginal[example].square().mean().sqrt():.4f}"

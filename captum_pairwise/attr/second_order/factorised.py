@@ -4,7 +4,7 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import InputPairwise, LayerPairwise
+from captum_pairwise.attr.pairwise import InputPairwise, LayerPairwise
 from captum_pairwise.estimators.factorised import Options, factorised
 from captum_pairwise.game import Game, TwoTowerGame
 from captum_pairwise.interactions import Interactions

@@ -5,7 +5,7 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import InputPairwise, LayerPairwise
+from captum_pairwise.attr.pairwise import InputPairwise, LayerPairwise
 from captum_pairwise.attr.second_order.exact import MOST_COALITIONS
 from captum_pairwise.estimators.jagged import BETWEEN, jagged, takes_towers
 from captum_pairwise.game import Game

@@ -1,21 +1,20 @@
 """Second-order LIME, for any similarity."""
 
-from dataclasses import replace
 from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import InputInteractions
+from captum_pairwise.attr.base import InputExplanation
+from captum_pairwise.attr.pairwise import Attribution, Pairwise
 from captum_pairwise.baselines import part_colour
 from captum_pairwise.estimators.lime import lime
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import input_pairs
+from captum_pairwise.masking import Pairs
 
 
 @final
-class PairwiseLime(InputInteractions):
+class PairwiseLime(InputExplanation[Interactions, Attribution], Pairwise):
     """The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
 
     `v(S) ≈ β_∅ + Σ_{i∈S} β_i + Σ_{i<j∈S} β_ij` over uniform coalitions weighted by `exp(-λ d²)`, `d²` the mean squared difference between
@@ -31,13 +30,13 @@ class PairwiseLime(InputInteractions):
         alpha: the penalty on the sum of absolute terms, in units of the least one that leaves no term; 0 is weighted least squares.
     """
 
+    _baseline = staticmethod(part_colour)
+
     def __init__(self, forward_func: ForwardFunc, *, decay: float | None = None, alpha: float = 1e-3) -> None:
-        InputInteractions.__init__(self, forward_func)
+        InputExplanation.__init__(self, forward_func)
         self.decay, self.alpha = decay, alpha
 
-    def _explain(self, inputs: object, request: Request, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        query, retrieved = (part_colour if baseline is None else baseline for baseline in request.baselines)
-        pairs = input_pairs(self.forward_func, inputs, replace(request, baselines=(query, retrieved)))
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         pairs.refuse_beyond_memory()
         samples, fit = 20_000 if n_samples is None else n_samples, {"decay": self.decay, "alpha": self.alpha, "generator": generator}
         return pairs.joined([lime(game, pairs.departures(example), samples, **fit) for example, game in enumerate(pairs.games())])

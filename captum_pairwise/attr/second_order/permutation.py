@@ -4,7 +4,7 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import InputPairwise, LayerPairwise
+from captum_pairwise.attr.pairwise import InputPairwise, LayerPairwise
 from captum_pairwise.estimators.permutation import permutation
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions

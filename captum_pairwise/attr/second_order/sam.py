@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from captum_pairwise._compat import log_usage
-from captum_pairwise.attr.base import Attribution, AttributionAndDelta, Baselines, LayerMethod, Masks, attribution
+from captum_pairwise.attr.base import Baselines, LayerMethod, Masks
 from captum_pairwise.attr.closed_form import frozen_norm, sam_pairs
+from captum_pairwise.attr.pairwise import Attribution, Delta, between
 from captum_pairwise.estimators.closed_form import search_activation
 from captum_pairwise.interactions import Interactions
 
@@ -51,7 +52,7 @@ class LayerPairwiseSAM(LayerMethod):
         *,
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
-    ) -> Attribution | AttributionAndDelta:
+    ) -> Attribution | tuple[Attribution, Delta]:
         """The credit of every pair of positions, `[B, H, W, H', W']`.
 
         Args:
@@ -66,4 +67,5 @@ class LayerPairwiseSAM(LayerMethod):
             ValueError: an argument does not fit, a step after the layer is not affine, or the head has no closed form.
         """
         interactions = self.interactions(inputs, baselines, layer_baselines=layer_baselines, layer_mask=layer_mask)
-        return attribution(interactions, return_convergence_delta)
+        pairs = between(interactions)
+        return (pairs, -interactions.completeness_gap) if return_convergence_delta else pairs

@@ -7,11 +7,12 @@ from captum.attr import PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.base import Attribution, Baselines, Masks, both
+from captum_pairwise.attr.base import Baselines, Masks, both, requested
+from captum_pairwise.attr.pairwise import Attribution
 from captum_pairwise.estimators.sbsm import drawn_pairs, rises
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.masking import Pairs, Request, windows_over
+from captum_pairwise.masking import Pairs, windows_over
 from captum_pairwise.pairs import input_pairs
 from captum_pairwise.window_pairs import WindowPairs
 from captum_pairwise.windows import Windows, height_and_width
@@ -65,16 +66,9 @@ class PairwiseSBSM(PerturbationAttribution):
         """The weighted pairs of windows, to project any signal from one image to the other; arguments as for `attribute`."""
         shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
         windows = windows_over(inputs, shape, stride)
-        query, retrieved = (0 if baseline is None else baseline for baseline in both(baselines, "baselines"))
-        request = Request(
-            baselines=(query, retrieved),
-            feature_mask=both(feature_mask, "feature_mask"),
-            windows=windows,
-            target=target,
-            additional_forward_args=additional_forward_args,
-            chunk=perturbations_per_eval,
-            description=type(self).__name__ if show_progress else None,
-        )
+        fill = tuple(0 if baseline is None else baseline for baseline in both(baselines, "baselines"))
+        by_image = {"baselines": fill, "feature_mask": feature_mask, "windows": windows}
+        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
         pairs = input_pairs(self.forward_func, inputs, request)
         pairs.refuse_beyond_memory()
         return _weighted(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
