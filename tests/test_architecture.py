@@ -40,7 +40,7 @@ FLOORS = [
         "estimators.sbsm",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization.convergence", "visualization", "interop"],
-    ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image"],
+    ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
     [
         "attr.first_order.kernel",
         "attr.first_order.sam",

@@ -1,0 +1,54 @@
+"""What the classes that differentiate share: Captum's family of gradient methods."""
+
+import abc
+
+from captum.attr import GradientAttribution, LayerAttribution
+
+from captum_pairwise.joint_games import ForwardFunc
+from captum_pairwise.layers import Layers, layers_of
+
+
+class GradientMethod(GradientAttribution, abc.ABC):
+    """A method that differentiates the similarity of two images; `cls(forward_func)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
+    """
+
+    def __init__(self, forward_func: ForwardFunc) -> None:
+        GradientAttribution.__init__(self, forward_func)
+
+    def has_convergence_delta(self) -> bool:
+        """Whether `attribute` can return a convergence delta: yes."""
+        return True
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether credit is a change of the similarity, not a slope of it: yes."""
+        return True
+
+    def compute_convergence_delta(self, *arguments: object, **more: object) -> None:
+        """Refuse: only `attribute` knows the baselines of the layer and every credit that the delta counts.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("Pass `return_convergence_delta=True` to `attribute`, which knows all credit that was given.")
+
+
+class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):
+    """A method that differentiates the similarity by what a layer returns; `cls(forward_func, layer)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
+        layers = layers_of(layer)
+        if len(layers) == 2:
+            LayerAttribution.__init__(self, forward_func, layers, device_ids)
+        else:
+            LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
+        GradientMethod.__init__(self, forward_func)
