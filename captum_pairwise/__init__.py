@@ -10,11 +10,13 @@
 """
 
 from captum_pairwise import backbones, interop, visualization
+from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
 from captum_pairwise.attr.second_order.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
+from captum_pairwise.attr.second_order.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
 from captum_pairwise.attr.second_order.lime import PairwiseLime
@@ -34,6 +36,7 @@ __all__ = [
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",
     "GaussianProcessShapleyTaylor",
+    "IntegratedHessians",
     "Interactions",
     "JaggedShapleyTaylor",
     "KernelShapley",
@@ -42,6 +45,8 @@ __all__ = [
     "LayerFactorisedShapleyTaylor",
     "LayerGaussianProcessShapleyTaylor",
     "LayerJaggedShapleyTaylor",
+    "LayerIGSAM",
+    "LayerIntegratedHessians",
     "LayerKernelSAM",
     "LayerKernelShapleyTaylor",
     "LayerPairwiseSAM",

@@ -8,6 +8,7 @@ from captum._utils.common import (
     _select_targets,
 )
 from captum._utils.typing import TargetType
+from captum.attr._utils.approximation_methods import approximation_parameters
 from captum.log.dummy_log import log_usage
 
 expand_additional_forward_args = _expand_additional_forward_args
@@ -18,6 +19,7 @@ select_targets = _select_targets
 
 __all__ = [
     "TargetType",
+    "approximation_parameters",
     "expand_additional_forward_args",
     "expand_target",
     "format_additional_forward_args",

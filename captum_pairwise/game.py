@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
 BYTES_PER_CHUNK = {"cpu": 2**23}
 BYTES_PER_CHUNK_ELSEWHERE = 2**27
+ROWS_REMEMBERED = 2**10
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -79,10 +80,11 @@ class Game(abc.ABC):
         n_query: players of the query.
         n_retrieved: players of the retrieved image.
         n_evaluations: coalitions evaluated so far; of a two-tower game, coalitions embedded by either tower.
+        chunk: the most rows whose evaluation can be remembered at once, for derivatives.
     """
 
-    def __init__(self, n_query: int, n_retrieved: int) -> None:
-        self.n_query, self.n_retrieved = n_query, n_retrieved
+    def __init__(self, n_query: int, n_retrieved: int, chunk: int = ROWS_REMEMBERED) -> None:
+        self.n_query, self.n_retrieved, self.chunk = n_query, n_retrieved, chunk
         self.n_evaluations = 0
 
     @property
@@ -104,8 +106,8 @@ class CallableGame(Game):
     tensor([1., 0.])
     """
 
-    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(n_query, n_retrieved)
+    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor], chunk: int = ROWS_REMEMBERED) -> None:
+        super().__init__(n_query, n_retrieved, chunk)
         self._function = function
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
@@ -136,8 +138,9 @@ class TwoTowerGame(Game):
         embed_query: Callable[[Tensor], Tensor],
         embed_retrieved: Callable[[Tensor], Tensor],
         query_tables: dict[Hashable, Any] | None = None,
+        chunk: int = ROWS_REMEMBERED,
     ) -> None:
-        super().__init__(n_query, n_retrieved)
+        super().__init__(n_query, n_retrieved, chunk)
         self.query_tables = query_tables if query_tables is not None else {}
         self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
 
@@ -171,17 +174,23 @@ def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
     if isinstance(game, TwoTowerGame):
         u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
         of_query, of_retrieved = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
-        return CallableGame(n_query, 0, of_query), CallableGame(0, n_retrieved, of_retrieved)
-    return (
-        CallableGame(n_query, 0, lambda z: game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1))),
-        CallableGame(0, n_retrieved, lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1))),
-    )
+    else:
+
+        def of_query(z: Tensor) -> Tensor:
+            return game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1))
+
+        def of_retrieved(z: Tensor) -> Tensor:
+            return game.values(torch.cat([z.new_ones(len(z), n_query), z], 1))
+
+    return CallableGame(n_query, 0, of_query, game.chunk), CallableGame(0, n_retrieved, of_retrieved, game.chunk)
 
 
 def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
     """The values of one image's players against the other's embedding; the image whole is not embedded again."""
 
     def values(z: Tensor) -> Tensor:
+        if z.requires_grad:
+            return embed(z) @ other
         found, is_partial = (whole @ other).repeat(len(z)), (z != 1).any(1)
         if is_partial.any():
             found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
@@ -203,6 +212,8 @@ class Affine:
 
 
 def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Tensor, "coalitions channels"]:
-    """Embed the distinct rows of `z`, and hand each row its embedding."""
+    """Embed the distinct rows of `z`, and hand each row its embedding; where derivatives are asked for, every row has its own."""
+    if z.requires_grad:
+        return embed(z)
     distinct, row = torch.unique(z, dim=0, return_inverse=True)
     return embed(distinct)[row]

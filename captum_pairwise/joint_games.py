@@ -43,7 +43,7 @@ def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Calla
             return torch.stack([checked_values(score, len(z)) for score in scores]).mean(0)
 
         chunk = request.chunk or min(fitting_chunk(query.present[0]), fitting_chunk(retrieved.present[0]))
-        return CallableGame(n_query, n_retrieved, Evaluator(values, chunk, request.description))
+        return CallableGame(n_query, n_retrieved, Evaluator(values, chunk, request.description), chunk)
 
     return Pairs(query, retrieved, game)
 

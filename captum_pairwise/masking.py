@@ -112,6 +112,8 @@ def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
 
 
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    present, absent = _remembered(present), _remembered(absent)
+
     def mix(z: Tensor) -> Tensor:
         z = presence(z.to(present))
         return z * present + (1 - z) * absent  # not a + z (x - a), which is not exactly x at z = 1
@@ -207,17 +209,22 @@ def checked_images(inputs: object) -> Images:
     """
     if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
         raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {type(inputs).__name__}.")
-    query, retrieved = inputs
+    query, retrieved = map(_remembered, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
             f"Expected as many query images as retrieved ones, and at least one, got shapes {tuple(query.shape)} and "
             f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
         )
-    for name, images in zip(SIDES, inputs, strict=True):
+    for name, images in zip(SIDES, (query, retrieved), strict=True):
         if not images.is_floating_point():
             raise ValueError(f"Expected floating-point {name} images, got {images.dtype}. Convert them with `.float()`.")
         refuse_not_finite(images, f"the {name} images")
     return query.detach(), retrieved.detach()
+
+
+def _remembered(tensor: Tensor) -> Tensor:
+    """A tensor that derivatives may use: those of inference mode cannot be remembered."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def windows_over(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:

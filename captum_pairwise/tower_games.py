@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
-from captum_pairwise.game import Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
+from captum_pairwise.game import ROWS_REMEMBERED, Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
 from captum_pairwise.heads import Score
 from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
 from captum_pairwise.masking import (
@@ -62,8 +62,12 @@ class Tower:
             found.append(Affine(at_least_float32(self.embed(nobody, example)[0]), at_least_float32(moves)))
         return found
 
+    def chunk(self, request: Request) -> int:
+        """The most rows in one forward pass."""
+        return request.chunk or fitting_chunk(self.side.present[0])
+
     def _in_chunks(self, function: Embed, request: Request) -> Evaluator:
-        return Evaluator(function, request.chunk or fitting_chunk(self.side.present[0]), request.description)
+        return Evaluator(function, self.chunk(request), request.description)
 
 
 def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> tuple[Tower, Tower]:
@@ -112,10 +116,11 @@ def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, reques
     def game(example: int) -> Game:
         head, sizes = model.head, (query.side.n_coordinates(example), retrieved.side.n_coordinates(example))
         u, w = query.functions(example, request), retrieved.functions(example, request)
+        chunk = min([ROWS_REMEMBERED, *(tower.chunk(request) for tower in (query, retrieved) if not tower.is_affine)])
         if head.lift_query is not None and head.lift_retrieved is not None:
             lifted = _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved")
-            return TwoTowerGame(*sizes, *lifted, tables(first_alike[example]))
-        return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]))
+            return TwoTowerGame(*sizes, *lifted, tables(first_alike[example]), chunk)
+        return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]), chunk)
 
     return Pairs(query.side, retrieved.side, game)
 

@@ -8,6 +8,7 @@ import torch
 from captum_pairwise import _compat
 
 FIRST_PARAMETERS = {
+    "approximation_parameters": ["method"],
     "expand_additional_forward_args": ["additional_forward_args", "n_steps"],
     "expand_target": ["target", "n_steps"],
     "format_additional_forward_args": ["additional_forward_args"],

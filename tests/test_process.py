@@ -7,7 +7,7 @@ from captum_pairwise.estimators import process
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
 from captum_pairwise.estimators.exact import enumerated_summary
-from captum_pairwise.estimators.tower import diagonal_path
+from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.tower_process import process_summary
 from captum_pairwise.estimators.trends import trends
 

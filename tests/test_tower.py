@@ -6,7 +6,8 @@ from conftest import relu_game, relu_tower
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.exact import enumerated_summary, exact
-from captum_pairwise.estimators.tower import combine, combine_between, diagonal_path
+from captum_pairwise.estimators.quadrature import diagonal_path
+from captum_pairwise.estimators.tower import combine, combine_between
 
 
 def mean_steps(embed, n_players):

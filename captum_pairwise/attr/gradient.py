@@ -1,9 +1,12 @@
-"""What the classes that differentiate share: Captum's family of gradient methods."""
+"""What the classes that differentiate share: Captum's family of gradient methods, and its quadratures by name."""
 
 import abc
 
+import torch
 from captum.attr import GradientAttribution, LayerAttribution
 
+from captum_pairwise._compat import approximation_parameters
+from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers, layers_of
 
@@ -52,3 +55,21 @@ class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):
         else:
             LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
         GradientMethod.__init__(self, forward_func)
+
+
+QUADRATURES = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")
+
+
+def quadrature(method: str, n_steps: int) -> Path:
+    """Captum's quadrature of this name, in float64.
+
+    Raises:
+        ValueError: there is no such name, or too few steps.
+    """
+    if method not in QUADRATURES:
+        raise ValueError(f"Expected method to be one of {QUADRATURES}, got {method!r}.")
+    least = 2 if method == "riemann_trapezoid" else 1
+    if n_steps < least:
+        raise ValueError(f"Expected n_steps of at least {least} for {method}, got {n_steps}.")
+    step_sizes, alphas = approximation_parameters(method)
+    return Path(torch.tensor(alphas(n_steps), dtype=torch.float64), torch.tensor(step_sizes(n_steps), dtype=torch.float64))

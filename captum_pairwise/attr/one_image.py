@@ -27,7 +27,7 @@ class OneImage(Explanation[OfBoth, Maps], abc.ABC):
         return pairs.explain_images(lambda game: self._estimate(game, n_samples, generator))
 
     def _delta(self, found: OfBoth) -> Float[Tensor, "batch 2"]:
-        return torch.stack([-of_image.completeness_gap for of_image in found], 1)
+        return deltas(found)
 
 
 class InputFirstOrder(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
@@ -42,8 +42,18 @@ class LayerFirstOrder(LayerExplanation[OfBoth, Maps], OneImage, abc.ABC):
     """A first-order method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     def _view(self, found: OfBoth, inputs: tuple[Tensor, Tensor]) -> Maps:
-        query, retrieved = (of_image["marginal"].reshape(-1, 1, *_players(of_image).shape) for of_image in found)
-        return query, retrieved
+        return maps(found)
+
+
+def maps(found: OfBoth) -> Maps:
+    """The credits of each image laid out as its cells are, `[B, 1, H, W]`."""
+    query, retrieved = (of_image["marginal"].reshape(-1, 1, *_players(of_image).shape) for of_image in found)
+    return query, retrieved
+
+
+def deltas(found: OfBoth) -> Float[Tensor, "batch 2"]:
+    """Of each image all credit, less what the image adds to the similarity over its baseline."""
+    return torch.stack([-of_image.completeness_gap for of_image in found], 1)
 
 
 def _players(credits: Interactions) -> Players:

@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
-from captum_pairwise.estimators.tower import Curves, Path, TowerSummary, combine, diagonal_path
+from captum_pairwise.estimators.quadrature import Path, diagonal_path
+from captum_pairwise.estimators.tower import Curves, TowerSummary, combine
 from captum_pairwise.game import Game, TwoTowerGame
 from captum_pairwise.interactions import Interactions, from_all_pairs
 

@@ -12,7 +12,8 @@ from captum_pairwise.estimators import chains
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles, refuse_too_few
 from captum_pairwise.estimators.exact import enumerated_summary
-from captum_pairwise.estimators.tower import Path, Shared, TowerSummary, combine, diagonal_path
+from captum_pairwise.estimators.quadrature import Path, diagonal_path
+from captum_pairwise.estimators.tower import Shared, TowerSummary, combine
 from captum_pairwise.estimators.tower_chains import chain_summary
 from captum_pairwise.estimators.tower_process import process_summary
 from captum_pairwise.game import TwoTowerGame, memory_of

@@ -12,34 +12,13 @@ are binomial bells of width `1/√n`, so that `4√n` nodes already do to roundi
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, sqrt
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.interactions import Credits
-
-
-@dataclass(frozen=True)
-class Path:
-    """Quadrature along the diagonal of the cube: `∫₀¹ f(p) dp = Σ_k weights[k] f(nodes[k])`."""
-
-    nodes: Float[Tensor, " nodes"]
-    weights: Float[Tensor, " nodes"]
-
-    @property
-    def taylor(self) -> Float[Tensor, " nodes"]:
-        """The weights for pairs, `∫₀¹ 2(1-p) f(p) dp`."""
-        return 2 * self.weights * (1 - self.nodes)
-
-
-def diagonal_path(n_players: int) -> Path:
-    """Gauss–Legendre nodes for the games of `n_players` players, on the CPU in float64, as are all weights made of them."""
-    nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
-    return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
-
 
 CurveValues = Float[Tensor, "rows nodes channels"]
 Variance = Callable[[Float[Tensor, "others nodes channels"], Float[Tensor, " nodes"]], Float[Tensor, "rows others"]]

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.chains import Sample, Steps, find_steps
-from captum_pairwise.estimators.tower import Curves, Path, TowerSummary, Variance
+from captum_pairwise.estimators.quadrature import Path
+from captum_pairwise.estimators.tower import Curves, TowerSummary, Variance
 
 Embeddings = Float[Tensor, "coalitions channels"]
 Selection = Bool[Tensor, " rows"] | slice

@@ -5,7 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.process import Process, fit
-from captum_pairwise.estimators.tower import Curves, Path, TowerSummary, Variance
+from captum_pairwise.estimators.quadrature import Path
+from captum_pairwise.estimators.tower import Curves, TowerSummary, Variance
 
 
 def process_summary(coalitions: Bool[Tensor, "rows players"], embeddings: Float[Tensor, "rows channels"], path: Path) -> TowerSummary:

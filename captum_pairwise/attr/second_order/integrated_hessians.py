@@ -1,0 +1,263 @@
+"""Integrated Hessians of two images."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.base import Baselines, Masks, requested
+from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, quadrature
+from captum_pairwise.attr.pairwise import Attribution, Delta, between
+from captum_pairwise.estimators.integrated import WEIGHTS, gauss_index, integrated_hessians, random_index
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.joint_games import ForwardFunc
+from captum_pairwise.layers import Layers
+from captum_pairwise.masking import Pairs
+from captum_pairwise.pairs import input_pairs, layer_pairs
+
+METHODS = ("gauss", "expected")
+N_STEPS = 16
+N_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What both classes are told when they are made, see `IntegratedHessians`."""
+
+    weight: str
+    within: bool
+
+    def __post_init__(self) -> None:
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {self.weight!r}.")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where `attribute` is told to look."""
+
+    n_steps: int
+    method: str
+    n_samples: int | None
+    generator: torch.Generator | None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"Expected method to be one of {METHODS}, got {self.method!r}. Captum's are those of first order.")
+        if self.n_samples is not None and (self.method != "expected" or self.n_samples < 2):
+            raise ValueError(
+                f"Expected n_samples of at least 2 with method='expected', got {self.n_samples} with method={self.method!r}. The other "
+                "method counts n_steps."
+            )
+
+    def explain(self, pairs: Pairs, options: Options) -> Interactions:
+        """Integrate every game of a batch."""
+        path = None if options.within else quadrature("gausslegendre", self.n_steps)
+        if self.method == "gauss":
+            index = gauss_index(options.weight, self.n_steps)
+        else:
+            index = random_index(options.weight, N_SAMPLES if self.n_samples is None else self.n_samples, self.generator)
+        return pairs.explain(lambda game: integrated_hessians(game, index, path, is_random=self.method == "expected"))
+
+
+@final
+class IntegratedHessians(GradientMethod):
+    """The interaction of every part of one image with every part of the other, by second derivatives along a path (paper A.14).
+
+    All parts fade in together, from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
+    each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
+    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs.
+
+    A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss what happens at
+    its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
+        weight: `"hessian"`, the paper's: each entry is `Γ_ij + Γ_ji`, for pooled features and a dot product half of the Shapley–Taylor index,
+            the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, the same as the discrete one there, and near it under
+            cosine similarity.
+        within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False) -> None:
+        GradientMethod.__init__(self, forward_func)
+        self.options = Options(weight, within)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        *,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
+        steps, by_image = Steps(n_steps, method, n_samples, generator), {"baselines": baselines, "feature_mask": feature_mask}
+        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
+        return steps.explain(input_pairs(self.forward_func, inputs, request), self.options)
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | tuple[Attribution, Delta]:
+        """The pairs between the images, `[B, *query_players, *retrieved_players]`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: where the path starts, as for the other pairwise methods; None is the 25×25 box blur of each image.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            n_steps: how many points of the path to look at.
+            method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`: of the whole index, or else of the
+                integrated gradients, taken at `n_steps` Gauss–Legendre nodes.
+            feature_mask: a pair of integer masks over the images, as for the other pairwise methods; None gives images superpixels.
+            n_samples: how many points to draw with `"expected"`; 1000 if None.
+            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        found = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            feature_mask=feature_mask,
+            n_samples=n_samples,
+            generator=generator,
+        )
+        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)
+
+
+@final
+class LayerIntegratedHessians(LayerGradientMethod):
+    """The interaction of every cell of one image with every cell of the other, `IntegratedHessians` in feature space (IG-SAM, second order).
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+        weight: as for `IntegratedHessians`, and so is `within`.
+        within: whether to integrate the pairs within each image.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Softplus())
+    >>> method = LayerIntegratedHessians(SimilarityWrapper(encoder), encoder[0], weight="taylor")
+    >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
+    torch.Size([2, 4, 4, 3, 3])
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        *,
+        weight: str = "hessian",
+        within: bool = False,
+    ) -> None:
+        LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
+        self.options = Options(weight, within)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """All that was found, as `interactions` of the method without a layer; arguments as for `attribute`."""
+        steps = Steps(n_steps, method, n_samples, generator)
+        by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
+        return steps.explain(layer_pairs(self.forward_func, self.layer, inputs, request), self.options)
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | tuple[Attribution, Delta]:
+        """The pairs between the images, `[B, H, W, H', W']`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: where the path starts, in input space, as for the other layer methods; the layer's output for them is taken.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            n_steps: how many points of the path to look at.
+            method: `"gauss"` or `"expected"`, as for the method without a layer.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`, as for the method without a layer.
+            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            layer_mask: a pair of integer masks over the layer's output; None makes every cell a player.
+            n_samples: how many points to draw with `"expected"`; 1000 if None.
+            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        found = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            layer_baselines=layer_baselines,
+            layer_mask=layer_mask,
+            n_samples=n_samples,
+            generator=generator,
+        )
+        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)

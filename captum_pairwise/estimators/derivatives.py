@@ -1,0 +1,107 @@
+"""Derivatives of games and towers by automatic differentiation, a batch of points at a time.
+
+Every row is a point of its own: a Jacobian is a batch of forward-mode products with unit vectors, or of reverse-mode products with unit
+embeddings, whichever are fewer, and a Hessian a batch of Hessian–vector products.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from captum_pairwise.game import Evaluator
+
+Points = Float[Tensor, "points players"]
+Embed = Callable[[Tensor], Tensor]
+COST_OF_GRADIENT = 4  # a row that is remembered takes some four times the memory of one that is not
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Let every kernel have its derivatives: fused attention has no second ones, and none at all in forward mode."""
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: int) -> Points:
+    """The gradient of a function at each point; `function(rows, index)` gets the rows of `points` that `index` names."""
+
+    def part(index: Int[Tensor, " rows"]) -> Tensor:
+        rows = points[index].requires_grad_()
+        values = function(rows, index)
+        return _gradient(values, rows).to(values)
+
+    with differentiable(), torch.enable_grad():
+        return _in_chunks(part, len(points), chunk)
+
+
+def hessian_products(function: Callable[[Tensor, Tensor], Tensor], points: Points, directions: Points, chunk: int) -> Points:
+    """`H d` of a function at each point, in the direction that belongs to it; arguments as for `gradients`."""
+
+    def part(index: Int[Tensor, " rows"]) -> Tensor:
+        rows = points[index].requires_grad_()
+        values = function(rows, index)
+        slope = _gradient(values, rows, create_graph=True)
+        return _gradient(slope * directions[index], rows).to(values)
+
+    with differentiable(), torch.enable_grad():
+        return _in_chunks(part, len(points), chunk)
+
+
+def _gradient(values: Tensor, rows: Tensor, create_graph: bool = False) -> Tensor:
+    """The gradient of a sum, 0 where nothing depends on the rows; second order asks for more than the first."""
+    if not values.requires_grad:
+        return torch.zeros_like(rows)
+    (found,) = torch.autograd.grad(values.sum(), rows, create_graph=create_graph, materialize_grads=True)
+    return found
+
+
+def directional(embed: Embed, points: Points, directions: Points) -> Float[Tensor, "points channels"]:
+    """`J d`, the derivative of the embedding at each point in the direction that belongs to it, in forward mode.
+
+    Raises:
+        NotImplementedError: an operation of the network has no forward-mode derivative.
+    """
+    with differentiable(), torch.no_grad(), forward_ad.dual_level():
+        embedding, tangent = forward_ad.unpack_dual(embed(forward_ad.make_dual(points, directions)))
+        return tangent if tangent is not None else torch.zeros_like(embedding)
+
+
+def jacobians(
+    embed: Embed, points: Points, chunk: int
+) -> tuple[Float[Tensor, "points channels"], Float[Tensor, "points players channels"]]:
+    """The embedding at each point, and its derivative by each player.
+
+    >>> embeddings, slopes = jacobians(lambda z: torch.stack([z[:, 0] * z[:, 1], z[:, 1]], 1), torch.tensor([[2.0, 3.0]]), chunk=8)
+    >>> embeddings.tolist(), slopes.tolist()
+    ([[6.0, 3.0]], [[[3.0, 0.0], [2.0, 1.0]]])
+    """
+    with torch.no_grad():
+        embeddings = embed(points)
+    n_points, n_players, n_channels = len(points), points.shape[1], embeddings.shape[1]
+    if n_players <= n_channels:
+        units = torch.eye(n_players, dtype=points.dtype).repeat(n_points, 1)
+        try:
+            return embeddings, directional(embed, points.repeat_interleave(n_players, 0), units).unflatten(0, (n_points, n_players))
+        except NotImplementedError:  # an operation without forward mode
+            pass
+    channel = torch.arange(n_channels).repeat(n_points)
+    slopes = gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
+    return embeddings, slopes.unflatten(0, (n_points, n_channels)).mT
+
+
+def _picked(embeddings: Tensor, channel: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    return embeddings.gather(1, channel.to(embeddings.device)[:, None])[:, 0]
+
+
+def _in_chunks(part: Callable[[Tensor], Tensor], n_points: int, chunk: int) -> Tensor:
+    return Evaluator(part, max(1, chunk // COST_OF_GRADIENT))(torch.arange(n_points))

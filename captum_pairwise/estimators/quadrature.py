@@ -1,0 +1,79 @@
+"""Integrals along the diagonal of the cube: where to look, and with what weight."""
+
+from dataclasses import dataclass
+from math import ceil, comb, sqrt
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MOST_NODES = 250  # beyond, the moments underflow
+
+
+@dataclass(frozen=True)
+class Path:
+    """Quadrature along the diagonal of the cube, `Σ_k weights[k] f(nodes[k])`, for `∫₀¹ f(t) dt` or with a weight under the integral."""
+
+    nodes: Float[Tensor, " nodes"]
+    weights: Float[Tensor, " nodes"]
+
+    @property
+    def taylor(self) -> Float[Tensor, " nodes"]:
+        """The weights for pairs, `∫₀¹ 2(1-t) f(t) dt`."""
+        return 2 * self.weights * (1 - self.nodes)
+
+
+def diagonal_path(n_players: int) -> Path:
+    """Gauss–Legendre nodes for the games of `n_players` players, on the CPU in float64, as are all weights made of them."""
+    nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
+    return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
+
+
+def logarithmic_path(n_nodes: int) -> Path:
+    """Gauss nodes for `∫₀¹ -ln(t) f(t) dt`: exact for polynomials of degree below `2 n_nodes`.
+
+    It is the density of a product of two uniform numbers, `∫∫ f(αβ) dα dβ`, which makes one integral of the two in Integrated Hessians.
+
+    >>> path = logarithmic_path(2)
+    >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) ** 2, 9) for k in range(4)]
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    legendre = [1.0] + [(-1) ** k / (k * (k + 1)) for k in range(1, 2 * n_nodes)]
+    return _gauss([moment / comb(2 * k, k) for k, moment in enumerate(legendre)], n_nodes)
+
+
+def linear_path(n_nodes: int) -> Path:
+    """Gauss nodes for `∫₀¹ 2(1-t) f(t) dt`: exact for polynomials of degree below `2 n_nodes`.
+
+    >>> path = linear_path(2)
+    >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) * (k + 2), 9) for k in range(4)]
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    return _gauss([1.0, -1 / 6] + [0.0] * (2 * n_nodes - 2), n_nodes)
+
+
+def _gauss(moments: list[float], n_nodes: int) -> Path:
+    """Gauss nodes from the moments of monic Legendre polynomials of [0, 1] (Golub and Welsch 1969).
+
+    The recurrence of the weight's own polynomials comes from these moments by the modified Chebyshev algorithm (Gautschi 1982), which
+    keeps all digits where powers of `t` would lose them.
+
+    Raises:
+        ValueError: there is no node, or more than `MOST_NODES`.
+    """
+    if not 1 <= n_nodes <= MOST_NODES:
+        raise ValueError(f"Expected n_steps from 1 to {MOST_NODES}, got {n_nodes}.")
+    b = [k * k / (4 * (4 * k * k - 1)) for k in range(2 * n_nodes)]  # p_k+1 = (t - ½) p_k - b_k p_k-1
+    before, now = np.zeros(2 * n_nodes), np.array(moments)
+    alpha, beta = [0.5 + now[1] / now[0]], [now[0]]
+    for k in range(1, n_nodes):
+        following, middle = np.zeros(2 * n_nodes), slice(k, 2 * n_nodes - k)
+        following[middle] = now[k + 1 : 2 * n_nodes - k + 1] - (alpha[-1] - 0.5) * now[middle] - beta[-1] * before[middle]
+        following[middle] += np.array(b[middle]) * now[k - 1 : 2 * n_nodes - k - 1]
+        alpha.append(0.5 + following[k + 1] / following[k] - now[k] / now[k - 1])
+        beta.append(following[k] / now[k - 1])
+        before, now = now, following
+    off_diagonal = np.sqrt(beta[1:])
+    nodes, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1))
+    return Path(torch.tensor(nodes), torch.tensor(beta[0] * vectors[0] ** 2))
