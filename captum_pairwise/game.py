@@ -171,18 +171,14 @@ def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
     (tensor([ 1., 10.]), tensor([1.]))
     """
     n_query, n_retrieved = game.n_query, game.n_retrieved
+    values = (
+        lambda z: game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1)),
+        lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1)),
+    )
     if isinstance(game, TwoTowerGame):
         u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
-        of_query, of_retrieved = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
-    else:
-
-        def of_query(z: Tensor) -> Tensor:
-            return game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1))
-
-        def of_retrieved(z: Tensor) -> Tensor:
-            return game.values(torch.cat([z.new_ones(len(z), n_query), z], 1))
-
-    return CallableGame(n_query, 0, of_query, game.chunk), CallableGame(0, n_retrieved, of_retrieved, game.chunk)
+        values = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
+    return CallableGame(n_query, 0, values[0], game.chunk), CallableGame(0, n_retrieved, values[1], game.chunk)
 
 
 def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:

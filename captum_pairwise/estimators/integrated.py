@@ -14,6 +14,7 @@ and credit sums to `v(1) - v(0)` for either of two weights. A player's own credi
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -170,9 +171,10 @@ def _whole_terms(pairs: Float[Tensor, "nodes players players"], slopes: Float[Te
     )
 
 
-def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[dict[str, Tensor], Credits | None]:
+def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[dict[str, Any], Credits | None]:
     """The sum over all nodes, a batch of one, and its standard error where the nodes are independent draws."""
-    total, squares = {}, {}
+    total: dict[str, Any] = {}
+    squares: dict[str, Any] = {}
     for part in terms:
         for name in AXES:
             block = getattr(part, name)

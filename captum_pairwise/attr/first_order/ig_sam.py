@@ -18,8 +18,8 @@ from captum_pairwise.pairs import layer_pairs
 class LayerIGSAM(LayerGradientMethod):
     """The integrated gradient of each position of each image, the other image being whole (IG-SAM, paper eq. 9 and Prop. 4.2).
 
-    `φ_hw = Σ_c (y - b)_chw ∫₀¹ ∂s/∂y_chw (b + t (y - b)) dt`, for any differentiable similarity and any layer; what `LayerIntegratedGradients`
-    gives, summed over channels, for both images, from a blurred background.
+    `φ_hw = Σ_c (y - b)_chw ∫₀¹ ∂s/∂y_chw (b + t (y - b)) dt`, for any differentiable similarity and any layer: what Captum's
+    `LayerIntegratedGradients` gives, summed over channels, for both images and from a blurred background.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
@@ -78,7 +78,7 @@ class LayerIGSAM(LayerGradientMethod):
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             n_steps: how many points of each path to look at.
-            method: Captum's name of a quadrature: `"gausslegendre"`, `"riemann_trapezoid"`, `"riemann_middle"`, `"riemann_left"`, `"riemann_right"`.
+            method: Captum's name of a quadrature: `"gausslegendre"`, or `"riemann_"` with `"trapezoid"`, `"middle"`, `"left"` or `"right"`.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta [B, 2]`: for each image all credit less what it adds to the similarity over
                 its baseline.

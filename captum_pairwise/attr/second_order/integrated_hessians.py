@@ -75,9 +75,9 @@ class IntegratedHessians(GradientMethod):
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
-        weight: `"hessian"`, the paper's: each entry is `Γ_ij + Γ_ji`, for pooled features and a dot product half of the Shapley–Taylor index,
-            the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, the same as the discrete one there, and near it under
-            cosine similarity.
+        weight: `"hessian"`, the paper's: each entry is `Γ_ij + Γ_ji`, which for pooled features and a dot product is half of the
+            Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the discrete
+            one there, and near it under cosine similarity.
         within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
     """
 
@@ -159,7 +159,7 @@ class IntegratedHessians(GradientMethod):
 
 @final
 class LayerIntegratedHessians(LayerGradientMethod):
-    """The interaction of every cell of one image with every cell of the other, `IntegratedHessians` in feature space (IG-SAM, second order).
+    """The interaction of every cell of one image with every cell of the other: `IntegratedHessians` in feature space (second-order IG-SAM).
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
