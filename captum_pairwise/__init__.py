@@ -21,6 +21,7 @@ from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJ
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
 from captum_pairwise.attr.second_order.lime import PairwiseLime
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
+from captum_pairwise.attr.second_order.projection import project_attention
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
 from captum_pairwise.attr.second_order.sbsm import PairwiseSBSM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
@@ -68,6 +69,7 @@ __all__ = [
     "paint",
     "patches",
     "project",
+    "project_attention",
     "shapley_taylor",
     "shapley_values",
     "superpixels",

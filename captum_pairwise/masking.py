@@ -48,7 +48,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"Expected perturbations_per_eval of at least 1, got {self.chunk}.")
+            raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
 
 
 @dataclass(frozen=True)

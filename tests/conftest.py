@@ -57,6 +57,20 @@ def relu_game(n_query: int, n_retrieved: int, seed: int) -> TwoTowerGame:
     return TwoTowerGame(n_query, n_retrieved, relu_tower(n_query, 2 * seed), relu_tower(n_retrieved, 2 * seed + 1))
 
 
+def smooth_game(n_query: int, n_retrieved: int, seed: int) -> TwoTowerGame:
+    """The cosine of two random networks of one hidden layer, smooth on the whole cube."""
+
+    def tower(n_players: int, seed: int) -> Callable[[Tensor], Tensor]:
+        inner, offset, outer = (
+            random_tensor(n_players, 12, seed=seed) / 2,
+            random_tensor(12, seed=seed + 1),
+            random_tensor(12, 7, seed=seed + 2),
+        )
+        return lambda z: nn.functional.normalize(torch.tanh(z.double() @ inner + offset) @ outer, dim=1)
+
+    return TwoTowerGame(n_query, n_retrieved, tower(n_query, 10 * seed), tower(n_retrieved, 10 * seed + 5))
+
+
 def opaque(game: TwoTowerGame) -> CallableGame:
     """The same values, without the towers."""
     return CallableGame(game.n_query, game.n_retrieved, game.values)

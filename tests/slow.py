@@ -5,6 +5,7 @@ from functools import cache
 from itertools import combinations, permutations
 from math import comb, factorial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,3 +108,39 @@ def least_squares_of_sum(normal: Tensor, moment: Tensor, summed: Tensor, total: 
 
 def relative_mse(estimate: Tensor, truth: Tensor) -> float:
     return ((estimate - truth).square().sum() / truth.square().sum()).item()
+
+
+def gauss_legendre(n_nodes: int) -> list[tuple[float, float]]:
+    """Nodes and weights of the integral over [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    return list(zip((nodes + 1) / 2, weights / 2, strict=True))
+
+
+def derivatives(game: Game, t: float) -> tuple[Tensor, Tensor]:
+    """The gradient and the Hessian of `v` at `t · 1`."""
+    at = torch.full((game.n_players,), t, dtype=torch.float64)
+
+    def value(z: Tensor) -> Tensor:
+        return game.values(z[None])[0]
+
+    return torch.autograd.functional.jacobian(value, at), torch.autograd.functional.hessian(value, at)
+
+
+@cache
+def integrated_hessian(game: Game, n_nodes: int = 14) -> Tensor:
+    """`Γ_ij = ∫∫ αβ ∂²_ij v(αβ·1) dα dβ`, and on the diagonal `∫∫ ∂_i v(αβ·1) dα dβ` more, as A.14 prints them: `[n, n]`, ordered."""
+    total = torch.zeros(game.n_players, game.n_players, dtype=torch.float64)
+    for alpha, first in gauss_legendre(n_nodes):
+        for beta, second in gauss_legendre(n_nodes):
+            gradient, hessian = derivatives(game, alpha * beta)
+            total += first * second * (alpha * beta * hessian + torch.diag(gradient))
+    return total
+
+
+def continuous_taylor(game: Game, n_nodes: int = 20) -> tuple[Tensor, Tensor]:
+    """`∂_i v(0) + ∫ (1-t) ∂²_ii v dt` of each player and `∫ 2(1-t) ∂²_ij v dt` of each pair: Taylor's formula with its remainder."""
+    second = torch.zeros(game.n_players, game.n_players, dtype=torch.float64)
+    for t, weight in gauss_legendre(n_nodes):
+        second += weight * 2 * (1 - t) * derivatives(game, t)[1]
+    first = derivatives(game, 0.0)[0] + second.diagonal() / 2
+    return first, second - torch.diag(second.diagonal())

@@ -72,6 +72,8 @@ def directional(embed: Embed, points: Points, directions: Points) -> Float[Tenso
         NotImplementedError: an operation of the network has no forward-mode derivative.
     """
     with differentiable(), torch.no_grad(), forward_ad.dual_level():
+        # copies, as tensors of inference mode carry no tangent, and expanded ones cannot
+        points, directions = (one.clone(memory_format=torch.contiguous_format) for one in (points, directions))
         embedding, tangent = forward_ad.unpack_dual(embed(forward_ad.make_dual(points, directions)))
         return tangent if tangent is not None else torch.zeros_like(embedding)
 

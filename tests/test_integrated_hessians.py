@@ -1,0 +1,119 @@
+"""Integrated Hessians of images and layers: against the literal formula on masked images, Captum, SAM and the discrete index."""
+
+import captum.attr as ca
+import pytest
+import torch
+from conftest import images, seeded, tiny_encoder
+from slow import gauss_legendre
+from torch import nn
+
+import captum_pairwise as cp
+
+MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
+
+
+def smooth_encoder(seed=0):
+    """The tiny encoder with a smooth function in place of ReLU."""
+    return nn.Sequential(*(nn.Softplus(beta=3) if isinstance(part, nn.ReLU) else part for part in tiny_encoder(seed)))
+
+
+def faded(image, baseline, mask, presence):
+    """An image whose parts are as present as `presence` says, `[n]`."""
+    z = presence[mask]
+    return z * image + (1 - z) * baseline
+
+
+def literal(model, pair, n_nodes):
+    """`∫ -t ln t ∂²_ij + ∂²_ji dt` between the images by autograd through both faded images; `t = s²` makes the logarithm harmless."""
+    baselines, sizes = tuple(map(cp.blur_baseline, pair)), (4, 6)
+    total = torch.zeros(10, 10, dtype=torch.float64)
+    for s, weight in gauss_legendre(n_nodes):
+        t = s * s
+
+        def value(z):
+            query, retrieved = (faded(*one) for one in zip(pair, baselines, MASKS, z.split(sizes), strict=True))
+            return model(query, retrieved)[0]
+
+        hessian = torch.autograd.functional.hessian(value, torch.full((10,), t, dtype=torch.float64))
+        total += weight * 2 * s * -t * torch.tensor(t).log() * hessian
+    return 2 * total[:4, 4:]
+
+
+@pytest.mark.parametrize("kind", ["cosine", "euclidean", "two encoders", "callable head", "plain callable"])
+def test_parts_of_images_get_the_integral(kind):
+    encoder, pair = smooth_encoder(), tuple(one[:1] for one in images(1))
+    wrapper = cp.SimilarityWrapper(encoder)
+    forward = {
+        "two encoders": cp.SimilarityWrapper(encoder, smooth_encoder(1)),
+        "callable head": cp.SimilarityWrapper(encoder, similarity=lambda u, w: (u - w).square().sum(1).neg().exp()),
+        "plain callable": lambda query, retrieved: wrapper(query, retrieved),
+    }.get(kind) or cp.SimilarityWrapper(encoder, similarity=kind)
+    found = cp.IntegratedHessians(forward).attribute(pair, n_steps=24, feature_mask=MASKS)
+    expected = literal(forward, pair, n_nodes=40)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-6 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("weight", ["hessian", "taylor"])
+@pytest.mark.parametrize("within", [False, True])
+def test_marginals_are_captums_integrated_gradients_of_both_images(weight, within):
+    model, pair = cp.SimilarityWrapper(smooth_encoder()), images(2)
+    found = cp.IntegratedHessians(model, weight=weight, within=within).interactions(pair, n_steps=24, feature_mask=MASKS)
+    of_pixels = ca.IntegratedGradients(model).attribute(pair, baselines=tuple(map(cp.blur_baseline, pair)))
+    for one, mask, marginal in zip(of_pixels, MASKS, (found.query_marginal, found.retrieved_marginal), strict=True):
+        sums = torch.zeros_like(marginal).index_add_(1, mask.flatten(), one.sum(1).flatten(1))
+        torch.testing.assert_close(marginal, sums, rtol=0, atol=1e-6)
+    assert found.completeness_gap.abs().max() < 1e-5
+
+
+def test_pooling_and_a_dot_product_make_the_taylor_weight_sam_and_the_hessian_weight_half_of_it():
+    encoder, pair = tiny_encoder(), images(2)
+    model, baselines = cp.SimilarityWrapper(encoder, similarity="dot"), tuple(map(cp.blur_baseline, images(2)))
+    sam = cp.LayerPairwiseSAM(model, encoder[4]).attribute(pair, baselines=baselines)
+    for weight, factor in (("taylor", 1), ("hessian", 0.5)):
+        found = cp.LayerIntegratedHessians(model, encoder[4], weight=weight).attribute(pair, n_steps=2)
+        torch.testing.assert_close(found, factor * sam, rtol=0, atol=1e-12)
+
+
+def test_the_taylor_weight_is_near_the_discrete_index_under_cosine(model):
+    method, exact = (
+        cp.LayerIntegratedHessians(model, model.query_encoder[4], weight="taylor"),
+        cp.LayerExactShapleyTaylor(model, model.query_encoder[4]),
+    )
+    found, expected = (one.flatten() for one in (method.attribute(images(1)), exact.attribute(images(1), n_samples=2**9)))
+    assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.99
+
+
+def test_a_network_of_relus_is_incomplete_within_its_images_alone():
+    """Pairs between the images need no second derivative; within, the kinks are missed, and the gap says so."""
+    model, pair = cp.SimilarityWrapper(tiny_encoder(), similarity="dot"), images(1)
+    between, whole = (
+        cp.IntegratedHessians(model, within=within).interactions(pair, n_steps=50, feature_mask=MASKS) for within in (False, True)
+    )
+    torch.testing.assert_close(between.between, whole.between, rtol=0, atol=1e-12)
+    assert (whole.within_query == 0).all() and (whole.within_retrieved == 0).all()
+    assert between.completeness_gap.abs() < 0.01 * (whole.full - whole.empty).abs() < whole.completeness_gap.abs()
+
+
+def test_expected_hessians_come_with_standard_errors(model):
+    method = cp.LayerIntegratedHessians(model, model.query_encoder[4])
+    gauss, drawn = method.interactions(images(1)), method.interactions(images(1), method="expected", n_samples=500, generator=seeded(0))
+    assert gauss.standard_error is None and drawn.standard_error is not None
+    off = (drawn.between - gauss.between).abs()
+    assert (off < 4 * drawn.standard_error.between + 1e-9).all() and (off > 0).any()
+    torch.testing.assert_close(drawn.marginal, gauss.marginal)
+
+
+@pytest.mark.parametrize(
+    ("made", "given", "message"),
+    [
+        ({"weight": "jacobian"}, {}, "Expected weight to be one of"),
+        ({}, {"method": "gausslegendre"}, "Expected method to be one of"),
+        ({}, {"n_samples": 20}, "method='expected', got 20"),
+        ({}, {"method": "expected", "n_samples": 1}, "n_samples of at least 2"),
+        ({}, {"n_steps": 0}, "n_steps"),
+        ({}, {"internal_batch_size": 0}, r"\(internal_batch_size\) of at least 1"),
+    ],
+)
+def test_bad_arguments_are_refused(model, made, given, message):
+    with pytest.raises(ValueError, match=message):
+        cp.LayerIntegratedHessians(model, model.query_encoder[4], **made).attribute(images(1), **given)
