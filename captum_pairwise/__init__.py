@@ -13,6 +13,7 @@ from captum_pairwise import backbones, interop, visualization
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
+from captum_pairwise.attr.first_order.vesm import LayerVESM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
 from captum_pairwise.attr.second_order.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
@@ -53,6 +54,7 @@ __all__ = [
     "LayerPairwiseSAM",
     "LayerSAM",
     "LayerShapleyTaylorSampling",
+    "LayerVESM",
     "PairwiseLime",
     "PairwiseSBSM",
     "ShapleyTaylorSampling",

@@ -5,10 +5,10 @@ from torch import nn
 
 from captum_pairwise.game import Affine
 from captum_pairwise.joint_games import ForwardFunc, joint_input_pairs, joint_layer_pairs
-from captum_pairwise.layers import Layers
+from captum_pairwise.layers import Layers, LayerView, look_inside
 from captum_pairwise.masking import SIDES, Pairs, Request, checked_images, refuse_not_finite
 from captum_pairwise.similarity import SimilarityWrapper
-from captum_pairwise.tower_games import input_towers, layer_towers, tower_pairs
+from captum_pairwise.tower_games import encoders_and_layers, input_towers, layer_towers, tower_pairs
 
 
 def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
@@ -101,3 +101,21 @@ def affine_pairs(
         for member in (one for members_of_pair in members for one in members_of_pair):
             refuse_not_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
     return tower_pairs(model, *towers, request), affine
+
+
+def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tuple[SimilarityWrapper, list[LayerView]]:
+    """The model, and the tower of each batch of images seen from the layer; outside inference mode, to be differentiated.
+
+    Raises:
+        ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
+    """
+    model, images = _checked_model(forward_func, Request()), checked_images(inputs)
+    if model is None:
+        raise ValueError(
+            "Expected a SimilarityWrapper, because this method looks at both embeddings, not at their similarity. Pass "
+            "`SimilarityWrapper(encoder)`."
+        )
+    encoders, layers = encoders_and_layers(model, layer)
+    with torch.no_grad():
+        images = [batch.clone() if batch.is_inference() else batch for batch in images]  # nothing can be saved for backward otherwise
+        return model, [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]

@@ -76,15 +76,20 @@ def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> 
     return Tower(query, lambda rows, _: model.embed_query(rows)), Tower(retrieved, lambda rows, _: model.embed_retrieved(rows))
 
 
-def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
-    """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
+def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
+    """Both encoders, and the layer of each that a user meant."""
     refuse_compiled(model)
     layers = layers_of(layer)
     if model.is_tied:  # either tower's layer may be named, for either image
         layers = [model.tower_layers(layers[0])[0], model.tower_layers(layers[-1])[1]]
     elif len(layers) == 1:
         layers = model.tower_layers(layers[0])
-    encoders = (model.query_encoder, model.retrieved_encoder)
+    return (model.query_encoder, model.retrieved_encoder), layers
+
+
+def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
+    """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
+    encoders, layers = encoders_and_layers(model, layer)
     views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
     reruns = [k for k in range(2) if views[k].tail.reruns]
     if reruns:

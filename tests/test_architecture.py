@@ -10,7 +10,7 @@ import captum_pairwise
 HOUSE = Path(captum_pairwise.__file__).parent
 # a module may import those of the floors below its own; on one floor, those named before it
 FLOORS = [
-    ["_compat", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
+    ["_compat", "smoothing", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
     ["game"],
     ["interactions", "window_pairs"],
     ["masking"],
@@ -42,6 +42,7 @@ FLOORS = [
         "estimators.derivatives",
         "estimators.integrated",
         "estimators.projection",
+        "estimators.vesm",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization.convergence", "visualization", "interop"],
     ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
@@ -49,6 +50,7 @@ FLOORS = [
         "attr.first_order.kernel",
         "attr.first_order.ig_sam",
         "attr.first_order.sam",
+        "attr.first_order.vesm",
         "attr.second_order.exact",
         "attr.second_order.gaussian_process",
         "attr.second_order.integrated_hessians",

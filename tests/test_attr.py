@@ -41,6 +41,8 @@ def make(cls, forward):
     """A method, and the arguments that give it 4 and 6 players."""
     if cls in INPUT + INPUT_FIRST_ORDER:
         return cls(forward), {"feature_mask": MASKS}
+    if cls is cp.LayerVESM:
+        return cls(forward, forward.query_encoder[4]), {"relu_attributions": False}
     if cls is cp.PairwiseSBSM:
         return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
     return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
@@ -61,7 +63,7 @@ BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]
-every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *LAYER])
+every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *LAYER, cp.LayerVESM])
 sampled = pytest.mark.parametrize(
     "cls",
     [
@@ -81,6 +83,7 @@ def test_shapes_and_plain_results(cls, model):
     found = method.attribute(images(2), **arguments)
     shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
     expected = {cls: [(2, 3, 12, 12)] * 2 for cls in INPUT_FIRST_ORDER} | {cls: [(2, 1, 4), (2, 1, 6)] for cls in LAYER_FIRST_ORDER}
+    expected[cp.LayerVESM] = [(2, 1, 3, 3)] * 2  # takes no mask
     assert shapes == expected.get(cls, (2, 4, 6))
     assert flat(found).isfinite().all() and not flat(found).requires_grad
     assert all(part.is_contiguous() for part in (found if isinstance(found, tuple) else (found,)))

@@ -48,6 +48,11 @@ class Attending(nn.Module):
         return self.attention(tokens, tokens, tokens)[0].mean(1)
 
 
+class Detach(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
 def broken_encoder():
     network = nn.Sequential(nn.Conv2d(3, 4, 3)).double()
     nn.init.constant_(network[0].weight, torch.nan)
@@ -61,6 +66,8 @@ REUSING = reusing_encoder()
 WITH_TUPLE = nn.Sequential(Tuple())
 TRAINING = cp.SimilarityWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double())
 DROPPING = cp.SimilarityWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5)).double())
+DETACHED = nn.Sequential(nn.Conv2d(3, 4, 3), Detach()).double()
+FLAT = cp.SimilarityWrapper(nn.Sequential(nn.Flatten(), nn.Linear(432, 5)).double())
 DEAD = cp.SimilarityWrapper(nn.Sequential(nn.Flatten(), nn.ReLU()))
 
 
@@ -70,6 +77,10 @@ def exact(forward=MODEL, inputs=(QUERY, RETRIEVED), feature_mask=MASKS, **argume
 
 def layered(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
     return cp.LayerFactorisedShapleyTaylor(forward, layer).attribute(inputs, **arguments)
+
+
+def vesm(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
+    return cp.LayerVESM(forward, layer).attribute(inputs, **arguments)
 
 
 CASES = {
@@ -148,6 +159,25 @@ CASES = {
         "embeddings are not zero",
     ),
     "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
+    "VESM of a callable": (
+        lambda: cp.LayerVESM(lambda q, r: (q * r).mean((1, 2, 3)), TINY[4]).attribute((QUERY, RETRIEVED)),
+        "SimilarityWrapper, because this method looks at both embeddings",
+    ),
+    "an unknown mode": (lambda: vesm(mode="neutral"), "one of .*triplet.* got 'neutral'"),
+    "a triplet of two": (lambda: vesm(mode="triplet"), "`negative` images for mode='triplet'"),
+    "a pair of three": (lambda: vesm(mode="negative", negative=QUERY), "for no other, got mode='negative'"),
+    "too few negative images": (lambda: vesm(mode="triplet", negative=QUERY[:0]), r"batch of 2 images, .* got \(0, 3, 12, 12\)"),
+    "a list of negative images": (lambda: vesm(mode="triplet", negative=[QUERY, QUERY]), "got list"),
+    "NaN in a negative image": (lambda: vesm(mode="triplet", negative=with_number(torch.nan)), "row 1 of the negative images"),
+    "one tensor for VESM": (lambda: vesm(inputs=QUERY), "inputs to be a tuple"),
+    "a layer without positions": (lambda: vesm(FLAT, FLAT.query_encoder[0]), r"map \[B, C, H, W\] or tokens .* got shape \(2, 432\)"),
+    "a dead image for VESM": (
+        lambda: vesm(cp.SimilarityWrapper(DARK), DARK[0], (QUERY, RETRIEVED * 0)),
+        "retrieved images has embedding zero",
+    ),
+    "NaN weights for VESM": (lambda: vesm(cp.SimilarityWrapper(BROKEN), BROKEN[0]), "row 0 of the maps of the query images"),
+    "a tail without gradients": (lambda: vesm(cp.SimilarityWrapper(DETACHED), DETACHED[0]), "no gradient arrives"),
+    "a training model for VESM": (lambda: vesm(TRAINING, TRAINING.query_encoder[0]), "BatchNorm2d is training"),
     "a function that gives no baseline": (
         lambda: exact(baselines=(lambda batch, ids: batch[:, :, :5], None)),
         r"query baseline .*\(2, 3, 5, 12\)",

@@ -1,0 +1,116 @@
+"""Visually explaining similarity models: which positions of each image carry what the embeddings have in common."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise._compat import log_usage
+from captum_pairwise.attr.gradient import LayerGradientMethod
+from captum_pairwise.estimators.vesm import MODES, Seen, vesm
+from captum_pairwise.layers import LayerView
+from captum_pairwise.masking import SIDES, at_least_float32, checked_images, refuse_not_finite
+from captum_pairwise.pairs import layer_views
+from captum_pairwise.similarity import SimilarityWrapper, pool
+
+Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
+
+
+@final
+class LayerVESM(LayerGradientMethod):
+    """Where in each image the features are in which the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
+
+    `Σ_c α_c A_c` as in GradCAM, of the score `<w, f>`: `f` is the image's embedding, and the constants `w` say how near the directions of
+    both embeddings are in each feature. Only `w` knows of the other image, and with many features it is near 1, whatever that shows.
+    It is no Shapley value: there is no delta.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, with any head, as only the embeddings are looked at.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+    """
+
+    def has_convergence_delta(self) -> bool:
+        """Whether `attribute` can return a convergence delta: no, the maps need not sum to anything."""
+        return False
+
+    def compute_convergence_delta(self, *arguments: object, **more: object) -> None:
+        """Refuse: there is none.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("VESM has no convergence delta: its maps need not sum to anything. LayerKernelSAM's do.")
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        mode: str = "positive",
+        negative: Tensor | None = None,
+        *,
+        relu_attributions: bool = True,
+    ) -> Maps:
+        """One map per image, `[B, 1, H, W]` each, or `[B, 1, T]` where the layer returns tokens `[B, T, C]`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many images.
+            mode: `"positive"` weighs what agrees, `"negative"` what differs, `"triplet"` what agrees and differs from `negative`.
+            negative: for triplets, a batch like the retrieved one, or a single image for all pairs.
+            relu_attributions: whether to cut off negative values.
+
+        Raises:
+            ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.
+        """
+        _refuse_mode(inputs, mode, negative)
+        with torch.inference_mode(False), torch.autograd.set_grad_enabled(True):
+            model, views = layer_views(self.forward_func, self.layer, inputs)
+            found = []
+            for example, other in enumerate(_embedded(model, negative, len(views[0].output))):
+                query, retrieved = (_seen(view, example) for view in views)
+                found.append(vesm(query, retrieved, mode, other, relu_attributions))
+        query, retrieved = (torch.stack(maps) for maps in zip(*found, strict=True))
+        for name, maps in zip(SIDES, (query, retrieved), strict=True):
+            refuse_not_finite(maps, f"the maps of the {name} images")
+        return query, retrieved
+
+
+def _refuse_mode(inputs: object, mode: str, negative: Tensor | None) -> None:
+    if mode not in MODES:
+        raise ValueError(f"Expected mode to be one of {MODES}, got {mode!r}.")
+    if (mode == "triplet") != (negative is not None):
+        raise ValueError(f"Expected `negative` images for mode='triplet' and for no other, got mode={mode!r}. Pass both, or neither.")
+    _, retrieved = checked_images(inputs)
+    if negative is None:
+        return
+    if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, len(retrieved)):
+        came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
+        raise ValueError(f"Expected `negative` to be a batch of {len(retrieved)} images, or of 1 for all pairs, got {came}.")
+    refuse_not_finite(negative, "the negative images")
+
+
+@torch.no_grad()
+def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int) -> list[Tensor] | list[None]:
+    """The embedding of the negative image of each pair."""
+    if negative is None:
+        return [None] * n_pairs
+    embeddings = at_least_float32(model.embed_retrieved(negative))
+    return list(embeddings.expand(n_pairs, -1))
+
+
+def _seen(view: LayerView, example: int) -> Seen:
+    """The layer's output for one image, channels first, and how its embedding is made of that."""
+    if view.output.dim() == 2:
+        raise ValueError(
+            f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
+            f"{tuple(view.output.shape)}. Pick an earlier layer."
+        )
+    is_map = view.output.dim() == 4
+
+    def embed(activations: Tensor) -> Tensor:
+        output = (activations if is_map else activations.mT).to(view.output)
+        return at_least_float32(pool(view.tail.run(output, example)))
+
+    activations = at_least_float32(view.output[example : example + 1])
+    return activations if is_map else activations.mT, embed
