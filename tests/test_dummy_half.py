@@ -8,8 +8,10 @@ from torch import nn
 
 import captum_pairwise as cp
 
-# LayerIGSAM belongs here, as soon as it exists: `lambda model, layers, pair: cp.LayerIGSAM(model, layers).attribute(pair)[1]`
-FAIR = {"LayerKernelSAM": lambda model, layers, pair: cp.LayerKernelSAM(model, layers).attribute(pair)[1]}
+FAIR = {
+    "LayerKernelSAM": lambda model, layers, pair: cp.LayerKernelSAM(model, layers).attribute(pair)[1],
+    "LayerIGSAM": lambda model, layers, pair: cp.LayerIGSAM(model, layers).attribute(pair)[1],
+}
 PAIR = tuple(torch.rand(2, 3, 12, 14, generator=seeded(k), dtype=torch.float64) for k in range(2))  # maps are 3 × 4
 
 
@@ -58,3 +60,12 @@ def test_a_fair_method_gives_the_dummies_nothing(fair):
     assert found.shape == (2, 1, 3, 4)
     torch.testing.assert_close(dummy_half(found), torch.zeros(2, 1, 3, 2).double(), rtol=0, atol=1e-12)
     assert (found[..., 2:].abs() > 1e-6).all()
+
+
+def test_ig_sam_gives_them_exactly_nothing():
+    model, layers = half_blind()
+    found = cp.LayerIntegratedHessians(model, layers, within=True).interactions(PAIR)
+    assert (dummy_half(cp.LayerIGSAM(model, layers).attribute(PAIR)[1]) == 0).all()
+    assert (dummy_half(found.between.reshape(2, 12, 3, 4)) == 0).all() and (
+        dummy_half(found.retrieved_marginal.reshape(2, 3, 4)) == 0
+    ).all()

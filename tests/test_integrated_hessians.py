@@ -94,6 +94,20 @@ def test_a_network_of_relus_is_incomplete_within_its_images_alone():
     assert between.completeness_gap.abs() < 0.01 * (whole.full - whole.empty).abs() < whole.completeness_gap.abs()
 
 
+def test_softplus_makes_the_whole_index_complete_and_explains_the_network_that_is_written_so():
+    relu, pair = tiny_encoder(), images(1)
+    softplus = nn.Sequential(*(nn.Softplus(beta=5) if isinstance(part, nn.ReLU) else part for part in relu))
+    found, expected = (
+        cp.IntegratedHessians(cp.SimilarityWrapper(encoder), within=True, softplus_beta=beta).interactions(
+            pair, n_steps=24, feature_mask=MASKS
+        )
+        for encoder, beta in ((relu, 5.0), (softplus, None))
+    )
+    for name in ("full", "empty", "first_order", "between", "within_query", "within_retrieved"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=1e-9)
+    assert found.completeness_gap.abs() < 1e-5 and (found.within_query != 0).any()
+
+
 def test_expected_hessians_come_with_standard_errors(model):
     method = cp.LayerIntegratedHessians(model, model.query_encoder[4])
     gauss, drawn = method.interactions(images(1)), method.interactions(images(1), method="expected", n_samples=500, generator=seeded(0))
@@ -107,6 +121,7 @@ def test_expected_hessians_come_with_standard_errors(model):
     ("made", "given", "message"),
     [
         ({"weight": "jacobian"}, {}, "Expected weight to be one of"),
+        ({"softplus_beta": 0.0}, {}, "Expected beta to be a positive number"),
         ({}, {"method": "gausslegendre"}, "Expected method to be one of"),
         ({}, {"n_samples": 20}, "method='expected', got 20"),
         ({}, {"method": "expected", "n_samples": 1}, "n_samples of at least 2"),

@@ -81,7 +81,7 @@ def main() -> None:
 
     ksam, errors = kernel_sam(model, layers, pair, arguments.samples)
     maps = {"GradCAM": grad_cam(model, layers, pair), "KSAM": ksam}
-    # IG-SAM belongs here, as soon as it exists: maps["IG-SAM"] = cp.LayerIGSAM(model, layers).attribute(pair)[1][0, 0]
+    maps["IG-SAM"] = cp.LayerIGSAM(model, layers).attribute(pair)[1][0, 0]
     for name, credit in maps.items():
         share = credit[:, ~seen_columns(credit)].abs().sum() / credit.abs().sum()
         print(f"{name}: {share:.2%} of the absolute credit is on the half that the similarity cannot see")

@@ -18,12 +18,14 @@ class GradientMethod(GradientAttribution, abc.ABC):
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
     """
 
+    _is_complete = True  # whether credit sums to something, so that there is a delta
+
     def __init__(self, forward_func: ForwardFunc) -> None:
         GradientAttribution.__init__(self, forward_func)
 
     def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: yes."""
-        return True
+        """Whether `attribute` can return a convergence delta."""
+        return self._is_complete
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -36,7 +38,9 @@ class GradientMethod(GradientAttribution, abc.ABC):
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError("Pass `return_convergence_delta=True` to `attribute`, which knows all credit that was given.")
+        raise NotImplementedError(
+            "Pass `return_convergence_delta=True` to `attribute`, which knows all credit that was given, if `has_convergence_delta()`."
+        )
 
 
 class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):

@@ -31,17 +31,7 @@ class LayerVESM(LayerGradientMethod):
         device_ids: as in Captum.
     """
 
-    def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: no, the maps need not sum to anything."""
-        return False
-
-    def compute_convergence_delta(self, *arguments: object, **more: object) -> None:
-        """Refuse: there is none.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("VESM has no convergence delta: its maps need not sum to anything. LayerKernelSAM's do.")
+    _is_complete = False  # the maps need not sum to anything
 
     @log_usage()
     def attribute(

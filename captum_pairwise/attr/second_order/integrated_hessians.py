@@ -1,5 +1,6 @@
 """Integrated Hessians of two images."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +17,7 @@ from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
 from captum_pairwise.masking import Pairs
 from captum_pairwise.pairs import input_pairs, layer_pairs
+from captum_pairwise.smoothing import smoothed_relu
 
 METHODS = ("gauss", "expected")
 N_STEPS = 16
@@ -28,10 +30,16 @@ class Options:
 
     weight: str
     within: bool
+    softplus_beta: float | None
 
     def __post_init__(self) -> None:
+        self.smoothing()  # refuses a beta that is none
         if self.weight not in WEIGHTS:
             raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {self.weight!r}.")
+
+    def smoothing(self) -> AbstractContextManager:
+        """The context in which the network is smooth, if that is wanted."""
+        return nullcontext() if self.softplus_beta is None else smoothed_relu(self.softplus_beta)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,8 @@ class IntegratedHessians(GradientMethod):
     Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs.
 
     A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss what happens at
-    its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower.
+    its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The
+    option `softplus_beta` explains the network with every ReLU replaced by a softplus: another function, with another similarity.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
@@ -79,11 +88,14 @@ class IntegratedHessians(GradientMethod):
             Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the discrete
             one there, and near it under cosine similarity.
         within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
+        softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
     """
 
-    def __init__(self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False) -> None:
+    def __init__(
+        self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
+    ) -> None:
         GradientMethod.__init__(self, forward_func)
-        self.options = Options(weight, within)
+        self.options = Options(weight, within, softplus_beta)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -104,7 +116,8 @@ class IntegratedHessians(GradientMethod):
         """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
         steps, by_image = Steps(n_steps, method, n_samples, generator), {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
-        return steps.explain(input_pairs(self.forward_func, inputs, request), self.options)
+        with self.options.smoothing():
+            return steps.explain(input_pairs(self.forward_func, inputs, request), self.options)
 
     @log_usage()
     def attribute(
@@ -165,8 +178,9 @@ class LayerIntegratedHessians(LayerGradientMethod):
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
-        weight: as for `IntegratedHessians`, and so is `within`.
+        weight: as for `IntegratedHessians`, and so are `within` and `softplus_beta`.
         within: whether to integrate the pairs within each image.
+        softplus_beta: how sharp the bends are that replace those of ReLUs, or None.
 
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Softplus())
@@ -183,9 +197,10 @@ class LayerIntegratedHessians(LayerGradientMethod):
         *,
         weight: str = "hessian",
         within: bool = False,
+        softplus_beta: float | None = None,
     ) -> None:
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
-        self.options = Options(weight, within)
+        self.options = Options(weight, within, softplus_beta)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -208,7 +223,8 @@ class LayerIntegratedHessians(LayerGradientMethod):
         steps = Steps(n_steps, method, n_samples, generator)
         by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
-        return steps.explain(layer_pairs(self.forward_func, self.layer, inputs, request), self.options)
+        with self.options.smoothing():
+            return steps.explain(layer_pairs(self.forward_func, self.layer, inputs, request), self.options)
 
     @log_usage()
     def attribute(
