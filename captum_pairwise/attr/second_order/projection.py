@@ -11,7 +11,7 @@ from captum_pairwise.estimators.projection import projected, swapped
 from captum_pairwise.interactions import DIRECTIONS
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
-from captum_pairwise.masking import Pairs, Side
+from captum_pairwise.masking import Pairs, Side, refuse_not_finite
 from captum_pairwise.pairs import input_pairs, layer_pairs
 from captum_pairwise.players import average, grid
 from captum_pairwise.visualization.heatmaps import to_pixels
@@ -70,6 +70,7 @@ def project_attention(
         raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
     if weight not in WEIGHTS:
         raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
+    refuse_not_finite(attention, "the attention")
     index, by_image = gauss_index(weight, n_steps), {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
 
     def of_layer(one: Layers | None) -> tuple[Tensor, Side]:
