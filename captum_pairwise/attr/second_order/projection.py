@@ -83,9 +83,9 @@ def project_attention(
         values, side = of_layer(layer)
         is_of_pixels = layer is None and feature_mask is None and side.present.dim() == 4
         return values.reshape(len(values), *(side.present.shape[2:] if is_of_pixels else side.players.shape))
-    size = inputs[direction == DIRECTIONS[0]].shape[2:]
-    maps = [to_pixels(values, side.players, size) for values, side in map(of_layer, layer)]
-    return sum(one / one.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(one.dtype).tiny) for one in maps)
+    height, width = inputs[direction == DIRECTIONS[0]].shape[2:]
+    maps = torch.stack([to_pixels(values, side.players, (height, width)) for values, side in map(of_layer, layer)])
+    return (maps / maps.abs().amax((2, 3), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)).sum(0)
 
 
 def _every_pixel(inputs: tuple[Tensor, Tensor]) -> Masks:
