@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
+from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.game import CallableGame, Evaluator, Game, fitting_chunk
 from captum_pairwise.layers import Layers, layers_of, only_output, recorded, refuse_compiled, replaced
 from captum_pairwise.masking import Images, Pairs, Request, Side, checked_values, input_side, layer_side
@@ -33,6 +34,7 @@ def _refuse_uneven(request: Request, images: Images) -> None:
 
 def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:
     """Games whose value is `evaluate(query rows, retrieved rows, example=…)`."""
+    evaluate = in_this_autocast(evaluate)
 
     def game(example: int) -> Game:
         n_query, n_retrieved = query.n_coordinates(example), retrieved.n_coordinates(example)

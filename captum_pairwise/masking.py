@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
+from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import Baseline, background_members
 from captum_pairwise.game import Game, memory_of, one_image_games
 from captum_pairwise.interactions import Interactions, spread, stack
@@ -159,6 +160,7 @@ class Pairs:
         sides = (self.query, self.retrieved)
         return torch.cat([side.departures(example) for side in sides]) / sum(side.present[example].numel() for side in sides)
 
+    @without_autocast()
     def explain(self, estimate: Callable[[Game], Interactions]) -> Interactions:
         """Estimate every game."""
         self.refuse_beyond_memory()
@@ -178,6 +180,7 @@ class Pairs:
                 f"and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
             )
 
+    @without_autocast()
     def explain_images(self, estimate: Callable[[Game], Interactions]) -> tuple[Interactions, Interactions]:
         """Estimate the game of the query's players of every pair, and that of the retrieved image's (paper eq. 2)."""
         estimates = [tuple(map(estimate, one_image_games(game))) for game in self.games()]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
+from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.game import ROWS_REMEMBERED, Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
 from captum_pairwise.heads import Score
 from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
@@ -73,7 +74,8 @@ class Tower:
 def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> tuple[Tower, Tower]:
     """Towers whose players are parts of the images."""
     query, retrieved = (input_side(images[k], request, k) for k in range(2))
-    return Tower(query, lambda rows, _: model.embed_query(rows)), Tower(retrieved, lambda rows, _: model.embed_retrieved(rows))
+    embed_query, embed_retrieved = in_this_autocast(model.embed_query), in_this_autocast(model.embed_retrieved)
+    return Tower(query, lambda rows, _: embed_query(rows)), Tower(retrieved, lambda rows, _: embed_retrieved(rows))
 
 
 def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
@@ -104,7 +106,8 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
 
 def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
     side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline))
-    return Tower(side, lambda outputs, example: pool(view.tail.run(outputs, example)), view.tail.is_affine)
+    run = in_this_autocast(view.tail.run)
+    return Tower(side, lambda outputs, example: pool(run(outputs, example)), view.tail.is_affine)
 
 
 def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.autocast import without_autocast
 from captum_pairwise.game import Affine
 from captum_pairwise.interactions import Interactions
 
 
+@without_autocast()
 def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool) -> Interactions:
     """The Shapley–Taylor indices of `<u(z), w(z)>` for two affine towers (paper eq. 8).
 
@@ -43,6 +45,7 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
     )
 
 
+@without_autocast()
 def activation_maps(
     queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool
 ) -> tuple[Float[Tensor, " query"], Float[Tensor, " retrieved"], Float[Tensor, "2"]]:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.autocast import without_autocast
+
 MODES = ("positive", "negative", "triplet")
 Activations = Float[Tensor, "1 channels ..."]
 Seen = tuple[Activations, Callable[[Tensor], Tensor]]
@@ -46,6 +48,7 @@ def _unit(embedding: Tensor, name: str) -> Tensor:
     return embedding / embedding.norm()
 
 
+@without_autocast()
 def vesm(
     query: Seen,
     retrieved: Seen,

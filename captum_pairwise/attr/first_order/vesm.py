@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
+from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.estimators.vesm import MODES, Seen, vesm
 from captum_pairwise.layers import LayerView
 from captum_pairwise.masking import SIDES, at_least_float32, checked_images, refuse_not_finite
@@ -96,11 +97,11 @@ def _seen(view: LayerView, example: int) -> Seen:
             f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
             f"{tuple(view.output.shape)}. Pick an earlier layer."
         )
-    is_map = view.output.dim() == 4
+    is_map, run = view.output.dim() == 4, in_this_autocast(view.tail.run)
 
     def embed(activations: Tensor) -> Tensor:
         output = (activations if is_map else activations.mT).to(view.output)
-        return at_least_float32(pool(view.tail.run(output, example)))
+        return at_least_float32(pool(run(output, example)))
 
     activations = at_least_float32(view.output[example : example + 1])
     return activations if is_map else activations.mT, embed

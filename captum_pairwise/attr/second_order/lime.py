@@ -6,6 +6,7 @@ import torch
 
 from captum_pairwise.attr.base import InputExplanation
 from captum_pairwise.attr.pairwise import Attribution, Pairwise
+from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import part_colour
 from captum_pairwise.estimators.lime import lime
 from captum_pairwise.interactions import Interactions
@@ -36,6 +37,7 @@ class PairwiseLime(InputExplanation[Interactions, Attribution], Pairwise):
         InputExplanation.__init__(self, forward_func)
         self.decay, self.alpha = decay, alpha
 
+    @without_autocast()
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         pairs.refuse_beyond_memory()
         samples, fit = 20_000 if n_samples is None else n_samples, {"decay": self.decay, "alpha": self.alpha, "generator": generator}

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import Baselines, Masks, requested
+from captum_pairwise.autocast import without_autocast
 from captum_pairwise.estimators.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.projection import projected, swapped
 from captum_pairwise.interactions import DIRECTIONS
@@ -94,6 +95,7 @@ def _every_pixel(inputs: tuple[Tensor, Tensor]) -> Masks:
     return query, retrieved
 
 
+@without_autocast()
 def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)

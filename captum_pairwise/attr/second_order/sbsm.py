@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import Baselines, Masks, both, requested
 from captum_pairwise.attr.pairwise import Attribution
+from captum_pairwise.autocast import without_autocast
 from captum_pairwise.estimators.sbsm import drawn_pairs, rises
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
@@ -159,6 +160,7 @@ class PairwiseSBSM(PerturbationAttribution):
         return interactions["between"]
 
 
+@without_autocast()
 def _weighted(pairs: Pairs, windows: tuple[Windows, Windows], n_samples: int, generator: torch.Generator | None) -> WindowPairs:
     query, retrieved = windows
     drawn, games = drawn_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
