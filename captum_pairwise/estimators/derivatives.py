@@ -4,6 +4,7 @@ Every row is a point of its own: a Jacobian is a batch of forward-mode products 
 embeddings, whichever are fewer, and a Hessian a batch of Hessian–vector products.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -74,7 +75,10 @@ def directional(embed: Embed, points: Points, directions: Points) -> Float[Tenso
     with differentiable(), torch.no_grad(), forward_ad.dual_level():
         # copies, as tensors of inference mode carry no tangent, and expanded ones cannot
         points, directions = (one.clone(memory_format=torch.contiguous_format) for one in (points, directions))
-        embedding, tangent = forward_ad.unpack_dual(embed(forward_ad.make_dual(points, directions)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself when it first makes a dual
+            dual = forward_ad.make_dual(points, directions)
+        embedding, tangent = forward_ad.unpack_dual(embed(dual))
         return tangent if tangent is not None else torch.zeros_like(embedding)
 
 
