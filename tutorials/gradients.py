@@ -11,7 +11,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import skimage.data
 import torch
@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 WHEEL = (slice(105, 190), slice(150, 205))  # rows and columns of the 224×224 photo
 
 
-def timed(run: Callable[[], Result]) -> tuple[Result, float]:
+def timed(run: Callable[..., Result], *arguments: Any, **more: Any) -> tuple[Result, float]:
     started = time.perf_counter()
-    return run(), time.perf_counter() - started
+    return run(*arguments, **more), time.perf_counter() - started
 
 
 def relative_error(found: Tensor, truth: Tensor) -> float:
@@ -36,9 +36,9 @@ def relative_error(found: Tensor, truth: Tensor) -> float:
 
 def compare_nodes(model: cp.SimilarityWrapper, layer: torch.nn.Module, pair: tuple[Tensor, Tensor]) -> None:
     """Print a row for each weight and number of nodes."""
-    _, passes = timed(lambda: model(*pair))
+    _, passes = timed(model, *pair)
     blurred = tuple(map(cp.blur_baseline, pair))
-    _, of_blurs = timed(lambda: model(*blurred))
+    _, of_blurs = timed(model, *blurred)
     print(f"both photos through the network: {passes:.2f} s; their blurs, the baselines: {of_blurs:.2f} s")
     exact = cp.LayerFactorisedShapleyTaylor(model, layer).interactions(pair, n_samples=4000)["between"]
     print("| weight | nodes | seconds beyond those passes | error against 64 nodes | tail rows | correlation with Shapley–Taylor |")
@@ -47,7 +47,7 @@ def compare_nodes(model: cp.SimilarityWrapper, layer: torch.nn.Module, pair: tup
         method = cp.LayerIntegratedHessians(model, layer, weight=weight)
         truth = method.interactions(pair, n_steps=64)["between"]
         for n_steps in (4, 8, 16):
-            found, seconds = timed(lambda: method.interactions(pair, n_steps=n_steps))
+            found, seconds = timed(method.interactions, pair, n_steps=n_steps)
             correlation = torch.corrcoef(torch.stack([found["between"].flatten(), exact.flatten()]))[0, 1]
             print(
                 f"| {weight} | {n_steps} | {max(0.0, seconds - passes - of_blurs):.2f} | {relative_error(found['between'], truth):.0e} | "
@@ -63,7 +63,7 @@ def carry(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], attention: T
     chosen = {"7×7": [features], "14×14": [stage], "7×7 and 14×14": [features, stage], "pixels": [None]}
     maps = {}
     for name, layers in chosen.items():
-        maps[name], seconds = timed(lambda: cp.project_attention(model, layers, pair, attention))
+        maps[name], seconds = timed(cp.project_attention, model, layers, pair, attention)
         print(f"projection through {name}: {seconds:.2f} s, passes of the photos included")
     return maps
 
