@@ -25,7 +25,7 @@ from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
-from captum_pairwise.players import grid, paint, patches, superpixels
+from captum_pairwise.players import grid, paint, patches, superpixels, token_grid
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.window_pairs import WindowPairs
 
@@ -66,6 +66,7 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "token_grid",
     "visualization",
 ]
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.outputs import first_tensor, for_rows, with_first
 from captum_pairwise.tails import Tail, is_affine, traced_tail
 
 Layers: TypeAlias = nn.Module | Sequence[nn.Module]
@@ -57,13 +58,16 @@ class LayerView:
 
 @contextmanager
 def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
-    """Yield a list per layer, to which every call of that layer adds a copy of its output."""
+    """Yield a list per layer, to which every call of that layer adds a copy of its output: of the first tensor of a tuple."""
     calls: list[list[object]] = [[] for _ in layers]
     hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def add_to(outputs: list[object]) -> Callable[..., None]:
-        # a copy, because an in-place ReLU may follow
-        return lambda _module, _inputs, output: outputs.append(output.clone() if isinstance(output, Tensor) else output)
+        def add(_module: nn.Module, _inputs: object, returned: object) -> None:
+            output = first_tensor(returned)
+            outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
+
+        return add
 
     try:
         for layer, outputs in zip(layers, calls, strict=True):
@@ -76,8 +80,8 @@ def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 
 @contextmanager
 def replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Make `layer` return `output`, whatever comes in."""
-    hook = layer.register_forward_hook(lambda *_: output.clone())
+    """Make `layer` return `output`, whatever comes in; where it returns a tuple, the first tensor in it."""
+    hook = layer.register_forward_hook(lambda _module, _inputs, returned: with_first(returned, output.clone()))
     try:
         yield
     finally:
@@ -85,7 +89,7 @@ def replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
 
 
 def only_output(calls: list[object], layer: nn.Module) -> Tensor:
-    """The output of a layer that ran once and returned a tensor.
+    """The output of a layer that ran once and returned a tensor, as `recorded`.
 
     Raises:
         ValueError: the layer did not run, ran more than once, or returned something else.
@@ -106,7 +110,8 @@ def only_output(calls: list[object], layer: nn.Module) -> Tensor:
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
         came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], got {came}. Pick a layer that does."
+            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor is one, "
+            f"got {came}. Pick a layer that does."
         )
     return output
 
@@ -131,21 +136,30 @@ def record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    return _record(encoder, layer, images)[0]
+    return _record(encoder, layer, images).output
 
 
-def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, object, bool]:
-    """The layer's output, the encoder's, and whether the encoder returns the layer's very tensor, unchanged."""
-    returned: list[tuple[object, int]] = []
-    watch = layer.register_forward_hook(lambda _module, _inputs, output: returned.append((output, _version(output))))
+@dataclass(frozen=True)
+class _Record:
+    """One forward pass: the layer's output, all that the layer returned, what the encoder did, and whether that is the very output."""
+
+    output: Tensor
+    returned: object
+    final: object
+    final_is_output: bool
+
+
+def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> _Record:
+    """Run the encoder once, and keep what its layer returned."""
+    calls_seen: list[tuple[object, int]] = []
+    watch = layer.register_forward_hook(lambda _module, _inputs, returned: calls_seen.append((returned, _version(first_tensor(returned)))))
     try:
         with recorded([layer]) as calls:
             final = encoder(images)
     finally:
         watch.remove()
-    output = only_output(calls[0], layer)
-    unchanged = final is returned[0][0] and isinstance(final, Tensor) and _version(final) == returned[0][1]
-    return output, final, unchanged
+    output, (returned, version) = only_output(calls[0], layer), calls_seen[0]
+    return _Record(output, returned, final, final is first_tensor(returned) and _version(final) == version)
 
 
 def _version(output: object) -> int:
@@ -162,18 +176,18 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     # tensors of inference mode do not tell whether they were changed in place
     with_grad = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
-        output, final, final_is_output = _record(encoder, layer, images)
-    return LayerView(
-        output,
-        Tail(lambda outputs, _: outputs, is_affine=True) if final_is_output else _cheapest_tail(encoder, layer, images, output, final),
-    )
+        found = _record(encoder, layer, images)
+    if found.final_is_output:
+        return LayerView(found.output, Tail(lambda outputs, _: outputs, is_affine=True))
+    return LayerView(found.output, _cheapest_tail(encoder, layer, images, found))
 
 
-def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, output: Tensor, final: object) -> Tail:
-    if isinstance(encoder, SplitEncoder) and layer is encoder.features:
+def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
+    if isinstance(encoder, SplitEncoder) and layer is encoder.features and isinstance(found.returned, Tensor):
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
-    traced = traced_tail(encoder, layer, images)
-    if traced is not None and _reproduces(traced, output, final):
+    returns = for_rows(found.returned, len(images))
+    traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
+    if traced is not None and _reproduces(traced, found.output, found.final):
         return traced
     return Tail(_rerun(encoder, layer, images), reruns=True)
 

@@ -10,7 +10,7 @@ import captum_pairwise
 HOUSE = Path(captum_pairwise.__file__).parent
 # a module may import those of the floors below its own; on one floor, those named before it
 FLOORS = [
-    ["_compat", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
+    ["_compat", "heads", "similarity", "backbones", "outputs", "tails", "layers", "players", "windows", "baselines"],
     ["game"],
     ["interactions", "window_pairs"],
     ["masking"],
