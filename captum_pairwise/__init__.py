@@ -9,7 +9,7 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, interop, visualization
+from captum_pairwise import backbones, clip, interop, text, visualization
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
@@ -55,6 +55,7 @@ __all__ = [
     "WindowPairs",
     "backbones",
     "blur_baseline",
+    "clip",
     "grid",
     "harsanyi_dividends",
     "interop",
@@ -66,6 +67,7 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "text",
     "token_grid",
     "visualization",
 ]

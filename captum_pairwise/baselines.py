@@ -79,12 +79,13 @@ def part_colour(inputs: Tensor, ids: Tensor | None) -> Tensor:
 
 def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:
     """Token ids have no baseline of their own, and no number between two of them means anything."""
-    is_id = isinstance(baseline, int) or (isinstance(baseline, Tensor) and not baseline.is_floating_point())
-    if not is_id:
+    if isinstance(baseline, Backgrounds):
+        baseline = baseline.images
+    if not isinstance(baseline, int) and (not isinstance(baseline, Tensor) or baseline.is_floating_point()):
         came = baseline.dtype if isinstance(baseline, Tensor) else type(baseline).__name__
         raise ValueError(
             f"Expected {name} of token ids ({ids.dtype}) to be ids too, because ids have no blur and no zero, got {came}. Pass an id "
-            "(the mask token's), a tensor of ids, or a function of the ids and None; or layer_baselines."
+            "(the mask token's), a tensor of ids, Backgrounds of ids, or a function of the ids and None; or layer_baselines."
         )
 
 
@@ -102,7 +103,7 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
     """
     if callable(baseline):
         baseline = baseline(masked, ids)
-    if not masked.is_floating_point() and not isinstance(baseline, Backgrounds):
+    if not masked.is_floating_point():
         _refuse_for_ids(baseline, masked, name)
     if baseline is None:
         return [default_baseline(masked)]

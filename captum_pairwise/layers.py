@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.costs import share_before
 from captum_pairwise.outputs import first_tensor, for_rows, with_first
 from captum_pairwise.tails import Tail, is_affine, traced_tail
 
@@ -189,7 +190,7 @@ def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: 
     traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
     if traced is not None and _reproduces(traced, found.output, found.final):
         return traced
-    return Tail(_rerun(encoder, layer, images), reruns=True)
+    return Tail(_rerun(encoder, layer, images), reruns=True, in_vain=share_before(encoder, layer, images))
 
 
 def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Callable[[Tensor, int], object]:

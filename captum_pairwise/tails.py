@@ -38,11 +38,13 @@ class Tail:
             the layer's output is replaced.
         is_affine: whether `run` is an affine function of `outputs`.
         reruns: whether `run` runs the whole encoder, for want of a way to split it.
+        in_vain: the share of that run which comes before the layer.
     """
 
     run: Callable[[Tensor, int], object]
     is_affine: bool = False
     reruns: bool = False
+    in_vain: float = 0.0
 
 
 class _LayerTracer(fx.Tracer):

@@ -10,7 +10,21 @@ import captum_pairwise
 HOUSE = Path(captum_pairwise.__file__).parent
 # a module may import those of the floors below its own; on one floor, those named before it
 FLOORS = [
-    ["_compat", "heads", "similarity", "backbones", "outputs", "tails", "layers", "players", "windows", "baselines"],
+    [
+        "_compat",
+        "heads",
+        "similarity",
+        "backbones",
+        "outputs",
+        "costs",
+        "tails",
+        "layers",
+        "players",
+        "text",
+        "clip",
+        "windows",
+        "baselines",
+    ],
     ["game"],
     ["interactions", "window_pairs"],
     ["masking"],
@@ -39,7 +53,7 @@ FLOORS = [
         "estimators.lime",
         "estimators.sbsm",
     ],
-    ["visualization.heatmaps", "visualization.pairs", "visualization.convergence", "visualization", "interop"],
+    ["visualization.heatmaps", "visualization.pairs", "visualization.tokens", "visualization.convergence", "visualization", "interop"],
     ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
     [
         "attr.first_order.kernel",
