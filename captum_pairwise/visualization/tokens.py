@@ -16,6 +16,7 @@ from captum_pairwise.visualization.pairs import heat, places_of, to_photo, uncer
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # the most tokens of a side whose cells have room for numbers
+LEAST = 0.03  # of the scale: smaller credits are left without a number
 COLUMNS = 5
 SHOWN_TOKENS = 2.2  # inches that the names of tokens take
 
@@ -39,30 +40,31 @@ def token_figure(
     query, retrieved = (len(tokens) for tokens in names)
     between = interactions["between"][example]
     _refuse_missing_names(between, names)
-    pairs, *credits = (
-        numbers.detach().cpu().double().numpy()
-        for numbers in (
-            between[:query, :retrieved],
-            interactions.query_marginal[example, :query, None],
-            interactions.retrieved_marginal[example, None, :retrieved],
-        )
+    blocks = (
+        between[:query, :retrieved],
+        interactions.query_marginal[example, :query, None],
+        interactions.retrieved_marginal[example, None, :retrieved],
     )
     size = (CELL * (retrieved + 1) + SHOWN_TOKENS + 1.2, CELL * (query + 1) + SHOWN_TOKENS)
     figure = Figure(figsize=(max(size[0], 7.0), size[1]), layout="constrained", dpi=110)
     figure.suptitle(_header(interactions, example, title), size="medium")
     axes = figure.subplots(2, 2, width_ratios=[1, retrieved], height_ratios=[1, query], squeeze=False)
-    axes[0, 0].set_axis_off()
-    scale = max(float(np.abs(numbers).max()) for numbers in (pairs, *credits)) or 1.0
-    for panel, numbers in ((axes[1, 1], pairs), (axes[1, 0], credits[0]), (axes[0, 1], credits[1])):
-        _draw_matrix(panel, numbers, scale, max(query, retrieved) <= NUMBERED)
+    _draw_matrices(figure, axes, [block.detach().cpu().double().numpy() for block in blocks])
     axes[0, 1].xaxis.tick_top()
     axes[0, 1].set_xticks(range(retrieved), names[1], rotation=45, ha="left", rotation_mode="anchor")
     axes[1, 0].set_yticks(range(query), names[0])
-    axes[0, 1].set_ylabel("each token", rotation=0, ha="right", va="center", size="small")
-    axes[1, 0].set_xlabel("each\ntoken", size="small")
+    return figure
+
+
+def _draw_matrices(figure: Figure, axes: np.ndarray, matrices: list[np.ndarray]) -> None:
+    """The pairs, and beside them the tokens of the query and of the retrieved sentence."""
+    scale = max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0
+    for panel, matrix in zip((axes[1, 1], axes[1, 0], axes[0, 1]), matrices, strict=True):
+        _draw_matrix(panel, matrix, scale, max(matrices[0].shape) <= NUMBERED)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].text(0.5, 0.5, "each\ntoken", ha="center", va="center", size="small", transform=axes[0, 0].transAxes)
     axes[1, 1].set_xlabel("pairs of tokens", size="small")
     figure.colorbar(ScalarMappable(Normalize(-scale, scale), SIGNED), ax=list(axes[:, 1]), shrink=0.7, label="similarity")
-    return figure
 
 
 def _refuse_missing_names(between: Float[Tensor, "query retrieved"], names: tuple[list[str], list[str]]) -> None:
@@ -84,9 +86,11 @@ def _header(interactions: Interactions, example: int, title: str) -> str:
 def _draw_matrix(panel: Axes, numbers: Float[np.ndarray, "rows columns"], scale: float, with_numbers: bool) -> None:
     panel.imshow(numbers, cmap=SIGNED, vmin=-scale, vmax=scale, aspect="auto")
     panel.set(xticks=[], yticks=[])
-    for (row, column), number in np.ndenumerate(numbers if with_numbers else numbers[:0]):
+    shown = np.argwhere(np.abs(numbers) >= LEAST * scale) if with_numbers else ()
+    for row, column in shown:
+        number = numbers[row, column]
         colour = "white" if abs(number) > 0.6 * scale else "black"
-        panel.text(column, row, f"{round(number, 2) + 0.0:.2f}", ha="center", va="center", size="x-small", color=colour)
+        panel.text(column, row, f"{number:.3f}" if scale < 0.1 else f"{number:.2f}", ha="center", va="center", size="x-small", color=colour)
 
 
 def caption_figure(interactions: Interactions, images: Tensor, tokens: Sequence[str], example: int = 0, title: str = "") -> Figure:
