@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.costs import share_before
 from captum_pairwise.outputs import first_tensor, for_rows, with_first
+from captum_pairwise.prefixes import Prefix, remembered, skipping
 from captum_pairwise.tails import Tail, is_affine, traced_tail
 
 Layers: TypeAlias = nn.Module | Sequence[nn.Module]
@@ -172,7 +173,7 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     """See the encoder from `layer`, with the cheapest tail that reproduces it.
 
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
-    in the encoder's `torch.fx` graph; the whole encoder, with the layer's output replaced.
+    in the encoder's `torch.fx` graph; the encoder with the layer's output replaced, and without the modules that ran before it.
     """
     # tensors of inference mode do not tell whether they were changed in place
     with_grad = torch.is_grad_enabled()
@@ -190,14 +191,19 @@ def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: 
     traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
     if traced is not None and _reproduces(traced, found.output, found.final):
         return traced
-    return Tail(_rerun(encoder, layer, images), reruns=True, in_vain=share_before(encoder, layer, images))
+    prefix = remembered(encoder, layer, images)
+    if not _agree(_rerun(encoder, layer, images, prefix), _rerun(encoder, layer, images, {}), found.output):
+        prefix = {}
+    with skipping(prefix, 0, len(images)):
+        in_vain = share_before(encoder, layer, images, frozenset(prefix))
+    return Tail(_rerun(encoder, layer, images, prefix), reruns=True, in_vain=in_vain)
 
 
-def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Callable[[Tensor, int], object]:
-    """Run the whole encoder on one image of the batch, with the layer's output replaced."""
+def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, prefix: Prefix) -> Callable[[Tensor, int], object]:
+    """Run the encoder on one image of the batch, with the layer's output replaced, and what came before it where that is remembered."""
 
     def run_tail(outputs: Tensor, example: int) -> object:
-        with replaced(layer, outputs):
+        with skipping(prefix, example, len(outputs)), replaced(layer, outputs):
             return encoder(images[example : example + 1].expand(len(outputs), *images.shape[1:]))
 
     return run_tail
@@ -214,3 +220,13 @@ def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
         return False
     tolerance = torch.finfo(final.dtype).eps ** 0.5 * final.abs().max()
     return isinstance(again, Tensor) and again.shape == final[rows].shape and bool((again - final[rows]).abs().max() <= tolerance)
+
+
+def _agree(one: Callable[[Tensor, int], object], other: Callable[[Tensor, int], object], output: Tensor) -> bool:
+    """Whether two tails give the same for the last example with another output than its own, and a batch of another size."""
+    example, rows = len(output) - 1, output[[-1] * (len(output) + 1)] / 2
+    try:
+        ours, theirs = one(rows, example), other(rows, example)
+    except Exception:  # the network's own code, on a batch of another size
+        return False
+    return isinstance(ours, Tensor) and isinstance(theirs, Tensor) and torch.allclose(ours, theirs, equal_nan=True)

@@ -29,11 +29,18 @@ def with_first(returned: object, output: Tensor) -> object:
     return _rebuilt(returned, [*members[:place], output, *members[place + 1 :]])
 
 
+def copied(returned: object) -> object:
+    """The same with a copy of every tensor in it."""
+    return _rebuilt(returned, [member.clone() if isinstance(member, Tensor) else member for member in _members(returned)])
+
+
 def for_rows(returned: object, n_examples: int) -> Callable[[Tensor, int], object] | None:
     """The function `(outputs [rows, ...], example) -> what the layer returns` for rows of one example of the batch.
 
     None where it cannot be known, because something other than tensors with an entry per example would have to be repeated.
     """
+    if first_tensor(returned) is None:
+        return None
     members = _members(returned)
     place = _place(members)
     before, after = members[:place], members[place + 1 :]

@@ -8,7 +8,7 @@ from test_text import tokenizer_of
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.layers import replaced
+from captum_pairwise.layers import record, replaced
 
 transformers = pytest.importorskip("transformers")
 matplotlib.use("Agg")
@@ -53,14 +53,14 @@ def test_the_towers_are_clips_own():
     assert TEXTS.pieces(IDS) == [["a", "cat", "sat"], ["a", "dog"]]
 
 
+@pytest.mark.filterwarnings("error:.*could not be split")  # nothing is run in vain
 @torch.no_grad()
 def test_patches_and_tokens_against_brute_force():
     """Each coalition is a pass of the whole model with both layers' outputs replaced."""
     method = cp.LayerExactShapleyTaylor(MODEL, LAYERS)
-    with pytest.warns(UserWarning, match="ImageEncoder could not be split"):
-        found, pairs = method.interactions((PHOTOS, IDS), **ARGUMENTS), method.attribute((PHOTOS, IDS), **ARGUMENTS)
+    found, pairs = method.interactions((PHOTOS, IDS), **ARGUMENTS), method.attribute((PHOTOS, IDS), **ARGUMENTS)
     assert pairs.shape == (2, 2, 2, 3) and torch.equal(pairs.flatten(1, 2), found.between)
-    states = IMAGES.features.network(pixel_values=(PHOTOS - IMAGES.mean) / IMAGES.std, output_hidden_states=True).hidden_states[1]
+    states = record(IMAGES, LAYERS[0], PHOTOS)
     embedded = TEXTS.embedding_layer(IDS)
     z = (torch.arange(2**7)[:, None] >> torch.arange(7)) % 2 == 1
     patches = torch.where(nn.functional.pad(z[:, :4], (1, 0), value=True)[..., None], states[0], 0.1)
@@ -73,7 +73,7 @@ def test_patches_and_tokens_against_brute_force():
     assert not found.between[1, :, 2].any()  # the second sentence has two tokens
 
 
-@pytest.mark.filterwarnings("ignore:.*could not be split")
+@pytest.mark.filterwarnings("error:.*could not be split")
 def test_a_sentence_in_a_batch_is_what_it_is_alone_and_words_are_drawn_over_the_photo():
     method = cp.LayerFactorisedShapleyTaylor(MODEL, LAYERS)
     together, ids = method.interactions((PHOTOS, IDS), **ARGUMENTS), TEXTS.ids(["a dog</w>"])
