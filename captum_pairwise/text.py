@@ -40,7 +40,9 @@ class TokenEncoder(nn.Module, abc.ABC):
     @property
     def embedding_layer(self) -> nn.Module:
         """The layer that looks up the embedding of each token."""
-        return self.network.get_input_embeddings()
+        if hasattr(self.network, "get_input_embeddings"):
+            return self.network.get_input_embeddings()
+        return next(part for part in self.network.modules() if isinstance(part, nn.Embedding))  # CLIP before transformers 5
 
     def ids(self, sentences: Sequence[str]) -> Int[Tensor, "batch tokens"]:
         """The token ids of some sentences, the shorter ones padded at their end.
