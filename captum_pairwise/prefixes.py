@@ -24,12 +24,13 @@ def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
     calls: Counter[nn.Module] = Counter()
     returned: dict[nn.Module, object] = {}
     changing: set[nn.Module] = set()
-    versions: dict[nn.Module, list[tuple[Tensor, int]]] = {}
+    versions: dict[nn.Module, list[tuple[Any, int]]] = {}
     reached: list[bool] = []
 
     def before(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         calls[module] += 1
-        versions[module] = [(one, one._version) for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        given: list[Any] = [*args, *kwargs.values()]
+        versions[module] = [(one, one._version) for one in given if _is_counted(one)]
 
     def after(module: nn.Module, _args: object, _kwargs: object, output: object) -> None:
         if any(one._version != version for one, version in versions[module]):
@@ -40,7 +41,8 @@ def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
             returned[module] = copied(output)  # a copy, because an in-place ReLU may follow
 
     plain = [module for module in encoder.modules() if not _is_watched(module)]
-    with _hooked(plain, before, after), torch.no_grad():
+    # tensors of inference mode do not tell whether they were changed in place
+    with torch.inference_mode(False), torch.no_grad(), _hooked(plain, before, after):
         end = layer.register_forward_hook(lambda *_: reached.append(True))  # after the other hooks
         try:
             encoder(images)
@@ -48,6 +50,11 @@ def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
             end.remove()
     repeats = {module: _repeated(one, len(images)) for module, one in returned.items() if calls[module] == 1 and module not in changing}
     return {module: repeat for module, repeat in repeats.items() if repeat is not None}
+
+
+def _is_counted(given: object) -> bool:
+    """Whether a tensor says how often it was changed in place."""
+    return isinstance(given, Tensor) and not given.is_inference()
 
 
 def _is_watched(module: nn.Module) -> bool:

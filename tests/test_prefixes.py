@@ -83,6 +83,26 @@ def test_nothing_after_the_layer_is_remembered_also_where_the_layer_is_watched()
     torch.testing.assert_close(view.tail.run(outputs, 0), encoder.blocks[2](outputs).mean(1))
 
 
+@pytest.mark.parametrize("name", BETWEEN)
+def test_inference_mode_makes_no_difference(name):
+    encoder = Deep(BETWEEN[name])
+    with torch.no_grad():
+        expected = look_inside(encoder, encoder.blocks[1], INPUTS).tail.run(random_tensor(4, 4, 4), 1)
+        known = set(remembered(encoder, encoder.blocks[1], INPUTS))
+    with torch.inference_mode():
+        view = look_inside(encoder, encoder.blocks[1], INPUTS.clone())
+        assert torch.equal(view.tail.run(random_tensor(4, 4, 4), 1), expected)
+        assert set(remembered(encoder, encoder.blocks[1], INPUTS.clone())) == known
+
+
+def test_gradient_flows_through_the_tail_of_a_rerun():
+    encoder = Deep()
+    view, outputs = look_inside(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4).requires_grad_()
+    (found,) = torch.autograd.grad(view.tail.run(outputs, 0).square().sum(), outputs)
+    (expected,) = torch.autograd.grad(encoder.blocks[2](outputs).mean(1).square().sum(), outputs)
+    torch.testing.assert_close(found, expected)
+
+
 def test_modules_are_left_as_found_after_a_failure():
     encoder = Deep()
     prefix = remembered(encoder, encoder.blocks[1], INPUTS)
