@@ -9,7 +9,7 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, interop, visualization
+from captum_pairwise import backbones, clip, interop, text, visualization
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
@@ -29,7 +29,7 @@ from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
-from captum_pairwise.players import grid, paint, patches, superpixels
+from captum_pairwise.players import grid, paint, patches, superpixels, token_grid
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.window_pairs import WindowPairs
 
@@ -63,6 +63,7 @@ __all__ = [
     "WindowPairs",
     "backbones",
     "blur_baseline",
+    "clip",
     "grid",
     "harsanyi_dividends",
     "interop",
@@ -75,6 +76,8 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "text",
+    "token_grid",
     "visualization",
 ]
 

@@ -77,6 +77,18 @@ def part_colour(inputs: Tensor, ids: Tensor | None) -> Tensor:
     return mean_colour(inputs, ids) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
 
 
+def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:
+    """Token ids have no baseline of their own, and no number between two of them means anything."""
+    if isinstance(baseline, Backgrounds):
+        baseline = baseline.images
+    if not isinstance(baseline, int) and (not isinstance(baseline, Tensor) or baseline.is_floating_point()):
+        came = baseline.dtype if isinstance(baseline, Tensor) else type(baseline).__name__
+        raise ValueError(
+            f"Expected {name} of token ids ({ids.dtype}) to be ids too, because ids have no blur and no zero, got {came}. Pass an id "
+            "(the mask token's), a tensor of ids, Backgrounds of ids, or a function of the ids and None; or layer_baselines."
+        )
+
+
 def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tensor | None = None) -> list[Tensor]:
     """A user's baseline as the members of a distribution, each expanded to the batch that is masked.
 
@@ -91,6 +103,8 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
     """
     if callable(baseline):
         baseline = baseline(masked, ids)
+    if not masked.is_floating_point():
+        _refuse_for_ids(baseline, masked, name)
     if baseline is None:
         return [default_baseline(masked)]
     if isinstance(baseline, (int, float)):

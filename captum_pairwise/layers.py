@@ -8,6 +8,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.costs import share_before
+from captum_pairwise.outputs import first_tensor, for_rows, with_first
+from captum_pairwise.prefixes import Prefix, remembered, skipping
 from captum_pairwise.tails import Tail, is_affine, traced_tail
 
 Layers: TypeAlias = nn.Module | Sequence[nn.Module]
@@ -57,13 +60,16 @@ class LayerView:
 
 @contextmanager
 def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
-    """Yield a list per layer, to which every call of that layer adds a copy of its output."""
+    """Yield a list per layer, to which every call of that layer adds a copy of its output: of the first tensor of a tuple."""
     calls: list[list[object]] = [[] for _ in layers]
     hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def add_to(outputs: list[object]) -> Callable[..., None]:
-        # a copy, because an in-place ReLU may follow
-        return lambda _module, _inputs, output: outputs.append(output.clone() if isinstance(output, Tensor) else output)
+        def add(_module: nn.Module, _inputs: object, returned: object) -> None:
+            output = first_tensor(returned)
+            outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
+
+        return add
 
     try:
         for layer, outputs in zip(layers, calls, strict=True):
@@ -76,8 +82,8 @@ def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 
 @contextmanager
 def replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Make `layer` return `output`, whatever comes in."""
-    hook = layer.register_forward_hook(lambda *_: output.clone())
+    """Make `layer` return `output`, whatever comes in; where it returns a tuple, the first tensor in it."""
+    hook = layer.register_forward_hook(lambda _module, _inputs, returned: with_first(returned, output.clone()))
     try:
         yield
     finally:
@@ -85,7 +91,7 @@ def replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
 
 
 def only_output(calls: list[object], layer: nn.Module) -> Tensor:
-    """The output of a layer that ran once and returned a tensor.
+    """The output of a layer that ran once and returned a tensor, as `recorded`.
 
     Raises:
         ValueError: the layer did not run, ran more than once, or returned something else.
@@ -106,7 +112,8 @@ def only_output(calls: list[object], layer: nn.Module) -> Tensor:
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
         came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], got {came}. Pick a layer that does."
+            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor is one, "
+            f"got {came}. Pick a layer that does."
         )
     return output
 
@@ -131,21 +138,30 @@ def record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    return _record(encoder, layer, images)[0]
+    return _record(encoder, layer, images).output
 
 
-def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, object, bool]:
-    """The layer's output, the encoder's, and whether the encoder returns the layer's very tensor, unchanged."""
-    returned: list[tuple[object, int]] = []
-    watch = layer.register_forward_hook(lambda _module, _inputs, output: returned.append((output, _version(output))))
+@dataclass(frozen=True)
+class _Record:
+    """One forward pass: the layer's output, all that the layer returned, what the encoder did, and whether that is the very output."""
+
+    output: Tensor
+    returned: object
+    final: object
+    final_is_output: bool
+
+
+def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> _Record:
+    """Run the encoder once, and keep what its layer returned."""
+    calls_seen: list[tuple[object, int]] = []
+    watch = layer.register_forward_hook(lambda _module, _inputs, returned: calls_seen.append((returned, _version(first_tensor(returned)))))
     try:
         with recorded([layer]) as calls:
             final = encoder(images)
     finally:
         watch.remove()
-    output = only_output(calls[0], layer)
-    unchanged = final is returned[0][0] and isinstance(final, Tensor) and _version(final) == returned[0][1]
-    return output, final, unchanged
+    output, (returned, version) = only_output(calls[0], layer), calls_seen[0]
+    return _Record(output, returned, final, final is first_tensor(returned) and _version(final) == version)
 
 
 def _version(output: object) -> int:
@@ -157,32 +173,37 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
     """See the encoder from `layer`, with the cheapest tail that reproduces it.
 
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
-    in the encoder's `torch.fx` graph; the whole encoder, with the layer's output replaced.
+    in the encoder's `torch.fx` graph; the encoder with the layer's output replaced, and without the modules that ran before it.
     """
     # tensors of inference mode do not tell whether they were changed in place
     with_grad = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
-        output, final, final_is_output = _record(encoder, layer, images)
-    return LayerView(
-        output,
-        Tail(lambda outputs, _: outputs, is_affine=True) if final_is_output else _cheapest_tail(encoder, layer, images, output, final),
-    )
+        found = _record(encoder, layer, images)
+    if found.final_is_output:
+        return LayerView(found.output, Tail(lambda outputs, _: outputs, is_affine=True))
+    return LayerView(found.output, _cheapest_tail(encoder, layer, images, found))
 
 
-def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, output: Tensor, final: object) -> Tail:
-    if isinstance(encoder, SplitEncoder) and layer is encoder.features:
+def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
+    if isinstance(encoder, SplitEncoder) and layer is encoder.features and isinstance(found.returned, Tensor):
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
-    traced = traced_tail(encoder, layer, images)
-    if traced is not None and _reproduces(traced, output, final):
+    returns = for_rows(found.returned, len(images))
+    traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
+    if traced is not None and _reproduces(traced, found.output, found.final):
         return traced
-    return Tail(_rerun(encoder, layer, images), reruns=True)
+    prefix = remembered(encoder, layer, images)
+    if not _agree(_rerun(encoder, layer, images, prefix), _rerun(encoder, layer, images, {}), found.output):
+        prefix = {}
+    with skipping(prefix, 0, len(images)):
+        in_vain = share_before(encoder, layer, images, frozenset(prefix))
+    return Tail(_rerun(encoder, layer, images, prefix), reruns=True, in_vain=in_vain)
 
 
-def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Callable[[Tensor, int], object]:
-    """Run the whole encoder on one image of the batch, with the layer's output replaced."""
+def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, prefix: Prefix) -> Callable[[Tensor, int], object]:
+    """Run the encoder on one image of the batch, with the layer's output replaced, and what came before it where that is remembered."""
 
     def run_tail(outputs: Tensor, example: int) -> object:
-        with replaced(layer, outputs):
+        with skipping(prefix, example, len(outputs)), replaced(layer, outputs):
             return encoder(images[example : example + 1].expand(len(outputs), *images.shape[1:]))
 
     return run_tail
@@ -197,5 +218,21 @@ def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
         again = tail.run(output[rows], 0)
     except Exception:  # the network's own code, on a batch of another size
         return False
-    tolerance = torch.finfo(final.dtype).eps ** 0.5 * final.abs().max()
-    return isinstance(again, Tensor) and again.shape == final[rows].shape and bool((again - final[rows]).abs().max() <= tolerance)
+    return _is_same(again, final[rows])
+
+
+def _agree(one: Callable[[Tensor, int], object], other: Callable[[Tensor, int], object], output: Tensor) -> bool:
+    """Whether two tails give the same for the last example with another output than its own, and a batch of another size."""
+    example, rows = len(output) - 1, output[[-1] * (len(output) + 1)] / 2
+    try:
+        ours, theirs = one(rows, example), other(rows, example)
+    except Exception:  # the network's own code, on a batch of another size
+        return False
+    return _is_same(ours, theirs)
+
+
+def _is_same(found: object, expected: object) -> bool:
+    """Whether two outputs of a network differ by no more than rounding."""
+    if not isinstance(found, Tensor) or not isinstance(expected, Tensor) or found.shape != expected.shape:
+        return False
+    return bool((found - expected).abs().max() <= torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max())

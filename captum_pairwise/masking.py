@@ -12,12 +12,12 @@ from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import Baseline, background_members
 from captum_pairwise.game import Game, memory_of, one_image_games
 from captum_pairwise.interactions import Interactions, spread, stack
-from captum_pairwise.players import NEVER_LEAVES, Players, as_players, cells, default_players
+from captum_pairwise.players import NEVER_LEAVES, Layout, Players, as_players, cells, default_players, laid_out, map_cells
 from captum_pairwise.windows import Windows, sliding_windows
 
 Images = tuple[Tensor, Tensor]
 PairOf = tuple[Baseline, Baseline]
-Masks = tuple[Tensor | None, Tensor | None]
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None]
 SIDES = ("query", "retrieved")
 
 
@@ -29,7 +29,7 @@ class Request:
         baselines: a pair, one per image, in input space.
         feature_mask: a pair of integer masks over the inputs.
         layer_baselines: a pair in the space of the layer's output; takes the place of `baselines`.
-        layer_mask: a pair of integer masks over the layer's output.
+        layer_mask: a pair over the layer's output, each an integer mask, or a function that lays its tokens out as a map.
         windows: windows over both images, which then leave in place of players.
         target: which output of a forward function that is no `SimilarityWrapper`.
         additional_forward_args: what that function gets beside the images.
@@ -61,12 +61,14 @@ class Side:
         absent: the members of the background distribution, each shaped like `present`.
         players: who owns what.
         windows: what leaves in place of players, or None; the coordinates of the game are then their bands.
+        place: where the players lie in an image, if not as they do in `present`: tokens laid out as a map.
     """
 
     present: Tensor
     absent: list[Tensor]
     players: Players
     windows: Windows | None = None
+    place: Players | None = None
 
     def n_coordinates(self, example: int) -> int:
         """How many coordinates this side of the game has."""
@@ -132,12 +134,20 @@ def input_side(images: Tensor, request: Request, k: int) -> Side:
 
 def layer_side(output: Tensor, images: Tensor, request: Request, k: int, run: Callable[[Tensor], Tensor]) -> Side:
     """The side of a batch whose players are parts of a layer's output; `run` gives that output for other images."""
-    mask = request.layer_mask[k]
-    players = cells(output) if mask is None else as_players(mask, output, f"the {SIDES[k]} layer_mask")
+    players, place = _layer_players(output, request.layer_mask[k], f"the {SIDES[k]} layer_mask")
     if request.layer_baselines[k] is not None:
-        return Side(output, background_members(request.layer_baselines[k], output, f"the {SIDES[k]} layer_baselines", players.ids), players)
-    baselines = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline")
-    return Side(output, [run(baseline) for baseline in baselines], players)
+        absent = background_members(request.layer_baselines[k], output, f"the {SIDES[k]} layer_baselines", players.ids)
+    else:
+        absent = [run(baseline) for baseline in background_members(request.baselines[k], images, f"the {SIDES[k]} baseline")]
+    return Side(output, absent, players, place=place)
+
+
+def _layer_players(output: Tensor, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
+    """Who owns what of a layer's output, and where that is in the image if tokens are laid out as a map."""
+    if callable(mask):
+        players = laid_out(output, mask, name)
+        return players, map_cells(players) if len(players.shape) == 2 else None
+    return (cells(output) if mask is None else as_players(mask, output, name)), None
 
 
 @dataclass(frozen=True)
@@ -195,7 +205,7 @@ class Pairs:
 def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | None]) -> Interactions:
     """One batch of the estimates of all pairs; a side that does not play is None."""
     nobody = torch.zeros(0, dtype=torch.long, device=estimates[0].full.device)
-    query, retrieved = (side.players if side is not None else None for side in sides)
+    query, retrieved = (None if side is None else side.players if side.place is None else side.place for side in sides)
     sizes = [players.n_players if players is not None else 0 for players in (query, retrieved)]
     batch = []
     for example, estimate in enumerate(estimates):
@@ -204,8 +214,8 @@ def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | 
     return replace(stack(batch), query_players=query, retrieved_players=retrieved)
 
 
-def checked_images(inputs: object) -> Images:
-    """The two batches of images, detached.
+def checked_images(inputs: object, takes_ids: bool = False) -> Images:
+    """The two batches of images, detached; token ids `[B, T]` where the players are no parts of them.
 
     Raises:
         ValueError: they are not two floating-point tensors of the same number of examples, or hold NaN or infinity.
@@ -219,8 +229,12 @@ def checked_images(inputs: object) -> Images:
             f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
         )
     for name, images in zip(SIDES, (query, retrieved), strict=True):
-        if not images.is_floating_point():
-            raise ValueError(f"Expected floating-point {name} images, got {images.dtype}. Convert them with `.float()`.")
+        are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
+        if not images.is_floating_point() and not (takes_ids and are_ids):
+            raise ValueError(
+                f"Expected floating-point {name} images, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain "
+                "the embedding layer by a method for layers."
+            )
         refuse_not_finite(images, f"the {name} images")
     return query.detach(), retrieved.detach()
 

@@ -73,7 +73,7 @@ def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, reques
     Raises:
         ValueError: an argument does not fit; each message says which and how.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs)
+    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
     if model is None:
         return joint_layer_pairs(forward_func, layer, images, request)
     return tower_pairs(model, *layer_towers(model, layer, images, request), request)
@@ -87,7 +87,7 @@ def affine_pairs(
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs)
+    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
     towers = layer_towers(model, layer, images, request)

@@ -1,5 +1,6 @@
 """Which parts of an image play: integer masks, and the ready-made ways to make one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +11,7 @@ from skimage.segmentation import slic
 from torch import Tensor
 
 NEVER_LEAVES = -1
+Layout = Callable[[Tensor], Tensor]  # tokens [B, T, C] laid out as a map [B, C, H, W]
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Players:
         return prod(self.shape)
 
 
-def as_players(mask: Tensor, masked: Tensor, name: str) -> Players:
+def as_players(mask: object, masked: Tensor, name: str) -> Players:
     """Check a user's mask against the tensor that it masks.
 
     Raises:
         ValueError: the mask is not of integers, has an id below -1 or no player, or does not fit.
     """
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"Expected {name} to be a tensor of integer ids, got {type(mask).__name__}.")
     if mask.is_floating_point() or mask.dtype == torch.bool or mask.is_complex():
         raise ValueError(f"Expected {name} to hold integer ids, got {mask.dtype}. Convert it with `.long()`.")
     ids = mask.long().to(masked.device)
@@ -57,6 +61,77 @@ def cells(output: Tensor) -> Players:
     ids = torch.arange(prod(shape), device=output.device)
     layout = {2: (1, *shape), 3: (1, *shape, 1), 4: (1, 1, *shape)}[output.dim()]
     return Players(ids.reshape(layout).expand(len(output), *layout[1:]), tuple(shape))
+
+
+def map_cells(players: Players) -> Players:
+    """The players of tokens laid out `(H, W)` as the cells of a map `[B, 1, H, W]`, which is where they lie in an image."""
+    ids = torch.arange(players.n_players, device=players.ids.device)
+    return Players(ids.reshape(1, 1, *players.shape).expand(len(players.ids), 1, *players.shape), players.shape)
+
+
+def laid_out(output: Tensor, layout: Layout, name: str) -> Players:
+    """The players that a function makes of a layer's positions; those that it drops never leave.
+
+    Args:
+        output: tokens `[B, T, C]`, or a map with the channels last `[B, H, W, C]`.
+        layout: gets the positions `[1, T, 1]` or `[1, H, W, 1]`, numbered from 0, and returns some of them as a map `[1, 1, H, W]`, or as a
+            row `[1, n, 1]`.
+        name: what errors call the function.
+
+    Raises:
+        ValueError: the function fails, or returns anything else.
+    """
+    sizes = tuple(output.shape[1:-1])
+    positions = torch.arange(prod(sizes), device=output.device).reshape(1, *sizes, 1)
+    try:
+        chosen = layout(positions)
+    except (RuntimeError, IndexError) as error:  # what a reshape to another size raises
+        raise ValueError(
+            f"Expected {name} to lay out the positions {tuple(positions.shape)} of the layer's output, but: {error}"
+        ) from error
+    shape = _checked_layout(chosen, positions, name)
+    ids = torch.full_like(positions, NEVER_LEAVES).flatten()
+    ids[chosen.flatten()] = torch.arange(chosen.numel(), device=output.device)
+    return Players(ids.reshape(positions.shape).expand(len(output), *sizes, 1), shape)
+
+
+def _checked_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
+    """The shape of a map, or a row, of different positions."""
+    what = f"{name} to return positions of the layer's output, as it got them {tuple(positions.shape)},"
+    if not isinstance(chosen, Tensor) or chosen.dtype != positions.dtype:
+        came = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
+        raise ValueError(f"Expected {what} got {came}. Slice, reshape and permute them, and nothing else.")
+    is_map = chosen.dim() == 4 and chosen.shape[:2] == (1, 1)
+    if not is_map and not (chosen.dim() == 3 and chosen.shape[::2] == (1, 1)):
+        raise ValueError(f"Expected {what} as a map (1, 1, H, W) or a row (1, n, 1), got shape {tuple(chosen.shape)}.")
+    found = chosen.flatten().tolist()
+    if not found or len(set(found)) < len(found) or not set(found) <= set(range(positions.numel())):
+        raise ValueError(f"Expected {what} each at most once and at least one of them, got {found[:8]}{'…' if len(found) > 8 else ''}.")
+    return tuple(chosen.shape[2:] if is_map else chosen.shape[1:2])
+
+
+def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
+    """A `layer_mask` for a vision transformer: its tokens as a map of patches, without the first ones (class token, registers).
+
+    >>> token_grid(2, 3)(torch.arange(7).reshape(1, 7, 1))
+    tensor([[[[1, 2, 3],
+              [4, 5, 6]]]])
+
+    Args:
+        height: rows of patches.
+        width: columns of patches.
+        n_prefix: how many tokens come before the patches; they never leave.
+    """
+
+    def layout(tokens: Tensor) -> Tensor:
+        if tokens.dim() != 3 or tokens.shape[1] != n_prefix + height * width:
+            raise ValueError(
+                f"Expected {n_prefix} + {height} × {width} tokens [B, T, C] for this token_grid, got shape {tuple(tokens.shape)}. Give the "
+                "rows and columns of patches, the image size over the patch size, and how many tokens precede them."
+            )
+        return tokens[:, n_prefix:].unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+    return layout
 
 
 def default_players(inputs: Tensor) -> Players:

@@ -26,6 +26,8 @@ AFFINE_MODULES = (
 AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
 
+Returns = Callable[[Tensor, int], object]
+
 
 @dataclass(frozen=True)
 class Tail:
@@ -36,11 +38,13 @@ class Tail:
             the layer's output is replaced.
         is_affine: whether `run` is an affine function of `outputs`.
         reruns: whether `run` runs the whole encoder, for want of a way to split it.
+        in_vain: the share of that run which comes before the layer.
     """
 
     run: Callable[[Tensor, int], object]
     is_affine: bool = False
     reruns: bool = False
+    in_vain: float = 0.0
 
 
 class _LayerTracer(fx.Tracer):
@@ -114,13 +118,20 @@ def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     return node.op in ("placeholder", "output")
 
 
-def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tail | None:
-    """The nodes of the encoder's graph that depend on the layer, or None where they cannot be told apart."""
+def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, returns: Returns) -> Tail | None:
+    """The nodes of the encoder's graph that depend on the layer, or None where they cannot be told apart.
+
+    Args:
+        encoder: the network.
+        layer: a module of it.
+        images: a batch.
+        returns: what the layer returns when its output is replaced, `(outputs [rows, ...], example) -> outputs` or a tuple with them.
+    """
     with _new_attributes_removed(encoder):
-        return _cut(encoder, layer, images, _trace(encoder, layer))
+        return _cut(encoder, layer, images, _trace(encoder, layer), returns)
 
 
-def _cut(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None) -> Tail | None:
+def _cut(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None, returns: Returns) -> Tail | None:
     cuts = [node for node in graph.nodes if _calls(node, encoder, layer)] if graph is not None else []
     if graph is None or len(cuts) != 1:
         return None
@@ -143,7 +154,7 @@ def _cut(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph |
 
     def run_tail(outputs: Tensor, example: int) -> object:
         rows = (value[example : example + 1].expand(len(outputs), *value.shape[1:]) for value in side_values)
-        return tail(outputs.clone(), *rows)[0]  # a copy, because a step may work in place
+        return tail(returns(outputs.clone(), example), *rows)[0]  # a copy, because a step may work in place
 
     return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in after))
 

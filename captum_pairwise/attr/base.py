@@ -15,9 +15,10 @@ from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers, layers_of
 from captum_pairwise.masking import Pairs, Request
 from captum_pairwise.pairs import input_pairs, layer_pairs
+from captum_pairwise.players import Layout
 
 Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | None, Tensor | None] | None
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
 Found = TypeVar("Found")
 View = TypeVar("View")
 
@@ -232,10 +233,10 @@ class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
         Pairs of two maps come as `[B, H, W, H', W']`. First order is a map for each image, `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many examples.
+            inputs: `(query, retrieved)`, two batches of as many examples; token ids `[B, T]` too.
             baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
                 `Backgrounds`, or a function of the images and None. None is the 25×25 box blur of each image, and 0 for what is no image
-                `[B, C, H, W]`. The layer's output for them is taken.
+                `[B, C, H, W]`; token ids need one of ids. The layer's output for them is taken.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             n_samples: the budget, as for the method without a layer; None is the default that the class names.
@@ -243,8 +244,10 @@ class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
             return_convergence_delta: also return `delta`, `[B]` or of first order `[B, 2]`, as for the method without a layer.
             show_progress: show a progress bar.
             layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
-            layer_mask: a pair of integer masks broadcastable to the layer's output. None makes every cell a player: the positions of
-                `[B, C, H, W]`, the tokens of `[B, T, C]`, the units of `[B, C]`.
+            layer_mask: a pair, each an integer mask broadcastable to the layer's output, or a function that lays its tokens out as a map:
+                it gets their positions `[1, T, 1]` and returns those that play as `[1, 1, H, W]` (`cp.token_grid`, or what is known as
+                a `reshape_transform`); the others never leave. None makes every cell a player: the positions of `[B, C, H, W]`, the tokens
+                of `[B, T, C]`, the units of `[B, C]`.
             generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
 
         Raises:

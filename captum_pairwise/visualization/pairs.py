@@ -47,8 +47,8 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     """
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}.")
-    places = _places(interactions)
-    photos = [_photo(batch[example]) for batch in images]
+    places = places_of(interactions)
+    photos = [to_photo(batch[example]) for batch in images]
     parts = strongest_parts(interactions["between"][example], n_parts)
     columns = max(4, len(parts))
     figure = Figure(figsize=(3 * columns, 6.8), layout="constrained", dpi=110)
@@ -63,13 +63,13 @@ def pair_figure(interactions: Interactions, images: tuple[Tensor, Tensor], n_par
     brought = interactions.full - interactions.empty
     figure.supxlabel(
         f"Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away; in all "
-        f"{brought[example]:+.4f}, {_uncertainty(interactions, example)}.\nBelow: only credit above 0, all on one scale.",
+        f"{brought[example]:+.4f}, {uncertainty(interactions, example)}.\nBelow: only credit above 0, all on one scale.",
         size="small",
     )
     return figure
 
 
-def _uncertainty(interactions: Interactions, example: int) -> str:
+def uncertainty(interactions: Interactions, example: int) -> str:
     """What is not known of the heat maps: what they miss in all, and how far a part may be off."""
     missing = round(interactions.completeness_gap[example].item(), 4) + 0.0  # not "-0.0000"
     gap, errors = f"completeness gap {missing:+.4f}", interactions.standard_error
@@ -78,14 +78,24 @@ def _uncertainty(interactions: Interactions, example: int) -> str:
     return f"{gap}, standard error of a part {errors.marginal[example].square().mean().sqrt():.4f}"
 
 
-def _places(interactions: Interactions) -> tuple[Players, Players]:
+def places_of(interactions: Interactions) -> tuple[Players, Players]:
+    """Where the players of both images are.
+
+    Raises:
+        ValueError: the interactions do not know.
+    """
     query, retrieved = interactions.query_players, interactions.retrieved_players
     if query is None or retrieved is None:
         raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
     return query, retrieved
 
 
-def _photo(image: Tensor) -> np.ndarray:
+def to_photo(image: Tensor) -> np.ndarray:
+    """One image as an array `[H, W, 3]`.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
     if image.min() < -0.01 or image.max() > 1.01:
         raise ValueError(
             f"Expected photos in [0, 1], got values from {image.min():.2f} to {image.max():.2f}. Undo the "
@@ -94,14 +104,15 @@ def _photo(image: Tensor) -> np.ndarray:
     return image.detach().cpu().double().clamp(0, 1).permute(1, 2, 0).numpy()
 
 
-def _heat(values: Tensor, players: Players, photo: np.ndarray) -> np.ndarray:
+def heat(values: Tensor, players: Players, photo: np.ndarray) -> np.ndarray:
+    """Credits spread over the pixels of a photo, `[B, H, W]`."""
     return to_pixels(values, players, (photo.shape[0], photo.shape[1])).cpu().double().numpy()
 
 
 def _draw_first_order(figure: Figure, axes: np.ndarray, interactions: Interactions, photos: list[np.ndarray], example: int) -> None:
-    places = _places(interactions)
-    query = _heat(interactions.query_marginal, places[0], photos[0])[example]
-    retrieved = _heat(interactions.retrieved_marginal, places[1], photos[1])[example]
+    places = places_of(interactions)
+    query = heat(interactions.query_marginal, places[0], photos[0])[example]
+    retrieved = heat(interactions.retrieved_marginal, places[1], photos[1])[example]
     scale = float(max(np.abs(query).max(), np.abs(retrieved).max())) or 1.0
     axes[0].imshow(photos[0])
     axes[1].imshow(overlay(photos[0], query, scale))
@@ -119,7 +130,7 @@ def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.nd
         chosen = torch.zeros(len(players.ids), players.n_players)
         chosen[:, player] = 1
         flat = Players(players.ids.cpu(), (players.n_players,))  # with hard edges, also for cells
-        inside = _heat(chosen, flat, photo)[example]
+        inside = heat(chosen, flat, photo)[example]
         rows, columns = np.nonzero(inside > 0.5)
         panel.contour(inside, [0.5], colors=[colour], linewidths=2.5)
         panel.text(
@@ -135,8 +146,8 @@ def _draw_marks(panel: Axes, numbered: list[int], players: Players, photo: np.nd
 
 
 def _draw_projections(axes: np.ndarray, interactions: Interactions, photo: np.ndarray, parts: list[tuple[int, int]], example: int) -> None:
-    between, (_, place) = interactions["between"], _places(interactions)
-    rows = [_heat(between[:, query], place, photo)[example] for query, _ in parts]
+    between, (_, place) = interactions["between"], places_of(interactions)
+    rows = [heat(between[:, query], place, photo)[example] for query, _ in parts]
     rows = [np.clip(row, 0, None) for row in rows]  # where a part is found, not where it is contradicted
     scale = max(float(row.max()) for row in rows)
     for panel, row, number, colour in zip(axes, rows, range(1, len(rows) + 1), PART_COLOURS, strict=False):

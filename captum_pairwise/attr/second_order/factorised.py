@@ -59,7 +59,7 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
         within: whether to estimate the pairs within each image.
 
     >>> from captum_pairwise import SimilarityWrapper
-    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU())
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
     >>> method = LayerFactorisedShapleyTaylor(SimilarityWrapper(encoder), encoder[1])
     >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
     torch.Size([2, 4, 4, 3, 3])

