@@ -8,7 +8,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.costs import share_before
 from captum_pairwise.outputs import first_tensor, for_rows, with_first
 from captum_pairwise.prefixes import Prefix, remembered, skipping
 from captum_pairwise.tails import Tail, is_affine, traced_tail
@@ -194,9 +193,7 @@ def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: 
     prefix = remembered(encoder, layer, images)
     if not _agree(_rerun(encoder, layer, images, prefix), _rerun(encoder, layer, images, {}), found.output):
         prefix = {}
-    with skipping(prefix, 0, len(images)):
-        in_vain = share_before(encoder, layer, images, frozenset(prefix))
-    return Tail(_rerun(encoder, layer, images, prefix), reruns=True, in_vain=in_vain)
+    return Tail(_rerun(encoder, layer, images, prefix), reruns=True, in_vain=not prefix)
 
 
 def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, prefix: Prefix) -> Callable[[Tensor, int], object]:

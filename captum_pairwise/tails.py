@@ -37,14 +37,14 @@ class Tail:
         run: `(outputs [rows, ...], example) -> encoder output [rows, ...]`: what the encoder returns for image `example` of the batch when
             the layer's output is replaced.
         is_affine: whether `run` is an affine function of `outputs`.
-        reruns: whether `run` runs the whole encoder, for want of a way to split it.
-        in_vain: the share of that run which comes before the layer.
+        reruns: whether `run` runs the encoder again with the layer's output replaced, for want of a way to split it.
+        in_vain: whether that includes all that comes before the layer.
     """
 
     run: Callable[[Tensor, int], object]
     is_affine: bool = False
     reruns: bool = False
-    in_vain: float = 0.0
+    in_vain: bool = False
 
 
 class _LayerTracer(fx.Tracer):

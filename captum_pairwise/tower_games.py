@@ -28,7 +28,6 @@ from captum_pairwise.masking import (
 from captum_pairwise.similarity import SimilarityWrapper, pool
 
 Embed = Callable[[Tensor], Tensor]
-WORTH_A_SPLIT = 0.1  # of the network's work: less is not worth a warning
 
 
 @dataclass(frozen=True)
@@ -94,12 +93,11 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
     """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
     encoders, layers = encoders_and_layers(model, layer)
     views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
-    reruns = [k for k in range(2) if views[k].tail.in_vain > WORTH_A_SPLIT]
+    reruns = [k for k in range(2) if views[k].tail.in_vain]
     if reruns:
         warnings.warn(
             f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
-            f"network is run for every coalition, about {views[reruns[0]].tail.in_vain:.0%} of it in vain. Pass `SplitEncoder(features, "
-            "tail)` as the encoder to run only the tail.",
+            "network is run for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
             stacklevel=2,
         )
     query, retrieved = (_layer_tower(views[k], encoders[k], layers[k], images[k], request, k) for k in range(2))

@@ -18,7 +18,6 @@ FLOORS = [
         "similarity",
         "backbones",
         "outputs",
-        "costs",
         "prefixes",
         "tails",
         "layers",
