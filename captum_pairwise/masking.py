@@ -70,6 +70,11 @@ class Side:
     windows: Windows | None = None
     place: Players | None = None
 
+    @property
+    def shown(self) -> Players:
+        """The players as they lie in the image."""
+        return self.players if self.place is None else self.place
+
     def n_coordinates(self, example: int) -> int:
         """How many coordinates this side of the game has."""
         return len(self.ids(example)) if self.windows is None else self.windows.n_bands
@@ -205,7 +210,7 @@ class Pairs:
 def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | None]) -> Interactions:
     """One batch of the estimates of all pairs; a side that does not play is None."""
     nobody = torch.zeros(0, dtype=torch.long, device=estimates[0].full.device)
-    query, retrieved = (None if side is None else side.players if side.place is None else side.place for side in sides)
+    query, retrieved = (side.shown if side is not None else None for side in sides)
     sizes = [players.n_players if players is not None else 0 for players in (query, retrieved)]
     batch = []
     for example, estimate in enumerate(estimates):

@@ -86,6 +86,17 @@ def test_a_sentence_in_a_batch_is_what_it_is_alone_and_words_are_drawn_over_the_
     assert len(shown) == 2 + 2 and [panel.get_title().split()[0] for panel in shown[2:]] == ["a", "dog"]
 
 
+def test_integrated_hessians_of_patches_and_tokens():
+    """By Jacobians of each tower, and by Hessian–vector products of both as one opaque function."""
+    arguments = {"baselines": (None, 2), "layer_mask": MASKS}  # blurred photos, unknown words
+    for weight in ("taylor", "hessian"):
+        methods = [cp.LayerIntegratedHessians(model, LAYERS, weight=weight, within=True) for model in (MODEL, lambda *pair: MODEL(*pair))]
+        towers, opaque = (method.interactions((PHOTOS, IDS), n_steps=32, **arguments) for method in methods)
+        torch.testing.assert_close(towers.second_order, opaque.second_order, rtol=0, atol=1e-9)
+        assert towers.completeness_gap.abs().max() < 1e-4 * (towers.full - towers.empty).abs().max()
+        assert towers.between.any() and not towers.between[1, :, 2].any()
+
+
 def test_clip_has_no_mask_token():
     with pytest.raises(ValueError, match="mask token"):
         TEXTS.baseline(IDS)

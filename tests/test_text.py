@@ -210,6 +210,12 @@ def test_minilm_is_sentence_transformers_own_and_finds_the_cat():
     best = int(found.between[0].argmax())
     assert (query[best // len(retrieved)], retrieved[best % len(retrieved)]) == ("cat", "kitten")
     assert found.completeness_gap.abs() < 1e-5
+    generator, smooth_method = seeded(0), cp.LayerIntegratedHessians(method.forward_func, encoder.embedding_layer, weight="taylor")
+    backgrounds = tuple(encoder.random_words(one, 1, generator) for one in ids)
+    smooth = smooth_method.interactions(tuple(ids), backgrounds, layer_mask=masks)
+    best = int(smooth.between[0].argmax())
+    assert (query[best // len(retrieved)], retrieved[best % len(retrieved)]) == ("cat", "kitten")
+    assert smooth.completeness_gap.abs() < 0.01 * (smooth.full - smooth.empty)
     own = pytest.importorskip("sentence_transformers").SentenceTransformer(str(package.get_model_path()), device="cpu")
     with torch.no_grad():
         ours = nn.functional.normalize(encoder(encoder.ids(sentences)))

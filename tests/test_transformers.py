@@ -1,14 +1,18 @@
 """Vision transformers: tokens laid out as a map are players that lie in the image."""
 
+import math
+
 import matplotlib
 import pytest
 import torch
 import torchvision
 from conftest import random_tensor, seeded
+from slow import gauss_legendre
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import captum_pairwise as cp
-from captum_pairwise.layers import look_inside
+from captum_pairwise.layers import look_inside, record
 from captum_pairwise.players import average, cells
 
 matplotlib.use("Agg")
@@ -106,3 +110,46 @@ def test_functions_that_do_not_fit_are_refused_at_the_door(layout):
         exact(layout)
     with pytest.raises(ValueError, match="feature_mask to be a tensor of integer ids"):
         cp.ExactShapleyTaylor(MODEL).attribute(PAIR, feature_mask=(layout, layout))
+
+
+def literal_hessian(example, n_nodes=40):
+    """`Γ_ij + Γ_ji` of the patches by autograd through the whole network, tokens of its block mixed by hand."""
+    pair, total = [images[example : example + 1] for images in PAIR], torch.zeros(8, 8, dtype=torch.float64)
+    present, absent = ([record(VIT, BLOCK, image).detach() for image in batch] for batch in (pair, map(cp.blur_baseline, pair)))
+
+    def embedding(k, z):
+        z = nn.functional.pad(z, (1, 0), value=1.0)[None, :, None]
+        mixed = z * present[k] + (1 - z) * absent[k]
+        return VIT.encoder.ln(VIT.encoder.layers[2](mixed))[:, 0]
+
+    def value(z):
+        return nn.functional.cosine_similarity(*map(embedding, range(2), z.split(4)))[0]
+
+    with sdpa_kernel(SDPBackend.MATH):  # the fused one has no second derivative
+        for s, weight in gauss_legendre(n_nodes):
+            hessian = torch.autograd.functional.hessian(value, torch.full((8,), s * s, dtype=torch.float64))
+            total += weight * 2 * s * -(s**2) * math.log(s**2) * hessian
+    return 2 * total
+
+
+def test_integrated_hessians_of_patches_through_fused_attention():
+    method = cp.LayerIntegratedHessians(MODEL, BLOCK, within=True)
+    found = method.interactions(PAIR, n_steps=24, layer_mask=(PATCHES, PATCHES))
+    for example in range(2):
+        expected = literal_hessian(example).fill_diagonal_(0)
+        torch.testing.assert_close(found.second_order[example], expected, rtol=0, atol=1e-6 * expected.abs().max().item())
+    assert found.completeness_gap.abs().max() < 1e-5
+
+
+def test_ig_sam_and_projection_of_patches():
+    arguments, mask = {"layer_mask": (PATCHES, PATCHES)}, torch.rand(2, 16, 16, generator=seeded(5))
+    (query, _), delta = cp.LayerIGSAM(MODEL, BLOCK).attribute(PAIR, return_convergence_delta=True, **arguments)
+    assert query.shape == (2, 1, 2, 2) and delta.abs().max() < 1e-9
+    pairs, mask = (
+        cp.LayerIntegratedHessians(MODEL, BLOCK, weight="taylor").interactions(PAIR, n_steps=6, **arguments),
+        torch.rand(2, 16, 16),
+    )
+    found = cp.project_attention(MODEL, BLOCK, PAIR, mask, **arguments)
+    torch.testing.assert_close(found.flatten(1), pairs.project(mask), rtol=0, atol=1e-12)
+    drawn = cp.project_attention(MODEL, [BLOCK], PAIR, mask, **arguments)
+    assert drawn.shape == (2, 16, 16) and drawn.abs().amax((1, 2)) == pytest.approx(torch.ones(2))

@@ -85,7 +85,7 @@ def project_attention(
         is_of_pixels = layer is None and feature_mask is None and side.present.dim() == 4
         return values.reshape(len(values), *(side.present.shape[2:] if is_of_pixels else side.players.shape))
     height, width = inputs[direction == DIRECTIONS[0]].shape[2:]
-    maps = torch.stack([to_pixels(values, side.players, (height, width)) for values, side in map(of_layer, layer)])
+    maps = torch.stack([to_pixels(values, side.shown, (height, width)) for values, side in map(of_layer, layer)])
     return (maps / maps.abs().amax((2, 3), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)).sum(0)
 
 
@@ -99,7 +99,8 @@ def _every_pixel(inputs: tuple[Tensor, Tensor]) -> Masks:
 def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)
-    weights = average(attention.to(source.present), source.players) if attention.dim() > 2 else attention
+    lies_in_image = source.shown.ids.dim() == 4
+    weights = average(attention.to(source.present), source.shown) if attention.dim() > 2 and lies_in_image else attention
     if weights.shape != (len(source.present), source.players.n_players):
         raise ValueError(
             f"Expected an attention [B, H, W], or a weight for each part {(len(source.present), source.players.n_players)}, got "
