@@ -10,6 +10,7 @@
 """
 
 from captum_pairwise import backbones, clip, interop, text, visualization
+from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
@@ -46,6 +47,7 @@ __all__ = [
     "LayerExactShapleyTaylor",
     "LayerFactorisedShapleyTaylor",
     "LayerGaussianProcessShapleyTaylor",
+    "LayerIGCAM",
     "LayerIGSAM",
     "LayerIntegratedHessians",
     "LayerJaggedShapleyTaylor",

@@ -23,7 +23,7 @@ def joint_input_pairs(forward_func: ForwardFunc, images: Images, request: Reques
     return _joint_pairs(query, retrieved, request, lambda *mixed, example: _forward(forward_func, mixed, request, example))
 
 
-def _refuse_uneven(request: Request, images: Images) -> None:
+def _refuse_uneven(request: Request, images: tuple[Tensor, ...]) -> None:
     for argument in format_additional_forward_args(request.additional_forward_args) or ():
         if isinstance(argument, Tensor) and argument.dim() and len(argument) != len(images[0]):
             raise ValueError(
@@ -102,3 +102,32 @@ def _of_one_side(output: Tensor, layer: nn.Module, images: Tensor) -> Tensor:
             "function embeds both images as one batch, pass `SimilarityWrapper(encoder)` instead."
         )
     return output
+
+
+def joint_image_games(
+    forward_func: ForwardFunc, layer: nn.Module, images: Tensor, request: Request
+) -> tuple[Side, Callable[[int], CallableGame]]:
+    """Games of one image alone, for a function such as a classifier: `f(images) -> [B]`, or `[B, classes]` with a target."""
+    refuse_compiled(forward_func)
+    _refuse_uneven(request, (images,))
+
+    def run(inputs: Tensor) -> Tensor:
+        with recorded([layer]) as calls:
+            run_forward(forward_func, (inputs,), request.target, request.additional_forward_args)
+        return only_output(calls[0], layer)
+
+    side = layer_side(run(images), images, request, 0, run, names=("images'",))
+    chunk = request.chunk or fitting_chunk(images[0])
+
+    def game(example: int) -> CallableGame:
+        mixers = side.mixers(example)
+
+        def value(mixed: Tensor) -> Tensor:
+            with replaced(layer, mixed):
+                rows = images[example : example + 1].expand(len(mixed), *images.shape[1:])
+                return checked_values(_forward(forward_func, (rows,), request, example), len(mixed))
+
+        evaluate = Evaluator(in_this_autocast(lambda z: torch.stack([value(mix(z)) for mix in mixers]).mean(0)), chunk)
+        return CallableGame(side.n_coordinates(example), 0, evaluate, chunk)
+
+    return side, game

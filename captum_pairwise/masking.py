@@ -137,13 +137,15 @@ def input_side(images: Tensor, request: Request, k: int) -> Side:
     return Side(images, absent, players, request.windows[k])
 
 
-def layer_side(output: Tensor, images: Tensor, request: Request, k: int, run: Callable[[Tensor], Tensor]) -> Side:
+def layer_side(
+    output: Tensor, images: Tensor, request: Request, k: int, run: Callable[[Tensor], Tensor], names: Sequence[str] = SIDES
+) -> Side:
     """The side of a batch whose players are parts of a layer's output; `run` gives that output for other images."""
-    players, place = _layer_players(output, request.layer_mask[k], f"the {SIDES[k]} layer_mask")
+    players, place = _layer_players(output, request.layer_mask[k], f"the {names[k]} layer_mask")
     if request.layer_baselines[k] is not None:
-        absent = background_members(request.layer_baselines[k], output, f"the {SIDES[k]} layer_baselines", players.ids)
+        absent = background_members(request.layer_baselines[k], output, f"the {names[k]} layer_baselines", players.ids)
     else:
-        absent = [run(baseline) for baseline in background_members(request.baselines[k], images, f"the {SIDES[k]} baseline")]
+        absent = [run(baseline) for baseline in background_members(request.baselines[k], images, f"the {names[k]} baseline")]
     return Side(output, absent, players, place=place)
 
 
@@ -234,14 +236,31 @@ def checked_images(inputs: object, takes_ids: bool = False) -> Images:
             f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
         )
     for name, images in zip(SIDES, (query, retrieved), strict=True):
-        are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
-        if not images.is_floating_point() and not (takes_ids and are_ids):
-            raise ValueError(
-                f"Expected floating-point {name} images, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain "
-                "the embedding layer by a method for layers."
-            )
-        refuse_not_finite(images, f"the {name} images")
+        _refuse_images(images, f"{name} images", takes_ids)
     return query.detach(), retrieved.detach()
+
+
+def checked_image(inputs: object) -> Tensor:
+    """One batch of images, detached; or of token ids `[B, T]`.
+
+    Raises:
+        ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
+    """
+    if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
+        came = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {came}.")
+    _refuse_images(inputs, "images", takes_ids=True)
+    return _remembered(inputs).detach()
+
+
+def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
+    are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
+    if not images.is_floating_point() and not (takes_ids and are_ids):
+        raise ValueError(
+            f"Expected floating-point {name}, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain the "
+            "embedding layer by a method for layers."
+        )
+    refuse_not_finite(images, f"the {name}")
 
 
 def _remembered(tensor: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """The doors: from a forward function, a batch of pairs and a request to the games."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
-from captum_pairwise.game import Affine
-from captum_pairwise.joint_games import ForwardFunc, joint_input_pairs, joint_layer_pairs
+from captum_pairwise.game import Affine, CallableGame
+from captum_pairwise.joint_games import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers, LayerView, look_inside
-from captum_pairwise.masking import SIDES, Pairs, Request, checked_images, refuse_not_finite
+from captum_pairwise.masking import SIDES, Pairs, Request, Side, checked_image, checked_images, refuse_not_finite
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.tower_games import encoders_and_layers, input_towers, layer_towers, tower_pairs
 
@@ -77,6 +79,18 @@ def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, reques
     if model is None:
         return joint_layer_pairs(forward_func, layer, images, request)
     return tower_pairs(model, *layer_towers(model, layer, images, request), request)
+
+
+def image_games(
+    forward_func: ForwardFunc, layer: nn.Module, inputs: object, request: Request
+) -> tuple[Side, Callable[[int], CallableGame]]:
+    """Games of single images, one for each of a batch, whose players are the cells of a layer's output.
+
+    Raises:
+        ValueError: an argument does not fit; each message says which and how.
+    """
+    _refuse_training(getattr(forward_func, "__self__", forward_func))
+    return joint_image_games(forward_func, layer, checked_image(inputs), request)
 
 
 def affine_pairs(

@@ -64,6 +64,7 @@ FLOORS = [
     ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
     [
         "attr.first_order.kernel",
+        "attr.first_order.ig_cam",
         "attr.first_order.ig_sam",
         "attr.first_order.sam",
         "attr.first_order.vesm",
