@@ -25,8 +25,13 @@ class Doubled(torch.autograd.Function):
         return 2 * slope
 
 
+def in_place(x):
+    """A constant that is written to: `torch.vmap` refuses it."""
+    return torch.zeros(x.shape, dtype=x.dtype).copy_(x)
+
+
 @pytest.mark.parametrize("n_outputs", [2, 5], ids=["reverse", "forward"])
-@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply], ids=["plain", "no forward mode"])
+@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply, in_place], ids=["plain", "no forward mode", "not vectorised"])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_jacobians(n_outputs, wrap, chunk):
     net, points = network(3, n_outputs), random_tensor(4, 3)

@@ -12,6 +12,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from captum_pairwise.game import Evaluator
@@ -95,14 +96,26 @@ def jacobians(
         embeddings = embed(points)
     n_points, n_players, n_channels = len(points), points.shape[1], embeddings.shape[1]
     if n_players <= n_channels:
-        units = torch.eye(n_players, dtype=points.dtype).repeat(n_points, 1)
         try:
-            return embeddings, directional(embed, points.repeat_interleave(n_players, 0), units).unflatten(0, (n_points, n_players))
+            return embeddings, _forward_slopes(embed, points, chunk)
         except NotImplementedError:  # an operation without forward mode
             pass
     channel = torch.arange(n_channels).repeat(n_points)
     slopes = gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
     return embeddings, slopes.unflatten(0, (n_points, n_channels)).mT
+
+
+def _forward_slopes(embed: Embed, points: Points, chunk: int) -> Float[Tensor, "points players channels"]:
+    """All slopes in forward mode: the embeddings once, with all directions together, or else once for every direction."""
+    (n_points, n_players), units = points.shape, torch.eye(points.shape[1], dtype=points.dtype)
+    try:
+        with differentiable(), torch.no_grad():
+            at = points.clone()  # tensors of inference mode carry no tangent
+            along = torch.vmap(lambda unit: jvp(embed, (at,), (unit.expand_as(at),))[1], chunk_size=max(1, chunk // n_points))
+            return along(units).transpose(0, 1)
+    except RuntimeError:  # an operation that is not vectorised, or too little memory for it
+        rows = directional(embed, points.repeat_interleave(n_players, 0), units.repeat(n_points, 1))
+        return rows.unflatten(0, (n_points, n_players))
 
 
 def _picked(embeddings: Tensor, channel: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:

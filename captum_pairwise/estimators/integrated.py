@@ -190,8 +190,7 @@ def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[di
 def _between(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes query retrieved"]:
     """`∂²_ij v` for `i` of the query and `j` of the retrieved image."""
     if isinstance(game, TwoTowerGame):
-        _, of_query = jacobians(game.embed_query, _diagonal(nodes, game.n_query), game.chunk)
-        _, of_retrieved = jacobians(game.embed_retrieved, _diagonal(nodes, game.n_retrieved), game.chunk)
+        (_, of_query), (_, of_retrieved) = _both_jacobians(game, nodes)
         return torch.einsum("kic,kjc->kij", of_query, of_retrieved)
     units, n_query = torch.eye(game.n_players, dtype=nodes.dtype), game.n_query
     if n_query <= game.n_retrieved:
@@ -199,13 +198,23 @@ def _between(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes
     return _rows_of_hessian(game, nodes, units[n_query:])[:, :, :n_query].mT
 
 
+def _both_jacobians(game: TwoTowerGame, nodes: Float[Tensor, " nodes"]) -> list[tuple[Tensor, Tensor]]:
+    """Each tower's embeddings and slopes; a pass is counted for each embedding, and one for each product with its derivative."""
+    found, counted = [], game.n_evaluations
+    for embed, n_players in ((game.embed_query, game.n_query), (game.embed_retrieved, game.n_retrieved)):
+        embeddings, slopes = jacobians(embed, _diagonal(nodes, n_players), game.chunk)
+        found.append((embeddings, slopes))
+        counted += len(nodes) * (1 + min(n_players, embeddings.shape[1]))
+    game.n_evaluations = counted
+    return found
+
+
 def _whole(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes players players"]:
     """Every `∂²_ij v`."""
     if not isinstance(game, TwoTowerGame):
         second = _rows_of_hessian(game, nodes, torch.eye(game.n_players, dtype=nodes.dtype))
         return (second + second.mT) / 2
-    u, of_query = jacobians(game.embed_query, _diagonal(nodes, game.n_query), game.chunk)
-    w, of_retrieved = jacobians(game.embed_retrieved, _diagonal(nodes, game.n_retrieved), game.chunk)
+    (u, of_query), (w, of_retrieved) = _both_jacobians(game, nodes)
     between = torch.einsum("kic,kjc->kij", of_query, of_retrieved)
     within_query = _tower_hessian(game.embed_query, nodes, game.n_query, w, game.chunk)
     within_retrieved = _tower_hessian(game.embed_retrieved, nodes, game.n_retrieved, u, game.chunk)
