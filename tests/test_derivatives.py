@@ -25,13 +25,24 @@ class Doubled(torch.autograd.Function):
         return 2 * slope
 
 
-def in_place(x):
-    """A constant that is written to: `torch.vmap` refuses it."""
-    return torch.zeros(x.shape, dtype=x.dtype).copy_(x)
+class Tripled(torch.autograd.Function):
+    """An operation with a forward mode, which `torch.func` refuses for its old style."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * slope
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 3 * tangent
 
 
 @pytest.mark.parametrize("n_outputs", [2, 5], ids=["reverse", "forward"])
-@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply, in_place], ids=["plain", "no forward mode", "not vectorised"])
+@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply, Tripled.apply], ids=["plain", "no forward mode", "not vectorised"])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_jacobians(n_outputs, wrap, chunk):
     net, points = network(3, n_outputs), random_tensor(4, 3)
