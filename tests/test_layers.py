@@ -159,7 +159,7 @@ def test_reruns_are_warned_of_once(routes: tuple[str, str]) -> None:
         part.register_forward_hook(lambda *_: None)
     layers = tuple(next(encoder.children()) for encoder in encoders)
     with pytest.warns(UserWarning, match="Unsplittable could not be split after the layer.*whole network") as warned:
-        LayerFactorisedShapleyTaylor(SimilarityWrapper(*encoders), layers).interactions(images())
+        LayerFactorisedShapleyTaylor(SimilarityWrapper(*encoders), layers).interactions(images(), n_samples=100)
     assert len(warned) == 1
 
 

@@ -7,6 +7,7 @@ embeddings, whichever are fewer, and a Hessian a batch of Hessian–vector produ
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -25,6 +26,7 @@ COST_OF_GRADIENT = 4  # a row that is remembered takes some four times the memor
 @contextmanager
 def differentiable() -> Iterator[None]:
     """Let every kernel have its derivatives: fused attention has no second ones, and none at all in forward mode."""
+    _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -32,6 +34,14 @@ def differentiable() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+@cache
+def _load_forward_mode() -> None:
+    """Let torch load what it first loads with the first dual number, and warn of itself (2.14 does) out of the user's sight."""
+    with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
 def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: int) -> Points:
@@ -76,10 +86,7 @@ def directional(embed: Embed, points: Points, directions: Points) -> Float[Tenso
     with differentiable(), torch.no_grad(), forward_ad.dual_level():
         # copies, as tensors of inference mode carry no tangent, and expanded ones cannot
         points, directions = (one.clone(memory_format=torch.contiguous_format) for one in (points, directions))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself when it first makes a dual
-            dual = forward_ad.make_dual(points, directions)
-        embedding, tangent = forward_ad.unpack_dual(embed(dual))
+        embedding, tangent = forward_ad.unpack_dual(embed(forward_ad.make_dual(points, directions)))
         return tangent if tangent is not None else torch.zeros_like(embedding)
 
 
