@@ -23,7 +23,7 @@ from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJ
 from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
 from captum_pairwise.attr.second_order.lime import PairwiseLime
 from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
-from captum_pairwise.attr.second_order.projection import project_attention
+from captum_pairwise.attr.second_order.projection import project_attention, project_attention_through
 from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
 from captum_pairwise.attr.second_order.sbsm import PairwiseSBSM
 from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
@@ -75,6 +75,7 @@ __all__ = [
     "patches",
     "project",
     "project_attention",
+    "project_attention_through",
     "shapley_taylor",
     "shapley_values",
     "superpixels",

@@ -18,7 +18,7 @@ class Backgrounds:
     Both images may have one; they are then independent, and the game is the average over all combinations.
 
     Attributes:
-        images: `[K, ...]`, each member shaped like one input.
+        images: `[K, ...]`, each member shaped like one input, or `[K, B, ...]`, like the batch.
     """
 
     images: Tensor
@@ -111,9 +111,9 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
         return [masked.new_full(masked.shape, baseline)]
     if isinstance(baseline, Backgrounds):
         members = baseline.images
-        if len(members) == 0 or members.shape[1:] != masked.shape[1:]:
+        if len(members) == 0 or members.shape[1:] not in (masked.shape[1:], masked.shape):
             raise ValueError(f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}.")
-        return [member[None].expand_as(masked) for member in members.to(masked)]
+        return [member.expand_as(masked) for member in members.to(masked)]
     if not isinstance(baseline, Tensor):
         raise ValueError(f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}.")
     fits = baseline.shape[1:] == masked.shape[1:] and len(baseline) in (1, len(masked))

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
 from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.game import CallableGame, Evaluator, Game, fitting_chunk
-from captum_pairwise.layers import Layers, layers_of, only_output, recorded, refuse_compiled, replaced
+from captum_pairwise.layers import Layers, layers_of, look_inside, only_output, record, recorded, refuse_compiled, replaced
 from captum_pairwise.masking import Images, Pairs, Request, Side, checked_values, input_side, layer_side
 
 ForwardFunc = Callable[..., Tensor]
@@ -107,27 +109,43 @@ def _of_one_side(output: Tensor, layer: nn.Module, images: Tensor) -> Tensor:
 def joint_image_games(
     forward_func: ForwardFunc, layer: nn.Module, images: Tensor, request: Request
 ) -> tuple[Side, Callable[[int], CallableGame]]:
-    """Games of one image alone, for a function such as a classifier: `f(images) -> [B]`, or `[B, classes]` with a target."""
+    """Games of one image alone, for a function such as a classifier: `f(images) -> [B]`, or `[B, classes]` with a target.
+
+    Of a module without other arguments only the tail after the layer is run.
+    """
     refuse_compiled(forward_func)
     _refuse_uneven(request, (images,))
+    if isinstance(forward_func, nn.Module) and request.additional_forward_args is None:
+        view, network = look_inside(forward_func, layer, images), forward_func
+        side = layer_side(view.output, images, request, 0, lambda baseline: record(network, layer, baseline), names=("images'",))
+        return side, _image_game(side, request, view.tail.run)
 
     def run(inputs: Tensor) -> Tensor:
         with recorded([layer]) as calls:
             run_forward(forward_func, (inputs,), request.target, request.additional_forward_args)
         return only_output(calls[0], layer)
 
+    def rerun(mixed: Tensor, example: int) -> object:
+        rows = images[example : example + 1].expand(len(mixed), *images.shape[1:])
+        with replaced(layer, mixed):
+            return _forward(forward_func, (rows,), replace(request, target=None), example)
+
     side = layer_side(run(images), images, request, 0, run, names=("images'",))
-    chunk = request.chunk or fitting_chunk(images[0])
+    return side, _image_game(side, request, rerun)
+
+
+def _image_game(side: Side, request: Request, tail: Callable[[Tensor, int], Any]) -> Callable[[int], CallableGame]:
+    """The game of each image; `tail` gives the function's whole output for rows of the layer's."""
+    chunk, chosen = request.chunk or fitting_chunk(side.present[0]), replace(request, additional_forward_args=None)
+    run = in_this_autocast(tail)
 
     def game(example: int) -> CallableGame:
         mixers = side.mixers(example)
 
         def value(mixed: Tensor) -> Tensor:
-            with replaced(layer, mixed):
-                rows = images[example : example + 1].expand(len(mixed), *images.shape[1:])
-                return checked_values(_forward(forward_func, (rows,), request, example), len(mixed))
+            return checked_values(_forward(lambda rows: run(rows, example), (mixed,), chosen, example), len(mixed), "output")
 
-        evaluate = Evaluator(in_this_autocast(lambda z: torch.stack([value(mix(z)) for mix in mixers]).mean(0)), chunk)
+        evaluate = Evaluator(lambda z: torch.stack([value(mix(z)) for mix in mixers]).mean(0), chunk)
         return CallableGame(side.n_coordinates(example), 0, evaluate, chunk)
 
-    return side, game
+    return game

@@ -21,7 +21,7 @@ def layers_of(layer: Layers) -> list[nn.Module]:
     Raises:
         ValueError: there are more, or none.
     """
-    layers = [layer] if isinstance(layer, nn.Module) else list(layer)
+    layers: list = list(layer) if isinstance(layer, (tuple, list)) else [layer]
     if len(layers) not in (1, 2) or not all(isinstance(one, nn.Module) for one in layers):
         names = [type(one).__name__ for one in layers]
         raise ValueError(
@@ -186,6 +186,16 @@ def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVi
 def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
     if isinstance(encoder, SplitEncoder) and layer is encoder.features and isinstance(found.returned, Tensor):
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
+    tail = _traced_or_rerun(encoder, layer, images, found)
+    if not isinstance(found.returned, Tensor) and not _depends_on_output(tail, found.output):
+        raise ValueError(
+            f"Expected the encoder to use the first tensor that the layer ({type(layer).__name__}) returns, which is what is explained, "
+            "but its output does not depend on it. Pick a layer that returns one tensor, such as one before or after."
+        )
+    return tail
+
+
+def _traced_or_rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
     returns = for_rows(found.returned, len(images))
     traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
     if traced is not None and _reproduces(traced, found.output, found.final):
@@ -216,6 +226,13 @@ def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
     except Exception:  # the network's own code, on a batch of another size
         return False
     return _is_same(again, final[rows])
+
+
+def _depends_on_output(tail: Tail, output: Tensor) -> bool:
+    """Whether the encoder's output for the first example changes with the layer's."""
+    with torch.no_grad():
+        whole, none = (tail.run(rows, 0) for rows in (output[:1], torch.zeros_like(output[:1])))
+    return not (isinstance(whole, Tensor) and isinstance(none, Tensor) and torch.equal(whole, none))
 
 
 def _agree(one: Callable[[Tensor, int], object], other: Callable[[Tensor, int], object], output: Tensor) -> bool:

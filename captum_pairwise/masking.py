@@ -296,8 +296,8 @@ def refuse_not_finite(rows: Tensor, what: str) -> None:
         raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {what}.")
 
 
-def checked_values(values: object, n_rows: int) -> Float[Tensor, " rows"]:
-    """One finite similarity per row.
+def checked_values(values: object, n_rows: int, what: str = "similarity") -> Float[Tensor, " rows"]:
+    """One finite similarity, or what it is called, per row.
 
     Raises:
         ValueError: the forward function returned something else.
@@ -305,10 +305,10 @@ def checked_values(values: object, n_rows: int) -> Float[Tensor, " rows"]:
     if not isinstance(values, Tensor) or values.shape != (n_rows,):
         came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
-            f"Expected one similarity per pair, shape ({n_rows},), from the forward function, got {came}. Return a vector, or choose "
+            f"Expected one {what} per example, shape ({n_rows},), from the forward function, got {came}. Return a vector, or choose "
             "one output with `target`."
         )
-    refuse_not_finite(values[:, None], "the similarities (rows are coalitions)")
+    refuse_not_finite(values[:, None], f"what the forward function returned, one {what} a coalition")
     return at_least_float32(values)
 
 

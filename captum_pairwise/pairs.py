@@ -123,7 +123,7 @@ def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tup
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    model, images = _checked_model(forward_func, Request()), checked_images(inputs)
+    model, images = _checked_model(forward_func, Request()), checked_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError(
             "Expected a SimilarityWrapper, because this method looks at both embeddings, not at their similarity. Pass "
@@ -131,5 +131,4 @@ def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tup
         )
     encoders, layers = encoders_and_layers(model, layer)
     with torch.no_grad():
-        images = [batch.clone() if batch.is_inference() else batch for batch in images]  # nothing can be saved for backward otherwise
         return model, [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]

@@ -90,7 +90,7 @@ class TokenEncoder(nn.Module, abc.ABC):
         return torch.where(self._plays(ids), mask, ids)
 
     def random_words(self, ids: Int[Tensor, "batch tokens"], n_members: int, generator: torch.Generator) -> Backgrounds:
-        """Random tokens of the vocabulary in the place of every token, a background distribution for `baselines`.
+        """Random tokens of the vocabulary in the place of every player, a background distribution for `baselines`.
 
         Two sentences without their words are the same sentence to a network, and their similarity is 1: it is over two random ones that
         words can add to it.
@@ -101,8 +101,8 @@ class TokenEncoder(nn.Module, abc.ABC):
             generator: the source of randomness; let both sentences draw from one.
         """
         ordinary = sorted(set(range(len(self.tokenizer))) - set(self.tokenizer.all_special_ids))
-        drawn = torch.randint(len(ordinary), (n_members, ids.shape[1]), generator=generator)
-        return Backgrounds(torch.tensor(ordinary)[drawn].to(ids))
+        drawn = torch.randint(len(ordinary), (ids.shape[1], n_members), generator=generator)  # padding draws after all others
+        return Backgrounds(torch.where(self._plays(ids), torch.tensor(ordinary)[drawn.T][:, None].to(ids), ids))
 
     def _plays(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
         """Whether a token is an ordinary one; an unknown word is."""

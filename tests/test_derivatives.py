@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import random_tensor
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from captum_pairwise.estimators.derivatives import differentiable, directional, gradients, hessian_products, jacobians
 
@@ -78,8 +79,8 @@ def test_what_depends_on_nothing_has_no_slope():
 def test_whatever_mode_the_caller_is_in(mode):
     net, points = network(3, 5), random_tensor(2, 3)
     expected = jacobians(net, points, 8)[1].detach()
-    with mode():
-        assert torch.equal(jacobians(net, points, 8)[1].detach(), expected)
+    with mode(), differentiable():
+        torch.testing.assert_close(jacobians(net, points, 8)[1], expected, rtol=0, atol=1e-14)
         assert gradients(lambda rows, _: net(rows).sum(1), points, 8).shape == (2, 3)
 
 
@@ -95,14 +96,14 @@ def test_fused_attention_has_derivatives(block):
         return (out[0] if isinstance(out, tuple) else out).mean(1)
 
     points, step = torch.full((1, 5), 0.5, dtype=torch.float64), 1e-5
-    _, slopes = jacobians(embed, points, 8)
     with torch.no_grad():
         units = step * torch.eye(5, dtype=torch.float64)
         numerical = (embed(points + units) - embed(points - units)) / (2 * step)
+    with differentiable():
+        _, slopes = jacobians(embed, points, 8)
+        curvature = hessian_products(lambda rows, _: embed(rows).square().sum(1), points, torch.ones_like(points), 8)
+        there, back = (gradients(lambda rows, _: embed(rows).square().sum(1), points + sign * step, 8) for sign in (1, -1))
     torch.testing.assert_close(slopes[0], numerical, rtol=0, atol=1e-8)
-    directions = torch.ones_like(points)
-    curvature = hessian_products(lambda rows, _: embed(rows).square().sum(1), points, directions, 8)
-    there, back = (gradients(lambda rows, _: embed(rows).square().sum(1), points + sign * step, 8) for sign in (1, -1))
     torch.testing.assert_close(curvature, (there - back) / (2 * step), rtol=0, atol=1e-7)
 
 
@@ -112,3 +113,43 @@ def test_attention_is_left_as_it_came():
         assert not torch.backends.mha.get_fastpath_enabled()
         raise KeyError
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+class Once(torch.autograd.Function):
+    """An operation whose derivative is not to be differentiated, as that of many a custom kernel."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sigmoid() * x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope):
+        (x,) = ctx.saved_tensors
+        return slope * (x.sigmoid() + x * x.sigmoid() * (1 - x.sigmoid()))
+
+
+def test_second_derivatives_that_nobody_wrote_are_refused_and_not_0():
+    points = random_tensor(2, 3)
+    assert gradients(lambda rows, _: Once.apply(rows).sum(1), points, 8).all()
+    with pytest.raises(ValueError, match="differentiated twice"):
+        hessian_products(lambda rows, _: Once.apply(rows).sum(1), points, points, 8)
+    relus = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()  # with parameters that have derivatives, too
+    assert hessian_products(lambda rows, _: relus(rows)[:, 0], points, points, 8).shape == (2, 3)
+
+
+def test_chunks_are_no_larger_than_asked_for():
+    sizes = []
+
+    def function(rows, _):
+        sizes.append(len(rows))
+        return rows.square().sum(1)
+
+    for derivative in (
+        lambda: gradients(function, random_tensor(10, 3), 8),
+        lambda: hessian_products(function, *[random_tensor(10, 3)] * 2, 8),
+    ):
+        sizes.clear()
+        derivative()
+        assert sum(sizes) == 10 and max(sizes) == 2

@@ -78,7 +78,7 @@ def test_bad_steps_are_refused(model):
     method = cp.LayerIGSAM(model, model.query_encoder[4])
     with pytest.raises(ValueError, match="Expected method to be one of"):
         method.attribute(images(1), method="simpson")
-    with pytest.raises(ValueError, match="Expected n_steps of at least 2 for riemann_trapezoid, got 1"):
+    with pytest.raises(ValueError, match="Expected n_steps to be a whole number of at least 2, got 1"):
         method.attribute(images(1), method="riemann_trapezoid", n_steps=1)
     with pytest.raises(NotImplementedError, match="return_convergence_delta=True"):
         method.compute_convergence_delta()

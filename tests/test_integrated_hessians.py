@@ -80,7 +80,7 @@ def test_the_taylor_weight_is_near_the_discrete_index_under_cosine(model):
         cp.LayerExactShapleyTaylor(model, model.query_encoder[4]),
     )
     found, expected = (one.flatten() for one in (method.attribute(images(1)), exact.attribute(images(1), n_samples=2**9)))
-    assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.99
+    assert (found - expected).norm() < 0.1 * expected.norm()
 
 
 def test_a_network_of_relus_is_incomplete_within_its_images_alone():

@@ -6,6 +6,7 @@ from conftest import images, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.estimators.derivatives import gradients
 
 
 class Attention(nn.Module):
@@ -42,11 +43,15 @@ def factorised(model):
     return lambda pair: cp.LayerFactorisedShapleyTaylor(model, model.query_encoder.features).attribute(pair, n_samples=2**9)
 
 
+def ig_cam(model):
+    return lambda pair: cp.LayerIGCAM(model.query_encoder, model.query_encoder.features).attribute(pair[0], target=1)
+
+
 def vesm(model):
     return lambda pair: cp.LayerVESM(model, model.query_encoder.features).attribute(pair)[0]
 
 
-METHODS = [ig_sam, hessians, whole_hessians, projection, factorised, vesm]
+METHODS = [ig_sam, ig_cam, hessians, whole_hessians, projection, factorised, vesm]
 every_method = pytest.mark.parametrize("make", METHODS)
 
 
@@ -74,7 +79,7 @@ def test_autocast_is_near_and_comes_back_in_float32(make):
         found = make(model)(pair)
     assert found.dtype == torch.float32 and found.isfinite().all()
     assert (found != make(model)(pair)).any()  # half precision was at work
-    assert torch.corrcoef(torch.stack([found.double().flatten(), exact.flatten()]))[0, 1] > 0.98
+    assert (found - exact).norm() < 0.05 * exact.norm()
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -96,20 +101,18 @@ def test_cuda_autocast_with_fused_attention(make, dtype):
     with torch.autocast("cuda", dtype):
         found = make(model_on("cuda", torch.float32))(pair_on("cuda", torch.float32))
     assert found.device.type == "cuda" and found.dtype == torch.float32
-    assert torch.corrcoef(torch.stack([found.cpu().double().flatten(), exact.flatten()]))[0, 1] > 0.98
+    assert (found.cpu() - exact).norm() < 0.05 * exact.norm()
 
 
-@needs_cuda
-def test_cuda_memory_shrinks_the_chunk():
-    """A chunk that does not fit is halved, in the forward pass and in the derivatives."""
-    model, pair = model_on("cuda", torch.float32), pair_on("cuda", torch.float32)
-    expected = hessians(model)(pair)
-    free, total = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_allocated() + 2**26) / total))
-    try:
-        method = cp.LayerIntegratedHessians(model, model.query_encoder.features, weight="taylor")
-        found = method.attribute(pair, internal_batch_size=2**20)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    assert free
+def test_a_chunk_of_derivatives_that_does_not_fit_is_halved():
+    sizes = []
+
+    def function(rows, _):
+        sizes.append(len(rows))
+        if len(rows) > 3:
+            raise RuntimeError("out of memory")
+        return rows.square().sum(1)
+
+    points = torch.arange(12.0).reshape(6, 2)
+    assert torch.equal(gradients(function, points, chunk=24), 2 * points)
+    assert sizes == [6, 3, 3]

@@ -65,7 +65,7 @@ def test_parts_of_images_and_every_pixel(model):
 
 def test_several_layers_are_the_sum_of_their_normalised_maps(model):
     layers, pair, mask = [model.query_encoder[4], None, model.query_encoder[2]], images(2), torch.ones(2, 12, 12)
-    found, expected = cp.project_attention(model, layers, pair, mask), torch.zeros(2, 12, 12).double()
+    found, expected = cp.project_attention_through(model, layers, pair, mask), torch.zeros(2, 12, 12).double()
     for layer in layers:
         one = cp.project_attention(model, layer, pair, mask)
         drawn = F.interpolate(one[:, None], (12, 12), mode="bilinear")[:, 0]
@@ -91,7 +91,7 @@ def test_other_inputs_than_images_and_a_plain_callable():
 
 
 def test_nothing_is_projected_onto_nothing(model):
-    assert (cp.project_attention(model, [model.query_encoder[4]], images(1), torch.zeros(1, 12, 12)) == 0).all()
+    assert (cp.project_attention_through(model, [model.query_encoder[4]], images(1), torch.zeros(1, 12, 12)) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,33 @@ def test_nothing_is_projected_onto_nothing(model):
         ({"weight": "flat"}, "Expected weight to be one of"),
         ({"n_steps": 0}, "Expected n_steps"),
         ({"attention": torch.ones(1, 7)}, r"a weight for each part \(1, 9\), got \(1, 7\)"),
+        ({"attention": torch.ones(2, 12, 12)}, r"an attention \[1, H, W\], or a weight for each part \(1, 9\), got \(2, 12, 12\)"),
+        ({"attention": torch.ones(1, 1, 12, 12)}, r"Expected attention to be a tensor: a mask \[B, H, W\].*got \(1, 1, 12, 12\)"),
+        ({"feature_mask": MASKS}, "Expected feature_mask for the images"),
+        ({"layer": None, "layer_mask": MASKS}, "Expected feature_mask for the images"),
+        ({"layer": None, "layer_baselines": (0, 0)}, "Expected feature_mask for the images"),
         ({"attention": torch.full((1, 9), torch.nan)}, "NaN"),
     ],
 )
 def test_bad_arguments_are_refused(model, arguments, message):
-    given = {"attention": torch.ones(1, 9)} | arguments
+    given = {"attention": torch.ones(1, 9), "layer": model.query_encoder[4]} | arguments
     with pytest.raises(ValueError, match=message):
-        cp.project_attention(model, model.query_encoder[4], images(1), **given)
+        cp.project_attention(model, inputs=images(1), **given)
+
+
+@pytest.mark.parametrize(
+    ("layers", "more", "message"), [([], {}, "Expected a list of layers"), ([None], {"layer_masks": []}, "an entry for each of 1 layers")]
+)
+def test_bad_lists_of_layers_are_refused(model, layers, more, message):
+    with pytest.raises(ValueError, match=message):
+        cp.project_attention_through(model, layers, images(1), torch.ones(1, 12, 12), **more)
+
+
+def test_one_mask_of_two_leaves_the_other_image_its_pixels(model):
+    found = cp.project_attention(model, None, images(1), torch.ones(1, 4), feature_mask=(MASKS[0], None))
+    assert found.shape == (1, 12, 12)
+    back = cp.project_attention(model, None, images(1), torch.ones(1, 12, 12), feature_mask=(MASKS[0], None), direction="retrieved->query")
+    assert back.shape == (1, 4)
 
 
 def test_the_caller_may_be_in_inference_mode(model):

@@ -34,5 +34,5 @@ def test_the_weights_are_densities_of_two_uniform_numbers():
 
 @pytest.mark.parametrize("n_nodes", [0, 251])
 def test_too_few_and_too_many_nodes_are_refused(n_nodes):
-    with pytest.raises(ValueError, match=rf"Expected n_steps from 1 to 250, got {n_nodes}"):
+    with pytest.raises(ValueError, match=rf"Expected n_steps to be a whole number from 1 to 250, got {n_nodes}"):
         logarithmic_path(n_nodes)

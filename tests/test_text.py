@@ -64,7 +64,9 @@ def test_sentences_become_ids_pieces_players_and_baselines():
 def test_random_words_are_ordinary_and_differ_between_sentences():
     ids, generator = ENCODER.ids(QUERIES), seeded(0)
     one, other = (ENCODER.random_words(ids, 40, generator).images for _ in range(2))
-    assert one.shape == (40, 5) and set(one.unique().tolist()) == set(range(5, 12)) and not torch.equal(one, other)
+    plays = ENCODER.layer_mask(ids)[..., 0] >= 0
+    assert one.shape == (40, *ids.shape) and not torch.equal(one, other)
+    assert set(one[:, plays].unique().tolist()) == set(range(5, 12)) and (one == ids)[:, ~plays].all()
 
 
 @torch.no_grad()
@@ -77,11 +79,15 @@ def test_the_embedding_is_the_mean_over_what_is_attended():
 
 @pytest.mark.filterwarnings("error")  # nothing is run in vain
 @pytest.mark.parametrize("block", [None, 0], ids=["embeddings", "block"])
-def test_a_batch_of_sentences_of_different_length_is_each_alone(block):
+@pytest.mark.parametrize(
+    "absent", [lambda ids: ENCODER.baseline, lambda ids: ENCODER.random_words(ids, 2, seeded(0))], ids=["masks", "random"]
+)
+def test_a_batch_of_sentences_of_different_length_is_each_alone(block, absent):
     layer = None if block is None else ENCODER.network.encoder.layer[block]
-    together = explained(QUERIES, RETRIEVED, layer)
+    together = explained(QUERIES, RETRIEVED, layer, baselines=(absent(ENCODER.ids(QUERIES)), absent(ENCODER.ids(RETRIEVED))))
     for example, pair in enumerate(zip(QUERIES, RETRIEVED, strict=True)):
-        alone = explained(*([sentence] for sentence in pair), layer)
+        one = tuple([sentence] for sentence in pair)
+        alone = explained(*one, layer, baselines=(absent(ENCODER.ids(one[0])), absent(ENCODER.ids(one[1]))))
         n_query, n_retrieved = alone.between.shape[1:]
         torch.testing.assert_close(together.between[example, :n_query, :n_retrieved], alone.between[0])
         torch.testing.assert_close(together.query_marginal[example, :n_query], alone.query_marginal[0])

@@ -151,5 +151,10 @@ def test_ig_sam_and_projection_of_patches():
     )
     found = cp.project_attention(MODEL, BLOCK, PAIR, mask, **arguments)
     torch.testing.assert_close(found.flatten(1), pairs.project(mask), rtol=0, atol=1e-12)
-    drawn = cp.project_attention(MODEL, [BLOCK], PAIR, mask, **arguments)
+    with pytest.raises(ValueError, match="Lay tokens out with layer_mask"):
+        cp.project_attention(MODEL, BLOCK, PAIR, mask)
+    blurred = tuple(map(cp.blur_baseline, PAIR))
+    drawn = cp.project_attention_through(MODEL, [BLOCK, VIT.conv_proj], PAIR, mask, blurred, layer_masks=[(PATCHES, PATCHES), None])
+    assert drawn.shape == (2, 16, 16) and drawn.isfinite().all()
+    drawn = cp.project_attention_through(MODEL, [BLOCK], PAIR, mask, layer_masks=[(PATCHES, PATCHES)])
     assert drawn.shape == (2, 16, 16) and drawn.abs().amax((1, 2)) == pytest.approx(torch.ones(2))

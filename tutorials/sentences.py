@@ -33,7 +33,8 @@ def print_pairs(interactions: cp.Interactions, query: list[str], retrieved: list
     between, errors = interactions["between"][0], interactions.standard_error
     for place in between.flatten().argsort(descending=True)[:n_pairs].tolist():
         row, column = divmod(place, len(retrieved))
-        error = f" ± {errors['between'][0, row, column]:.3f}" if errors is not None else ""
+        sampled = errors is not None and bool(errors["between"].any())  # few tokens are enumerated, and exact
+        error = f" ± {errors['between'][0, row, column]:.3f}" if errors is not None and sampled else ""
         print(f"  {between[row, column]:+.3f}{error}  {query[row]} – {retrieved[column]}")
 
 

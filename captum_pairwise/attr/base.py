@@ -69,6 +69,15 @@ class InputMethod(PerturbationAttribution, abc.ABC):
         return True
 
 
+def name_layers(method: LayerAttribution, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None) -> None:
+    """Make a method one of Captum's of this layer, or of two."""
+    layers = layers_of(layer)
+    if len(layers) == 2:
+        LayerAttribution.__init__(method, forward_func, layers, device_ids)
+    else:
+        LayerAttribution.__init__(method, forward_func, layers[0], device_ids)
+
+
 class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
     """A method that looks at two images inside the network; `cls(forward_func, layer)`.
 
@@ -79,11 +88,7 @@ class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
     """
 
     def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        layers = layers_of(layer)
-        if len(layers) == 2:
-            LayerAttribution.__init__(self, forward_func, layers, device_ids)
-        else:
-            LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
+        name_layers(self, forward_func, layer, device_ids)
 
 
 class Explanation(InputMethod, Generic[Found, View], abc.ABC):

@@ -6,9 +6,10 @@ import torch
 from captum.attr import GradientAttribution, LayerAttribution
 
 from captum_pairwise._compat import approximation_parameters
+from captum_pairwise.attr.base import name_layers
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.layers import Layers, layers_of
+from captum_pairwise.layers import Layers
 
 
 class GradientMethod(GradientAttribution, abc.ABC):
@@ -53,11 +54,7 @@ class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):
     """
 
     def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        layers = layers_of(layer)
-        if len(layers) == 2:
-            LayerAttribution.__init__(self, forward_func, layers, device_ids)
-        else:
-            LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
+        name_layers(self, forward_func, layer, device_ids)
         GradientMethod.__init__(self, forward_func)
 
 
@@ -73,7 +70,7 @@ def quadrature(method: str, n_steps: int) -> Path:
     if method not in QUADRATURES:
         raise ValueError(f"Expected method to be one of {QUADRATURES}, got {method!r}.")
     least = 2 if method == "riemann_trapezoid" else 1
-    if n_steps < least:
-        raise ValueError(f"Expected n_steps of at least {least} for {method}, got {n_steps}.")
+    if not isinstance(n_steps, int) or n_steps < least:
+        raise ValueError(f"Expected n_steps to be a whole number of at least {least}, got {n_steps!r}.")
     step_sizes, alphas = approximation_parameters(method)
     return Path(torch.tensor(alphas(n_steps), dtype=torch.float64), torch.tensor(step_sizes(n_steps), dtype=torch.float64))

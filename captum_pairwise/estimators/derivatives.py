@@ -1,18 +1,20 @@
 """Derivatives of games and towers by automatic differentiation, a batch of points at a time.
 
 Every row is a point of its own: a Jacobian is a batch of forward-mode products with unit vectors, or of reverse-mode products with unit
-embeddings, whichever are fewer, and a Hessian a batch of Hessian–vector products.
+embeddings, whichever are fewer, and a Hessian a batch of Hessian–vector products. All of it belongs inside `differentiable()`.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -20,17 +22,21 @@ from captum_pairwise.game import Evaluator
 
 Points = Float[Tensor, "points players"]
 Embed = Callable[[Tensor], Tensor]
+_ONCE = once_differentiable(lambda ctx: None).__code__
 COST_OF_GRADIENT = 4  # a row that is remembered takes some four times the memory of one that is not
 
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Let every kernel have its derivatives: fused attention has no second ones, and none at all in forward mode."""
+    """Let every kernel have its derivatives, for all that is done inside: values and slopes are then of the same function.
+
+    Fused attention has no second derivatives, and none at all in forward mode; tensors of inference mode have none of any kind.
+    """
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
+        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
@@ -52,7 +58,7 @@ def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chun
         values = function(rows, index)
         return _gradient(values, rows).to(values)
 
-    with differentiable(), torch.enable_grad():
+    with torch.enable_grad():
         return _in_chunks(part, len(points), chunk)
 
 
@@ -62,10 +68,11 @@ def hessian_products(function: Callable[[Tensor, Tensor], Tensor], points: Point
     def part(index: Int[Tensor, " rows"]) -> Tensor:
         rows = points[index].requires_grad_()
         values = function(rows, index)
+        _refuse_once_differentiable(values)
         slope = _gradient(values, rows, create_graph=True)
         return _gradient(slope * directions[index], rows).to(values)
 
-    with differentiable(), torch.enable_grad():
+    with torch.enable_grad():
         return _in_chunks(part, len(points), chunk)
 
 
@@ -77,15 +84,39 @@ def _gradient(values: Tensor, rows: Tensor, create_graph: bool = False) -> Tenso
     return found
 
 
+def _refuse_once_differentiable(values: Tensor) -> None:
+    """PyTorch takes the derivative of an operation that is `once_differentiable` for a constant, and its own derivative for 0."""
+    seen, pending = set(), [values.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        pending.extend(source for source, _ in node.next_functions)
+        operation = getattr(type(node), "_forward_cls", None)
+        if operation is not None and _is_once_differentiable(operation.backward):
+            raise ValueError(
+                f"Expected a network that can be differentiated twice, but its {operation.__name__} is `once_differentiable`. Replace it "
+                "by an operation that is not, or leave out what needs second derivatives: pass a SimilarityWrapper, without `within=True`."
+            )
+
+
+def _is_once_differentiable(backward: Any) -> bool:
+    while backward is not None:
+        if getattr(backward, "__code__", None) is _ONCE:
+            return True
+        backward = getattr(backward, "__wrapped__", None)
+    return False
+
+
 def directional(embed: Embed, points: Points, directions: Points) -> Float[Tensor, "points channels"]:
     """`J d`, the derivative of the embedding at each point in the direction that belongs to it, in forward mode.
 
     Raises:
-        NotImplementedError: an operation of the network has no forward-mode derivative.
+        RuntimeError: an operation of the network has no forward-mode derivative.
     """
-    with differentiable(), torch.no_grad(), forward_ad.dual_level():
-        # copies, as tensors of inference mode carry no tangent, and expanded ones cannot
-        points, directions = (one.clone(memory_format=torch.contiguous_format) for one in (points, directions))
+    with torch.no_grad(), forward_ad.dual_level():
+        points, directions = (one.clone(memory_format=torch.contiguous_format) for one in (points, directions))  # expanded ones carry none
         embedding, tangent = forward_ad.unpack_dual(embed(forward_ad.make_dual(points, directions)))
         return tangent if tangent is not None else torch.zeros_like(embedding)
 
@@ -105,7 +136,7 @@ def jacobians(
     if n_players <= n_channels:
         try:
             return embeddings, _forward_slopes(embed, points, chunk)
-        except NotImplementedError:  # an operation without forward mode
+        except RuntimeError:  # an operation without forward mode, or not in this precision
             pass
     channel = torch.arange(n_channels).repeat(n_points)
     slopes = gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
@@ -116,9 +147,8 @@ def _forward_slopes(embed: Embed, points: Points, chunk: int) -> Float[Tensor, "
     """All slopes in forward mode: the embeddings once, with all directions together, or else once for every direction."""
     (n_points, n_players), units = points.shape, torch.eye(points.shape[1], dtype=points.dtype)
     try:
-        with differentiable(), torch.no_grad():
-            at = points.clone()  # tensors of inference mode carry no tangent
-            along = torch.vmap(lambda unit: jvp(embed, (at,), (unit.expand_as(at),))[1], chunk_size=max(1, chunk // n_points))
+        with torch.no_grad():
+            along = torch.vmap(lambda unit: jvp(embed, (points,), (unit.expand_as(points),))[1], chunk_size=max(1, chunk // n_points))
             return along(units).transpose(0, 1)
     except RuntimeError:  # an operation that is not vectorised, or too little memory for it
         rows = directional(embed, points.repeat_interleave(n_players, 0), units.repeat(n_points, 1))

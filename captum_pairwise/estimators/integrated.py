@@ -25,7 +25,7 @@ from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic
 from captum_pairwise.game import Game, TwoTowerGame
 from captum_pairwise.interactions import AXES, Credits, Interactions
 
-NODES_AT_ONCE = 16
+NODES_AT_ONCE, NUMBERS_AT_ONCE = 16, 2**22  # and of matrices of all pairs, at a time
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def integrated_hessians(game: Game, index: PathIndex, path: Path | None, *, is_r
     if path is not None:
         credits["marginal"] = _integrated(game, path)
     elif index.start:
-        start = index.start * _slopes(game, torch.zeros(1, dtype=torch.float64))
+        start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64))
         credits |= {name: credits[name] + start for name in ("first_order", "marginal")}
     return Interactions(
         n_query=game.n_query,
@@ -138,21 +138,47 @@ def _diagonal(nodes: Float[Tensor, " nodes"], n_players: int) -> Float[Tensor, "
     return nodes[:, None].expand(-1, n_players)
 
 
-def _slopes(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes players"]:
-    return gradients(lambda rows, _: game.values(rows), _diagonal(nodes, game.n_players), game.chunk)
+def slopes_at(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes players"]:
+    """`∂_i v` at nodes of the diagonal.
+
+    Raises:
+        ValueError: no gradient arrives at any part of an image that changes the value.
+    """
+    slopes = _gradients(game, _diagonal(nodes, game.n_players))
+    for of_image in (slice(0, game.n_query), slice(game.n_query, None)):
+        if slopes[:, of_image].numel() and not slopes[:, of_image].any():
+            _refuse_cut_off(game, of_image)
+    return slopes
+
+
+def _gradients(game: Game, points: Float[Tensor, "points players"]) -> Float[Tensor, "points players"]:
+    return gradients(lambda rows, _: game.values(rows), points, game.chunk)
+
+
+def _refuse_cut_off(game: Game, of_image: slice) -> None:
+    """Refuse a game that changes between two points inside the path of one image, but has no slope at either."""
+    points = torch.ones(2, game.n_players, dtype=torch.float64)
+    points[:, of_image] = torch.tensor([[0.4], [0.6]], dtype=torch.float64)
+    before, after = game.values(points)
+    if not torch.isclose(before, after) and not _gradients(game, points)[:, of_image].any():
+        raise ValueError(
+            "Expected a network that can be differentiated, but no gradient arrives at the parts of an image, while the similarity changes "
+            "with them. Take `torch.no_grad()`, `detach()` and rounding out of its forward, or use FactorisedShapleyTaylor."
+        )
 
 
 def _integrated(game: Game, path: Path) -> Float[Tensor, "1 players"]:
-    slopes = _slopes(game, path.nodes)
+    slopes = slopes_at(game, path.nodes)
     return path.weights.to(slopes)[None] @ slopes
 
 
 def _terms(game: Game, index: PathIndex, is_whole: bool) -> Iterator[Credits]:
     """Yield what each node adds to the index, in batches of nodes; without what is the same at all of them."""
-    for nodes, pairs, slopes in zip(*(part.split(NODES_AT_ONCE) for part in (index.nodes, index.pairs, index.slopes)), strict=True):
+    at_once = max(1, min(NODES_AT_ONCE, NUMBERS_AT_ONCE // game.n_players**2))
+    for nodes, pairs, slopes in zip(*(part.split(at_once) for part in (index.nodes, index.pairs, index.slopes)), strict=True):
         if is_whole:
             second = _whole(game, nodes)
-            own = _slopes(game, nodes) if slopes.any() else second.new_zeros(second.shape[:2])
+            own = slopes_at(game, nodes) if slopes.any() else second.new_zeros(second.shape[:2])
             yield _whole_terms(second * pairs.to(second)[:, None, None], own * slopes.to(own)[:, None], game.n_query)
         else:
             second = _between(game, nodes)

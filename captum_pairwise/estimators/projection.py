@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.derivatives import directional, gradients, hessian_products
-from captum_pairwise.estimators.integrated import PathIndex
+from captum_pairwise.estimators.integrated import PathIndex, slopes_at
 from captum_pairwise.game import CallableGame, Game, TwoTowerGame
 
 
@@ -32,6 +32,8 @@ def projected(game: Game, attention: Float[Tensor, " query"], index: PathIndex) 
     if products is None:
         points, direction = nodes.expand(-1, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
         products = hessian_products(lambda rows, _: game.values(rows), points, direction.expand_as(points), game.chunk)[:, n_query:]
+    if not products.any():
+        slopes_at(game, index.nodes)  # refuses a network that is cut off from its derivatives
     return index.pairs.to(products) @ products
 
 
@@ -42,7 +44,7 @@ def _towers_products(
     points = nodes.expand(-1, game.n_query)
     try:
         moved = directional(game.embed_query, points, attention.expand_as(points))
-    except NotImplementedError:
+    except RuntimeError:  # an operation without forward mode, or not in this precision
         return None
     return gradients(
         lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
@@ -59,3 +61,13 @@ def swapped(game: Game) -> Game:
     return CallableGame(
         n_retrieved, n_query, lambda z: game.values(torch.cat([z[:, n_retrieved:], z[:, :n_retrieved]], 1)), chunk=game.chunk
     )
+
+
+def sum_of_maps(maps: Float[Tensor, "maps batch height width"]) -> Float[Tensor, "batch height width"]:
+    """The maps of each example, each divided by its largest absolute value, added; what is 0 everywhere stays so.
+
+    >>> sum_of_maps(torch.tensor([[[[1.0, -2.0]]], [[[5.0, 0.0]]]]))
+    tensor([[[ 1.5000, -1.0000]]])
+    """
+    largest = maps.abs().amax((2, 3), keepdim=True)
+    return (maps / largest.clamp(min=torch.finfo(maps.dtype).tiny)).sum(0)

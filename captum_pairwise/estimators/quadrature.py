@@ -39,6 +39,7 @@ def logarithmic_path(n_nodes: int) -> Path:
     >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) ** 2, 9) for k in range(4)]
     [1.0, 1.0, 1.0, 1.0]
     """
+    _refuse_nodes(n_nodes)
     legendre = [1.0] + [(-1) ** k / (k * (k + 1)) for k in range(1, 2 * n_nodes)]
     return _gauss([moment / comb(2 * k, k) for k, moment in enumerate(legendre)], n_nodes)
 
@@ -50,7 +51,13 @@ def linear_path(n_nodes: int) -> Path:
     >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) * (k + 2), 9) for k in range(4)]
     [2.0, 2.0, 2.0, 2.0]
     """
+    _refuse_nodes(n_nodes)
     return _gauss([1.0, -1 / 6] + [0.0] * (2 * n_nodes - 2), n_nodes)
+
+
+def _refuse_nodes(n_nodes: object) -> None:
+    if not isinstance(n_nodes, int) or not 1 <= n_nodes <= MOST_NODES:
+        raise ValueError(f"Expected n_steps to be a whole number from 1 to {MOST_NODES}, got {n_nodes!r}.")
 
 
 def _gauss(moments: list[float], n_nodes: int) -> Path:
@@ -58,12 +65,7 @@ def _gauss(moments: list[float], n_nodes: int) -> Path:
 
     The recurrence of the weight's own polynomials comes from these moments by the modified Chebyshev algorithm (Gautschi 1982), which
     keeps all digits where powers of `t` would lose them.
-
-    Raises:
-        ValueError: there is no node, or more than `MOST_NODES`.
     """
-    if not 1 <= n_nodes <= MOST_NODES:
-        raise ValueError(f"Expected n_steps from 1 to {MOST_NODES}, got {n_nodes}.")
     b = [k * k / (4 * (4 * k * k - 1)) for k in range(2 * n_nodes)]  # p_k+1 = (t - ½) p_k - b_k p_k-1
     before, now = np.zeros(2 * n_nodes), np.array(moments)
     alpha, beta = [0.5 + now[1] / now[0]], [now[0]]

@@ -10,6 +10,7 @@ from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
 from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import Baseline
+from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import integrated_gradients
 from captum_pairwise.layers import layers_of
 from captum_pairwise.masking import Request
@@ -38,8 +39,7 @@ class LayerIGCAM(LayerGradientMethod):
     """
 
     @log_usage()
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @differentiable()
     def attribute(
         self,
         inputs: Tensor,

@@ -2,7 +2,6 @@
 
 from typing import final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,6 +9,7 @@ from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
 from captum_pairwise.attr.one_image import Maps, OfBoth, deltas, maps
+from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import integrated_gradients
 from captum_pairwise.pairs import layer_pairs
 
@@ -33,8 +33,7 @@ class LayerIGSAM(LayerGradientMethod):
     [(2, 1, 4, 4), (2, 1, 3, 3)]
     """
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @differentiable()
     def interactions(
         self,
         inputs: tuple[Tensor, Tensor],

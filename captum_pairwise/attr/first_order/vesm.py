@@ -72,7 +72,7 @@ def _refuse_mode(inputs: object, mode: str, negative: Tensor | None) -> None:
         raise ValueError(f"Expected mode to be one of {MODES}, got {mode!r}.")
     if (mode == "triplet") != (negative is not None):
         raise ValueError(f"Expected `negative` images for mode='triplet' and for no other, got mode={mode!r}. Pass both, or neither.")
-    _, retrieved = checked_images(inputs)
+    _, retrieved = checked_images(inputs, takes_ids=True)
     if negative is None:
         return
     if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, len(retrieved)):

@@ -11,6 +11,7 @@ from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, quadrature
 from captum_pairwise.attr.pairwise import Attribution, Delta, between
+from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import WEIGHTS, gauss_index, integrated_hessians, random_index
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
@@ -76,7 +77,8 @@ class IntegratedHessians(GradientMethod):
 
     All parts fade in together, from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
     each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
-    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs.
+    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs: it tells
+    nothing of the pairs, which need not sum to anything.
 
     A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss what happens at
     its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The
@@ -97,8 +99,7 @@ class IntegratedHessians(GradientMethod):
         GradientMethod.__init__(self, forward_func)
         self.options = Options(weight, within, softplus_beta)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @differentiable()
     def interactions(
         self,
         inputs: tuple[Tensor, Tensor],
@@ -202,8 +203,7 @@ class LayerIntegratedHessians(LayerGradientMethod):
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
         self.options = Options(weight, within, softplus_beta)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @differentiable()
     def interactions(
         self,
         inputs: tuple[Tensor, Tensor],
