@@ -86,7 +86,9 @@ class TokenEncoder(nn.Module, abc.ABC):
         """
         mask = self.tokenizer.mask_token_id
         if mask is None:
-            raise ValueError("Expected a tokenizer with a mask token to take the place of the others. Pass an id, or `layer_baselines`.")
+            raise ValueError(
+                "Expected a tokenizer with a mask token to take the place of the others. Pass `random_words`, or the id of a token."
+            )
         return torch.where(self._plays(ids), mask, ids)
 
     def random_words(self, ids: Int[Tensor, "batch tokens"], n_members: int, generator: torch.Generator) -> Backgrounds:

@@ -82,7 +82,7 @@ class LayerIGSAM(LayerGradientMethod):
             return_convergence_delta: also return `delta [B, 2]`: for each image all credit less what it adds to the similarity over
                 its baseline.
             layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
-            layer_mask: a pair of integer masks over the layer's output; None makes every cell a player.
+            layer_mask: who owns what of the layer's output, as for the other layer methods; None makes every cell a player.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.

@@ -143,7 +143,7 @@ class IntegratedHessians(GradientMethod):
             baselines: where the path starts, as for the other pairwise methods; None is the 25×25 box blur of each image.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
-            n_steps: how many points of the path to look at.
+            n_steps: how many points of the path to look at; with `"expected"`, only for the integrated gradients.
             method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`: of the whole index, or else of the
@@ -250,12 +250,12 @@ class LayerIntegratedHessians(LayerGradientMethod):
             baselines: where the path starts, in input space, as for the other layer methods; the layer's output for them is taken.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
-            n_steps: how many points of the path to look at.
+            n_steps: how many points of the path to look at; with `"expected"`, only for the integrated gradients.
             method: `"gauss"` or `"expected"`, as for the method without a layer.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta [B]`, as for the method without a layer.
             layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
-            layer_mask: a pair of integer masks over the layer's output; None makes every cell a player.
+            layer_mask: who owns what of the layer's output, as for the other layer methods; None makes every cell a player.
             n_samples: how many points to draw with `"expected"`; 1000 if None.
             generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
 
