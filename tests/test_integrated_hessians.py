@@ -132,3 +132,37 @@ def test_expected_hessians_come_with_standard_errors(model):
 def test_bad_arguments_are_refused(model, made, given, message):
     with pytest.raises(ValueError, match=message):
         cp.LayerIntegratedHessians(model, model.query_encoder[4], **made).attribute(images(1), **given)
+
+
+class CutOff(nn.Module):
+    """An encoder without a gradient, in the way of many an embedding service."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = smooth_encoder()
+
+    def forward(self, x):
+        return self.body(x).detach()
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [
+        lambda model: cp.IntegratedHessians(model).attribute(images(1), feature_mask=MASKS),
+        lambda model: cp.IntegratedHessians(model, within=True).attribute(images(1), feature_mask=MASKS),
+        lambda model: cp.LayerIGSAM(model, model.query_encoder.body[2]).attribute(images(1)),
+        lambda model: cp.project_attention(model, None, images(1), torch.ones(1, 12, 12)),
+        lambda model: cp.LayerIGCAM(model.query_encoder, model.query_encoder.body[2]).attribute(images(1)[0], target=(0, 1, 1)),
+    ],
+)
+def test_a_network_that_is_cut_off_from_its_derivatives_is_refused(explain):
+    with pytest.raises(ValueError, match="no gradient arrives"):
+        explain(cp.SimilarityWrapper(CutOff()))
+
+
+def test_one_image_without_influence_is_no_error():
+    towers = [smooth_encoder(), nn.Sequential(smooth_encoder(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6).double())]
+    with torch.no_grad():
+        towers[1][3].weight.zero_()  # every retrieved image is the same
+    found = cp.IntegratedHessians(cp.SimilarityWrapper(*towers)).interactions(images(1), feature_mask=MASKS)
+    assert (found.retrieved_marginal == 0).all() and found.query_marginal.any()

@@ -155,3 +155,18 @@ def test_what_is_kept_is_repeated_for_the_rows_of_one_example():
     assert torch.equal(second, TOKENS[[1, 1, 1]])
     for unknown in ("word", 3, TOKENS[0], (TOKENS,), torch.tensor(1.0)):
         assert for_rows((TOKENS, unknown), 2) is None
+
+
+def test_a_layer_whose_first_tensor_nobody_uses_is_refused():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x):
+            return self.recurrent(x)[1][0][-1]  # the last state, not the states
+
+    encoder = Last().eval()
+    pair = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
+    with pytest.raises(ValueError, match=r"use the first tensor that the layer \(LSTM\) returns"):
+        cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.recurrent).attribute(pair)

@@ -107,3 +107,29 @@ def test_modules_are_left_as_found_after_a_failure():
     with pytest.raises(ArithmeticError), skipping(prefix, 0, 1):
         raise ArithmeticError
     assert not any("forward" in vars(module) for module in encoder.modules())
+
+
+class _Marked(nn.Module):
+    """A module that leaves a note for a later one: skipping it would change what that does."""
+
+    def forward(self, x):
+        self.seen = len(x)
+        return x
+
+
+def test_a_prefix_that_changes_the_rest_is_not_skipped():
+    class Noted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.note, self.layer, self.last = _Marked(), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            hidden = self.layer(self.note(x)) if x.sum() > -1e9 else x  # cannot be traced
+            return self.last(hidden) * self.note.seen
+
+    encoder, inputs = Noted(), torch.rand(2, 4)
+    with torch.no_grad():
+        view = look_inside(encoder, encoder.layer, inputs)
+        rows = torch.rand(3, 4)
+        torch.testing.assert_close(view.tail.run(rows, 0), encoder.last(rows) * 3)
+    assert view.tail.in_vain

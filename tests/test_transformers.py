@@ -145,10 +145,7 @@ def test_ig_sam_and_projection_of_patches():
     arguments, mask = {"layer_mask": (PATCHES, PATCHES)}, torch.rand(2, 16, 16, generator=seeded(5))
     (query, _), delta = cp.LayerIGSAM(MODEL, BLOCK).attribute(PAIR, return_convergence_delta=True, **arguments)
     assert query.shape == (2, 1, 2, 2) and delta.abs().max() < 1e-9
-    pairs, mask = (
-        cp.LayerIntegratedHessians(MODEL, BLOCK, weight="taylor").interactions(PAIR, n_steps=6, **arguments),
-        torch.rand(2, 16, 16),
-    )
+    pairs = cp.LayerIntegratedHessians(MODEL, BLOCK, weight="taylor").interactions(PAIR, n_steps=6, **arguments)
     found = cp.project_attention(MODEL, BLOCK, PAIR, mask, **arguments)
     torch.testing.assert_close(found.flatten(1), pairs.project(mask), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="Lay tokens out with layer_mask"):

@@ -89,8 +89,9 @@ def _draw_matrix(panel: Axes, numbers: Float[np.ndarray, "rows columns"], scale:
     shown = np.argwhere(np.abs(numbers) >= LEAST * scale) if with_numbers else ()
     for row, column in shown:
         number = numbers[row, column]
-        colour = "white" if abs(number) > 0.6 * scale else "black"
-        panel.text(column, row, f"{number:.3f}" if scale < 0.1 else f"{number:.2f}", ha="center", va="center", size="x-small", color=colour)
+        label, colour = f"{number:.3f}" if scale < 0.1 else f"{number:.2f}", "white" if abs(number) > 0.6 * scale else "black"
+        if float(label):
+            panel.text(column, row, label, ha="center", va="center", size="x-small", color=colour)
 
 
 def caption_figure(interactions: Interactions, images: Tensor, tokens: Sequence[str], example: int = 0, title: str = "") -> Figure:
