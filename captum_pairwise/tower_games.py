@@ -126,18 +126,20 @@ def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, reques
         u, w = query.functions(example, request), retrieved.functions(example, request)
         chunk = min([ROWS_REMEMBERED, *(tower.chunk(request) for tower in (query, retrieved) if not tower.is_affine)])
         if head.lift_query is not None and head.lift_retrieved is not None:
-            lifted = _mean_lifted(u, head.lift_query, "query"), _mean_lifted(w, head.lift_retrieved, "retrieved")
+            dtype = torch.promote_types(query.side.present.dtype, retrieved.side.present.dtype)  # one tower may be more precise
+            lifted = _mean_lifted(u, head.lift_query, "query", dtype), _mean_lifted(w, head.lift_retrieved, "retrieved", dtype)
             return TwoTowerGame(*sizes, *lifted, tables(first_alike[example]), chunk)
         return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]), chunk)
 
     return Pairs(query.side, retrieved.side, game)
 
 
-def _mean_lifted(functions: list[Embed], lift: Embed, name: str) -> Embed:
+def _mean_lifted(functions: list[Embed], lift: Embed, name: str, dtype: torch.dtype) -> Embed:
     """Embeddings ready for an inner product; those of a background distribution are averaged, as the product is bilinear."""
 
     def embed(z: Tensor) -> Tensor:
-        return torch.stack([lift(_checked_embeddings(function(z), name)) for function in functions]).mean(0)
+        mean = torch.stack([lift(_checked_embeddings(function(z), name)) for function in functions]).mean(0)
+        return mean.to(torch.promote_types(mean.dtype, dtype))
 
     return embed
 

@@ -82,6 +82,18 @@ def test_autocast_is_near_and_comes_back_in_float32(make):
     assert (found - exact).norm() < 0.05 * exact.norm()
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
+def test_towers_of_different_precision_meet_in_the_higher_one(similarity):
+    low, high = tiny_encoder(0).float(), tiny_encoder(1)
+    pair, masks = (images(1)[0].float(), images(1)[1]), (cp.grid(12, 12, 2, 2),) * 2
+    mixed = cp.SimilarityWrapper(low, high, similarity=similarity)
+    exact = cp.SimilarityWrapper(tiny_encoder(0), tiny_encoder(1), similarity=similarity)
+    for cls in (cp.FactorisedShapleyTaylor, cp.IntegratedHessians):
+        found, expected = cls(mixed).attribute(pair, feature_mask=masks), cls(exact).attribute(images(1), feature_mask=masks)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * max(1.0, expected.abs().max().item()))
+
+
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
