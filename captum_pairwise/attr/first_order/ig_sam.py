@@ -26,8 +26,9 @@ class LayerIGSAM(LayerGradientMethod):
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
 
+    >>> import torch
     >>> from captum_pairwise import SimilarityWrapper
-    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU())
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
     >>> method = LayerIGSAM(SimilarityWrapper(encoder), encoder[1])
     >>> [tuple(one.shape) for one in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
     [(2, 1, 4, 4), (2, 1, 3, 3)]
