@@ -11,7 +11,7 @@ from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.estimators.vesm import MODES, Seen, vesm
 from captum_pairwise.layers import LayerView
-from captum_pairwise.masking import SIDES, at_least_float32, checked_images, refuse_not_finite
+from captum_pairwise.masking import SIDES, at_least_float32, refuse_not_finite
 from captum_pairwise.pairs import layer_views
 from captum_pairwise.similarity import SimilarityWrapper, pool
 
@@ -54,8 +54,8 @@ class LayerVESM(LayerGradientMethod):
         Raises:
             ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.
         """
-        _refuse_mode(inputs, mode, negative)
-        with torch.inference_mode(False), torch.autograd.set_grad_enabled(True):
+        _refuse_mode(mode, negative)
+        with torch.inference_mode(False), torch.enable_grad():
             model, views = layer_views(self.forward_func, self.layer, inputs)
             found = []
             for example, other in enumerate(_embedded(model, negative, len(views[0].output))):
@@ -67,18 +67,11 @@ class LayerVESM(LayerGradientMethod):
         return query, retrieved
 
 
-def _refuse_mode(inputs: object, mode: str, negative: Tensor | None) -> None:
+def _refuse_mode(mode: str, negative: Tensor | None) -> None:
     if mode not in MODES:
         raise ValueError(f"Expected mode to be one of {MODES}, got {mode!r}.")
     if (mode == "triplet") != (negative is not None):
         raise ValueError(f"Expected `negative` images for mode='triplet' and for no other, got mode={mode!r}. Pass both, or neither.")
-    _, retrieved = checked_images(inputs, takes_ids=True)
-    if negative is None:
-        return
-    if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, len(retrieved)):
-        came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
-        raise ValueError(f"Expected `negative` to be a batch of {len(retrieved)} images, or of 1 for all pairs, got {came}.")
-    refuse_not_finite(negative, "the negative images")
 
 
 @torch.no_grad()
@@ -86,6 +79,10 @@ def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int) -
     """The embedding of the negative image of each pair."""
     if negative is None:
         return [None] * n_pairs
+    if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
+        came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
+        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {came}.")
+    refuse_not_finite(negative, "the negative images")
     embeddings = at_least_float32(model.embed_retrieved(negative))
     return list(embeddings.expand(n_pairs, -1))
 
