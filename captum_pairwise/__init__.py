@@ -10,6 +10,7 @@
 """
 
 from captum_pairwise import backbones, clip, interop, text, visualization
+from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
@@ -36,6 +37,7 @@ from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
     "Backgrounds",
+    "Counterfactual",
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",
     "GaussianProcessShapleyTaylor",
@@ -66,6 +68,7 @@ __all__ = [
     "backbones",
     "blur_baseline",
     "clip",
+    "counterfactual",
     "grid",
     "harsanyi_dividends",
     "interop",

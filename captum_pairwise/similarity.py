@@ -184,7 +184,10 @@ class SimilarityWrapper(nn.Module):
         return OneSided(self.query_encoder, self.head.score, retrieved=self._constant(self.embed_retrieved, retrieved))
 
     def given_gallery(self, gallery: Tensor) -> "Gallery":
-        """The module `f(query) -> [B, K]` over `K` gallery images; Captum's `target` picks the item."""
+        """The module `f(query) -> [B, K]` over `K` gallery images; Captum's `target` picks the item.
+
+        Of its `margins()`, `target=(i, j)` asks why item `i` comes before item `j`.
+        """
         return Gallery(self.query_encoder, self.head, self._constant(self.embed_retrieved, gallery))
 
     @staticmethod
@@ -244,3 +247,20 @@ class Gallery(nn.Module):
         if self.head.lift_query is not None and self.head.lift_retrieved is not None:
             return (self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T).to(u)
         return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)
+
+    def margins(self) -> "Margins":
+        """The module `f(query) -> [B, K, K]`: by how much item `i` is more similar to the query than item `j`."""
+        return Margins(self)
+
+
+class Margins(nn.Module):
+    """How far each item of a gallery comes before each other one, `f(query) -> [B, K, K]`; Captum's `target=(i, j)` picks two."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        super().__init__()
+        self.gallery = gallery
+
+    def forward(self, query: Tensor) -> Float[Tensor, "batch items items"]:
+        """The similarity of each item less that of each other one."""
+        similarities = self.gallery(query)
+        return similarities[:, :, None] - similarities[:, None, :]

@@ -61,7 +61,7 @@ FLOORS = [
         "estimators.vesm",
     ],
     ["visualization.heatmaps", "visualization.pairs", "visualization.tokens", "visualization.convergence", "visualization", "interop"],
-    ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient"],
+    ["attr.base", "attr.closed_form", "attr.pairwise", "attr.one_image", "attr.gradient", "attr.counterfactual"],
     [
         "attr.first_order.kernel",
         "attr.first_order.ig_cam",

@@ -1,0 +1,93 @@
+"""Why one result is more similar to the query than another (the paper's Figure 3)."""
+
+from typing import NamedTuple
+
+import torch
+from captum.attr import Attribution
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.baselines import Baseline
+
+
+class Counterfactual(NamedTuple):
+    """Maps that say why one result is more similar to the query than another.
+
+    The first two are positive where a part speaks for `better`; `of_worse` is negative where `worse` lacks something. Of an efficient
+    method the credits over `better` sum to `v(query, better) - v(query, worse)`, those over `worse` to the negative of it, and those over
+    the query to what it adds, over its own baseline, to that difference.
+
+    Attributes:
+        of_query: the parts of the query that are found again in `better` rather than in `worse`.
+        of_better: the parts of `better`, each replaced by what `worse` shows there.
+        of_worse: the parts of `worse`, each replaced by what `better` shows there.
+    """
+
+    of_query: Float[Tensor, "batch ..."]
+    of_better: Float[Tensor, "batch ..."]
+    of_worse: Float[Tensor, "batch ..."]
+
+
+def counterfactual(
+    method: Attribution,
+    query: Tensor,
+    better: Tensor,
+    worse: Tensor,
+    baseline: Baseline = None,
+    *,
+    generator: torch.Generator | None = None,
+    **arguments: object,
+) -> Counterfactual:
+    """The maps over three images that say why `better` comes before `worse`, by any first-order method (paper §4, Figure 3).
+
+    Each result is the other's background, so that what both show in the same place gets no credit: in the images for methods without a
+    layer, in their features for methods of a layer. The query's map is the difference of its two maps, one for each result.
+
+    For pairs of parts give any second-order method the background itself: `attribute((query, better), (None, worse))`.
+
+    Args:
+        method: such as `LayerKernelSAM(model, layer)`. Its own default for the baselines of the query is kept.
+        query: a batch of images.
+        better: the result of each that is asked about.
+        worse: the result that it is compared with, shaped like `better`, or one for all.
+        baseline: what an absent part of the query shows, as everywhere.
+        generator: the source of randomness of methods that draw; None leaves it to them.
+        arguments: more of the method's own, the same for both results; a `feature_mask` or `layer_mask` is `(of the query, of both results)`.
+
+    Raises:
+        ValueError: the method does not give a map for each image, or an argument does not fit.
+
+    >>> from captum_pairwise import KernelShapley, SimilarityWrapper
+    >>> model = SimilarityWrapper(torch.nn.Identity(), similarity="dot")
+    >>> query, better, worse = torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0, 2.0]]), torch.tensor([[1.0, 1.0]])
+    >>> [credit.round(decimals=6) for credit in counterfactual(KernelShapley(model), query, better, worse)]
+    [tensor([[2., 1.]]), tensor([[2., 1.]]), tensor([[-2., -1.]])]
+    """
+    better, worse = _alike(better, worse)
+    draws, again = arguments, arguments
+    if generator is not None:  # the query's map is a difference, so both are to draw the same
+        draws, again = arguments | {"generator": generator}, arguments | {"generator": generator.clone_state()}
+    for_better, of_better = _maps(method, (query, better), (baseline, worse), draws)
+    for_worse, of_worse = _maps(method, (query, worse), (baseline, better), again)
+    return Counterfactual(for_better - for_worse, of_better, of_worse)
+
+
+def _alike(better: Tensor, worse: Tensor) -> tuple[Tensor, Tensor]:
+    if worse.shape[1:] != better.shape[1:] or len(worse) not in (1, len(better)):
+        raise ValueError(
+            f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, because each is the other's background, "
+            f"got {tuple(worse.shape)}. Resize it."
+        )
+    return better, worse.expand_as(better)
+
+
+def _maps(
+    method: Attribution, inputs: tuple[Tensor, Tensor], baselines: tuple[Baseline, Baseline], arguments: dict[str, object]
+) -> tuple[Tensor, Tensor]:
+    found = method.attribute(inputs, baselines=baselines, **arguments)
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(one, Tensor) for one in found):
+        raise ValueError(
+            f"Expected a first-order method, which gives a map for each image, got {type(method).__name__}. For pairs of parts pass the "
+            "background itself: attribute((query, better), (None, worse))."
+        )
+    return found
