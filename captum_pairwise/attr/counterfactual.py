@@ -52,7 +52,7 @@ def counterfactual(
         worse: the result that it is compared with, shaped like `better`, or one for all.
         baseline: what an absent part of the query shows, as everywhere.
         generator: the source of randomness of methods that draw; None leaves it to them.
-        arguments: more of the method's own, the same for both results; a `feature_mask` or `layer_mask` is `(of the query, of both results)`.
+        arguments: more of the method's own, the same for both results; a mask is `(of the query, of both results)`.
 
     Raises:
         ValueError: the method does not give a map for each image, or an argument does not fit.
