@@ -53,3 +53,11 @@ def test_two_sentences_are_explained_word_by_word(monkeypatch, capsys, tmp_path)
     assert re.search(r"strongest pairs of words:\n  \+0\.\d+ .*cat – kitten$", printed, re.MULTILINE)
     with Image.open(tmp_path / "sentences.png") as picture:
         assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24)) > 100
+
+
+def test_the_cat_is_why_the_best_result_is_better(monkeypatch, capsys, tmp_path):
+    printed = run(monkeypatch, capsys, "--out", tmp_path, tutorial="counterfactual.py")
+    over_blur, over_second = map(int, re.search(r"best result: (\d+)% over its blur, (\d+)% over the second", printed).groups())
+    assert over_second > over_blur + 10
+    with Image.open(tmp_path / "counterfactual.png") as picture:
+        assert min(picture.size) > 500 and len(picture.convert("RGB").getcolors(1 << 24)) > 1000
