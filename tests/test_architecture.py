@@ -80,7 +80,7 @@ FLOORS = [
         "attr.second_order.sam",
         "attr.second_order.sbsm",
     ],
-    [""],
+    ["", "methods"],
     [
         "evaluation.random_games",
         "evaluation.rows",
