@@ -138,18 +138,13 @@ class Cut(torch.nn.Module):
 
 
 def gap(method, n=2000, similarity="cosine", **more):
+    """The largest delta of one pair."""
     encoder = tiny_encoder()
     model = cp.SimilarityWrapper(encoder, similarity=similarity)
     layers = tuple(model.tower_layers(encoder[layer_of(method)]))
-    if method.function is ca.IntegratedGradients:
-        q, r = images(1)
-        return (
-            ca.IntegratedGradients(model.given_query(q))
-            .attribute(r, **budget_of(method, n), return_convergence_delta=True, **more)[1]
-            .abs()
-            .max()
-        )
-    return explain(method, model, layers, n, return_convergence_delta=True, **more)[1].abs().max()
+    found = explain(method, model, layers, n, return_convergence_delta=True, **more)
+    deltas = [one[1] for one in found] if method.function is ca.IntegratedGradients else [found[1]]
+    return torch.cat([delta.flatten() for delta in deltas]).abs().max()
 
 
 @ROWS
