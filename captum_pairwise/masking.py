@@ -122,11 +122,8 @@ def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     present, absent = _remembered(present), _remembered(absent)
 
-    def mix(z: Tensor) -> Tensor:
-        z = presence(z.to(present))
-        return z * present + (1 - z) * absent  # not a + z (x - a), which is not exactly x at z = 1
-
-    return mix
+    # exactly the one at z = 0 and the other at z = 1, and without intermediate images
+    return lambda z: torch.lerp(absent, present, presence(z.to(present)))
 
 
 def input_side(images: Tensor, request: Request, k: int) -> Side:
