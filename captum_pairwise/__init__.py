@@ -14,6 +14,7 @@ from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.sam import LayerSAM
+from captum_pairwise.attr.first_order.sbsm import SBSM
 from captum_pairwise.attr.first_order.vesm import LayerVESM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -35,6 +36,7 @@ from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
+    "SBSM",
     "Backgrounds",
     "ExactShapleyTaylor",
     "FactorisedShapleyTaylor",

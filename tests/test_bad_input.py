@@ -187,6 +187,17 @@ CASES = {
         "sliding_window_shapes to be a number",
     ),
     "strides of three": (lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), strides=(3, 3, 3)), "strides to be a number"),
+    "no window of one image": (
+        lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), sliding_window_shapes=(4, -1)),
+        "sliding_window_shapes to be a number",
+    ),
+    "no stride": (lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), strides=0), "strides to be a number"),
+    "one fill": (lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), 0.5), "baselines to be a pair"),
+    "vectors without windows": (
+        lambda: cp.SBSM(MODEL).attribute((QUERY[:, 0, 0], RETRIEVED)),
+        r"query images \[B, C, H, W\], because windows",
+    ),
+    "a training model for SBSM": (lambda: cp.SBSM(TRAINING).attribute((QUERY, RETRIEVED)), "BatchNorm2d is training"),
     "a negative penalty": (
         lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
         "alpha and a decay",
