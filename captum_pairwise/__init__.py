@@ -13,6 +13,7 @@ from captum_pairwise import backbones, clip, interop, text, visualization
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
+from captum_pairwise.attr.first_order.lime import superpixel_lime
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.first_order.sbsm import SBSM
 from captum_pairwise.attr.first_order.vesm import LayerVESM
@@ -80,6 +81,7 @@ __all__ = [
     "project_attention_through",
     "shapley_taylor",
     "shapley_values",
+    "superpixel_lime",
     "superpixels",
     "text",
     "token_grid",

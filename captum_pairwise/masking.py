@@ -51,6 +51,11 @@ class Request:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
 
+    def by_default(self, baseline: Baseline) -> "Request":
+        """The same request, with this baseline for an image for which none is asked."""
+        query, retrieved = (baseline if one is None else one for one in self.baselines)
+        return replace(self, baselines=(query, retrieved))
+
 
 @dataclass(frozen=True)
 class Side:

@@ -80,8 +80,8 @@ def window_pairs(
         ValueError: an argument does not fit; each message says which and how.
     """
     shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
-    windows, (query, retrieved) = windows_over(inputs, shape, stride), (0 if one is None else one for one in request.baselines)
-    return input_pairs(forward_func, inputs, replace(request, baselines=(query, retrieved), windows=windows)), windows
+    windows = windows_over(inputs, shape, stride)
+    return input_pairs(forward_func, inputs, replace(request.by_default(0), windows=windows)), windows
 
 
 def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> Pairs:

@@ -66,6 +66,7 @@ FLOORS = [
         "attr.first_order.kernel",
         "attr.first_order.ig_cam",
         "attr.first_order.ig_sam",
+        "attr.first_order.lime",
         "attr.first_order.sam",
         "attr.first_order.sbsm",
         "attr.first_order.vesm",
