@@ -1,4 +1,4 @@
-"""SBSM of one photo, beside the package of its authors' company: the same windows, network and batches, on one thread.
+"""SBSM of one photo, beside xaitk-saliency: the same windows, network and batches, on one thread.
 
     python tutorials/sbsm_speed.py
     python tutorials/sbsm_speed.py --stride 3 --out folder
