@@ -14,7 +14,9 @@ from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
+from captum_pairwise.attr.first_order.lime import superpixel_lime
 from captum_pairwise.attr.first_order.sam import LayerSAM
+from captum_pairwise.attr.first_order.sbsm import SBSM
 from captum_pairwise.attr.first_order.vesm import LayerVESM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
@@ -36,6 +38,7 @@ from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
+    "SBSM",
     "Backgrounds",
     "Counterfactual",
     "ExactShapleyTaylor",
@@ -81,6 +84,7 @@ __all__ = [
     "project_attention_through",
     "shapley_taylor",
     "shapley_values",
+    "superpixel_lime",
     "superpixels",
     "text",
     "token_grid",

@@ -7,6 +7,7 @@ from captum._utils.common import (
     _run_forward,
     _select_targets,
 )
+from captum._utils.models.linear_model import SkLearnRidge
 from captum._utils.typing import TargetType
 from captum.attr._utils.approximation_methods import approximation_parameters
 from captum.log.dummy_log import log_usage
@@ -18,6 +19,7 @@ run_forward = _run_forward
 select_targets = _select_targets
 
 __all__ = [
+    "SkLearnRidge",
     "TargetType",
     "approximation_parameters",
     "expand_additional_forward_args",

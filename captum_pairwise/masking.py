@@ -51,6 +51,11 @@ class Request:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
 
+    def by_default(self, baseline: Baseline) -> "Request":
+        """The same request, with this baseline for an image for which none is asked."""
+        query, retrieved = (baseline if one is None else one for one in self.baselines)
+        return replace(self, baselines=(query, retrieved))
+
 
 @dataclass(frozen=True)
 class Side:
@@ -122,11 +127,8 @@ def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     present, absent = _remembered(present), _remembered(absent)
 
-    def mix(z: Tensor) -> Tensor:
-        z = presence(z.to(present))
-        return z * present + (1 - z) * absent  # not a + z (x - a), which is not exactly x at z = 1
-
-    return mix
+    # exactly the one at z = 0 and the other at z = 1, and without intermediate images
+    return lambda z: torch.lerp(absent, present, presence(z.to(present)))
 
 
 def input_side(images: Tensor, request: Request, k: int) -> Side:

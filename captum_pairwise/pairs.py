@@ -1,6 +1,7 @@
 """The doors: from a forward function, a batch of pairs and a request to the games."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -8,9 +9,10 @@ from torch import nn
 from captum_pairwise.game import Affine, CallableGame
 from captum_pairwise.joint_games import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers, LayerView, look_inside
-from captum_pairwise.masking import SIDES, Pairs, Request, Side, checked_image, checked_images, refuse_not_finite
+from captum_pairwise.masking import SIDES, Pairs, Request, Side, checked_image, checked_images, refuse_not_finite, windows_over
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.tower_games import encoders_and_layers, input_towers, layer_towers, tower_pairs
+from captum_pairwise.windows import Size, Windows, height_and_width
 
 
 def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
@@ -67,6 +69,19 @@ def input_pairs(forward_func: ForwardFunc, inputs: object, request: Request) -> 
     if model is None:
         return joint_input_pairs(forward_func, images, request)
     return tower_pairs(model, *input_towers(model, images, request), request)
+
+
+def window_pairs(
+    forward_func: ForwardFunc, inputs: object, request: Request, sliding_window_shapes: Size, strides: Size
+) -> tuple[Pairs, tuple[Windows, Windows]]:
+    """Games whose players are bands of the images, and the windows in which these cross; a window shows 0 where no baseline is asked for.
+
+    Raises:
+        ValueError: an argument does not fit; each message says which and how.
+    """
+    shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
+    windows = windows_over(inputs, shape, stride)
+    return input_pairs(forward_func, inputs, replace(request.by_default(0), windows=windows)), windows
 
 
 def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> Pairs:

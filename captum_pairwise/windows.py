@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+Size = int | tuple[int, int]  # of a square, or height and width
+
 
 @dataclass(frozen=True)
 class Windows:

@@ -45,6 +45,8 @@ def make(cls, forward):
         return cls(forward, forward.query_encoder[4]), {"relu_attributions": False}
     if cls is cp.PairwiseSBSM:
         return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
+    if cls is cp.SBSM:
+        return cls(forward), {"sliding_window_shapes": 5, "strides": 3}
     return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
 
 
@@ -55,6 +57,7 @@ def flat(result):
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
     cp.LayerKernelSAM,
+    cp.SBSM,
     cp.KernelShapleyTaylor,
     cp.LayerKernelShapleyTaylor,
     cp.PairwiseLime,
@@ -63,7 +66,7 @@ BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of
     cp.ShapleyTaylorSampling,
     cp.LayerShapleyTaylorSampling,
 ]
-every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *LAYER, cp.LayerVESM])
+every_class = pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, cp.SBSM, *LAYER, cp.LayerVESM])
 sampled = pytest.mark.parametrize(
     "cls",
     [
@@ -82,7 +85,9 @@ def test_shapes_and_plain_results(cls, model):
     method, arguments = make(cls, model)
     found = method.attribute(images(2), **arguments)
     shapes = [part.shape for part in found] if isinstance(found, tuple) else found.shape
-    expected = {cls: [(2, 3, 12, 12)] * 2 for cls in INPUT_FIRST_ORDER} | {cls: [(2, 1, 4), (2, 1, 6)] for cls in LAYER_FIRST_ORDER}
+    expected = {cls: [(2, 3, 12, 12)] * 2 for cls in [*INPUT_FIRST_ORDER, cp.SBSM]} | {
+        cls: [(2, 1, 4), (2, 1, 6)] for cls in LAYER_FIRST_ORDER
+    }
     expected[cp.LayerVESM] = [(2, 1, 3, 3)] * 2  # takes no mask
     assert shapes == expected.get(cls, (2, 4, 6))
     assert flat(found).isfinite().all() and not flat(found).requires_grad
@@ -110,7 +115,7 @@ def test_a_batch_is_its_pairs(cls, model):
 GRADIENT = [cp.IntegratedHessians, cp.LayerIntegratedHessians, cp.LayerIGSAM]  # Captum's family, with its word for a chunk
 
 
-@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, *SAMPLED_LAYER, cp.KernelShapley, cp.LayerKernelSAM, *GRADIENT[1:]])
+@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, cp.SBSM, *SAMPLED_LAYER, cp.KernelShapley, cp.LayerKernelSAM, *GRADIENT[1:]])
 def test_any_chunk_gives_the_same(cls, model):
     method, arguments = make(cls, model)
     whole = method.attribute(images(2), **arguments)
@@ -149,13 +154,13 @@ def test_attribute_without_a_delta_is_a_view_of_interactions_too(model):
     assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
 
 
-@pytest.mark.parametrize("cls", FIRST_ORDER)
+@pytest.mark.parametrize("cls", [*FIRST_ORDER, cp.SBSM])
 def test_swapping_the_images_swaps_the_maps(cls, model):
     method, arguments = make(cls, model)
-    ((name, masks),) = arguments.items()
+    swapped = {name: given[::-1] if isinstance(given, tuple) else given for name, given in arguments.items()}  # masks are pairs
     query, retrieved = images(2)
-    there = method.attribute((query, retrieved), **{name: masks})
-    back = method.attribute((retrieved, query), **{name: masks[::-1]})
+    there = method.attribute((query, retrieved), **arguments)
+    back = method.attribute((retrieved, query), **swapped)
     torch.testing.assert_close(there, back[::-1], rtol=0, atol=1e-12)
 
 
@@ -291,7 +296,7 @@ def test_another_device_agrees(cls, device):
 
 
 # LayerSAM and LayerPairwiseSAM draw nothing: they have a closed form
-SAMPLING = [*INPUT, cp.PairwiseSBSM, *INPUT_FIRST_ORDER, *(cls for cls in LAYER if cls not in (cp.LayerSAM, cp.LayerPairwiseSAM))]
+SAMPLING = [*INPUT, cp.PairwiseSBSM, cp.SBSM, *INPUT_FIRST_ORDER, *(cls for cls in LAYER if cls not in (cp.LayerSAM, cp.LayerPairwiseSAM))]
 
 
 # Captum's gradient methods show no progress

@@ -79,6 +79,10 @@ def layered(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments
     return cp.LayerFactorisedShapleyTaylor(forward, layer).attribute(inputs, **arguments)
 
 
+def linear_model(forward=MODEL, inputs=(QUERY, RETRIEVED), feature_mask=MASKS, **arguments):
+    return cp.superpixel_lime(forward, inputs, feature_mask=feature_mask, **arguments)
+
+
 def vesm(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
     return cp.LayerVESM(forward, layer).attribute(inputs, **arguments)
 
@@ -187,6 +191,23 @@ CASES = {
         "sliding_window_shapes to be a number",
     ),
     "strides of three": (lambda: cp.PairwiseSBSM(MODEL).attribute((QUERY, RETRIEVED), strides=(3, 3, 3)), "strides to be a number"),
+    "no window of one image": (
+        lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), sliding_window_shapes=(4, -1)),
+        "sliding_window_shapes to be a number",
+    ),
+    "no stride": (lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), strides=0), "strides to be a number"),
+    "one fill": (lambda: cp.SBSM(MODEL).attribute((QUERY, RETRIEVED), 0.5), "baselines to be a pair"),
+    "vectors without windows": (
+        lambda: cp.SBSM(MODEL).attribute((QUERY[:, 0, 0], RETRIEVED)),
+        r"query images \[B, C, H, W\], because windows",
+    ),
+    "a training model for SBSM": (lambda: cp.SBSM(TRAINING).attribute((QUERY, RETRIEVED)), "BatchNorm2d is training"),
+    "one coalition for LIME": (lambda: linear_model(n_samples=1), "n_samples of at least 2, got 1"),
+    "one tensor for LIME": (lambda: linear_model(inputs=QUERY), "inputs to be a tuple"),
+    "one mask for LIME": (lambda: linear_model(feature_mask=MASKS[0]), "feature_mask to be a pair"),
+    "no chunk for LIME": (lambda: linear_model(perturbations_per_eval=0), "perturbations_per_eval .* of at least 1"),
+    "a training model for LIME": (lambda: linear_model(TRAINING), "BatchNorm2d is training"),
+    "two scores per pair for LIME": (lambda: linear_model(lambda q, r: (q * r).mean((2, 3))), r"one similarity per example"),
     "a negative penalty": (
         lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
         "alpha and a decay",

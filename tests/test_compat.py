@@ -15,7 +15,7 @@ FIRST_PARAMETERS = {
     "run_forward": ["forward_func", "inputs", "target", "additional_forward_args"],
     "select_targets": ["output", "target"],
 }
-OTHERS = {"TargetType", "log_usage"}
+OTHERS = {"SkLearnRidge", "TargetType", "log_usage"}
 
 
 def test_every_name_is_pinned_here() -> None:

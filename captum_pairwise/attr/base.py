@@ -1,7 +1,6 @@
 """The arguments that the attribution classes share, explained once, and how a class goes from them to its result."""
 
 import abc
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 import torch
@@ -132,8 +131,7 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
         """
         by_image = {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        query, retrieved = (self._baseline if one is None else one for one in request.baselines)
-        pairs = input_pairs(self.forward_func, inputs, replace(request, baselines=(query, retrieved)))
+        pairs = input_pairs(self.forward_func, inputs, request.by_default(self._baseline))
         return self._explain(pairs, n_samples, generator)
 
     @log_usage()

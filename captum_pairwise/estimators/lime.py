@@ -1,4 +1,4 @@
-"""The LIME estimator: a local quadratic model of any game, fitted by a weighted Lasso (paper §5.2)."""
+"""The LIME estimator: a local quadratic model of any game, fitted by a weighted Lasso (paper §5.2); and the draws and weights of LIME."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,9 +93,30 @@ def _coalitions(n_players: int, n_samples: int, generator: torch.Generator) -> B
     """Everybody, then uniform coalitions; or each of them once."""
     if 2**n_players <= n_samples:
         return all_coalitions(n_players).flip(0)
+    return uniform_coalitions(n_players, n_samples, generator)
+
+
+def uniform_coalitions(n_players: int, n_samples: int, generator: torch.Generator) -> Bool[Tensor, "coalitions players"]:
+    """Everybody, then coalitions in which each player is or is not, with equal chance.
+
+    >>> uniform_coalitions(3, 2, torch.Generator())[0]
+    tensor([True, True, True])
+    """
     drawn = torch.rand(n_samples, n_players, generator=generator, device=generator.device).cpu() < 0.5
     drawn[0] = True
     return drawn
+
+
+def cosine_kernel(coalitions: Tensor, width: float = 0.25) -> Float[Tensor, " coalitions"]:
+    """The weights of first-order LIME, `sqrt(exp(-D² / width²))` of the cosine distance `D` from everybody, 1 for nobody.
+
+    Among `n` players those of a coalition of `s` have the cosine `sqrt(s / n)` with all.
+
+    >>> cosine_kernel(torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])).log()
+    tensor([ 0., -2.], dtype=torch.float64)
+    """
+    distance = 1 - coalitions.double().mean(1).sqrt()
+    return (-((distance / width) ** 2) / 2).exp()
 
 
 def _kernel(distances: Float[Tensor, " coalitions"], decay: float | None) -> Float[np.ndarray, " coalitions"]:

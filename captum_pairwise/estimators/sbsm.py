@@ -1,4 +1,4 @@
-"""Which pairs of windows SBSM looks at, and how much each one's occlusion raises the value (paper §A.11)."""
+"""How much occluding a window of one image lowers the value, and a window of each of two images raises it (SBSM, paper §A.11)."""
 
 import warnings
 
@@ -7,9 +7,47 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.game import Game, TwoTowerGame
+from captum_pairwise.windows import Windows
 
 ROWS_AT_ONCE = 2**16
 ROUNDING = 16  # units in the last place that a value may be off
+
+
+def sbsm(game: Game, windows: Windows) -> Float[Tensor, "height width"]:
+    """How much the value falls when a window over a pixel is occluded, the mean over these windows (paper eq. 10).
+
+    `Σ_k w_k [p ∈ M_k] / Σ_k [p ∈ M_k]` with `w_k = max(v(N) - v(N without window k), 0)`, and 0 where no window lies. The paper prints
+    `min[d(M q, r) - d(q, r), 0]`; its text wants `w` large where the occlusion takes the images apart, and so does Dong et al. (2019).
+    A fall that rounding explains stays, as small as it is; if there is no other the map is 0, with a warning.
+
+    Args:
+        game: a game whose players are the bands of the windows.
+        windows: where they lie.
+
+    >>> from captum_pairwise.game import CallableGame
+    >>> from captum_pairwise.windows import sliding_windows
+    >>> of_two_rows = CallableGame(3, 0, lambda z: (z * torch.tensor([5.0, -1.0, 0.0])).sum(1))
+    >>> sbsm(of_two_rows, sliding_windows(2, 3, (1, 3), (1, 3)))
+    tensor([[5., 5., 5.],
+            [0., 0., 0.]])
+    """
+    occluded = windows.occlusions()
+    values = game.values(torch.cat([torch.ones_like(occluded[:1]), occluded]))
+    falls = (values[0] - values[1:]).clamp(min=0)
+    if not (falls > _noise(values)).any():
+        warnings.warn(
+            "No window lowers the similarity when occluded, so SBSM gives no credit to this image, all zeros. Images that already show "
+            "the fill are like that; `baselines` chooses another.",
+            stacklevel=2,
+        )
+        falls = torch.zeros_like(falls)
+    covered = windows.deposit(torch.ones_like(falls))
+    return torch.where(covered > 0, windows.deposit(falls) / covered, 0)
+
+
+def _noise(values: Float[Tensor, " coalitions"]) -> Float[Tensor, ""]:
+    """The largest difference between values that rounding explains."""
+    return ROUNDING * torch.finfo(values.dtype).eps * values.abs().max()
 
 
 def drawn_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch.Generator | None = None) -> Int[Tensor, "2 samples"]:
@@ -54,8 +92,7 @@ def rises(
     """
     values, full = _values(game, query, retrieved, drawn)
     rise = values - full
-    noise = ROUNDING * torch.finfo(rise.dtype).eps * torch.maximum(values.abs().max(), full.abs())
-    weights = torch.where(rise > noise, rise, 0)
+    weights = torch.where(rise > _noise(torch.cat([values, full[None]])), rise, 0)
     if not weights.any():
         warnings.warn(
             "No pair of windows raises the similarity when occluded, so SBSM gives no credit to this pair of images, all zeros. Near "

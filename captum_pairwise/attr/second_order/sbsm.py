@@ -7,18 +7,16 @@ from captum.attr import PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.base import Baselines, Masks, both, requested
+from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.pairwise import Attribution
 from captum_pairwise.autocast import without_autocast
 from captum_pairwise.estimators.sbsm import drawn_pairs, rises
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.masking import Pairs, windows_over
-from captum_pairwise.pairs import input_pairs
+from captum_pairwise.masking import Pairs
+from captum_pairwise.pairs import window_pairs
 from captum_pairwise.window_pairs import WindowPairs
-from captum_pairwise.windows import Windows, height_and_width
-
-Size = int | tuple[int, int]
+from captum_pairwise.windows import Size, Windows
 
 
 @final
@@ -65,12 +63,9 @@ class PairwiseSBSM(PerturbationAttribution):
         generator: torch.Generator | None = None,
     ) -> WindowPairs:
         """The weighted pairs of windows, to project any signal from one image to the other; arguments as for `attribute`."""
-        shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
-        windows = windows_over(inputs, shape, stride)
-        fill = tuple(0 if baseline is None else baseline for baseline in both(baselines, "baselines"))
-        by_image = {"baselines": fill, "feature_mask": feature_mask, "windows": windows}
+        by_image = {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        pairs = input_pairs(self.forward_func, inputs, request)
+        pairs, windows = window_pairs(self.forward_func, inputs, request, sliding_window_shapes, strides)
         pairs.refuse_beyond_memory()
         return _weighted(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
 
