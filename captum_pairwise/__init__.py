@@ -13,6 +13,7 @@ from captum_pairwise import backbones, clip, interop, text, visualization
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
+from captum_pairwise.attr.first_order.partition import PartitionShap
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.first_order.vesm import LayerVESM
 from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
@@ -59,6 +60,7 @@ __all__ = [
     "LayerVESM",
     "PairwiseLime",
     "PairwiseSBSM",
+    "PartitionShap",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",

@@ -187,7 +187,7 @@ def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> 
     def values(z: Tensor) -> Tensor:
         if z.requires_grad:
             return embed(z) @ other
-        found, is_partial = (whole @ other).repeat(len(z)), (z != 1).any(1)
+        found, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
         if is_partial.any():
             found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
         return found

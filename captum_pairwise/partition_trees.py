@@ -63,5 +63,5 @@ def _in_second_half(points: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -
     middle = (low[nodes, longest] + high[nodes, longest]) / 2
     second = points[np.arange(len(points)), np.repeat(longest, sizes)] > np.repeat(middle, sizes)
     together = np.repeat(np.logical_and.reduceat(~second, starts), sizes)  # players at one place: neither child may be empty
-    by_number = 2 * (np.arange(len(points)) - np.repeat(starts, sizes)) >= np.repeat(sizes, sizes) + np.repeat(sizes % 2, sizes)
-    return np.where(together, by_number & np.repeat(sizes > 1, sizes), second)
+    by_number = np.arange(len(points)) >= np.repeat(starts + (sizes + 1) // 2, sizes)
+    return np.where(together, by_number, second)
