@@ -15,6 +15,7 @@ import numpy as np
 import shap
 import skimage.data
 import torch
+from shap.maskers import Image
 from torch import Tensor
 
 import captum_pairwise as cp
@@ -39,10 +40,11 @@ def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: 
 def by_shap(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: int, chunk: int) -> Tensor:
     evaluate = Evaluator(model.given_query(pair[0]), chunk)
     photo = pair[1][0].permute(1, 2, 0).numpy()
-    masker = shap.maskers.Image("blur(25,25)", photo.shape)
+    masker = Image("blur(25,25)", photo.shape)
     explainer = shap.PartitionExplainer(lambda rows: evaluate(torch.from_numpy(rows).permute(0, 3, 1, 2)).numpy(), masker)
     np.random.seed(0)
     found = explainer(photo[None], max_evals=evaluations, batch_size=BATCH, silent=True)
+    assert isinstance(found, shap.Explanation)
     return torch.from_numpy(found.values).sum(-1).flatten()
 
 

@@ -19,7 +19,7 @@ from captum_pairwise.pairs import input_pairs, layer_pairs
 from captum_pairwise.players import Layout
 
 Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions of images, or layouts of a layer's tokens
 Found = TypeVar("Found")
 View = TypeVar("View")
 
@@ -169,8 +169,8 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
-                that an image does not use has credit 0. None gives images superpixels, or the players that the class names, and makes
-                every scalar of other inputs a player.
+                that an image does not use has credit 0. A function of the images that returns a mask will do, such as `cp.superpixels`.
+                None gives images superpixels, or the players that the class names, and makes every scalar of other inputs a player.
             n_samples: the budget: coalitions evaluated (first order: of each image); for the factorised estimator embeddings per tower. One
                 that covers them all is exact. None is the default that the class names.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
