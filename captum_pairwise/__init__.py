@@ -15,6 +15,7 @@ from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
 from captum_pairwise.attr.first_order.lime import superpixel_lime
+from captum_pairwise.attr.first_order.partition import PartitionShap
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.first_order.sbsm import SBSM
 from captum_pairwise.attr.first_order.vesm import LayerVESM
@@ -64,6 +65,7 @@ __all__ = [
     "LayerVESM",
     "PairwiseLime",
     "PairwiseSBSM",
+    "PartitionShap",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",

@@ -29,16 +29,19 @@ class Evaluator:
         function: one row in, one row out, in any number.
         chunk: the most rows in a call.
         description: what a progress bar says; None shows no bar.
+        n_rows: rows asked for so far. A bar goes on from them, and leaves no line: an estimator may call many times.
     """
 
     function: Callable[[Tensor], Tensor]
     chunk: int
     description: str | None = None
+    n_rows: int = 0
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Evaluate every row."""
-        results, done = [], 0
-        with tqdm(total=len(rows), desc=self.description, disable=self.description is None) as progress:
+        results, done, before = [], 0, self.n_rows
+        self.n_rows += len(rows)
+        with tqdm(total=self.n_rows, initial=before, desc=self.description, leave=False, disable=self.description is None) as progress:
             while done < len(rows):
                 part = rows[done : done + self.chunk]
                 try:
@@ -187,7 +190,7 @@ def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> 
     def values(z: Tensor) -> Tensor:
         if z.requires_grad:
             return embed(z) @ other
-        found, is_partial = (whole @ other).repeat(len(z)), (z != 1).any(1)
+        found, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
         if is_partial.any():
             found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
         return found

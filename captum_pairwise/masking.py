@@ -27,7 +27,7 @@ class Request:
 
     Attributes:
         baselines: a pair, one per image, in input space.
-        feature_mask: a pair of integer masks over the inputs.
+        feature_mask: a pair over the inputs, each an integer mask, or a function of them that returns one.
         layer_baselines: a pair in the space of the layer's output; takes the place of `baselines`.
         layer_mask: a pair over the layer's output, each an integer mask, or a function that lays its tokens out as a map.
         windows: windows over both images, which then leave in place of players.
@@ -51,10 +51,11 @@ class Request:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
 
-    def by_default(self, baseline: Baseline) -> "Request":
-        """The same request, with this baseline for an image for which none is asked."""
+    def by_default(self, baseline: Baseline, mask: Layout | None = None) -> "Request":
+        """The same request, with this baseline and this mask for an image for which none is asked."""
         query, retrieved = (baseline if one is None else one for one in self.baselines)
-        return replace(self, baselines=(query, retrieved))
+        of_query, of_retrieved = (mask if one is None else one for one in self.feature_mask)
+        return replace(self, baselines=(query, retrieved), feature_mask=(of_query, of_retrieved))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class Side:
 
     def mixers(self, example: int) -> list[Callable[[Tensor], Tensor]]:
         """For each background, the function from presences `[rows, players]` to mixed tensors `[rows, ...]`."""
-        presence = _presence(self._position(example)) if self.windows is None else self.windows.presence
+        windows = self.windows
+        presence = _presence(self._position(example)) if windows is None else lambda z: windows.presence(z.to(self.present))
         return [_mixer(self.present[example], absent[example], presence) for absent in self.absent]
 
     def departures(self, example: int) -> Float[Tensor, " players"]:
@@ -121,19 +123,24 @@ class Side:
 
 
 def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
-    return lambda z: torch.nn.functional.pad(z, (0, 1), value=1.0)[:, position]  # the last column never leaves
+    return lambda z: torch.nn.functional.pad(z, (0, 1), value=True)[:, position]  # the last column never leaves
 
 
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     present, absent = _remembered(present), _remembered(absent)
 
-    # exactly the one at z = 0 and the other at z = 1, and without intermediate images
-    return lambda z: torch.lerp(absent, present, presence(z.to(present)))
+    def mix(z: Tensor) -> Tensor:
+        z = presence(z.to(present.device))
+        # both are exactly the one at z = 0 and the other at z = 1
+        return torch.where(z, present, absent) if z.dtype == torch.bool else torch.lerp(absent, present, z.to(present))
+
+    return mix
 
 
 def input_side(images: Tensor, request: Request, k: int) -> Side:
     """The side of a batch whose players are parts of the images."""
     mask = request.feature_mask[k]
+    mask = mask(images) if callable(mask) else mask
     players = as_players(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else default_players(images)
     absent = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline", players.ids)
     return Side(images, absent, players, request.windows[k])
@@ -200,10 +207,17 @@ class Pairs:
             )
 
     @without_autocast()
-    def explain_images(self, estimate: Callable[[Game], Interactions]) -> tuple[Interactions, Interactions]:
-        """Estimate the game of the query's players of every pair, and that of the retrieved image's (paper eq. 2)."""
-        estimates = [tuple(map(estimate, one_image_games(game))) for game in self.games()]
-        query, retrieved = zip(*estimates, strict=True)
+    def explain_images(self, estimate: Callable[[Game, Side, int], Interactions]) -> tuple[Interactions, Interactions]:
+        """Estimate the game of the query's players of every pair, and that of the retrieved image's (paper eq. 2).
+
+        Args:
+            estimate: gets the game, its side, and the number of the pair in the batch.
+        """
+        query, retrieved = [], []
+        for example, game in enumerate(self.games()):
+            of_query, of_retrieved = one_image_games(game)
+            query.append(estimate(of_query, self.query, example))
+            retrieved.append(estimate(of_retrieved, self.retrieved, example))
         return _joined(query, (self.query, None)), _joined(retrieved, (None, self.retrieved))
 
     def joined(self, estimates: Sequence[Interactions]) -> Interactions:

@@ -139,8 +139,13 @@ def default_players(inputs: Tensor) -> Players:
     if inputs.dim() == 4:
         return as_players(superpixels(inputs), inputs, "feature_mask")
     shape = tuple(inputs.shape[1:])
-    ids = torch.arange(prod(shape), device=inputs.device).reshape(1, *shape)
-    return Players(ids.expand(len(inputs), *shape), shape)
+    return Players(scalars(inputs).expand(len(inputs), *shape), shape)
+
+
+def scalars(inputs: Tensor) -> Int[Tensor, "1 ..."]:
+    """A mask that makes every pixel of images `[B, C, H, W]` a player, and every scalar of anything else."""
+    shape = (1, *inputs.shape[2:]) if inputs.dim() == 4 else tuple(inputs.shape[1:])
+    return torch.arange(prod(shape), device=inputs.device).reshape(1, *shape)
 
 
 def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 height width"]:
@@ -216,6 +221,19 @@ def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tenso
     total = signal.new_zeros(len(signal), n_players + 1)
     sums, counts = total.scatter_add(1, owners, values), total.scatter_add(1, owners, torch.ones_like(values))
     return (sums / counts.clamp(min=1))[:, :n_players]
+
+
+def places(players: Players, example: int) -> Float[Tensor, "players axes"]:
+    """Of each player with a part in one image the mean row and column of its elements; of what is no image its number."""
+    ids = players.ids[example].cpu()
+    owners, owner = ids.flatten().unique(return_inverse=True)
+    if players.ids.dim() == 4:
+        axes = torch.cartesian_prod(*(torch.arange(size) for size in ids.shape)).T[1:].double()
+        sums = axes.new_zeros(2, len(owners)).index_add_(1, owner, axes)
+        found = (sums / owner.bincount()).T
+    else:
+        found = owners[:, None].double()
+    return found[owners != NEVER_LEAVES]
 
 
 def shares(players: Players, example: int, size: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "players height width"]:

@@ -32,7 +32,7 @@ SAMPLED_LAYER = [
     cp.LayerShapleyTaylorSampling,
 ]
 PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerIntegratedHessians, cp.LayerPairwiseSAM]
-INPUT_FIRST_ORDER, LAYER_FIRST_ORDER = [cp.KernelShapley], [cp.LayerSAM, cp.LayerIGSAM, cp.LayerKernelSAM]
+INPUT_FIRST_ORDER, LAYER_FIRST_ORDER = [cp.KernelShapley, cp.PartitionShap], [cp.LayerSAM, cp.LayerIGSAM, cp.LayerKernelSAM]
 FIRST_ORDER = INPUT_FIRST_ORDER + LAYER_FIRST_ORDER
 LAYER = PAIRWISE_LAYER + LAYER_FIRST_ORDER
 
@@ -56,6 +56,7 @@ def flat(result):
 
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
+    cp.PartitionShap,
     cp.LayerKernelSAM,
     cp.SBSM,
     cp.KernelShapleyTaylor,
@@ -115,7 +116,7 @@ def test_a_batch_is_its_pairs(cls, model):
 GRADIENT = [cp.IntegratedHessians, cp.LayerIntegratedHessians, cp.LayerIGSAM]  # Captum's family, with its word for a chunk
 
 
-@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, cp.SBSM, *SAMPLED_LAYER, cp.KernelShapley, cp.LayerKernelSAM, *GRADIENT[1:]])
+@pytest.mark.parametrize("cls", [*INPUT, cp.PairwiseSBSM, cp.SBSM, *SAMPLED_LAYER, *INPUT_FIRST_ORDER, cp.LayerKernelSAM, *GRADIENT[1:]])
 def test_any_chunk_gives_the_same(cls, model):
     method, arguments = make(cls, model)
     whole = method.attribute(images(2), **arguments)

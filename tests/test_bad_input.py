@@ -212,6 +212,15 @@ CASES = {
         lambda: cp.PairwiseLime(MODEL, alpha=-1.0).attribute((QUERY, RETRIEVED), feature_mask=MASKS),
         "alpha and a decay",
     ),
+    "no budget for both ends": (
+        lambda: cp.PartitionShap(MODEL).attribute((QUERY, RETRIEVED), n_samples=1),
+        "n_samples of at least 2, no player and all of them, got 1",
+    ),
+    "a batch of half a node": (
+        lambda: cp.PartitionShap(MODEL, batch_size=1).attribute((QUERY, RETRIEVED)),
+        "batch_size of at least 2, .* got 1",
+    ),
+    "a function that gives no mask": (lambda: exact(feature_mask=(lambda batch: batch, None)), "query feature_mask to hold integer ids"),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }

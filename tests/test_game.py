@@ -86,6 +86,13 @@ def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> Non
     assert "coalitions of a pair" in capsys.readouterr().err
 
 
+def test_a_bar_goes_on_from_call_to_call(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate = Evaluator(torch.square, 2, "coalitions")
+    for total, before in ((7, 0), (14, 7)):
+        evaluate(ROWS)
+        assert f" {before}/{total} " in capsys.readouterr().err
+
+
 def test_chunk_fits_a_row_that_is_larger_than_the_budget() -> None:
     row = torch.empty(2**40, device="meta")
     assert fitting_chunk(row) == 1

@@ -50,7 +50,8 @@ def test_input_games_are_the_similarity_of_masked_images(kind, similarity):
     z = coalitions(4 + 3)
     for example, game in enumerate(input_pairs(forward, pair, Request(feature_mask=MASKS)).games()):
         by_hand = values_by_hand(forward, pair, baselines, MASKS, z, example)
-        torch.testing.assert_close(game.values(z), by_hand, rtol=0, atol=1e-12)
+        for presences in (z, z.double()):  # picked, and mixed
+            torch.testing.assert_close(game.values(presences), by_hand, rtol=0, atol=1e-12)
 
 
 def similarity_with_layer(encoder, layer, pair, head):
@@ -76,7 +77,8 @@ def test_layer_games_are_the_similarity_of_masked_outputs(index):
         one = [batch[example : example + 1] for batch in pair]
         head = similarity_with_layer(encoder, layer, one, nn.functional.cosine_similarity)
         by_hand = values_by_hand(head, outputs, absent, (ids, ids), z, example)
-        torch.testing.assert_close(game.values(z), by_hand, rtol=0, atol=1e-12)
+        for presences in (z, z.double()):  # picked, and mixed
+            torch.testing.assert_close(game.values(presences), by_hand, rtol=0, atol=1e-12)
 
 
 class Untraceable(nn.Module):

@@ -19,6 +19,8 @@ from captum_pairwise.players import (
     map_cells,
     paint,
     patches,
+    places,
+    scalars,
     shares,
     superpixels,
     token_grid,
@@ -166,6 +168,27 @@ def test_average_over_players(channels: int) -> None:
 def test_average_of_a_larger_signal_is_by_area() -> None:
     players, signal = cells(torch.zeros(2, 5, 3, 4)), random_tensor(2, 6, 12)
     assert_close(average(signal, players), signal.reshape(2, 3, 2, 4, 3).mean((2, 4)).flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 4, 5), (2, 1, 1, 5)])
+def test_the_place_of_a_player_is_the_mean_of_its_elements(shape: tuple[int, ...]) -> None:
+    players = as_players(random_ids(7, *shape), torch.zeros(2, 3, 4, 5), "mask")
+    for example, ids in enumerate(players.ids):
+        owned = [(ids == player).nonzero()[:, 1:].double() for player in ids.unique().tolist() if player >= 0]
+        assert_close(places(players, example), torch.stack([elements.mean(0) for elements in owned]), rtol=0, atol=1e-12)
+
+
+def test_the_place_of_what_lies_in_no_image_is_its_number() -> None:
+    players = as_players(torch.tensor([[3, -1, 0, 3, 1]]), torch.zeros(1, 5), "mask")
+    assert places(players, 0).tolist() == [[0], [1], [3]]
+
+
+@pytest.mark.parametrize(("shape", "n_players"), [((2, 3, 4, 5), 20), ((2, 4), 4), ((2, 4, 3), 12)])
+def test_scalars_are_pixels_and_what_is_no_image_element_by_element(shape: tuple[int, ...], n_players: int) -> None:
+    ids = scalars(torch.zeros(shape))
+    owners = as_players(ids, torch.zeros(shape), "mask").ids.expand(shape)
+    assert ids.unique().tolist() == list(range(n_players)) == ids.flatten().tolist()
+    assert all((owners == player).sum() == owners.numel() // n_players for player in range(n_players))
 
 
 def test_shares_are_a_mean_over_each_players_pixels() -> None:

@@ -1,6 +1,7 @@
 """The arguments that the attribution classes share, explained once, and how a class goes from them to its result."""
 
 import abc
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from captum_pairwise.pairs import input_pairs, layer_pairs
 from captum_pairwise.players import Layout
 
 Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions of images, or layouts of a layer's tokens
 Found = TypeVar("Found")
 View = TypeVar("View")
 
@@ -110,6 +111,7 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
     """A method whose players are parts of the images; `cls(forward_func)`."""
 
     _baseline: Baseline = None  # where the user gives none
+    _mask: Callable[[Tensor], Tensor] | None = None  # likewise
 
     @torch.no_grad()
     def interactions(
@@ -131,7 +133,7 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
         """
         by_image = {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        pairs = input_pairs(self.forward_func, inputs, request.by_default(self._baseline))
+        pairs = input_pairs(self.forward_func, inputs, request.by_default(self._baseline, self._mask))
         return self._explain(pairs, n_samples, generator)
 
     @log_usage()
@@ -163,7 +165,8 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
-                that an image does not use has credit 0. None gives images superpixels, and makes every scalar of other inputs a player.
+                that an image does not use has credit 0. A function of the images that returns a mask will do, such as `cp.superpixels`.
+                None gives images superpixels, or the players that the class names, and makes every scalar of other inputs a player.
             n_samples: the budget: coalitions evaluated (first order: of each image); for the factorised estimator embeddings per tower. One
                 that covers them all is exact. None is the default that the class names.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.

@@ -17,20 +17,24 @@ Maps = tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]
 
 
 class OneImage(Explanation[OfBoth, Maps], abc.ABC):
-    """A method that estimates a game for each image; what it finds are two `Interactions`, with the credits as `marginal`."""
+    """A method that credits the parts of each image; what it finds are two `Interactions`, with the credits as `marginal`."""
+
+    def _delta(self, found: OfBoth) -> Float[Tensor, "batch 2"]:
+        return deltas(found)
+
+
+class GameOneImage(OneImage, abc.ABC):
+    """A first-order method that needs no more than a game for each image."""
 
     @abc.abstractmethod
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         """Estimate one game."""
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return pairs.explain_images(lambda game: self._estimate(game, n_samples, generator))
-
-    def _delta(self, found: OfBoth) -> Float[Tensor, "batch 2"]:
-        return deltas(found)
+        return pairs.explain_images(lambda game, *_: self._estimate(game, n_samples, generator))
 
 
-class InputFirstOrder(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
+class PartsOfOneImage(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
     """A first-order method whose players are parts of the images; `cls(forward_func)`."""
 
     def _view(self, found: OfBoth, inputs: tuple[Tensor, Tensor]) -> Maps:
@@ -38,7 +42,11 @@ class InputFirstOrder(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
         return query, retrieved
 
 
-class LayerFirstOrder(LayerExplanation[OfBoth, Maps], OneImage, abc.ABC):
+class InputFirstOrder(PartsOfOneImage, GameOneImage, abc.ABC):
+    """A first-order method that estimates a game of the parts of each image; `cls(forward_func)`."""
+
+
+class LayerFirstOrder(LayerExplanation[OfBoth, Maps], GameOneImage, abc.ABC):
     """A first-order method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     def _view(self, found: OfBoth, inputs: tuple[Tensor, Tensor]) -> Maps:

@@ -52,7 +52,7 @@ class LayerIGSAM(LayerGradientMethod):
         path, by_image = quadrature(method, n_steps), {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
         pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
-        return pairs.explain_images(lambda game: integrated_gradients(game, path))
+        return pairs.explain_images(lambda game, *_: integrated_gradients(game, path))
 
     @log_usage()
     def attribute(
