@@ -1,6 +1,7 @@
 """Every class gives the same on a model that is scripted, traced or inside `DataParallel`, on GPUs too, or says why it cannot."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
@@ -87,6 +88,43 @@ def test_a_layer_of_torchscript_is_refused(cls: type, torchscript: Torchscript) 
     for layer in (encoder, getattr(encoder, "4")):
         with pytest.raises(ValueError, match=r"takes hooks, got a module of TorchScript.*nn.Sequential\(half\)"):
             cls(cp.SimilarityWrapper(encoder), layer)
+
+
+class Copy(torch.autograd.Function):
+    """As `DataParallel` moves rows: without a forward mode, and without a rule for `vmap`."""
+
+    @staticmethod
+    def forward(ctx: object, rows: Tensor) -> Tensor:
+        return rows.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return Copy.apply(gradient)
+
+
+class Scattered(nn.Module):
+    """What `DataParallel` does with two devices, on one: halves of the rows in a thread each."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *images: Tensor) -> Tensor:
+        with_grad = torch.is_grad_enabled()
+
+        def run(rows: tuple[Tensor, ...]) -> Tensor:
+            with torch.set_grad_enabled(with_grad):
+                return self.module(*rows)
+
+        halves = zip(*(Copy.apply(batch).chunk(2) for batch in images), strict=True)
+        with ThreadPoolExecutor() as threads:
+            return torch.cat(list(threads.map(run, halves)))
+
+
+@of_cases([case(cls, target=1) for cls in OPAQUE if cls in INPUT])
+def test_rows_may_be_scattered_over_threads(config: dict) -> None:
+    (method, arguments), (scattered, _) = built(config), built(config, Scattered)
+    close(scattered.attribute(**arguments), method.attribute(**arguments))
 
 
 PLACES = [
