@@ -32,6 +32,9 @@ def _refuse_uneven(request: Request, images: tuple[Tensor, ...]) -> None:
                 f"Expected additional_forward_args with an entry per pair, {len(images[0])} of them, got a tensor of shape "
                 f"{tuple(argument.shape)}. Keep what all pairs share inside the forward function."
             )
+    target = request.target
+    if (isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)) and len(target) != len(images[0]):
+        raise AssertionError(f"Expected one target for all examples, or one for each of the {len(images[0])}, got {len(target)}.")
 
 
 def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:

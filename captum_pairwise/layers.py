@@ -19,13 +19,18 @@ def layers_of(layer: Layers) -> list[nn.Module]:
     """The one layer, or the two (query's, retrieved's), that a user named.
 
     Raises:
-        ValueError: there are more, or none.
+        ValueError: there are more, or none, or one is of TorchScript.
     """
     layers: list = list(layer) if isinstance(layer, (tuple, list)) else [layer]
     if len(layers) not in (1, 2) or not all(isinstance(one, nn.Module) for one in layers):
         names = [type(one).__name__ for one in layers]
         raise ValueError(
             f"Expected one layer, or a pair (query layer, retrieved layer), modules of the encoder, got {len(layers)} of them: {names}."
+        )
+    if any(isinstance(one, torch.jit.ScriptModule) for one in layers):
+        raise ValueError(
+            "Expected a layer that takes hooks, got a module of TorchScript. Use the module that it was made of; of an encoder whose first "
+            "half is TorchScript, make `SplitEncoder(nn.Sequential(half), tail)` and use its `features`."
         )
     return layers
 

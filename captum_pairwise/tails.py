@@ -84,9 +84,9 @@ def _without_hooks(module: nn.Module) -> Iterator[None]:
 
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
     """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
-    optional = list(inspect.signature(module.forward).parameters.values())[1:]
-    defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
     try:
+        optional = list(inspect.signature(module.forward).parameters.values())[1:]  # TorchScript has none
+        defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
         with _without_hooks(module):
             return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything

@@ -24,6 +24,16 @@ def test_blur_is_as_wide_as_the_paper_says() -> None:
     assert_close(blur_baseline(large), mirrored_box_mean(large, 25, 25))  # A.2
 
 
+@pytest.mark.parametrize("kernel_size", [3, 25])
+def test_blur_is_opencvs(kernel_size: int) -> None:
+    """Which shap's masker of images calls, as the paper did."""
+    cv2 = pytest.importorskip("cv2", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    large = random_tensor(2, 3, 40, 30)
+    expected = [cv2.blur(image.permute(1, 2, 0).numpy(), (kernel_size, kernel_size)) for image in large]
+    expected = torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in expected])
+    assert_close(blur_baseline(large, kernel_size), expected, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize(("height", "width"), [(4, 40), (2, 3), (1, 1)])
 def test_blur_shrinks_to_what_can_be_mirrored(height: int, width: int) -> None:
     small = random_tensor(1, 2, height, width)

@@ -11,7 +11,7 @@ from captum.metrics import infidelity, sensitivity_max
 from conftest import images, random_tensor, tiny_encoder
 from torch import Tensor, nn
 
-from captum_pairwise import SimilarityWrapper
+from captum_pairwise import SimilarityWrapper, blur_baseline
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 LAYERS = pytest.mark.parametrize("layer", [0, 1, 2, 4])
@@ -85,6 +85,31 @@ def test_input_method_on_pairs(model: SimilarityWrapper, method: Callable, optio
     close(attributions, expected)
 
 
+def slow_integrated_gradients(score: Callable, start: tuple[Tensor, ...], end: tuple[Tensor, ...], n_steps: int) -> tuple[Tensor, ...]:
+    """`(x - x') Σ_k w_k ∇f(x' + t_k (x - x'))` with Gauss–Legendre nodes, one at a time; Captum's weights are of single precision."""
+    nodes, weights = np.polynomial.legendre.leggauss(n_steps)
+    sums = [torch.zeros_like(image) for image in end]
+    for t, weight in zip((1 + nodes) / 2, np.float32(weights / 2).tolist(), strict=True):
+        points = [(a + t * (b - a)).requires_grad_() for a, b in zip(start, end, strict=True)]
+        for total, slope in zip(sums, torch.autograd.grad(score(*points).sum(), points), strict=True):
+            total += weight * slope
+    return tuple((b - a) * total for a, b, total in zip(start, end, sums, strict=True))
+
+
+@pytest.mark.parametrize("wiring", ["pairs", "given_query", "given_retrieved"])
+def test_integrated_gradients_of_the_pixels_over_their_blur(model: SimilarityWrapper, wiring: str) -> None:
+    """The paper's §6: both images together, or the images of one side, each against its own other image."""
+    (q, r), (start_q, start_r) = images(3), map(blur_baseline, images(3))
+    forward, score, start, end = {
+        "pairs": (model, cosine, (start_q, start_r), (q, r)),
+        "given_query": (model.given_query(q), lambda x: cosine(q, x), (start_r,), (r,)),
+        "given_retrieved": (model.given_retrieved(r), lambda x: cosine(x, r), (start_q,), (q,)),
+    }[wiring]
+    found, delta = ca.IntegratedGradients(forward).attribute(end, start, n_steps=64, return_convergence_delta=True)
+    close(found, slow_integrated_gradients(score, start, end, 64))
+    close(delta, sum(one.sum((1, 2, 3)) for one in found) - (score(*end) - score(*start)).detach())
+
+
 def test_noise_tunnel_without_noise_is_the_method(model: SimilarityWrapper) -> None:
     method = ca.IntegratedGradients(model)
     close(ca.NoiseTunnel(method).attribute(images(), nt_samples=3, stdevs=0.0, n_steps=5), method.attribute(images(), n_steps=5))
@@ -137,6 +162,29 @@ def test_layer_grad_cam_of_each_tower(model: SimilarityWrapper, layer: int) -> N
     features, head = split(layer)
     maps = [ca.LayerGradCam(model, one).attribute(images()) for one in model.tower_layers(model.query_encoder[layer])]
     close(maps, grad_cam(head, *map(features, images())))
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Each from 0 to 1, as grad-cam has it."""
+    maps = maps - maps.amin((2, 3), keepdim=True)
+    return maps / (1e-7 + maps.amax((2, 3), keepdim=True))
+
+
+@LAYERS
+@TOWERS
+def test_layer_grad_cam_is_what_grad_cam_draws(layer: int, tower: int) -> None:
+    package = pytest.importorskip("pytorch_grad_cam", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    encoder, pair = tiny_encoder(), images()
+    model = SimilarityWrapper(encoder)
+    one_sided = [model.given_retrieved, model.given_query][tower](pair[1 - tower])
+    found = ca.LayerGradCam(one_sided, encoder[layer]).attribute(pair[tower]).detach()
+    others = encoder(pair[1 - tower]).mean((2, 3)).detach()
+    targets = [lambda maps, other=other: torch.cosine_similarity(maps.mean((1, 2)), other, dim=0) for other in others]
+    with package.GradCAM(encoder, [encoder[layer]]) as drawer:
+        drawn = torch.from_numpy(drawer(pair[tower], targets))
+    pixels = scaled(nn.functional.interpolate(scaled(found.relu()), (12, 12), mode="bilinear"))
+    rounding = 4 * torch.finfo(torch.float32).eps  # it resizes in float32
+    torch.testing.assert_close(drawn.double(), pixels[:, 0], rtol=0, atol=rounding)
 
 
 @LAYERS

@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import opaque, random_game, relu_game, seeded
 from slow import relative_mse, value_function
+from test_coalitions import shapiqs_index
 
 from captum_pairwise.estimators import kernel as kernel_module
 from captum_pairwise.estimators.coalition_sampling import distinct, paper_direct, paper_weighting, taylor_law
@@ -38,6 +39,13 @@ def test_enumerated_it_is_the_index(n_players):
     torch.testing.assert_close(found.second_order, exact(game).second_order, rtol=0, atol=1e-8)
     assert found.completeness_gap.item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(found.first_order, exact(game).first_order, rtol=0, atol=1e-12)
+
+
+def test_enumerated_it_is_shapiqs_index():
+    game = random_game(3, 3, seed=5)
+    index, found = shapiqs_index(game, order=2), kernel(game, 2**6)
+    expected = torch.tensor([index[pair] for pair in combinations(range(6), 2)], dtype=torch.float64)
+    torch.testing.assert_close(upper(found.second_order), expected, rtol=0, atol=1e-9)
 
 
 def test_float32_values_are_good_to_a_thousandth():

@@ -1,5 +1,6 @@
 from statistics import median
 
+import numpy as np
 import pytest
 import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
@@ -57,6 +58,17 @@ def test_enumerated_it_is_the_shapley_values(n_players):
     found = kernel_shapley(game, max(1, 2**n_players - 2))
     torch.testing.assert_close(found.marginal[0], shapley_values(game), rtol=0, atol=1e-12)
     assert (found.standard_error.marginal == 0).all() and found.n_evaluations.item() == 2**n_players
+
+
+@pytest.mark.parametrize("make", [one_image, of_sizes])
+@pytest.mark.parametrize("n_players", [3, 8])
+def test_enumerated_it_is_shaps_kernel_explainer(n_players, make):
+    shap = pytest.importorskip("shap", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    game = make(n_players, seed=3)
+    explainer = shap.KernelExplainer(lambda z: game.values(torch.from_numpy(z > 0.5)).numpy(), np.zeros((1, n_players)))
+    expected = explainer.shap_values(np.ones(n_players), nsamples=5000, l1_reg=0, silent=True)  # all coalitions, without its selection
+    found = kernel_shapley(game, 5000).marginal[0]
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
 def test_float32_values_are_good_to_a_millionth():

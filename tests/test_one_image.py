@@ -1,6 +1,7 @@
 """First-order methods: each image explained on its own, against brute force on images and maps that were masked by hand."""
 
 import captum.attr as ca
+import numpy as np
 import pytest
 import torch
 from conftest import images, seeded, tiny_encoder
@@ -100,6 +101,32 @@ def test_captum_agrees_on_each_image_given_the_other(model):
         assert runs[0].shape == ours[k].shape
         noise = runs.std(0) / len(runs) ** 0.5
         assert ((runs.mean(0) - ours[k]).abs() < 4 * noise).all() and noise.max() < ours[k].abs().max() / 20
+
+
+@pytest.mark.parametrize("kind", ["images", "layer"])
+def test_shap_agrees_on_each_image_given_the_other(kind):
+    """Its kernel explainer over vectors of presence, of images or maps that are mixed by hand."""
+    shap = pytest.importorskip("shap", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    encoder, pair = tiny_encoder(), images(1)
+    model, features, masks = cp.SimilarityWrapper(encoder), encoder[:3], MASKS
+    shown, absent = pair, tuple(map(cp.blur_baseline, pair))
+    if kind == "layer":
+        masks = cp.grid(5, 5, 2, 2), cp.grid(5, 5, 3, 2)
+        shown, absent = (tuple(features(batch).detach() for batch in batches) for batches in (shown, absent))
+        found = cp.LayerKernelSAM(model, encoder[2]).attribute(pair, layer_mask=masks)
+    else:
+        found = [of_image.marginal for of_image in cp.KernelShapley(model).interactions(pair, feature_mask=masks)]
+    tail = encoder[3:] if kind == "layer" else encoder
+    for k, size in enumerate(SIZES):
+
+        def value(rows, k=k):
+            kept = torch.from_numpy(rows)[:, masks[k][0, 0]][:, None]
+            mixed = [absent[k] + kept * (shown[k] - absent[k]), shown[1 - k]]
+            return nn.functional.cosine_similarity(*(tail(one).mean((2, 3)) for one in mixed)).detach().numpy()
+
+        explainer = shap.KernelExplainer(value, np.zeros((1, size)))
+        expected = explainer.shap_values(np.ones(size), nsamples=5000, l1_reg=0, silent=True)
+        torch.testing.assert_close(found[k].flatten(), torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
 def test_every_scalar_carries_its_player_and_what_never_leaves_carries_nothing(model):

@@ -43,7 +43,7 @@ class LayerIGCAM(LayerGradientMethod):
     def attribute(
         self,
         inputs: Tensor,
-        baselines: Baseline = None,
+        baselines: Baseline | tuple[Baseline] = None,
         target: TargetType = None,
         additional_forward_args: object = None,
         n_steps: int = 50,
@@ -59,7 +59,7 @@ class LayerIGCAM(LayerGradientMethod):
         Args:
             inputs: a batch of images.
             baselines: where the paths start: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is the
-                25×25 box blur of each image.
+                25×25 box blur of each image. A tuple of one is taken as it, because `NoiseTunnel` makes one.
             target: which output, as in Captum.
             additional_forward_args: as in Captum; a tensor has an entry per image.
             n_steps: how many points of each path to look at.
@@ -77,7 +77,7 @@ class LayerIGCAM(LayerGradientMethod):
         if len(layers) > 1:
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
         request = Request(
-            baselines=(baselines, None),
+            baselines=(baselines[0] if isinstance(baselines, tuple) else baselines, None),
             layer_baselines=(layer_baselines, None),
             layer_mask=(layer_mask, None),
             target=target,
