@@ -56,6 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     encoder = backbones.create("efficientnet_lite0")
+    encoder.to(memory_format=torch.channels_last)  # as shap's rows are laid out: else it would have the faster convolutions
     model = cp.SimilarityWrapper(encoder)
     left, right, _ = skimage.data.stereo_motorcycle()
     pair = encoder.preprocess(left), encoder.preprocess(right)
