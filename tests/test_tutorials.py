@@ -60,6 +60,7 @@ def test_the_cat_is_why_the_best_result_is_better(monkeypatch, capsys, tmp_path)
     over_blur, over_second = map(int, re.search(r"best result: (\d+)% over its blur, (\d+)% over the second", printed).groups())
     assert over_second > over_blur + 10
     with Image.open(tmp_path / "counterfactual.png") as picture:
+        assert min(picture.size) > 500 and len(picture.convert("RGB").getcolors(1 << 24)) > 1000
 
 
 def test_ten_classes_of_captum_run_on_one_wrapper(monkeypatch, capsys, tmp_path):
