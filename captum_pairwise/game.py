@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
-BYTES_PER_CHUNK = {"cpu": 2**23}
+BYTES_PER_CHUNK = {"cpu": 2**22}
 BYTES_PER_CHUNK_ELSEWHERE = 2**27
 ROWS_REMEMBERED = 2**10
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")

@@ -27,7 +27,8 @@ class Request:
 
     Attributes:
         baselines: a pair, one per image, in input space.
-        feature_mask: a pair over the inputs, each an integer mask, or a function of them that returns one.
+        feature_mask: a pair of integer masks over the inputs.
+        players: who plays in inputs without a mask.
         layer_baselines: a pair in the space of the layer's output; takes the place of `baselines`.
         layer_mask: a pair over the layer's output, each an integer mask, or a function that lays its tokens out as a map.
         windows: windows over both images, which then leave in place of players.
@@ -39,6 +40,7 @@ class Request:
 
     baselines: PairOf = (None, None)
     feature_mask: Masks = (None, None)
+    players: Callable[[Tensor], Players] = default_players
     layer_baselines: PairOf = (None, None)
     layer_mask: Masks = (None, None)
     windows: tuple[Windows | None, Windows | None] = (None, None)
@@ -51,11 +53,10 @@ class Request:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
 
-    def by_default(self, baseline: Baseline, mask: Layout | None = None) -> "Request":
-        """The same request, with this baseline and this mask for an image for which none is asked."""
+    def by_default(self, baseline: Baseline) -> "Request":
+        """The same request, with this baseline for an image for which none is asked."""
         query, retrieved = (baseline if one is None else one for one in self.baselines)
-        of_query, of_retrieved = (mask if one is None else one for one in self.feature_mask)
-        return replace(self, baselines=(query, retrieved), feature_mask=(of_query, of_retrieved))
+        return replace(self, baselines=(query, retrieved))
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,7 @@ def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]
 def input_side(images: Tensor, request: Request, k: int) -> Side:
     """The side of a batch whose players are parts of the images."""
     mask = request.feature_mask[k]
-    mask = mask(images) if callable(mask) else mask
-    players = as_players(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else default_players(images)
+    players = as_players(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else request.players(images)
     absent = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline", players.ids)
     return Side(images, absent, players, request.windows[k])
 

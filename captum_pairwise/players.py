@@ -138,14 +138,16 @@ def default_players(inputs: Tensor) -> Players:
     """Superpixels for images `[B, C, H, W]`; every scalar of anything else."""
     if inputs.dim() == 4:
         return as_players(superpixels(inputs), inputs, "feature_mask")
+    return scalars(inputs)
+
+
+def scalars(inputs: Tensor) -> Players:
+    """Every pixel of images `[B, C, H, W]`, its channels together; every scalar of anything else."""
+    if inputs.dim() == 4:
+        return cells(inputs)
     shape = tuple(inputs.shape[1:])
-    return Players(scalars(inputs).expand(len(inputs), *shape), shape)
-
-
-def scalars(inputs: Tensor) -> Int[Tensor, "1 ..."]:
-    """A mask that makes every pixel of images `[B, C, H, W]` a player, and every scalar of anything else."""
-    shape = (1, *inputs.shape[2:]) if inputs.dim() == 4 else tuple(inputs.shape[1:])
-    return torch.arange(prod(shape), device=inputs.device).reshape(1, *shape)
+    ids = torch.arange(prod(shape), device=inputs.device).reshape(1, *shape)
+    return Players(ids.expand(len(inputs), *shape), shape)
 
 
 def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 height width"]:

@@ -220,7 +220,6 @@ CASES = {
         lambda: cp.PartitionShap(MODEL, batch_size=1).attribute((QUERY, RETRIEVED)),
         "batch_size of at least 2, .* got 1",
     ),
-    "a function that gives no mask": (lambda: exact(feature_mask=(lambda batch: batch, None)), "query feature_mask to hold integer ids"),
     "an unknown similarity": (lambda: cp.SimilarityWrapper(TINY, similarity="manhattan"), "one of .*cosine.* got 'manhattan'"),
     "an even blur": (lambda: cp.blur_baseline(QUERY, 24), "odd kernel_size .* got 24"),
 }

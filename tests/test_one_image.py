@@ -159,13 +159,6 @@ def test_the_delta_is_what_the_credits_miss(kind, model):
         torch.testing.assert_close([part.sum((1, 2, 3)) for part in maps], list(total.T), rtol=0, atol=1e-12)
 
 
-def test_a_mask_may_be_a_function_of_the_images(model):
-    pair = images(2)
-    for cls in (cp.KernelShapley, cp.PartitionShap):
-        found = cls(model).attribute(pair, feature_mask=(lambda batch: cp.grid(*batch.shape[2:], 2, 2), MASKS[1]))
-        torch.testing.assert_close(found, cls(model).attribute(pair, feature_mask=MASKS), rtol=0, atol=0)
-
-
 def test_vectors_and_tokens(model):
     vectors = tuple(torch.rand(2, size, generator=seeded(size), dtype=torch.float64) + 1 for size in (3, 5))
     towers = [nn.Linear(size, 4).double() for size in (3, 5)]

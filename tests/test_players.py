@@ -185,9 +185,9 @@ def test_the_place_of_what_lies_in_no_image_is_its_number() -> None:
 
 @pytest.mark.parametrize(("shape", "n_players"), [((2, 3, 4, 5), 20), ((2, 4), 4), ((2, 4, 3), 12)])
 def test_scalars_are_pixels_and_what_is_no_image_element_by_element(shape: tuple[int, ...], n_players: int) -> None:
-    ids = scalars(torch.zeros(shape))
-    owners = as_players(ids, torch.zeros(shape), "mask").ids.expand(shape)
-    assert ids.unique().tolist() == list(range(n_players)) == ids.flatten().tolist()
+    players = scalars(torch.zeros(shape))
+    owners = players.ids.expand(shape)
+    assert players.n_players == n_players and players.ids[0].flatten().tolist() == list(range(n_players))
     assert all((owners == player).sum() == owners.numel() // n_players for player in range(n_players))
 
 

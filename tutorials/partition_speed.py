@@ -31,7 +31,7 @@ BATCH = 64
 
 
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: int) -> Tensor:
-    pairs = input_pairs(model, pair, Request(feature_mask=(scalars, scalars)))
+    pairs = input_pairs(model, pair, Request(players=scalars))
     _, game = one_image_games(next(pairs.games()))
     tree = halved(places(pairs.retrieved.players, 0))
     return partition_shapley(game, tree, evaluations, batch_size=BATCH)["marginal"][0]

@@ -2,7 +2,8 @@
 
 import abc
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 import torch
 from captum.attr import LayerAttribution, PerturbationAttribution
@@ -15,10 +16,10 @@ from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers, layers_of
 from captum_pairwise.masking import Pairs, Request
 from captum_pairwise.pairs import input_pairs, layer_pairs
-from captum_pairwise.players import Layout
+from captum_pairwise.players import Layout, Players, default_players
 
 Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions of images, or layouts of a layer's tokens
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
 Found = TypeVar("Found")
 View = TypeVar("View")
 
@@ -45,12 +46,13 @@ def requested(
     **by_image: object,
 ) -> Request:
     """What these arguments of `attribute` ask for; those with an entry per image by their names."""
+    pairs: dict[str, Any] = {name: both(value, name) for name, value in by_image.items()}
     return Request(
         target=target,
         additional_forward_args=additional_forward_args,
         chunk=perturbations_per_eval,
         description=type(method).__name__ if show_progress else None,
-        **{name: both(value, name) for name, value in by_image.items()},
+        **pairs,
     )
 
 
@@ -111,7 +113,7 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
     """A method whose players are parts of the images; `cls(forward_func)`."""
 
     _baseline: Baseline = None  # where the user gives none
-    _mask: Callable[[Tensor], Tensor] | None = None  # likewise
+    _players: Callable[[Tensor], Players] = staticmethod(default_players)  # likewise a mask
 
     @torch.no_grad()
     def interactions(
@@ -133,7 +135,7 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
         """
         by_image = {"baselines": baselines, "feature_mask": feature_mask}
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        pairs = input_pairs(self.forward_func, inputs, request.by_default(self._baseline, self._mask))
+        pairs = input_pairs(self.forward_func, inputs, replace(request.by_default(self._baseline), players=self._players))
         return self._explain(pairs, n_samples, generator)
 
     @log_usage()
@@ -165,8 +167,8 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: likewise; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
-                that an image does not use has credit 0. A function of the images that returns a mask will do, such as `cp.superpixels`.
-                None gives images superpixels, or the players that the class names, and makes every scalar of other inputs a player.
+                that an image does not use has credit 0. None gives images superpixels, or the players that the class names, and makes
+                every scalar of other inputs a player.
             n_samples: the budget: coalitions evaluated (first order: of each image); for the factorised estimator embeddings per tower. One
                 that covers them all is exact. None is the default that the class names.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.

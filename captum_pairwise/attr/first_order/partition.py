@@ -28,7 +28,7 @@ class PartitionShap(PartsOfOneImage):
         batch_size: coalitions chosen together, at least 2; the fewer, the better they are chosen, and the less a GPU has to do at once.
     """
 
-    _mask = staticmethod(scalars)
+    _players = staticmethod(scalars)
 
     def __init__(self, forward_func: ForwardFunc, *, batch_size: int = 64) -> None:
         PartsOfOneImage.__init__(self, forward_func)
