@@ -7,9 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.attr.base import Explanation, InputExplanation, LayerExplanation
-from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions
-from captum_pairwise.masking import Pairs
 from captum_pairwise.players import Players, paint
 
 OfBoth = tuple[Interactions, Interactions]
@@ -23,18 +21,7 @@ class OneImage(Explanation[OfBoth, Maps], abc.ABC):
         return deltas(found)
 
 
-class GameOneImage(OneImage, abc.ABC):
-    """A first-order method that needs no more than a game for each image."""
-
-    @abc.abstractmethod
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        """Estimate one game."""
-
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return pairs.explain_images(lambda game, *_: self._estimate(game, n_samples, generator))
-
-
-class PartsOfOneImage(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
+class InputFirstOrder(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
     """A first-order method whose players are parts of the images; `cls(forward_func)`."""
 
     def _view(self, found: OfBoth, inputs: tuple[Tensor, Tensor]) -> Maps:
@@ -42,11 +29,7 @@ class PartsOfOneImage(InputExplanation[OfBoth, Maps], OneImage, abc.ABC):
         return query, retrieved
 
 
-class InputFirstOrder(PartsOfOneImage, GameOneImage, abc.ABC):
-    """A first-order method that estimates a game of the parts of each image; `cls(forward_func)`."""
-
-
-class LayerFirstOrder(LayerExplanation[OfBoth, Maps], GameOneImage, abc.ABC):
+class LayerFirstOrder(LayerExplanation[OfBoth, Maps], OneImage, abc.ABC):
     """A first-order method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
 
     def _view(self, found: OfBoth, inputs: tuple[Tensor, Tensor]) -> Maps:

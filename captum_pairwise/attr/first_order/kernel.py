@@ -1,17 +1,18 @@
 """Kernel SHAP of each of two images, first order, for any similarity."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 
-from captum_pairwise.attr.one_image import InputFirstOrder, LayerFirstOrder
+from captum_pairwise.attr.one_image import InputFirstOrder, LayerFirstOrder, OfBoth
 from captum_pairwise.estimators.kernel_shapley import kernel_shapley
-from captum_pairwise.game import Game
-from captum_pairwise.interactions import Interactions
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
+from captum_pairwise.masking import Pairs
 
-N_SAMPLES = 5000
+
+def _explain(pairs: Pairs, n_samples: int | None, **options: Any) -> OfBoth:
+    return pairs.explain_images(lambda game, *_: kernel_shapley(game, 5000 if n_samples is None else n_samples, **options))
 
 
 @final
@@ -31,9 +32,8 @@ class KernelShapley(InputFirstOrder):
         InputFirstOrder.__init__(self, forward_func)
         self.sampling, self.ridge = sampling, ridge
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        budget = N_SAMPLES if n_samples is None else n_samples
-        return kernel_shapley(game, budget, sampling=self.sampling, ridge=self.ridge, generator=generator)
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
+        return _explain(pairs, n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
 
 
 @final
@@ -62,6 +62,5 @@ class LayerKernelSAM(LayerFirstOrder):
         LayerFirstOrder.__init__(self, forward_func, layer, device_ids)
         self.sampling, self.ridge = sampling, ridge
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        budget = N_SAMPLES if n_samples is None else n_samples
-        return kernel_shapley(game, budget, sampling=self.sampling, ridge=self.ridge, generator=generator)
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
+        return _explain(pairs, n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)

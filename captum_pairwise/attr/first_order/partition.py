@@ -4,18 +4,16 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.one_image import OfBoth, PartsOfOneImage
+from captum_pairwise.attr.one_image import InputFirstOrder, OfBoth
 from captum_pairwise.estimators.partition import partition_shapley
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.masking import Pairs
 from captum_pairwise.partition_trees import halved
 from captum_pairwise.players import places, scalars
 
-N_SAMPLES = 5000
-
 
 @final
-class PartitionShap(PartsOfOneImage):
+class PartitionShap(InputFirstOrder):
     """Owen values of the pixels of each image, the other image being whole, on a tree that halves the image (PSHAP, paper §4, §A.2).
 
     Without a `feature_mask` every pixel is a player, its channels together, and the tree is that of shap's `PartitionExplainer`; the
@@ -31,11 +29,11 @@ class PartitionShap(PartsOfOneImage):
     _players = staticmethod(scalars)
 
     def __init__(self, forward_func: ForwardFunc, *, batch_size: int = 64) -> None:
-        PartsOfOneImage.__init__(self, forward_func)
+        InputFirstOrder.__init__(self, forward_func)
         self.batch_size = batch_size
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        budget = N_SAMPLES if n_samples is None else n_samples
+        budget = 5000 if n_samples is None else n_samples
         return pairs.explain_images(
             lambda game, side, example: partition_shapley(game, halved(places(side.players, example)), budget, batch_size=self.batch_size)
         )
