@@ -104,8 +104,7 @@ class Side:
 
     def mixers(self, example: int) -> list[Callable[[Tensor], Tensor]]:
         """For each background, the function from presences `[rows, players]` to mixed tensors `[rows, ...]`."""
-        windows = self.windows
-        presence = _presence(self._position(example)) if windows is None else lambda z: windows.presence(z.to(self.present))
+        presence = _presence(self._position(example)) if self.windows is None else self.windows.presence
         return [_mixer(self.present[example], absent[example], presence) for absent in self.absent]
 
     def departures(self, example: int) -> Float[Tensor, " players"]:
@@ -124,18 +123,15 @@ class Side:
 
 
 def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
-    return lambda z: torch.nn.functional.pad(z, (0, 1), value=True)[:, position]  # the last column never leaves
+    columns, shape = position.flatten(), position.shape
+    return lambda z: torch.nn.functional.pad(z, (0, 1), value=1.0).index_select(1, columns).view(-1, *shape)  # the last never leaves
 
 
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     present, absent = _remembered(present), _remembered(absent)
 
-    def mix(z: Tensor) -> Tensor:
-        z = presence(z.to(present.device))
-        # both are exactly the one at z = 0 and the other at z = 1
-        return torch.where(z, present, absent) if z.dtype == torch.bool else torch.lerp(absent, present, z.to(present))
-
-    return mix
+    # exactly the one at z = 0 and the other at z = 1; many times faster than picking by `torch.where`
+    return lambda z: torch.lerp(absent, present, presence(z.to(present)))
 
 
 def input_side(images: Tensor, request: Request, k: int) -> Side:

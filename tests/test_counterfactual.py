@@ -115,6 +115,12 @@ def test_misuse_is_refused(model):
     query, better, worse = three_images()
     with pytest.raises(ValueError, match="Expected a first-order method"):
         cp.counterfactual(cp.FactorisedShapleyTaylor(model), query, better, worse, feature_mask=MASKS)
+    for method in (cp.SBSM(model), cp.LayerVESM(model, model.query_encoder[4])):
+        with pytest.raises(ValueError, match="Expected a first-order method whose credit sums"):
+            cp.counterfactual(method, query, better, worse)
+    for name, value in (("baselines", (None, worse)), ("return_convergence_delta", True)):
+        with pytest.raises(ValueError, match=f"Expected arguments without {name}"):
+            cp.counterfactual(cp.KernelShapley(model), query, better, worse, **{name: value})
     with pytest.raises(ValueError, match="Expected `worse` to be shaped like `better`"):
         cp.counterfactual(cp.KernelShapley(model), query, better, worse[..., :10], feature_mask=MASKS)
 

@@ -38,7 +38,7 @@ def counterfactual(
     generator: torch.Generator | None = None,
     **arguments: object,
 ) -> Counterfactual:
-    """The maps over three images that say why `better` comes before `worse`, by any first-order method (paper §4, Figure 3).
+    """The maps over three images that say why `better` comes before `worse`, by a first-order method (paper §4, Figure 3).
 
     Each result is the other's background, so that what both show in the same place gets no credit: in the images for methods without a
     layer, in their features for methods of a layer. The query's map is the difference of its two maps, one for each result.
@@ -46,12 +46,13 @@ def counterfactual(
     For pairs of parts give any second-order method the background itself: `attribute((query, better), (None, worse))`.
 
     Args:
-        method: such as `LayerKernelSAM(model, layer)`. Its own default for the baselines of the query is kept.
+        method: one that has baselines and signed credit: `KernelShapley`, `PartitionShap`, `LayerSAM`, `LayerIGSAM` or `LayerKernelSAM`.
+            Its own default for the baseline of the query is kept.
         query: a batch of images.
         better: the result of each that is asked about.
         worse: the result that it is compared with, shaped like `better`, or one for all.
         baseline: what an absent part of the query shows, as everywhere.
-        generator: the source of randomness of methods that draw; None leaves it to them.
+        generator: the source of randomness, for a method that draws; None leaves it to the method.
         arguments: more of the method's own, the same for both results; a mask is `(of the query, of both results)`.
 
     Raises:
@@ -63,6 +64,7 @@ def counterfactual(
     >>> [credit.round(decimals=6) for credit in counterfactual(KernelShapley(model), query, better, worse)]
     [tensor([[2., 1.]]), tensor([[2., 1.]]), tensor([[-2., -1.]])]
     """
+    _refuse(method, arguments)
     better, worse = _alike(better, worse)
     draws, again = arguments, arguments
     if generator is not None:  # the query's map is a difference, so both are to draw the same
@@ -70,6 +72,20 @@ def counterfactual(
     for_better, of_better = _maps(method, (query, better), (baseline, worse), draws)
     for_worse, of_worse = _maps(method, (query, worse), (baseline, better), again)
     return Counterfactual(for_better - for_worse, of_better, of_worse)
+
+
+def _refuse(method: Attribution, arguments: dict[str, object]) -> None:
+    if not method.has_convergence_delta():  # SBSM has no sign, and VESM no baseline
+        raise ValueError(
+            f"Expected a first-order method whose credit sums to a difference of similarities, such as KernelShapley or LayerIGSAM, got "
+            f"{type(method).__name__}."
+        )
+    reserved = sorted({"baselines", "return_convergence_delta"} & set(arguments))
+    if reserved:
+        raise ValueError(
+            f"Expected arguments without {', '.join(reserved)}: each result is the other's background, `baseline` is that of the query, "
+            "and the sum of a map over `better` less the difference of the similarities is its delta."
+        )
 
 
 def _alike(better: Tensor, worse: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ def superpixel_lime(
     target: TargetType = None,
     additional_forward_args: object = None,
     feature_mask: Masks = None,
-    n_samples: int = 5000,
+    n_samples: int | None = None,
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
     *,
@@ -50,7 +50,7 @@ def superpixel_lime(
         target: as in Captum, for a forward function that is no `SimilarityWrapper`.
         additional_forward_args: likewise; a tensor has an entry per pair.
         feature_mask: a pair of integer masks, as for `KernelShapley`; None gives images superpixels.
-        n_samples: coalitions of each image.
+        n_samples: coalitions of each image; None is 5000.
         perturbations_per_eval: the most of them in one forward pass; None fits it to memory.
         show_progress: show a progress bar.
         generator: the source of randomness; one seeded with 0 for each image if None. Global random state is never touched.
@@ -66,6 +66,7 @@ def superpixel_lime(
     >>> query[0, 0, 0].round(decimals=1)  # a half each, less what the ridge takes
     tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
+    n_samples = 5000 if n_samples is None else n_samples
     _refuse(n_samples)
     request = Request(
         baselines=both(baselines, "baselines"),
