@@ -228,7 +228,7 @@ def test_sensitivity_is_the_relative_change_under_a_perturbation(cls: type, mode
 
 
 @pytest.mark.parametrize("cls", INPUT_FIRST_ORDER)
-def test_infidelity_of_first_order_credits(cls: type, model: cp.SimilarityWrapper) -> None:
+def test_captums_infidelity_takes_first_order_maps(cls: type, model: cp.SimilarityWrapper) -> None:
     method, arguments = on_wrapper(cls, model)
     pair, noise = images(2), tuple(random_tensor(1, 3, 12, 12, seed=seed) / 20 for seed in (8, 9))
     credits, changed = method.attribute(pair, **arguments), tuple(batch - one for batch, one in zip(pair, noise, strict=True))

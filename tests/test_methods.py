@@ -1,4 +1,4 @@
-"""The table of methods says what the code does: each column is measured."""
+"""The table of methods says what the code does: order, needs, sums and network passes are measured."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ from captum_pairwise.methods import AFFINE, COMPLETE, GAP, METHODS, NO_SUM, OPAQ
 
 README = Path(__file__).parent.parent / "README.md"
 ROWS = pytest.mark.parametrize("method", METHODS, ids=[method.function.__name__ for method in METHODS])
-A_FEW = 20  # passes of the ends of paths, of the baselines, and of looking for the tail
+A_FEW = {"whole": 4, "tail": 12}  # passes of the baselines and the ends of paths, and of looking for the tail
 FEW, MANY = ((2, 2), (3, 2)), ((3, 3), (3, 3))  # rows and columns of parts of both images
 
 
@@ -57,7 +57,8 @@ def explain(method, forward, layers, n=2000, parts=FEW, **more):
     if method.function is ca.LayerGradCam:
         return ca.LayerGradCam(forward, layers[0]).attribute((query, retrieved))
     if method.function is cp.LayerIGCAM:
-        return cp.LayerIGCAM(forward.given_retrieved(retrieved), layers[0]).attribute(query, n_steps=arguments["n_steps"], **more)
+        classifier = torch.nn.Sequential(forward.query_encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        return cp.LayerIGCAM(classifier, layers[0]).attribute(query, target=1, n_steps=arguments["n_steps"], **more)
     options = {name: arguments.pop(name) for name in ("within", "softplus_beta") if name in arguments}
     if method.function is cp.superpixel_lime:
         return cp.superpixel_lime(forward, (query, retrieved), **arguments)
@@ -139,8 +140,7 @@ class Cut(torch.nn.Module):
         self.encoder = encoder
 
     def forward(self, batch):
-        with torch.no_grad():
-            return self.encoder(batch)
+        return self.encoder(batch).detach()
 
 
 def gap(method, n=2000, similarity="cosine", **more):
@@ -188,4 +188,5 @@ def test_the_network_passes_are_those_of_the_table(method):
             said.append(eval(expression, {}, sizes | budget_of(method, n)))
         if not at_most:
             assert counted[1] - counted[0] == said[1] - said[0] and counted[0] >= said[0]
-        assert all(have <= limit + A_FEW for have, limit in zip(counted, said, strict=True))
+        spare = 0 if expression.isdigit() else A_FEW[part]
+        assert all(have <= limit + spare for have, limit in zip(counted, said, strict=True))
