@@ -14,7 +14,7 @@ from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
 from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
-from captum_pairwise.attr.first_order.lime import superpixel_lime
+from captum_pairwise.attr.first_order.lime import SuperpixelLime
 from captum_pairwise.attr.first_order.partition import PartitionShap
 from captum_pairwise.attr.first_order.sam import LayerSAM
 from captum_pairwise.attr.first_order.sbsm import SBSM
@@ -69,6 +69,7 @@ __all__ = [
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",
+    "SuperpixelLime",
     "WindowPairs",
     "backbones",
     "blur_baseline",
@@ -86,7 +87,6 @@ __all__ = [
     "project_attention_through",
     "shapley_taylor",
     "shapley_values",
-    "superpixel_lime",
     "superpixels",
     "text",
     "token_grid",

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
 from captum_pairwise.autocast import in_this_autocast
+from captum_pairwise.checks import Images, checked_values
 from captum_pairwise.game import CallableGame, Evaluator, Game, fitting_chunk
 from captum_pairwise.layers import Layers, layers_of, look_inside, only_output, record, recorded, refuse_compiled, replaced
-from captum_pairwise.masking import Images, Pairs, Request, Side, checked_values, input_side, layer_side
+from captum_pairwise.masking import Pairs, Request, Side, input_side, layer_side
 
 ForwardFunc = Callable[..., Tensor]
 

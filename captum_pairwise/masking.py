@@ -10,15 +10,14 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType
 from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import Baseline, background_members
+from captum_pairwise.checks import SIDES, rememberable
 from captum_pairwise.game import Game, memory_of, one_image_games
 from captum_pairwise.interactions import Interactions, spread, stack
 from captum_pairwise.players import NEVER_LEAVES, Layout, Players, as_players, cells, default_players, laid_out, map_cells
-from captum_pairwise.windows import Windows, sliding_windows
+from captum_pairwise.windows import Windows
 
-Images = tuple[Tensor, Tensor]
 PairOf = tuple[Baseline, Baseline]
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None]
-SIDES = ("query", "retrieved")
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
 
 
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    present, absent = _remembered(present), _remembered(absent)
+    present, absent = rememberable(present), rememberable(absent)
 
     # exactly the one at z = 0 and the other at z = 1; many times faster than picking by `torch.where`
     return lambda z: torch.lerp(absent, present, presence(z.to(present)))
@@ -231,99 +230,3 @@ def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | 
         ids = [side.ids(example) if side is not None else nobody for side in sides]
         batch.append(spread(estimate, ids[0], ids[1], sizes[0], sizes[1]))
     return replace(stack(batch), query_players=query, retrieved_players=retrieved)
-
-
-def checked_images(inputs: object, takes_ids: bool = False) -> Images:
-    """The two batches of images, detached; token ids `[B, T]` where the players are no parts of them.
-
-    Raises:
-        ValueError: they are not two floating-point tensors of the same number of examples, or hold NaN or infinity.
-    """
-    if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
-        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {type(inputs).__name__}.")
-    query, retrieved = map(_remembered, inputs)
-    if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
-        raise ValueError(
-            f"Expected as many query images as retrieved ones, and at least one, got shapes {tuple(query.shape)} and "
-            f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
-        )
-    for name, images in zip(SIDES, (query, retrieved), strict=True):
-        _refuse_images(images, f"{name} images", takes_ids)
-    return query.detach(), retrieved.detach()
-
-
-def checked_image(inputs: object) -> Tensor:
-    """One batch of images, detached; or of token ids `[B, T]`.
-
-    Raises:
-        ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
-    """
-    if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
-        came = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {came}.")
-    _refuse_images(inputs, "images", takes_ids=True)
-    return _remembered(inputs).detach()
-
-
-def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
-    are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
-    if not images.is_floating_point() and not (takes_ids and are_ids):
-        raise ValueError(
-            f"Expected floating-point {name}, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain the "
-            "embedding layer by a method for layers."
-        )
-    refuse_not_finite(images, f"the {name}")
-
-
-def _remembered(tensor: Tensor) -> Tensor:
-    """A tensor that derivatives may use: those of inference mode cannot be remembered."""
-    return tensor.clone() if tensor.is_inference() else tensor
-
-
-def windows_over(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
-    """Windows over the query images and over the retrieved ones.
-
-    Raises:
-        ValueError: the inputs are no images.
-    """
-    images = checked_images(inputs)
-    for name, batch in zip(SIDES, images, strict=True):
-        if batch.dim() != 4:
-            raise ValueError(
-                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
-                "feature_mask take any inputs."
-            )
-    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
-    return query, retrieved
-
-
-def refuse_not_finite(rows: Tensor, what: str) -> None:
-    """Refuse NaN and infinity.
-
-    Raises:
-        ValueError: there is some; the message names the row.
-    """
-    bad = (~torch.isfinite(rows)).flatten(1).any(1).nonzero()
-    if len(bad):
-        raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {what}.")
-
-
-def checked_values(values: object, n_rows: int, what: str = "similarity") -> Float[Tensor, " rows"]:
-    """One finite similarity, or what it is called, per row.
-
-    Raises:
-        ValueError: the forward function returned something else.
-    """
-    if not isinstance(values, Tensor) or values.shape != (n_rows,):
-        came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(
-            f"Expected one {what} per example, shape ({n_rows},), from the forward function, got {came}. Return a vector, or choose "
-            "one output with `target`."
-        )
-    refuse_not_finite(values[:, None], f"what the forward function returned, one {what} a coalition")
-    return at_least_float32(values)
-
-
-def at_least_float32(numbers: Tensor) -> Tensor:
-    """Half precision is enough for a network, not for the differences of its outputs."""
-    return numbers if numbers.dtype in (torch.float32, torch.float64) else numbers.float()

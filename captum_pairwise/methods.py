@@ -10,7 +10,7 @@ import captum_pairwise as cp
 HEADER = ("method", "class", "order", "players", "needs", "sums to `v(N) - v(∅)`", "network passes for a pair", "paper")
 COMPLETE, QUADRATURE, GAP, NO_SUM = "yes", "but for its quadrature", "no, reports the gap", "no"
 WITHIN = "with `within=True`, but for its quadrature; else `marginal` does"
-PARTS, CELLS, ANY = "superpixels, any mask", "positions of a layer", "any"
+PARTS, CELLS = "superpixels, any mask", "positions of a layer"
 OPAQUE, TOWERS, AFFINE = "black box", "two towers", "two towers; pooling and linear layers after it"
 TAIL, OF_TAIL = "`4`, then `{}` of the tail", "`4`, then at most `{}` of the tail"
 
@@ -61,7 +61,7 @@ METHODS = (
     Method("KSAM", cp.LayerKernelSAM, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "eq. 2, §4"),
     Method("SBSM", cp.SBSM, "sliding windows", NO_SUM, "`2 * n_windows`", "§A.11, eq. 10"),
     Method("PSHAP", cp.PartitionShap, "pixels, any mask", COMPLETE, "`2 * n_samples`", "§4, §A.2"),
-    Method("LIME", cp.superpixel_lime, PARTS, NO_SUM, "at most `2 * n_samples`", "§4, §A.2", f"{OPAQUE}; extra `lime`"),
+    Method("LIME", cp.SuperpixelLime, PARTS, GAP, "at most `2 * n_samples`", "§4, §A.2", f"{OPAQUE}; extra `lime`"),
     Method("KSHAP", cp.KernelShapley, PARTS, COMPLETE, "`2 * n_samples`", "eq. 2, §4"),
     Method("VESM", cp.LayerVESM, CELLS, NO_SUM, "`2`", "§6", f"{TOWERS}; gradients"),
     Method("GCAM", LayerGradCam, CELLS, NO_SUM, "`2`", "§A.3"),

@@ -6,10 +6,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from captum_pairwise.checks import SIDES, checked_image, checked_images, refuse_not_finite, windows_over
 from captum_pairwise.game import Affine, CallableGame
 from captum_pairwise.joint_games import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers, LayerView, look_inside
-from captum_pairwise.masking import SIDES, Pairs, Request, Side, checked_image, checked_images, refuse_not_finite, windows_over
+from captum_pairwise.masking import Pairs, Request, Side
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.tower_games import encoders_and_layers, input_towers, layer_towers, tower_pairs
 from captum_pairwise.windows import Size, Windows, height_and_width

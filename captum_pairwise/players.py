@@ -150,6 +150,12 @@ def scalars(inputs: Tensor) -> Players:
     return Players(ids.expand(len(inputs), *shape), shape)
 
 
+def undivided(inputs: Tensor) -> Players:
+    """One player, the whole image."""
+    ids = inputs.new_zeros(len(inputs), *(1,) * (inputs.dim() - 1), dtype=torch.long)
+    return Players(ids, (1,))
+
+
 def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 height width"]:
     """Ids of a `rows × columns` grid of equal parts, in reading order.
 

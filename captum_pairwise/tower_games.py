@@ -11,20 +11,11 @@ from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
 from captum_pairwise.autocast import in_this_autocast
+from captum_pairwise.checks import Images, at_least_float32, checked_values, refuse_not_finite
 from captum_pairwise.game import ROWS_REMEMBERED, Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
 from captum_pairwise.heads import Score
 from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
-from captum_pairwise.masking import (
-    Images,
-    Pairs,
-    Request,
-    Side,
-    at_least_float32,
-    checked_values,
-    input_side,
-    layer_side,
-    refuse_not_finite,
-)
+from captum_pairwise.masking import Pairs, Request, Side, input_side, layer_side
 from captum_pairwise.similarity import SimilarityWrapper, pool
 
 Embed = Callable[[Tensor], Tensor]

@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from captum.attr import LayerAttribution
 from torch import Tensor, nn
 
+import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
 from captum_pairwise.game import CallableGame, TwoTowerGame
 
@@ -96,3 +98,102 @@ def similarity(request: pytest.FixtureRequest) -> str:
 def model() -> SimilarityWrapper:
     """Cosine similarity of two tied tiny encoders."""
     return SimilarityWrapper(tiny_encoder())
+
+
+# the attribution classes, and how each is called
+
+MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
+LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
+INPUT = [
+    cp.ExactShapleyTaylor,
+    cp.FactorisedShapleyTaylor,
+    cp.GaussianProcessShapleyTaylor,
+    cp.IntegratedHessians,
+    cp.JaggedShapleyTaylor,
+    cp.KernelShapleyTaylor,
+    cp.PairwiseLime,
+    cp.ShapleyTaylorSampling,
+]
+SAMPLED_LAYER = [
+    cp.LayerExactShapleyTaylor,
+    cp.LayerFactorisedShapleyTaylor,
+    cp.LayerGaussianProcessShapleyTaylor,
+    cp.LayerJaggedShapleyTaylor,
+    cp.LayerKernelShapleyTaylor,
+    cp.LayerShapleyTaylorSampling,
+]
+PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerIntegratedHessians, cp.LayerPairwiseSAM]
+INPUT_FIRST_ORDER, LAYER_FIRST_ORDER = (
+    [cp.KernelShapley, cp.PartitionShap, cp.SuperpixelLime],
+    [cp.LayerSAM, cp.LayerIGSAM, cp.LayerKernelSAM],
+)
+FIRST_ORDER = INPUT_FIRST_ORDER + LAYER_FIRST_ORDER
+LAYER = PAIRWISE_LAYER + LAYER_FIRST_ORDER
+
+
+def make(cls, forward):
+    """A method, and the arguments that give it 4 and 6 players."""
+    if cls is cp.SuperpixelLime:
+        return cls(forward), {"feature_mask": MASKS, "n_samples": 100}  # Captum's loop over 5000 takes a second
+    if cls in INPUT + INPUT_FIRST_ORDER:
+        return cls(forward), {"feature_mask": MASKS}
+    if cls is cp.LayerVESM:
+        return cls(forward, forward.query_encoder[4]), {"relu_attributions": False}
+    if cls is cp.PairwiseSBSM:
+        return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
+    if cls is cp.SBSM:
+        return cls(forward), {"sliding_window_shapes": 5, "strides": 3}
+    return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
+
+
+def flat(result):
+    return torch.cat([part.flatten(1) for part in result], 1) if isinstance(result, tuple) else result.flatten(1)
+
+
+def on_wrapper(cls: type, model: nn.Module, forward: Callable | None = None) -> tuple:
+    """A method of a `SimilarityWrapper`, or of another function of it, and its arguments as `make` has them."""
+    _, arguments = make(cls, model)
+    layers = [model.query_encoder[4]] if issubclass(cls, LayerAttribution) else []
+    return cls(model if forward is None else forward, *layers), arguments
+
+
+def fail(*_):
+    raise ZeroDivisionError
+
+
+def state_of(model):
+    modules = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
+    parameters = [(p.requires_grad, p.grad is None, p.sum().item()) for p in model.parameters()]
+    return modules, parameters, torch.random.get_rng_state().sum().item()
+
+
+# windows over images that are not square
+
+SIZES = ((12, 10), (11, 13))
+WINDOWS = {"sliding_window_shapes": (5, 4), "strides": (2, 3)}
+
+
+def pair_of_sizes(batch=2):
+    return tuple(torch.rand(batch, 3, *size, generator=seeded(k), dtype=torch.float64) for k, size in enumerate(SIZES))
+
+
+def boxes(height, width, shape, strides):
+    """The pixels of each window, one after the other: as many strides as begin in the image, the overhang halved."""
+    corners = []
+    for size, length, stride in zip((height, width), shape, strides, strict=True):
+        count = -(-size // stride)
+        overhang = (count - 1) * stride + length - size
+        corners.append([stride * k - overhang // 2 for k in range(count)])
+    found = []
+    for top in corners[0]:
+        for left in corners[1]:
+            box = torch.zeros(height, width, dtype=torch.float64)
+            box[max(top, 0) : max(top + shape[0], 0), max(left, 0) : max(left + shape[1], 0)] = 1
+            found.append(box)
+    return torch.stack(found)
+
+
+def shapiqs_index(game, order):
+    shapiq = pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    exact = shapiq.ExactComputer(n_players=game.n_players, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())
+    return exact("STII", order=order)

@@ -23,6 +23,7 @@ FLOORS = [
         "layers",
         "players",
         "windows",
+        "checks",
         "partition_trees",
         "baselines",
         "text",

@@ -6,53 +6,26 @@ import pickle
 import pytest
 import torch
 from captum.attr import NoiseTunnel
-from conftest import images, seeded, tiny_encoder
+from conftest import (
+    FIRST_ORDER,
+    INPUT,
+    INPUT_FIRST_ORDER,
+    LAYER,
+    LAYER_FIRST_ORDER,
+    MASKS,
+    PAIRWISE_LAYER,
+    SAMPLED_LAYER,
+    fail,
+    flat,
+    images,
+    make,
+    seeded,
+    state_of,
+    tiny_encoder,
+)
 from torch import nn
 
 import captum_pairwise as cp
-
-MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
-LAYER_MASKS = (cp.grid(3, 3, 2, 2), cp.grid(3, 3, 3, 2))
-INPUT = [
-    cp.ExactShapleyTaylor,
-    cp.FactorisedShapleyTaylor,
-    cp.GaussianProcessShapleyTaylor,
-    cp.IntegratedHessians,
-    cp.JaggedShapleyTaylor,
-    cp.KernelShapleyTaylor,
-    cp.PairwiseLime,
-    cp.ShapleyTaylorSampling,
-]
-SAMPLED_LAYER = [
-    cp.LayerExactShapleyTaylor,
-    cp.LayerFactorisedShapleyTaylor,
-    cp.LayerGaussianProcessShapleyTaylor,
-    cp.LayerJaggedShapleyTaylor,
-    cp.LayerKernelShapleyTaylor,
-    cp.LayerShapleyTaylorSampling,
-]
-PAIRWISE_LAYER = [*SAMPLED_LAYER, cp.LayerIntegratedHessians, cp.LayerPairwiseSAM]
-INPUT_FIRST_ORDER, LAYER_FIRST_ORDER = [cp.KernelShapley, cp.PartitionShap], [cp.LayerSAM, cp.LayerIGSAM, cp.LayerKernelSAM]
-FIRST_ORDER = INPUT_FIRST_ORDER + LAYER_FIRST_ORDER
-LAYER = PAIRWISE_LAYER + LAYER_FIRST_ORDER
-
-
-def make(cls, forward):
-    """A method, and the arguments that give it 4 and 6 players."""
-    if cls in INPUT + INPUT_FIRST_ORDER:
-        return cls(forward), {"feature_mask": MASKS}
-    if cls is cp.LayerVESM:
-        return cls(forward, forward.query_encoder[4]), {"relu_attributions": False}
-    if cls is cp.PairwiseSBSM:
-        return cls(forward), {"feature_mask": MASKS, "sliding_window_shapes": 5, "strides": 3}
-    if cls is cp.SBSM:
-        return cls(forward), {"sliding_window_shapes": 5, "strides": 3}
-    return cls(forward, forward.query_encoder[4]), {"layer_mask": LAYER_MASKS}
-
-
-def flat(result):
-    return torch.cat([part.flatten(1) for part in result], 1) if isinstance(result, tuple) else result.flatten(1)
-
 
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
@@ -219,16 +192,6 @@ def test_the_model_is_left_as_it_came(cls):
     with pytest.raises(ZeroDivisionError):
         method.attribute((query, retrieved), **arguments)
     assert state_of(model) == before
-
-
-def fail(*_):
-    raise ZeroDivisionError
-
-
-def state_of(model):
-    modules = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
-    parameters = [(p.requires_grad, p.grad is None, p.sum().item()) for p in model.parameters()]
-    return modules, parameters, torch.random.get_rng_state().sum().item()
 
 
 @sampled

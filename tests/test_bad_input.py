@@ -80,7 +80,7 @@ def layered(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments
 
 
 def linear_model(forward=MODEL, inputs=(QUERY, RETRIEVED), feature_mask=MASKS, **arguments):
-    return cp.superpixel_lime(forward, inputs, feature_mask=feature_mask, **arguments)
+    return cp.SuperpixelLime(forward).attribute(inputs, feature_mask=feature_mask, **arguments)
 
 
 def vesm(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):

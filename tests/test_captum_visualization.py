@@ -5,10 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 from captum.attr import LayerAttribution, visualization
-from conftest import images, tiny_encoder
+from conftest import INPUT_FIRST_ORDER, LAYER_FIRST_ORDER, images, on_wrapper, tiny_encoder
 from matplotlib.figure import Figure
-from test_attr import INPUT_FIRST_ORDER, LAYER_FIRST_ORDER
-from test_conformity import on_wrapper
 from torch import Tensor
 
 import captum_pairwise as cp
@@ -45,7 +43,7 @@ def check(credit: np.ndarray, photo: np.ndarray) -> None:
             assert pictures and all(picture.shape[:2] == (12, 12) and np.isfinite(picture).all() for picture in pictures)
 
 
-@pytest.mark.parametrize("cls", [*INPUT_FIRST_ORDER, *LAYER_FIRST_ORDER, cp.LayerVESM])
+@pytest.mark.parametrize("cls", [*INPUT_FIRST_ORDER, *LAYER_FIRST_ORDER, cp.LayerVESM, cp.SBSM])
 def test_both_images_are_drawn(cls: type, model: cp.SimilarityWrapper) -> None:
     method, arguments = on_wrapper(cls, model)
     arguments.pop("layer_mask", None)

@@ -3,7 +3,7 @@ from itertools import combinations
 import jaxtyping
 import pytest
 import torch
-from conftest import random_game, random_tensor, seeded
+from conftest import random_game, random_tensor, seeded, shapiqs_index
 from slow import dividend, first_order, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
 
 import captum_pairwise as cp
@@ -56,12 +56,6 @@ def test_rows_are_summed_in_blocks(monkeypatch):
 def test_a_length_that_is_no_power_of_two_is_refused(function):
     with pytest.raises(ValueError, match=r"2\*\*n"):
         function(torch.zeros(6))
-
-
-def shapiqs_index(game, order):
-    shapiq = pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
-    exact = shapiq.ExactComputer(n_players=game.n_players, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())
-    return exact("STII", order=order)
 
 
 def test_shapiq_agrees():

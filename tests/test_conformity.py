@@ -8,8 +8,7 @@ import torch
 from captum.attr import LayerAttribution, NoiseTunnel, PerturbationAttribution
 from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 from captum.testing.attr.helpers.gen_test_utils import gen_test_name, get_target_layer, parse_test_config
-from conftest import images, random_tensor, tiny_encoder
-from test_attr import INPUT_FIRST_ORDER, fail, flat, make, state_of
+from conftest import INPUT_FIRST_ORDER, fail, flat, images, make, on_wrapper, random_tensor, state_of, tiny_encoder
 from torch import Tensor, nn
 
 import captum_pairwise as cp
@@ -70,13 +69,6 @@ def built(config: dict, wrap: Callable = lambda model: model) -> tuple:
     (cls,), model, arguments, layer, noise_tunnel, _ = parse_test_config(config)
     method = cls(wrap(model), *([] if layer is None else [get_target_layer(model, layer)]))
     return NoiseTunnel(method) if noise_tunnel else method, arguments
-
-
-def on_wrapper(cls: type, model: nn.Module, forward: Callable | None = None) -> tuple:
-    """The same for a `SimilarityWrapper`, or another function of it."""
-    _, arguments = make(cls, model)
-    layers = [model.query_encoder[4]] if issubclass(cls, LayerAttribution) else []
-    return cls(model if forward is None else forward, *layers), arguments
 
 
 def of_cases(config: list[dict]) -> pytest.MarkDecorator:
@@ -227,7 +219,7 @@ def test_sensitivity_is_the_relative_change_under_a_perturbation(cls: type, mode
     close(found, (perturbed - plain).norm(dim=1) / plain.norm(dim=1))
 
 
-@pytest.mark.parametrize("cls", INPUT_FIRST_ORDER)
+@pytest.mark.parametrize("cls", [*INPUT_FIRST_ORDER, cp.SBSM])
 def test_captums_infidelity_takes_first_order_maps(cls: type, model: cp.SimilarityWrapper) -> None:
     method, arguments = on_wrapper(cls, model)
     pair, noise = images(2), tuple(random_tensor(1, 3, 12, 12, seed=seed) / 20 for seed in (8, 9))

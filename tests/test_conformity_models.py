@@ -7,9 +7,8 @@ from itertools import product
 import pytest
 import torch
 from captum.attr import LayerAttribution
-from conftest import images, tiny_encoder
-from test_attr import flat, make
-from test_conformity import OF_PAIRS, OPAQUE, built, case, close, of_cases, on_wrapper
+from conftest import flat, images, make, on_wrapper, tiny_encoder
+from test_conformity import OF_PAIRS, OPAQUE, built, case, close, of_cases
 from torch import Tensor, nn
 
 import captum_pairwise as cp

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import images, seeded, tiny_encoder
-from test_sbsm import SIZES, pair_of_sizes
+from conftest import SIZES, images, pair_of_sizes, seeded, tiny_encoder
 
 import captum_pairwise as cp
 from captum_pairwise.attr.first_order import lime as recipe
@@ -56,7 +55,6 @@ def rounding(values):
 
 def assert_painted(found, mask, coefficients, values):
     """Every channel of one image carries the coefficient of its part, within the precision of the fit."""
-    assert found.dtype == torch.float32
     expected = torch.cat([coefficients, torch.zeros(1, dtype=torch.float64)])[mask]
     torch.testing.assert_close(found.double(), expected.expand_as(found), rtol=0, atol=rounding(values))
 
@@ -64,7 +62,7 @@ def assert_painted(found, mask, coefficients, values):
 @pytest.mark.parametrize("kind", ["towers", "two encoders", "opaque", "callable head"])
 def test_coefficients_are_those_of_a_ridge_on_masked_images(kind):
     forward, pair = forward_of(kind), pair_of_sizes()
-    found = cp.superpixel_lime(forward, pair, feature_mask=MASKS, n_samples=SAMPLES)
+    found = cp.SuperpixelLime(forward).attribute(pair, feature_mask=MASKS, n_samples=SAMPLES)
     for k in range(2):
         assert found[k].shape == pair[k].shape and found[k].is_contiguous()
         rows = uniform_coalitions(PLAYERS[k], SAMPLES, seeded(0))
@@ -101,7 +99,7 @@ def test_the_package_lime_agrees(k, monkeypatch):
     rows[0] = 1
     monkeypatch.setattr(recipe, "uniform_coalitions", lambda n_players, *_: torch.from_numpy(rows[:, :n_players]).bool())
     nobody_else = torch.zeros_like(MASKS[1 - k])  # the other image is one part, which takes the first column
-    found = cp.superpixel_lime(model, pair, feature_mask=(mask, nobody_else)[:: 1 - 2 * k], n_samples=SAMPLES)[k]
+    found = cp.SuperpixelLime(model).attribute(pair, feature_mask=(mask, nobody_else)[:: 1 - 2 * k], n_samples=SAMPLES)[k]
     coefficients = torch.zeros(PLAYERS[k], dtype=torch.float64)
     for part, coefficient in expected.local_exp[0]:
         coefficients[part] = coefficient
@@ -124,7 +122,7 @@ def test_weights_are_those_of_the_cosine_distance():
 
 def test_the_baseline_is_what_absent_parts_show(model):
     pair = pair_of_sizes(1)
-    found = cp.superpixel_lime(model, pair, (0.3, cp.blur_baseline(pair[1])), feature_mask=MASKS, n_samples=SAMPLES)
+    found = cp.SuperpixelLime(model).attribute(pair, (0.3, cp.blur_baseline(pair[1])), feature_mask=MASKS, n_samples=SAMPLES)
     for k, absent in enumerate((torch.full_like(pair[0], 0.3), cp.blur_baseline(pair[1]))):
         expected, values = slow_coefficients(model, pair, k, MASKS[k], uniform_coalitions(PLAYERS[k], SAMPLES, seeded(0)), absent)
         assert_painted(found[k], MASKS[k], expected, values)
@@ -135,7 +133,7 @@ def test_images_of_a_batch_may_have_different_parts(model):
     ids = MASKS[0].repeat(2, 1, 1, 1)
     ids[1, 0, :3] = -1
     pair = pair_of_sizes()
-    found = cp.superpixel_lime(model, pair, feature_mask=(ids, MASKS[1]), n_samples=SAMPLES)[0]
+    found = cp.SuperpixelLime(model).attribute(pair, feature_mask=(ids, MASKS[1]), n_samples=SAMPLES)[0]
     assert (found[1, :, :3] == 0).all() and (found[0] != 0).all()
     used = ids[1].unique()
     used = used[used >= 0]
@@ -152,24 +150,26 @@ def test_a_target_and_arguments_reach_an_opaque_function(model):
         return torch.stack([torch.zeros(len(query)).double(), model(query, retrieved) * factor], 1)
 
     arguments = {"feature_mask": MASKS, "n_samples": SAMPLES}
-    found = cp.superpixel_lime(forward, pair, target=1, additional_forward_args=factors, **arguments)
-    for one, plain in zip(found, cp.superpixel_lime(model, pair, **arguments), strict=True):
+    found = cp.SuperpixelLime(forward).attribute(pair, target=1, additional_forward_args=factors, **arguments)
+    for one, plain in zip(found, cp.SuperpixelLime(model).attribute(pair, **arguments), strict=True):
         torch.testing.assert_close(one, plain * factors[:, None, None, None].float(), rtol=0, atol=1e-8)
     with pytest.raises(AssertionError):
-        cp.superpixel_lime(model, pair, target=0, **arguments)
+        cp.SuperpixelLime(model).attribute(pair, target=0, **arguments)
 
 
 def test_swapping_the_images_swaps_the_maps(model):
     query, retrieved = pair_of_sizes()
-    there = cp.superpixel_lime(model, (query, retrieved), feature_mask=MASKS, n_samples=SAMPLES)
-    back = cp.superpixel_lime(model, (retrieved, query), feature_mask=MASKS[::-1], n_samples=SAMPLES)
-    torch.testing.assert_close(there, back[::-1], rtol=0, atol=1e-6)
+    there = cp.SuperpixelLime(model).attribute((query, retrieved), feature_mask=MASKS, n_samples=SAMPLES)
+    back = cp.SuperpixelLime(model).attribute((retrieved, query), feature_mask=MASKS[::-1], n_samples=SAMPLES)
+    torch.testing.assert_close(there, back[::-1], rtol=0, atol=1e-8)
 
 
 def test_any_chunk_gives_the_same(model):
     arguments = {"feature_mask": MASKS, "n_samples": SAMPLES}
-    whole = cp.superpixel_lime(model, pair_of_sizes(), **arguments)
-    torch.testing.assert_close(cp.superpixel_lime(model, pair_of_sizes(), perturbations_per_eval=7, **arguments), whole, rtol=0, atol=1e-6)
+    whole = cp.SuperpixelLime(model).attribute(pair_of_sizes(), **arguments)
+    torch.testing.assert_close(
+        cp.SuperpixelLime(model).attribute(pair_of_sizes(), perturbations_per_eval=7, **arguments), whole, rtol=0, atol=1e-6
+    )
 
 
 def test_the_generator_seeds_and_global_randomness_is_left_alone(model):
@@ -177,7 +177,7 @@ def test_the_generator_seeds_and_global_randomness_is_left_alone(model):
     np.random.seed(0)
     before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
     runs = [
-        cp.superpixel_lime(model, pair_of_sizes(1), feature_mask=MASKS, n_samples=SAMPLES, generator=generator)
+        cp.SuperpixelLime(model).attribute(pair_of_sizes(1), feature_mask=MASKS, n_samples=SAMPLES, generator=generator)
         for generator in (None, seeded(0), seeded(0), seeded(1))
     ]
     assert torch.equal(torch.random.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1]
@@ -189,13 +189,14 @@ def test_the_generator_seeds_and_global_randomness_is_left_alone(model):
 def test_each_distinct_coalition_is_embedded_once_and_each_whole_image():
     encoder, rows = tiny_encoder(), []
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
-    cp.superpixel_lime(cp.SimilarityWrapper(encoder), pair_of_sizes(1), feature_mask=MASKS, n_samples=SAMPLES)
-    assert sum(rows) == sum(len(uniform_coalitions(n, SAMPLES, seeded(0)).unique(dim=0)) for n in PLAYERS)  # everybody among them
+    cp.SuperpixelLime(cp.SimilarityWrapper(encoder)).attribute(pair_of_sizes(1), feature_mask=MASKS, n_samples=SAMPLES)
+    distinct = [len(uniform_coalitions(n, SAMPLES, seeded(0)).unique(dim=0)) for n in PLAYERS]  # everybody among them
+    assert sum(rows) == sum(distinct) + 2  # nobody's of each image, for the gap
 
 
 def test_without_a_mask_images_get_superpixels(model):
     photos = tuple(torch.nn.functional.interpolate(batch, (48, 40), mode="bilinear") for batch in images(1))
-    found = cp.superpixel_lime(model, photos, n_samples=40)
+    found = cp.SuperpixelLime(model).attribute(photos, n_samples=40)
     for one, photo in zip(found, photos, strict=True):
         parts = cp.superpixels(photo)
         for part in parts.unique():
@@ -205,10 +206,10 @@ def test_without_a_mask_images_get_superpixels(model):
 
 def test_half_precision_under_autocast_is_near(model):
     arguments = {"baselines": (0, 0), "feature_mask": MASKS, "n_samples": SAMPLES}  # of which the similarity sees much
-    exact = cp.superpixel_lime(model, pair_of_sizes(), **arguments)
+    exact = cp.SuperpixelLime(model).attribute(pair_of_sizes(), **arguments)
     low, pair = cp.SimilarityWrapper(tiny_encoder().float()), tuple(batch.half() for batch in pair_of_sizes())
     with torch.autocast("cpu", torch.bfloat16):
-        found = cp.superpixel_lime(low, pair, **arguments)
+        found = cp.SuperpixelLime(low).attribute(pair, **arguments)
     for one, truth in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - truth).norm() < 0.05 * truth.norm()
 
@@ -217,16 +218,16 @@ def test_the_model_is_left_as_it_came():
     encoder = tiny_encoder()
     encoder[1].train()
     query, retrieved = pair_of_sizes(1)
-    cp.superpixel_lime(cp.SimilarityWrapper(encoder), (query.requires_grad_(), retrieved), feature_mask=MASKS, n_samples=20)
+    cp.SuperpixelLime(cp.SimilarityWrapper(encoder)).attribute((query.requires_grad_(), retrieved), feature_mask=MASKS, n_samples=20)
     assert encoder[1].training and not encoder[0].training and query.grad is None and not encoder[4]._forward_hooks
 
 
 def test_progress_is_shown_on_request(model, capsys):
     arguments = {"feature_mask": MASKS, "n_samples": 20}
-    cp.superpixel_lime(model, pair_of_sizes(1), **arguments)
+    cp.SuperpixelLime(model).attribute(pair_of_sizes(1), **arguments)
     assert capsys.readouterr().err == ""
-    cp.superpixel_lime(model, pair_of_sizes(1), show_progress=True, **arguments)
-    assert "superpixel_lime" in capsys.readouterr().err
+    cp.SuperpixelLime(model).attribute(pair_of_sizes(1), show_progress=True, **arguments)
+    assert "SuperpixelLime" in capsys.readouterr().err
 
 
 def test_without_scikit_learn_the_extra_is_named(model, monkeypatch):
@@ -235,4 +236,4 @@ def test_without_scikit_learn_the_extra_is_named(model, monkeypatch):
 
     monkeypatch.setattr(recipe, "import_module", missing)
     with pytest.raises(ImportError, match=r"captum-pairwise\[lime\]"):
-        cp.superpixel_lime(model, pair_of_sizes(1), feature_mask=MASKS)
+        cp.SuperpixelLime(model).attribute(pair_of_sizes(1), feature_mask=MASKS)

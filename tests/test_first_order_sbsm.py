@@ -5,12 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from captum.attr import visualization
-from captum.metrics import infidelity, sensitivity_max
-from conftest import images, random_game, tiny_encoder
+from conftest import SIZES, WINDOWS, boxes, images, pair_of_sizes, random_game, tiny_encoder
 from slow import value_function
-from test_sbsm import SIZES, WINDOWS, pair_of_sizes
-from test_windows import boxes
 
 import captum_pairwise as cp
 from captum_pairwise import masking
@@ -186,23 +182,6 @@ def test_half_precision_under_autocast_comes_back_in_float32():
         found = cp.SBSM(cp.SimilarityWrapper(tiny_encoder().float())).attribute(tuple(batch.half() for batch in pair), (-1, -1), **WINDOWS)
     for one, truth in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - truth).norm() < 0.05 * truth.norm()
-
-
-def test_captum_takes_the_maps(model):
-    method, pair = cp.SBSM(model), images(2)
-    found = method.attribute(pair, **WINDOWS)
-    assert not method.has_convergence_delta()
-
-    def noise(inputs):
-        torch.manual_seed(0)
-        moves = tuple(0.01 * torch.randn_like(batch) for batch in inputs)
-        return moves, tuple(batch - move for batch, move in zip(inputs, moves, strict=True))
-
-    assert infidelity(model, noise, pair, found, n_perturb_samples=2).shape == (2,)
-    spread = sensitivity_max(method.attribute, pair, n_perturb_samples=2, perturb_radius=1e-9, **WINDOWS)
-    assert spread.shape == (2,) and spread.max() < 1e-4
-    heat, photo = (one[0].permute(1, 2, 0).numpy() for one in (found[0], pair[0]))
-    visualization.visualize_image_attr(heat, photo, method="blended_heat_map", sign="positive", use_pyplot=False)
 
 
 @pytest.mark.parametrize(("shape", "strides"), [((5, 4), (2, 3)), ((20, 20), (3, 3))])

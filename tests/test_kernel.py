@@ -2,9 +2,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from conftest import opaque, random_game, relu_game, seeded
+from conftest import opaque, random_game, relu_game, seeded, shapiqs_index
 from slow import relative_mse, value_function
-from test_coalitions import shapiqs_index
 
 from captum_pairwise.estimators import kernel as kernel_module
 from captum_pairwise.estimators.coalition_sampling import distinct, paper_direct, paper_weighting, taylor_law

@@ -40,11 +40,7 @@ def arguments_of(method, n, parts):
         "strides": 3,
         **budget_of(method, n),
     }
-    return {
-        name: value
-        for name, value in known.items()
-        if name in inspect.signature(getattr(method.function, "attribute", method.function)).parameters
-    }
+    return {name: value for name, value in known.items() if name in inspect.signature(method.function.attribute).parameters}
 
 
 def explain(method, forward, layers, n=2000, parts=FEW, **more):
@@ -60,8 +56,6 @@ def explain(method, forward, layers, n=2000, parts=FEW, **more):
         classifier = torch.nn.Sequential(forward.query_encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         return cp.LayerIGCAM(classifier, layers[0]).attribute(query, target=1, n_steps=arguments["n_steps"], **more)
     options = {name: arguments.pop(name) for name in ("within", "softplus_beta") if name in arguments}
-    if method.function is cp.superpixel_lime:
-        return cp.superpixel_lime(forward, (query, retrieved), **arguments)
     made = method.function(forward, layers, **options) if method.is_a(ca.LayerAttribution) else method.function(forward, **options)
     return made.attribute((query, retrieved), **arguments)
 
@@ -163,7 +157,7 @@ def test_the_credit_sums_to_what_the_table_says(method):
     elif says == QUADRATURE:
         assert gap(method, 4000) < gap(method, 40) / 4
     elif says == NO_SUM:
-        assert not isinstance(method.function, type) or not method.function.has_convergence_delta(object.__new__(method.function))
+        assert not method.function.has_convergence_delta(object.__new__(method.function))
     elif says == WITHIN:
         smooth = {"within": True, "softplus_beta": 1.0}
         assert gap(method, 400, **smooth) < gap(method, 40, **smooth) / 4

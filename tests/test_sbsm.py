@@ -2,21 +2,14 @@ import warnings
 
 import pytest
 import torch
-from conftest import images, opaque, relu_game, seeded, tiny_encoder
-from test_windows import boxes
+from conftest import SIZES, WINDOWS, boxes, images, opaque, pair_of_sizes, relu_game, seeded, tiny_encoder
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import sbsm
 from captum_pairwise.estimators.sbsm import drawn_pairs, rises
 from captum_pairwise.game import CallableGame, TwoTowerGame
 
-WINDOWS = {"sliding_window_shapes": (5, 4), "strides": (2, 3)}
-SIZES = ((12, 10), (11, 13))
 ALL = 10**6
-
-
-def pair_of_sizes(batch=2):
-    return tuple(torch.rand(batch, 3, *size, generator=seeded(k), dtype=torch.float64) for k, size in enumerate(SIZES))
 
 
 def distribution(*shape):

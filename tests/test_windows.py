@@ -1,27 +1,11 @@
 import pytest
 import torch
-from conftest import random_tensor
+from conftest import boxes, random_tensor
 
 from captum_pairwise.windows import height_and_width, sliding_windows
 
 CASES = [(12, 12, (5, 5), (2, 2)), (7, 10, (3, 4), (2, 3)), (6, 5, (20, 20), (3, 3)), (9, 8, (1, 2), (4, 5)), (3, 3, (1, 1), (1, 1))]
 every_case = pytest.mark.parametrize("case", CASES)
-
-
-def boxes(height, width, shape, strides):
-    """The pixels of each window, one after the other: as many strides as begin in the image, the overhang halved (BASELINES of SBSM)."""
-    corners = []
-    for size, length, stride in zip((height, width), shape, strides, strict=True):
-        count = -(-size // stride)
-        overhang = (count - 1) * stride + length - size
-        corners.append([stride * k - overhang // 2 for k in range(count)])
-    found = []
-    for top in corners[0]:
-        for left in corners[1]:
-            box = torch.zeros(height, width, dtype=torch.float64)
-            box[max(top, 0) : max(top + shape[0], 0), max(left, 0) : max(left + shape[1], 0)] = 1
-            found.append(box)
-    return torch.stack(found)
 
 
 def test_the_papers_windows_on_its_images():

@@ -28,6 +28,7 @@ from captum_pairwise.estimators.sbsm import sbsm
 from captum_pairwise.game import one_image_games
 from captum_pairwise.masking import Request
 from captum_pairwise.pairs import window_pairs
+from captum_pairwise.players import undivided
 
 Result = TypeVar("Result")
 WINDOW = 20
@@ -58,8 +59,7 @@ def timed(run: Callable[[], Result]) -> tuple[Result, float]:
 
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
     """The map of the second photo."""
-    whole = torch.zeros(1, dtype=torch.long)
-    request = Request(feature_mask=(whole, whole), chunk=batch)
+    request = Request(players=undivided, chunk=batch)
     pairs, windows = window_pairs(model, pair, request, WINDOW, stride)
     return sbsm(one_image_games(next(pairs.games()))[1], windows[1])
 

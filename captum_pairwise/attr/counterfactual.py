@@ -65,7 +65,7 @@ def counterfactual(
     [tensor([[2., 1.]]), tensor([[2., 1.]]), tensor([[-2., -1.]])]
     """
     _refuse(method, arguments)
-    better, worse = _alike(better, worse)
+    worse = _like(better, worse)
     draws, again = arguments, arguments
     if generator is not None:  # the query's map is a difference, so both are to draw the same
         draws, again = arguments | {"generator": generator}, arguments | {"generator": generator.clone_state()}
@@ -84,17 +84,18 @@ def _refuse(method: Attribution, arguments: dict[str, object]) -> None:
     if reserved:
         raise ValueError(
             f"Expected arguments without {', '.join(reserved)}: each result is the other's background, `baseline` is that of the query, "
-            "and the sum of a map over `better` less the difference of the similarities is its delta."
+            "and only the maps come back. Leave them out."
         )
 
 
-def _alike(better: Tensor, worse: Tensor) -> tuple[Tensor, Tensor]:
+def _like(better: Tensor, worse: Tensor) -> Tensor:
+    """The worse results, one for each better one."""
     if worse.shape[1:] != better.shape[1:] or len(worse) not in (1, len(better)):
         raise ValueError(
             f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, because each is the other's background, "
             f"got {tuple(worse.shape)}. Resize it."
         )
-    return better, worse.expand_as(better)
+    return worse.expand_as(better)
 
 
 def _maps(

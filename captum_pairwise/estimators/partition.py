@@ -28,6 +28,7 @@ class Node:
         without: the value of the context alone.
         joined: the value of the context with the node.
         weight: the share of this context among those of the node.
+        credit: what the node adds, weighted.
     """
 
     priority: float
@@ -37,11 +38,7 @@ class Node:
     without: float = field(compare=False)
     joined: float = field(compare=False)
     weight: float = field(compare=False)
-
-    @property
-    def credit(self) -> float:
-        """What the node adds, weighted."""
-        return (self.joined - self.without) * self.weight
+    credit: float = field(compare=False)
 
 
 class Recursion:
@@ -54,10 +51,11 @@ class Recursion:
         self._push((0, len(tree.order)), (), empty, full, 1.0)
 
     def _push(self, leaves: Range, context: tuple[Range, ...], without: float, joined: float, weight: float) -> None:
+        credit = (joined - without) * weight
         if leaves[1] - leaves[0] == 1:
-            self.credits[leaves[0]] += (joined - without) * weight
+            self.credits[leaves[0]] += credit
         else:
-            heapq.heappush(self.queue, Node(-abs(joined - without) * weight, next(self._ages), leaves, context, without, joined, weight))
+            heapq.heappush(self.queue, Node(-abs(credit), next(self._ages), leaves, context, without, joined, weight, credit))
 
     def pop(self, most: int) -> list[tuple[Node, int]]:
         """The nodes of the largest credit, each with the first leaf of its second child."""

@@ -1,6 +1,6 @@
 """Kernel SHAP of each of two images, first order, for any similarity."""
 
-from typing import Any, final
+from typing import final
 
 import torch
 
@@ -11,8 +11,10 @@ from captum_pairwise.layers import Layers
 from captum_pairwise.masking import Pairs
 
 
-def _explain(pairs: Pairs, n_samples: int | None, **options: Any) -> OfBoth:
-    return pairs.explain_images(lambda game, *_: kernel_shapley(game, 5000 if n_samples is None else n_samples, **options))
+def _explained(pairs: Pairs, n_samples: int | None, sampling: str, ridge: float | None, generator: torch.Generator | None) -> OfBoth:
+    """The Shapley values of both images of each pair."""
+    budget = 5000 if n_samples is None else n_samples
+    return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, sampling=sampling, ridge=ridge, generator=generator))
 
 
 @final
@@ -33,7 +35,7 @@ class KernelShapley(InputFirstOrder):
         self.sampling, self.ridge = sampling, ridge
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return _explain(pairs, n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return _explained(pairs, n_samples, self.sampling, self.ridge, generator)
 
 
 @final
@@ -63,4 +65,4 @@ class LayerKernelSAM(LayerFirstOrder):
         self.sampling, self.ridge = sampling, ridge
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return _explain(pairs, n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return _explained(pairs, n_samples, self.sampling, self.ridge, generator)

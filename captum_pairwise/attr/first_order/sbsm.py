@@ -1,5 +1,6 @@
 """First-order SBSM: which windows of each image hold the similarity, for any similarity."""
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -15,6 +16,7 @@ from captum_pairwise.game import one_image_games
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.masking import Pairs
 from captum_pairwise.pairs import window_pairs
+from captum_pairwise.players import undivided
 from captum_pairwise.windows import Size, Windows
 
 
@@ -70,9 +72,8 @@ class SBSM(PerturbationAttribution):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        whole = torch.zeros(1, dtype=torch.long)  # nobody asks for parts, so no superpixels are looked for
-        by_image = {"baselines": baselines, "feature_mask": (whole, whole)}
-        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
+        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, baselines=baselines)
+        request = replace(request, players=undivided)  # nobody asks for parts, so no superpixels are looked for
         query, retrieved = _maps(*window_pairs(self.forward_func, inputs, request, sliding_window_shapes, strides))
         return query[:, None].expand_as(inputs[0]).contiguous(), retrieved[:, None].expand_as(inputs[1]).contiguous()
 

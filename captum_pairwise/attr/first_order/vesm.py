@@ -9,9 +9,9 @@ from torch import Tensor
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.autocast import in_this_autocast
+from captum_pairwise.checks import SIDES, at_least_float32, refuse_not_finite
 from captum_pairwise.estimators.vesm import MODES, Seen, vesm
 from captum_pairwise.layers import LayerView
-from captum_pairwise.masking import SIDES, at_least_float32, refuse_not_finite
 from captum_pairwise.pairs import layer_views
 from captum_pairwise.similarity import SimilarityWrapper, pool
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import Baselines, Masks, both, requested
 from captum_pairwise.autocast import without_autocast
+from captum_pairwise.checks import refuse_not_finite
 from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.projection import projected, sum_of_maps, swapped
 from captum_pairwise.interactions import DIRECTIONS
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers
-from captum_pairwise.masking import Pairs, Side, refuse_not_finite
+from captum_pairwise.masking import Pairs, Side
 from captum_pairwise.pairs import input_pairs, layer_pairs
 from captum_pairwise.players import average, grid
 
