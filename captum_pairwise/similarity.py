@@ -254,7 +254,10 @@ class Gallery(nn.Module):
 
 
 class Margins(nn.Module):
-    """How far each item of a gallery comes before each other one, `f(query) -> [B, K, K]`; Captum's `target=(i, j)` picks two."""
+    """How far each item of a gallery comes before each other one, `f(query) -> [B, K, K]`; Captum's `target=(i, j)` picks two.
+
+    Those are `K²` numbers a row: of a large gallery take the items to compare.
+    """
 
     def __init__(self, gallery: Gallery) -> None:
         super().__init__()
