@@ -1,13 +1,59 @@
-"""What comes in is looked at once: images, windows over them, and what networks and forward functions return."""
+"""What comes in is looked at once: networks, images, windows over them, and what networks and forward functions return."""
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_pairwise.windows import Windows, sliding_windows
 
 Images = tuple[Tensor, Tensor]
 SIDES = ("query", "retrieved")
+
+
+def both(value: object, name: str) -> tuple:
+    """A pair, one entry per image, from an argument that may be None for both.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is None:
+        return (None, None)
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise ValueError(f"Expected {name} to be a pair (for the query, for the retrieved image), got {type(value).__name__}.")
+    return value
+
+
+def refuse_training(forward_func: object) -> None:
+    """Refuse a network that draws dropout, or normalises by its batch: it is no function of one pair.
+
+    Args:
+        forward_func: the network, its `forward`, or any function, into which nobody looks.
+
+    Raises:
+        ValueError: a module of the network does so.
+    """
+    owner = getattr(forward_func, "__self__", forward_func)
+    modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
+    active = [module for module in modules if module.training and _depends_on_mode(module)]
+    if active:
+        raise ValueError(
+            f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training, which makes the similarity depend "
+            "on the batch or on chance. Call `model.eval()` first."
+        )
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
+        raise ValueError(
+            "Expected batch normalisation with running statistics, because without them the similarity of a pair depends on the rest "
+            "of its batch. Build it with `track_running_stats=True`."
+        )
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    """Whether a module in training mode draws, or looks at its batch."""
+    rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
+    if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
+        rates.append(getattr(module, "p", 0))
+    is_random = any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
+    return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def checked_images(inputs: object, takes_ids: bool = False) -> Images:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from captum_pairwise.checks import SIDES, checked_image, checked_images, refuse_not_finite, windows_over
+from captum_pairwise.checks import SIDES, checked_image, checked_images, refuse_not_finite, refuse_training, windows_over
 from captum_pairwise.game import Affine, CallableGame
 from captum_pairwise.joint_games import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers, LayerView, look_inside
@@ -25,34 +25,9 @@ def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
-def _refuse_training(model: object) -> None:
-    """A network that draws dropout, or normalises by its batch, is no function of one pair."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    active = [module for module in modules if module.training and _depends_on_mode(module)]
-    if active:
-        raise ValueError(
-            f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training, which makes the similarity depend "
-            "on the batch or on chance. Call `model.eval()` first."
-        )
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
-        raise ValueError(
-            "Expected batch normalisation with running statistics, because without them the similarity of a pair depends on the rest "
-            "of its batch. Build it with `track_running_stats=True`."
-        )
-
-
-def _depends_on_mode(module: nn.Module) -> bool:
-    """Whether a module in training mode draws, or looks at its batch."""
-    rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
-    if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
-        rates.append(getattr(module, "p", 0))
-    is_random = any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
-    return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
-
-
 def _checked_model(forward_func: ForwardFunc, request: Request) -> SimilarityWrapper | None:
     model = as_wrapper(forward_func)
-    _refuse_training(model if model is not None else getattr(forward_func, "__self__", forward_func))
+    refuse_training(forward_func)
     if model is not None and request.additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
     if model is not None:
@@ -105,7 +80,7 @@ def image_games(
     Raises:
         ValueError: an argument does not fit; each message says which and how.
     """
-    _refuse_training(getattr(forward_func, "__self__", forward_func))
+    refuse_training(forward_func)
     return joint_image_games(forward_func, layer, checked_image(inputs), request)
 
 

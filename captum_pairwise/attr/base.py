@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.baselines import Baseline
+from captum_pairwise.checks import both
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers, layers_of
 from captum_pairwise.masking import Pairs, Request
@@ -22,19 +23,6 @@ Baselines = tuple[Baseline, Baseline] | None
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
 Found = TypeVar("Found")
 View = TypeVar("View")
-
-
-def both(value: object, name: str) -> tuple:
-    """A pair, one entry per image, from an argument that may be None for both.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if value is None:
-        return (None, None)
-    if not isinstance(value, tuple) or len(value) != 2:
-        raise ValueError(f"Expected {name} to be a pair (for the query, for the retrieved image), got {type(value).__name__}.")
-    return value
 
 
 def requested(

@@ -1,6 +1,7 @@
 """What the two SAM classes share: affine towers, with the zero baseline that SAM alone takes by default."""
 
-from captum_pairwise.attr.base import Baselines, Masks, both
+from captum_pairwise.attr.base import Baselines, Masks
+from captum_pairwise.checks import both
 from captum_pairwise.game import Affine
 from captum_pairwise.joint_games import ForwardFunc
 from captum_pairwise.layers import Layers

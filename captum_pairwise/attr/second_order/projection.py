@@ -8,9 +8,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
-from captum_pairwise.attr.base import Baselines, Masks, both, requested
+from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.autocast import without_autocast
-from captum_pairwise.checks import refuse_not_finite
+from captum_pairwise.checks import both, refuse_not_finite
 from captum_pairwise.estimators.derivatives import differentiable
 from captum_pairwise.estimators.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.projection import projected, sum_of_maps, swapped
