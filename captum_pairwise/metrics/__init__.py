@@ -1,0 +1,24 @@
+"""How good an explanation is, pair by pair: whether what it names matters (faithfulness), where it points, whether its credits add up."""
+
+from captum_pairwise.metrics.averages import mean_and_error
+from captum_pairwise.metrics.censoring import censor
+from captum_pairwise.metrics.curves import Curve, deletion_curve, insertion_curve
+from captum_pairwise.metrics.efficiency import inefficiency
+from captum_pairwise.metrics.fidelity import faithfulness, second_order_faithfulness
+from captum_pairwise.metrics.pixels import most_important, to_pixels
+from captum_pairwise.metrics.propagation import LabelPropagation, label_propagation
+
+__all__ = [
+    "Curve",
+    "LabelPropagation",
+    "censor",
+    "deletion_curve",
+    "faithfulness",
+    "inefficiency",
+    "insertion_curve",
+    "label_propagation",
+    "mean_and_error",
+    "most_important",
+    "second_order_faithfulness",
+    "to_pixels",
+]
