@@ -203,6 +203,18 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
     return ImageEncoder(backbone.features(network), backbone.mean, backbone.std, head=backbone.head(network)).eval()
 
 
+def parse(text: str) -> ImageEncoder:
+    """The encoder that a command line names: `name=file`, or `name` alone, as `create(name, file)`.
+
+    Raises:
+        ValueError: the name is unknown, there is no file, or it does not fit the network.
+    """
+    name, equals, file = text.partition("=")
+    if equals and not Path(file).is_file():
+        raise ValueError(f"Expected {name}= to be followed by a file of weights, got {file!r}, which is none.")
+    return create(name, file or None)
+
+
 def _of_network(backbone: _Backbone, state: State) -> State:
     """Of the tensors in a file those that the encoder uses, under the network's own names."""
     named = {key.removeprefix(backbone.prefix): value for key, value in state.items() if key.startswith(backbone.prefix)}
