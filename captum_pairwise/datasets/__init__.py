@@ -1,5 +1,6 @@
 """Pairs of images to explain: lists of them in a file, their masks, and how they are mined from labelled images in official layouts."""
 
+from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages
 from captum_pairwise.datasets.masks import open_mask
@@ -12,6 +13,7 @@ __all__ = [
     "LabelledImage",
     "LabelledImages",
     "Pair",
+    "builtin_pairs",
     "coco",
     "conditional_nearest_neighbours",
     "iterate_pairs",

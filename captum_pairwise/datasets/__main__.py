@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from captum_pairwise import backbones
+from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco
 from captum_pairwise.datasets.labelled import LabelledImages
 from captum_pairwise.datasets.mining import conditional_nearest_neighbours
@@ -27,6 +28,10 @@ def parser() -> argparse.ArgumentParser:
         )
     kind = "what a pair shares: the kind of product, from train to test (default), or the product, within test"
     commands.choices["sop"].add_argument("--condition", choices=CONDITIONS, default=CONDITIONS[0], help=kind)
+    what = "write a few pairs that need no download"
+    builtin = commands.add_parser("builtin", help=what, description=f"{what.capitalize()}, for trying and testing, not for conclusions.")
+    builtin.set_defaults(run=write_builtin)
+    builtin.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where images, masks and pairs.csv go")
     return top
 
 
@@ -80,13 +85,19 @@ def mine(options: argparse.Namespace) -> None:
         print(f"Their paths are relative to {options.root}: pass this root whenever the file is read.")
 
 
+def write_builtin(options: argparse.Namespace) -> None:
+    """Write the built-in pairs and say where they are."""
+    pairs = builtin_pairs(options.out)
+    print(f"{len(pairs)} pairs: {options.out / 'pairs.csv'}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what it returns is the exit status."""
     line = parser()
     options = line.parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         line.error(str(error))
     except KeyboardInterrupt:
         print("\nInterrupted. With --cache the same command goes on where it was.", file=sys.stderr)
