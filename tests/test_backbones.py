@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.backbones import BACKBONES, MOCO_PREFIX, ImageEncoder, create
+from captum_pairwise.backbones import BACKBONES, MOCO_PREFIX, ImageEncoder, create, parse
 from captum_pairwise.layers import look_inside
 
 IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
@@ -59,6 +59,18 @@ def test_random_weights_are_warned_of(name: str) -> None:
     assert not any(module.training for module in encoder.modules())
     with torch.no_grad():
         assert encoder(image(224)[:1]).shape == MAPS[name]
+
+
+def test_a_command_line_names_a_backbone_and_its_file(file: Path) -> None:
+    weights = network("resnet50").state_dict()
+    torch.save(weights, file)
+    for key, value in parse(f"resnet50={file}").features.state_dict().items():
+        assert torch.equal(value, weights[key])
+    with pytest.warns(UserWarning, match="resnet50 has random weights"):
+        parse("resnet50")
+    for text, message in (("resnet5", "one of"), (f"resnet50={file}.gone", "followed by a file"), ("resnet50=", "followed by a file")):
+        with pytest.raises(ValueError, match=message):
+            parse(text)
 
 
 @pytest.mark.filterwarnings("error")

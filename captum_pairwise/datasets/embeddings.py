@@ -64,7 +64,7 @@ def fingerprint(encoder: ImageEncoder) -> str:
 
 
 def _key(file: Path) -> int:
-    """A number for what the file holds, as far as path, size and time tell; of 64 bits, in which a million files meet by a chance of 3e-8."""
+    """A number for a file, told by path, size and time; of 64 bits, in which two of a million files meet by a chance of 3e-8."""
     known = file.stat()
     digest = hashlib.blake2b(f"{file.absolute()} {known.st_size} {known.st_mtime_ns}".encode(errors="surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)

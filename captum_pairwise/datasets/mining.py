@@ -32,12 +32,12 @@ def conditional_nearest_neighbours(
     n_workers: int = 0,
     show_progress: bool = True,
 ) -> list[Pair]:
-    """A pair for each validation image: one of its classes is drawn, and the training image of that class with the highest cosine is the query.
+    """A pair for each validation image: one of its classes is drawn, and the nearest training image with that class is the query.
 
-    This is how the paper mines its pairs (§A.2; Hamilton et al. 2020), with MoCo v2 as encoder. Both images have the class on more than
-    `min_share` of their pixels. Validation images without such a class, or whose class no training image has, are left out, with a
-    warning that counts them. The draw depends on the seed, the name of the image and its classes alone; of equal training images the first
-    is taken, and an image is never its own neighbour.
+    This is how the paper mines its pairs (§A.2; Hamilton et al. 2020), with MoCo v2 as encoder; near is what has a high cosine. Both images
+    have the class on more than `min_share` of their pixels. Validation images without such a class, or whose class no training image has,
+    are left out, with a warning that counts them. The draw depends on the seed, the name of the image and its classes alone; of equal
+    training images the first is taken, and an image is never its own neighbour.
 
     Args:
         train: where queries come from.

@@ -30,8 +30,8 @@ def voc(root: str | Path, split: str) -> LabelledImages:
         found = VOCSegmentation(root, image_set=split)
     except (RuntimeError, OSError) as error:
         raise ValueError(
-            f"Expected {Path(root) / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, "
-            f"got: {error}. Pass the folder in which VOCtrainval_11-May-2012.tar was unpacked."
+            f"Expected {Path(root) / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, but "
+            "it is not there. Pass the folder in which VOCtrainval_11-May-2012.tar was unpacked."
         ) from error
     images = tuple(LabelledImage(Path(image), Path(mask)) for image, mask in zip(found.images, found.masks, strict=True))
     refuse_missing(images)
