@@ -3,13 +3,14 @@
 Every encoder takes RGB in [0, 1] and normalises inside, so that masks, blur and superpixels act on plain colours.
 """
 
+import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import torch
@@ -23,17 +24,21 @@ from torchvision.transforms.v2.functional import pil_to_tensor, resize
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 MOCO_PREFIX = "module.encoder_q."
+MARGIN_SIZE = 128
+
+State: TypeAlias = dict[str, Tensor]
 
 
 @final
 class ImageEncoder(nn.Module):
-    """A feature extractor that normalises its images first: RGB `[B, 3, H, W]` in [0, 1] to what `features` returns.
+    """A feature extractor that normalises its images first: RGB `[B, 3, H, W]` in [0, 1] to what `features` returns, or a head makes of it.
 
     Args:
         features: maps normalised images to a map `[B, C, H', W']` or to embeddings `[B, C]`; its output is the layer to explain.
         mean: subtracted from each channel.
         std: each channel is divided by it.
         size: height and width that `preprocess` resizes to.
+        head: maps what `features` returns to embeddings or to a map; None leaves it. Pooling and linear layers keep SAM's closed form.
     """
 
     mean: Tensor
@@ -45,9 +50,11 @@ class ImageEncoder(nn.Module):
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         size: tuple[int, int] = (224, 224),
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.features, self.size = features, size
+        self.head = nn.Identity() if head is None else head
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
@@ -75,9 +82,10 @@ class ImageEncoder(nn.Module):
         pixels = pil_to_tensor(image.convert("RGB")).float() / 255
         return resize(pixels, list(self.size), antialias=True)[None].clamp(0, 1).to(self.mean)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch ..."]:
+    # no shapes here: torch.fx traces this with stand-ins for tensors, which a checker of shapes refuses
+    def forward(self, images: Any) -> Any:
         """Encode a batch."""
-        return self.features((images - self.mean) / self.std)
+        return self.head(self.features((images - self.mean) / self.std))
 
 
 @dataclass(frozen=True)
@@ -85,28 +93,44 @@ class _Backbone:
     """How to make an encoder.
 
     Attributes:
-        network: builds the whole network, with random weights.
+        network: builds the whole network, with random weights; a file's tensors, none without a file, may tell its size.
         features: takes out of it what ends in the feature map.
         unused: prefix of the parameters that are not part of the features, which a weight file may lack.
         prefix: in a weight file, what comes before the names of the network; the rest of such a file is ignored.
+        head: takes out of it what makes an embedding of the map, if that is more than its average.
     """
 
-    network: Callable[[], nn.Module]
+    network: Callable[[State], nn.Module]
     features: Callable[[nn.Module], nn.Module]
     unused: str
     prefix: str = ""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    head: Callable[[nn.Module], nn.Module | None] = lambda network: None
 
 
 def _resnet_features(network: nn.Module) -> nn.Module:
     parts = OrderedDict(network.named_children())
-    return nn.Sequential(OrderedDict((name, part) for name, part in parts.items() if name not in ("avgpool", "fc")))
+    return nn.Sequential(OrderedDict((name, part) for name, part in parts.items() if name not in ("avgpool", "fc", "last_linear")))
 
 
 def _densenet_features(network: nn.Module) -> nn.Module:
     # torchvision applies this ReLU in the network's own forward
     return nn.Sequential(OrderedDict(features=network.get_submodule("features"), relu=nn.ReLU()))
+
+
+def _margin_network(state: State) -> nn.Module:
+    """A ResNet50 whose classifier is an embedding, named as in Roth et al.'s files, and of their size."""
+    weight = state.get("last_linear.weight")
+    size = len(weight) if weight is not None and weight.dim() == 2 else MARGIN_SIZE
+    network = torchvision.models.resnet50(num_classes=size)
+    network.last_linear = network.fc
+    del network.fc
+    return network
+
+
+def _margin_head(network: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.get_submodule("last_linear"))
 
 
 @final
@@ -122,7 +146,7 @@ class _LiteFeatures(nn.Module):
         return self.network.extract_features(images)
 
 
-def _lite_network() -> nn.Module:
+def _lite_network(_: State) -> nn.Module:
     return _tutorial_package("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
 
 
@@ -138,10 +162,11 @@ def _tutorial_package(name: str) -> Any:
 
 
 BACKBONES = {
-    "resnet50": _Backbone(torchvision.models.resnet50, _resnet_features, "fc."),
-    "moco_v2": _Backbone(torchvision.models.resnet50, _resnet_features, "fc.", MOCO_PREFIX),
-    "vgg11": _Backbone(torchvision.models.vgg11, lambda network: network.get_submodule("features"), "classifier."),
-    "densenet121": _Backbone(torchvision.models.densenet121, _densenet_features, "classifier."),
+    "resnet50": _Backbone(lambda _: torchvision.models.resnet50(), _resnet_features, "fc."),
+    "resnet50_margin": _Backbone(_margin_network, _resnet_features, "fc.", "model.", head=_margin_head),
+    "moco_v2": _Backbone(lambda _: torchvision.models.resnet50(), _resnet_features, "fc.", MOCO_PREFIX),
+    "vgg11": _Backbone(lambda _: torchvision.models.vgg11(), lambda network: network.get_submodule("features"), "classifier."),
+    "densenet121": _Backbone(lambda _: torchvision.models.densenet121(), _densenet_features, "classifier."),
     "efficientnet_lite0": _Backbone(_lite_network, _LiteFeatures, "_fc.", mean=LITE_MEAN, std=LITE_STD),
 }
 
@@ -150,12 +175,16 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
     """An encoder in evaluation mode; explain its layer `encoder.features`.
 
     `resnet50`, `vgg11` and `densenet121` are torchvision's and `moco_v2` is a ResNet50: the paper's (§A.2), cut before pooling.
+    `resnet50_margin` is what Roth et al. 2020 train with the margin loss: after pooling a linear layer to 128 numbers, or as many as the
+    file has. Their network then divides by the norm; here the cosine does, because SAM's closed form needs an affine end. Nothing is lost:
+    of unit embeddings the dot product is the cosine, and the negative squared distance twice the cosine less 2, so that each credit is
+    twice the cosine's. With `similarity="dot"` or `"euclidean"` it would be the embeddings before the division that are compared.
     `efficientnet_lite0` carries ImageNet weights in the packages of the extra `tutorials`.
 
     Args:
         name: one of `BACKBONES`.
-        weights: a file: a state dict by torch or safetensors, or a MoCo checkpoint. None leaves the weights random, with a warning,
-            where no package carries them.
+        weights: a file: a state dict by torch or safetensors, or a checkpoint of MoCo or of Roth et al. None leaves the weights random,
+            with a warning, where no package carries them.
 
     Raises:
         ValueError: the name is unknown, or the file does not fit the network.
@@ -164,34 +193,51 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
     if name not in BACKBONES:
         raise ValueError(f"Expected the name of a backbone, one of {sorted(BACKBONES)}, got {name!r}.")
     backbone = BACKBONES[name]
-    network = backbone.network()
     file = _lite_weights() if weights is None and name == "efficientnet_lite0" else weights
+    state = {} if file is None else _of_network(backbone, _read(Path(file)))
+    network = backbone.network(state)
     if file is None:
         warnings.warn(f"{name} has random weights: pass `weights`, a file, to explain a trained model.", stacklevel=2)
     else:
-        _load(network, backbone, Path(file))
-    return ImageEncoder(backbone.features(network), backbone.mean, backbone.std).eval()
+        _load(network, backbone, state, Path(file).name)
+    return ImageEncoder(backbone.features(network), backbone.mean, backbone.std, head=backbone.head(network)).eval()
 
 
-def _load(network: nn.Module, backbone: _Backbone, file: Path) -> None:
-    state = {key.removeprefix(backbone.prefix): value for key, value in _read(file).items() if key.startswith(backbone.prefix)}
-    state = {key: value for key, value in state.items() if not key.startswith(backbone.unused)}
+def parse(text: str) -> ImageEncoder:
+    """The encoder that a command line names: `name=file`, or `name` alone, as `create(name, file)`.
+
+    Raises:
+        ValueError: the name is unknown, there is no file, or it does not fit the network.
+    """
+    name, equals, file = text.partition("=")
+    if equals and not Path(file).is_file():
+        raise ValueError(f"Expected {name}= to be followed by a file of weights, got {file!r}, which is none.")
+    return create(name, file or None)
+
+
+def _of_network(backbone: _Backbone, state: State) -> State:
+    """Of the tensors in a file those that the encoder uses, under the network's own names."""
+    named = {key.removeprefix(backbone.prefix): value for key, value in state.items() if key.startswith(backbone.prefix)}
+    return {key: value for key, value in named.items() if not key.startswith(backbone.unused)}
+
+
+def _load(network: nn.Module, backbone: _Backbone, state: State, file_name: str) -> None:
     expected = network.state_dict()
     absent = [key for key in expected if key not in state and not key.startswith(backbone.unused)]
     foreign = [key for key in state if key not in expected]
     unfit = [key for key in state if key in expected and state[key].shape != expected[key].shape]
     if absent or foreign or unfit:
         raise ValueError(
-            f"Expected {file.name} to hold the weights of a {type(network).__name__}, but {len(absent)} tensors are missing (first: "
+            f"Expected {file_name} to hold the weights of a {type(network).__name__}, but {len(absent)} tensors are missing (first: "
             f"{absent[:1]}), {len(foreign)} are unknown ({foreign[:1]}) and {len(unfit)} have another shape ({unfit[:1]})."
         )
     network.load_state_dict(state, strict=False)
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path) -> State:
     """The tensors in a weight file; nothing in it is executed."""
     try:
-        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+        return _tensors(load_file(file) if file.suffix == ".safetensors" else _load_inert(file))
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file may raise anything
@@ -199,6 +245,32 @@ def _read(file: Path) -> dict[str, Tensor]:
             f"Expected {file.name} to be a file of weights, but it is damaged, or holds more than tensors and is not executed. Save "
             "the state dict alone, with torch.save or safetensors."
         ) from error
+
+
+def _tensors(content: object) -> State:
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     tensors = state.items() if isinstance(state, dict) else ()
     return {key: value for key, value in tensors if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+class _Inert:
+    """Stands for an object in a file whose class is not to be trusted."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def _load_inert(file: Path) -> object:
+    """What `torch.save` wrote; beside tensors, settings and logs stay empty."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)  # fails on files older than torch 1.6
+        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if not _tensors(content):
+            raise
+        return content

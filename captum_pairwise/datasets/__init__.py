@@ -1,0 +1,25 @@
+"""Pairs of images to explain: lists of them in a file, their masks, and how they are mined from labelled images in official layouts."""
+
+from captum_pairwise.datasets.builtin import builtin_pairs
+from captum_pairwise.datasets.coco_stuff import coco
+from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages
+from captum_pairwise.datasets.masks import open_mask
+from captum_pairwise.datasets.mining import conditional_nearest_neighbours
+from captum_pairwise.datasets.online_products import stanford_online_products
+from captum_pairwise.datasets.pairs import Pair, iterate_pairs, read_pairs, write_pairs
+from captum_pairwise.datasets.pascal_voc import voc
+
+__all__ = [
+    "LabelledImage",
+    "LabelledImages",
+    "Pair",
+    "builtin_pairs",
+    "coco",
+    "conditional_nearest_neighbours",
+    "iterate_pairs",
+    "open_mask",
+    "read_pairs",
+    "stanford_online_products",
+    "voc",
+    "write_pairs",
+]

@@ -1,0 +1,37 @@
+"""Stanford Online Products (Song et al. 2016): photos of products for sale, several of each."""
+
+from pathlib import Path
+
+from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
+
+SPLITS = ("train", "test")
+CONDITIONS = ("super_class", "class")
+COLUMNS = ["image_id", "class_id", "super_class_id", "path"]
+
+
+def stanford_online_products(root: str | Path, split: str, condition: str = "super_class") -> LabelledImages:
+    """Stanford Online Products, 59 551 images to train and 60 502 to test; there are no masks.
+
+    No product is in both splits: pairs across them share the kind of product (12 super-classes), pairs of one product lie within a split.
+
+    Args:
+        root: the folder that holds `Ebay_train.txt`, `Ebay_test.txt` and the folders of images, as the archive has it.
+        split: `"train"` or `"test"`.
+        condition: what is an image's class: `"super_class"`, or `"class"` for the product itself.
+
+    Raises:
+        ValueError: the split or the condition has another name, or there are no such files.
+    """
+    if split not in SPLITS or condition not in CONDITIONS:
+        raise ValueError(f"Expected a split out of {SPLITS} and a condition out of {CONDITIONS}, got {split!r} and {condition!r}.")
+    root, file = Path(root), Path(root) / f"Ebay_{split}.txt"
+    if not file.is_file():
+        raise ValueError(f"Expected {file}. Pass the folder Stanford_Online_Products of the unpacked archive.")
+    header, *lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()] or [[]]
+    if header != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        raise ValueError(f"Expected the columns {' '.join(COLUMNS)} in {file}, and a value for each in every line.")
+    column = COLUMNS.index(f"{condition}_id")
+    images = tuple(LabelledImage(root / line[-1], label=int(line[column])) for line in lines)
+    refuse_missing(images)
+    # bicycle_final/111085122871_0.JPG
+    return LabelledImages(images, {int(line[column]): line[-1].partition("/")[0].removesuffix("_final") for line in lines})

@@ -1,0 +1,38 @@
+"""PASCAL VOC 2012, the segmentation challenge."""
+
+from pathlib import Path
+
+from torchvision.datasets import VOCSegmentation
+
+from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
+
+SPLITS = ("train", "val", "trainval")
+# as the challenge numbers them
+NAMES = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa "
+    "train tvmonitor"
+).split()
+
+
+def voc(root: str | Path, split: str) -> LabelledImages:
+    """PASCAL VOC 2012, 1464 images to train and 1449 to validate, with its 20 classes; the background is none.
+
+    Args:
+        root: the folder that holds `VOCdevkit/VOC2012`, as the archive of the challenge has it.
+        split: `"train"`, `"val"` or `"trainval"`.
+
+    Raises:
+        ValueError: the split has another name, or there is no such folder.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Expected a split of VOC, one of {SPLITS}, got {split!r}.")
+    try:
+        found = VOCSegmentation(root, image_set=split)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"Expected {Path(root) / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, but "
+            "it is not there. Pass the folder in which VOCtrainval_11-May-2012.tar was unpacked."
+        ) from error
+    images = tuple(LabelledImage(Path(image), Path(mask)) for image, mask in zip(found.images, found.masks, strict=True))
+    refuse_missing(images)
+    return LabelledImages(images, dict(enumerate(NAMES)), frozenset({NAMES.index("background")}))
