@@ -116,7 +116,7 @@ def test_a_product_is_paired_with_its_other_photo(tmp_path):
     assert [(pair.query, pair.category) for pair in pairs] == [
         (image.image.with_stem(image.image.stem[:-1] + str(1 - int(image.image.stem[-1]))), test.name(image.label)) for image in test.images
     ]
-    with pytest.warns(UserWarning, match="1 of 5 images are left out: 0 have no class on enough pixels, 1 one that no other image"):
+    with pytest.warns(UserWarning, match="1 of 5 images are left out: 0 have no class on enough pixels, and for 1 no other image"):
         assert mined(replace(test, images=test.images[1:]), replace(test, images=test.images[1:])) == pairs[2:]
 
 
@@ -166,7 +166,7 @@ def test_what_has_no_class_or_no_partner_is_left_out_and_counted(tmp_path):
         save_photo(tmp_path / f"{name}.jpg", 1)
         save_mask(tmp_path / f"{name}.png", mask)
     more = tuple(LabelledImage(tmp_path / f"{name}.jpg", tmp_path / f"{name}.png") for name in masks)
-    with pytest.warns(UserWarning, match="4 of 9 images are left out: 3 have no class on enough pixels, 1 one that no other"):
+    with pytest.warns(UserWarning, match="4 of 9 images are left out: 3 have no class on enough pixels, and for 1 no other"):
         assert mined(train, replace(val, images=val.images + more)) == pairs
     with pytest.warns(UserWarning, match="4 of 4 images"):
         assert mined(train, replace(val, images=more)) == []

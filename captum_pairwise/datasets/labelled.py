@@ -55,7 +55,7 @@ def labels_above(images: LabelledImages, min_share: float, n_workers: int = 0, s
     """For each image the labels that have more than this share of its pixels, void ones not counted, in ascending order."""
     masks = [image.mask for image in images.images if image.mask is not None]
     shares = chain.from_iterable(read_in_batches(label_shares, masks, 256, n_workers, "masks" if show_progress else None))
-    above = ([label for label, share in some.items() if share > min_share and label not in images.background] for some in shares)
+    above = iter([[label for label, share in some.items() if share > min_share and label not in images.background] for some in shares])
     return [next(above) if image.label is None else [image.label] for image in images.images]
 
 

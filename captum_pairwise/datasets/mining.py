@@ -88,8 +88,8 @@ def _draw(labels: list[int], name: str, seed: int) -> int:
 def _report_left_out(n_images: int, n_drawn: int, n_wanted: int) -> None:
     if n_wanted < n_images:
         warnings.warn(
-            f"{n_images - n_wanted} of {n_images} images are left out: {n_images - n_drawn} have no class on enough pixels, "
-            f"{n_drawn - n_wanted} one that no other image to pair them with has.",
+            f"{n_images - n_wanted} of {n_images} images are left out: {n_images - n_drawn} have no class on enough pixels, and for "
+            f"{n_drawn - n_wanted} no other image has the class that was drawn.",
             stacklevel=3,
         )
 
