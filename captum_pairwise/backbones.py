@@ -140,6 +140,7 @@ class _LiteFeatures(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
+        network._fc = nn.Identity()  # of random weights, which would make a new network of it each time
 
     def forward(self, images: Tensor) -> Tensor:
         """The map `[B, 1280, H/32, W/32]`."""
@@ -204,15 +205,32 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
 
 
 def parse(text: str) -> ImageEncoder:
-    """The encoder that a command line names: `name=file`, or `name` alone, as `create(name, file)`.
+    """The encoder that a command line names: `name` or `name=file`, as `create(name, file)`; or `anything=module:function`.
+
+    A function of your own is imported and called without arguments; it returns an `ImageEncoder`.
 
     Raises:
-        ValueError: the name is unknown, there is no file, or it does not fit the network.
+        ValueError: the name is unknown, there is no such file or function, or it does not fit.
     """
-    name, equals, file = text.partition("=")
-    if equals and not Path(file).is_file():
-        raise ValueError(f"Expected {name}= to be followed by a file of weights, got {file!r}, which is none.")
-    return create(name, file or None)
+    name, equals, source = text.partition("=")
+    if name not in BACKBONES and ":" in source:
+        return _made_by(source)
+    if equals and not Path(source).is_file():
+        raise ValueError(f"Expected {name}= to be followed by a file of weights, got {source!r}, which is none.")
+    return create(name, source or None)
+
+
+def _made_by(source: str) -> ImageEncoder:
+    """What a user's function returns."""
+    module, _, function = source.partition(":")
+    try:
+        make = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"Expected module:function with a function that can be imported, got {source!r}: {error}.") from error
+    encoder = make()
+    if not isinstance(encoder, ImageEncoder):
+        raise ValueError(f"Expected {source} to return a captum_pairwise.backbones.ImageEncoder, got {type(encoder).__name__}.")
+    return encoder.eval()
 
 
 def _of_network(backbone: _Backbone, state: State) -> State:

@@ -128,7 +128,7 @@ def test_slow_estimators_and_large_games_run_on_fewer_seeds():
 
 def test_a_budget_that_is_refused_is_a_row_without_an_error(tmp_path, capsys):
     assert _run(tmp_path, "--games", "A", "--estimators", "kernel", "--budgets", "60", "600", "--seeds", "1") == 0
-    rows = Journal(tmp_path / "convergence.csv").rows
+    rows = Journal(tmp_path / "convergence.csv", Row).rows
     assert [isnan(row.mse) for row in rows] == [True, False] and rows[0].passes == 0
     printed = capsys.readouterr()
     assert "kernel on A at 60: Expected" in printed.out + printed.err and "| kernel | – |" in printed.out
@@ -140,7 +140,7 @@ def _run(folder, *arguments):
 
 def test_a_quick_run_writes_its_rows_and_its_picture(tmp_path, capsys):
     assert _run(tmp_path, "--quick", "--estimators", "kernel", "kernel, paper-direct", "permutations", "factorised") == 0
-    rows = Journal(tmp_path / "convergence.csv").rows
+    rows = Journal(tmp_path / "convergence.csv", Row).rows
     assert {row.game for row in rows} == {"A", "B-towers", "D"} and len(rows) == (3 * 3 + 1) * 2 * 2
     with Image.open(tmp_path / "convergence.png") as picture:
         assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24)) > 100
@@ -148,7 +148,7 @@ def test_a_quick_run_writes_its_rows_and_its_picture(tmp_path, capsys):
     picture = tmp_path / "convergence.png"
     picture.unlink()
     assert _run(tmp_path, "--report") == 0 and capsys.readouterr().out.strip() == printed[printed.index("**A") :].strip()
-    assert picture.exists() and len(Journal(tmp_path / "convergence.csv").rows) == len(rows)
+    assert picture.exists() and len(Journal(tmp_path / "convergence.csv", Row).rows) == len(rows)
     assert "ten times fewer" in printed and "| A | kernel | permutations |" in printed and "| factorised |" in printed
 
 
@@ -178,28 +178,28 @@ def test_an_interrupted_run_keeps_its_rows_and_goes_on(tmp_path, monkeypatch, ca
     arguments = ("--games", "A", "--estimators", "permutations", "--budgets", "200", "300", "--seeds", "2")
     assert _run(tmp_path, *arguments) == command.INTERRUPTED
     assert "goes on" in capsys.readouterr().err
-    assert len(Journal(tmp_path / "convergence.csv").rows) == 2
+    assert len(Journal(tmp_path / "convergence.csv", Row).rows) == 2
     assert _run(tmp_path, *arguments) == 0
-    keys = [row.key for row in Journal(tmp_path / "convergence.csv").rows]
+    keys = [row.key for row in Journal(tmp_path / "convergence.csv", Row).rows]
     assert len(keys) == len(set(keys)) == 4
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
-    journal = Journal(tmp_path / "new" / "rows.csv")
+    journal = Journal(tmp_path / "new" / "rows.csv", Row)
     rows = [ROW, replace(ROW, seed=1, mse=float("inf")), replace(ROW, seed=2, estimator='a "quoted", name')]
     for row in rows:
         journal.append(row)
-    assert Journal(journal.path).rows == rows == journal.rows
+    assert Journal(journal.path, Row).rows == rows == journal.rows
 
 
 @pytest.mark.parametrize("lost", [1, 10])
 def test_a_line_that_was_cut_off_is_dropped_and_no_other(tmp_path, lost):
-    journal = Journal(tmp_path / "rows.csv")
+    journal = Journal(tmp_path / "rows.csv", Row)
     for seed in range(3):
         journal.append(replace(ROW, seed=seed))
     whole = journal.path.read_bytes()
     journal.path.write_bytes(whole[:-lost])
-    again = Journal(journal.path)
+    again = Journal(journal.path, Row)
     assert [row.seed for row in again.rows] == [0, 1]
     again.append(replace(ROW, seed=2))
     assert journal.path.read_bytes() == whole

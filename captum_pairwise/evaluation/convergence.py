@@ -61,7 +61,7 @@ def plan(games: Iterable[str], contenders: dict[str, Contender], budgets: Sequen
     ]
 
 
-def study(tasks: Sequence[Task], contenders: dict[str, Contender], journal: Journal) -> list[Row]:
+def study(tasks: Sequence[Task], contenders: dict[str, Contender], journal: Journal[Row]) -> list[Row]:
     """Run what the journal does not have, write each row as it comes, and return those that were asked for."""
     known = {row.key for row in journal.rows}
     left = [task for task in tasks if task.key not in known]

@@ -3,10 +3,13 @@
 import csv
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 Key = tuple[str, str, int, int]
+AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
 
 
 @dataclass(frozen=True)
@@ -45,31 +48,69 @@ class Row:
         return self.game, self.estimator, self.budget, self.seed
 
 
-COLUMNS = [field.name for field in fields(Row)]
-TYPES = [field.type for field in fields(Row)]
-
-
-class Journal:
+class Journal(Generic[AnyRow]):
     """Rows in a CSV file, each on the disk when `append` returns; a line that was cut off is dropped when the file is opened again.
+
+    One process writes; any number may read, see `read_rows`.
+
+    Args:
+        path: the file.
+        kind: the dataclass of its rows, whose fields are the columns.
 
     Raises:
         ValueError: the file has other columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Callable[..., AnyRow]) -> None:
         self.path = path
-        self.rows = _whole_rows(path) if path.exists() and path.stat().st_size else []
-        if not self.rows:
+        self.rows = read_rows(path, kind)
+        if self.rows:
+            os.truncate(path, len(_whole_lines(path)))
+        else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_line(COLUMNS))
+            path.write_text(_line(_columns(kind)))
 
-    def append(self, row: Row) -> None:
+    def append(self, row: AnyRow) -> None:
         """Write one row, in one piece."""
         with self.path.open("a", newline="") as file:
-            file.write(_line([getattr(row, column) for column in COLUMNS]))
+            file.write(_line(_values(row)))
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
+
+
+def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
+    """The whole rows of a file, none if there is no file; a last line that was cut off, or is being written, is left out.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+    lines = list(csv.reader(io.StringIO(_whole_lines(path).decode(), newline=""))) if path.exists() else []
+    if lines and lines[0] != _columns(kind):
+        raise ValueError(f"Expected the columns {_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file.")
+    makes: list[Any] = [field.type for field in fields(kind)]  # pyright: ignore[reportArgumentType]
+    return [kind(*(make(text) for make, text in zip(makes, line, strict=True))) for line in lines[1:]]
+
+
+def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:
+    """Write a file of rows, which is there whole or as it was before."""
+    replaced(path, "".join(map(_line, [_columns(kind), *map(_values, rows)])))
+
+
+def replaced(path: Path, text: str) -> None:
+    """Write a file, which is there whole or as it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8", newline="")
+    os.replace(part, path)
+
+
+def _columns(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _values(row: Any) -> list:
+    return [getattr(row, column) for column in _columns(row)]
 
 
 def _line(values: list) -> str:
@@ -78,13 +119,6 @@ def _line(values: list) -> str:
     return text.getvalue()
 
 
-def _whole_rows(path: Path) -> list[Row]:
-    """The rows of the file, which is cut after its last whole line."""
+def _whole_lines(path: Path) -> bytes:
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    header, *lines = csv.reader(io.StringIO(whole.decode(), newline="")) if whole else [COLUMNS]
-    if header != COLUMNS:
-        raise ValueError(f"Expected the columns {COLUMNS} in {path}, got {header}. Choose another folder, or remove the file.")
-    return [Row(*(make(text) for make, text in zip(TYPES, line, strict=True))) for line in lines]  # pyright: ignore[reportCallIssue]
+    return content[: content.rfind(b"\n") + 1]

@@ -43,7 +43,7 @@ class SuperpixelLime(InputFirstOrder):
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
         budget = 5000 if n_samples is None else n_samples
         _refuse(budget)
-        return pairs.explain_images(lambda game, *_: _fitted(game, budget, generator))
+        return pairs.explain_images(lambda game, *_: fitted(game, budget, generator))
 
 
 def _refuse(n_samples: int) -> None:
@@ -55,7 +55,7 @@ def _refuse(n_samples: int) -> None:
         raise ImportError("SuperpixelLime needs scikit-learn: pip install 'captum-pairwise[lime]'") from error
 
 
-def _fitted(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
+def fitted(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
     """What Captum's `Lime` fits to a game, over its presences."""
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     drawn = iter(uniform_coalitions(game.n_players, n_samples, generator).long().split(1))

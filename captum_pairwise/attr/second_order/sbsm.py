@@ -67,7 +67,7 @@ class PairwiseSBSM(PerturbationAttribution):
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
         pairs, windows = window_pairs(self.forward_func, inputs, request, sliding_window_shapes, strides)
         pairs.refuse_beyond_memory()
-        return _weighted(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
+        return weighted(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
 
     @torch.no_grad()
     def interactions(
@@ -156,7 +156,8 @@ class PairwiseSBSM(PerturbationAttribution):
 
 
 @without_autocast()
-def _weighted(pairs: Pairs, windows: tuple[Windows, Windows], n_samples: int, generator: torch.Generator | None) -> WindowPairs:
+def weighted(pairs: Pairs, windows: tuple[Windows, Windows], n_samples: int, generator: torch.Generator | None) -> WindowPairs:
+    """The weighted pairs of the windows of each pair of images."""
     query, retrieved = windows
     drawn, games = drawn_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
     found = [rises(game, query.occlusions(), retrieved.occlusions(), drawn) for game in games]

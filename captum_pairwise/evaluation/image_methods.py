@@ -1,0 +1,91 @@
+"""The methods of the tables whose players are parts of the images: every coalition is a pass through the network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from captum_pairwise.attr.first_order.lime import fitted
+from captum_pairwise.attr.second_order.sbsm import weighted
+from captum_pairwise.baselines import part_colour
+from captum_pairwise.estimators.kernel import kernel
+from captum_pairwise.estimators.kernel_shapley import kernel_shapley
+from captum_pairwise.estimators.lime import lime
+from captum_pairwise.estimators.partition import partition_shapley
+from captum_pairwise.estimators.sbsm import sbsm
+from captum_pairwise.evaluation.findings import Found, View, by_towers, of_both, of_one_image
+from captum_pairwise.evaluation.presets import Settings
+from captum_pairwise.evaluation.remembered import remembered_pair
+from captum_pairwise.evaluation.subject import Subject
+from captum_pairwise.game import Game, one_image_games
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.masking import Pairs, Request
+from captum_pairwise.pairs import input_pairs, window_pairs
+from captum_pairwise.partition_trees import halved
+from captum_pairwise.players import places, scalars, undivided
+
+Estimate = Callable[[Game, Pairs], Interactions]
+
+
+@torch.no_grad()
+def windows(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
+    """SBSM (§A.11)."""
+    pairs, both = window_pairs(subject.model.wrapper, subject.images, Request(players=undivided), settings.window, settings.stride)
+    remembered = remembered_pair(pairs.game(0))
+    first = View(sbsm(one_image_games(remembered.game)[1], both[1])[None])
+    if subject.masks is None:
+        return Found(first, None, remembered.n_passes)
+    found = weighted(replace(pairs, game=lambda _: remembered.game), both, settings.second, generator)
+    return Found(first, View(found.project(subject.masks[0])), remembered.n_passes)
+
+
+@torch.no_grad()
+def pixels(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
+    """Partition SHAP (§4)."""
+    return _explained(
+        subject,
+        Request(players=scalars),
+        lambda game, pairs: partition_shapley(game, halved(places(pairs.retrieved.players, 0)), settings.first),
+    )
+
+
+@torch.no_grad()
+def local_models(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
+    """LIME of superpixels (§4, §5.2)."""
+    return _explained(
+        subject,
+        Request(feature_mask=subject.superpixels, baselines=(part_colour, part_colour)),
+        lambda game, _: fitted(game, settings.first, generator),
+        lambda game, pairs: lime(game, pairs.departures(0), settings.second, generator=generator),
+    )
+
+
+@torch.no_grad()
+def kernels(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
+    """Kernel SHAP of superpixels (§4, eq. 7)."""
+    return _explained(
+        subject,
+        Request(feature_mask=subject.superpixels),
+        lambda game, _: kernel_shapley(game, settings.first, generator=generator),
+        lambda game, _: kernel(game, settings.second, sampling=settings.sampling, generator=generator),
+    )
+
+
+@torch.no_grad()
+def towers(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
+    """The factorised estimator of superpixels."""
+    pairs = input_pairs(subject.model.wrapper, subject.images, Request(feature_mask=subject.superpixels))
+    remembered = remembered_pair(pairs.game(0))
+    first, second = by_towers(subject, pairs, remembered.game, settings.n_embeddings, generator)
+    return Found(first, second, remembered.n_passes)
+
+
+def _explained(subject: Subject, request: Request, first: Estimate, second: Estimate | None = None) -> Found:
+    """Single parts of the retrieved image, and pairs; no coalition of an image is embedded twice."""
+    pairs = input_pairs(subject.model.wrapper, subject.images, request)
+    remembered = remembered_pair(pairs.game(0))
+    view = of_one_image(first(one_image_games(remembered.game)[1], pairs), pairs.retrieved.players)
+    if second is None or subject.masks is None:
+        return Found(view, None, remembered.n_passes)
+    found = of_both(pairs.joined([second(remembered.game, pairs)]), subject)
+    return Found(view, found, remembered.n_passes)

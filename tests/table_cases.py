@@ -1,0 +1,50 @@
+"""A tiny encoder and tiny pairs of images for the command of the tables, which other processes import."""
+
+from collections import OrderedDict
+
+import numpy as np
+from PIL import Image
+from torch import nn
+
+from captum_pairwise.backbones import ImageEncoder
+from captum_pairwise.datasets.pairs import Pair, write_pairs
+
+SIZE = 32
+SMALL = ("window=8", "stride=8", "n_segments=4", "first=16", "second=40", "first_layer=60", "second_layer=1500", "n_steps=4", "n_nodes=3")
+SMALL += ("n_embeddings=16", "n_layer_embeddings=40", "sampling=distinct")
+
+
+def encoder() -> ImageEncoder:
+    """To a map of 4×4 positions; weights come from the random state, which the command seeds."""
+    layers = {
+        "one": nn.Conv2d(3, 8, 3, stride=4, padding=1),
+        "relu": nn.ReLU(),
+        "two": nn.Conv2d(8, 6, 3, stride=2, padding=1),
+        "last": nn.ReLU(),
+    }
+    return ImageEncoder(nn.Sequential(OrderedDict(layers)), size=(SIZE, SIZE))
+
+
+def with_head() -> ImageEncoder:
+    """The same with a linear layer after pooling."""
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
+    return ImageEncoder(encoder().features, size=(SIZE, SIZE), head=head)
+
+
+def write_cases(folder, n_pairs: int = 3, with_masks: bool = True):
+    """Random photos with a bright square each, whose mask is known; returns the pairs.csv."""
+    draws, pairs = np.random.default_rng(0), []
+    for number in range(n_pairs):
+        files = []
+        for side in ("query", "retrieved"):
+            row, column = draws.integers(0, SIZE - 12, 2)
+            photo, mask = draws.integers(0, 120, (SIZE, SIZE, 3)), np.zeros((SIZE, SIZE), np.uint8)
+            photo[row : row + 12, column : column + 12], mask[row : row + 12, column : column + 12] = [250, 200, 40 * number], 255
+            image, shown = folder / f"{side}, {number}.png", folder / f"{side} {number} mask.png"
+            Image.fromarray(photo.astype(np.uint8)).save(image)
+            Image.fromarray(mask).save(shown)
+            files.append((image, shown if with_masks else None))
+        (query, query_mask), (retrieved, retrieved_mask) = files
+        pairs.append(Pair(query, retrieved, "square", query_mask, retrieved_mask))
+    write_pairs(pairs, folder / "pairs.csv")
+    return folder / "pairs.csv"
