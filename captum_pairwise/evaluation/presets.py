@@ -43,14 +43,14 @@ PRESETS = {
     "quick": Settings(
         window=56,
         stride=28,
-        n_segments=10,
-        first=150,
-        second=250,
+        n_segments=8,
+        first=100,
+        second=160,
         second_layer=10_000,
         sampling="distinct",
         n_steps=20,
         n_nodes=8,
-        n_embeddings=150,
+        n_embeddings=100,
         n_layer_embeddings=500,
     ),
 }

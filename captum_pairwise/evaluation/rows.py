@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from captum_pairwise.datasets.replacing import replacing
+
 Key = tuple[str, str, int, int]
 AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
 
@@ -94,15 +96,8 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:
     """Write a file of rows, which is there whole or as it was before."""
-    replaced(path, "".join(map(_line, [_columns(kind), *map(_values, rows)])))
-
-
-def replaced(path: Path, text: str) -> None:
-    """Write a file, which is there whole or as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="")
-    os.replace(part, path)
+    with replacing(path) as draft:
+        draft.write_text("".join(map(_line, [_columns(kind), *map(_values, rows)])), encoding="utf-8", newline="")
 
 
 def _columns(kind: Any) -> list[str]:

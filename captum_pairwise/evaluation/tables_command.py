@@ -11,10 +11,11 @@ import torch
 from captum_pairwise import backbones
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pairs import Pair, read_pairs
+from captum_pairwise.datasets.replacing import replacing
 from captum_pairwise.evaluation import entrants, table_report
 from captum_pairwise.evaluation.presets import PRESETS, changed
 from captum_pairwise.evaluation.ranks import Ranks, device_of, ranks
-from captum_pairwise.evaluation.rows import replaced, write_rows
+from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.subject import Model
 from captum_pairwise.evaluation.tables import TableRow, digest, plan, study
 from captum_pairwise.visualization.tables import table_figure
@@ -100,9 +101,11 @@ def _write(rows: list[TableRow], methods: Sequence[str], options: argparse.Names
     about = ", ".join([f"preset {options.preset}", *options.set, f"seed {options.seed}"])
     text, caption = table_report.markdown(rows, methods), table_report.caption(rows, about)
     write_rows(options.out / "results.csv", rows, TableRow)
-    replaced(options.out / "table.md", f"{caption}\n\n{text}\n")
-    replaced(options.out / "table.tex", table_report.latex(rows, methods))
+    for name, content in (("table.md", f"{caption}\n\n{text}\n"), ("table.tex", table_report.latex(rows, methods))):
+        with replacing(options.out / name) as draft:
+            draft.write_text(content, encoding="utf-8")
     panels = table_report.panels(rows, methods)
     if panels:
-        table_figure(panels, about).savefig(options.out / "table.png")
+        with replacing(options.out / "table.png") as draft:
+            table_figure(panels, about).savefig(draft, format="png")
     print(f"\n{caption}\n\n{text}\n\nRows, tables and picture: {options.out}{os.sep}")
