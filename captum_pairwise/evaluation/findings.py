@@ -1,5 +1,6 @@
 """What a method says of a pair of images, in the words that all metrics take."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -56,11 +57,11 @@ def of_one_image(found: Interactions, players: Players) -> View:
     return View(painted(found["marginal"], players), found["marginal"][0], found.completeness_gap.abs().item())
 
 
-def of_both(found: Interactions, subject: Subject) -> View:
-    """The object of the query carried to the retrieved image."""
-    players = found.retrieved_players
-    if subject.masks is None or players is None:
-        raise ValueError("Expected the object of the query to be known, and the players. Pass masks.")
+def of_both(subject: Subject, players: Players, estimate: Callable[[], Interactions]) -> View | None:
+    """The object of the query carried to the players of the retrieved image; without an object nothing is estimated."""
+    if subject.masks is None:
+        return None
+    found = estimate()
     carried = painted(found.project(subject.masks[0]), players)
     return View(carried, found["marginal"][0], found.completeness_gap.abs().item())
 
@@ -83,4 +84,4 @@ def by_towers(subject: Subject, pairs: Pairs, game: TwoTowerGame, n_samples: int
     coalitions[0, game.n_query :] = False
     empty, full = game.values(coalitions)
     first = View(painted(credit, pairs.retrieved.players), credit[0], (full - empty - credit.sum()).abs().item())
-    return first, of_both(found, subject) if subject.masks is not None else None
+    return first, of_both(subject, pairs.retrieved.players, lambda: found)

@@ -84,8 +84,7 @@ def _explained(subject: Subject, request: Request, first: Estimate, second: Esti
     """Single parts of the retrieved image, and pairs; no coalition of an image is embedded twice."""
     pairs = input_pairs(subject.model.wrapper, subject.images, request)
     remembered = remembered_pair(pairs.game(0))
-    view = of_one_image(first(one_image_games(remembered.game)[1], pairs), pairs.retrieved.players)
-    if second is None or subject.masks is None:
-        return Found(view, None, remembered.n_passes)
-    found = of_both(pairs.joined([second(remembered.game, pairs)]), subject)
-    return Found(view, found, remembered.n_passes)
+    players = pairs.retrieved.players
+    of_image = of_one_image(first(one_image_games(remembered.game)[1], pairs), players)
+    of_pair = None if second is None else of_both(subject, players, lambda: pairs.joined([second(remembered.game, pairs)]))
+    return Found(of_image, of_pair, remembered.n_passes)

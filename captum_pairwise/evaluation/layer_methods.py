@@ -1,6 +1,6 @@
 """The methods of the tables that look at feature maps: of the network only what follows the maps is run."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from captum.attr import LayerGradCam
@@ -38,29 +38,26 @@ def activations(subject: Subject, settings: Settings, generator: torch.Generator
     """SAM over no background (eq. 3, eq. 8)."""
     layer, maps = (subject.model.tail, subject.model.cells), subject.maps(subject.images)
     heat_map = LayerSAM(*layer).attribute(maps)[1][:, 0]
-    second = of_both(LayerPairwiseSAM(*layer).interactions(maps), subject) if subject.masks is not None else None
+    second = of_both(subject, cells(maps[1]), lambda: LayerPairwiseSAM(*layer).interactions(maps))
     return Found(View(heat_map, heat_map.flatten()), second)
 
 
 def gradients(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
     """IG-SAM (eq. 9, eq. 15)."""
     layer, maps, blurred = (subject.model.tail, subject.model.cells), subject.maps(subject.images), subject.maps(subject.blurred)
-    first = of_one_image(LayerIGSAM(*layer).interactions(maps, blurred, n_steps=settings.n_steps)[1], cells(maps[1]))
-    if subject.masks is None:
-        return Found(first, None)
-    hessians = LayerIntegratedHessians(*layer, within=True).interactions(maps, blurred, n_steps=settings.n_nodes)
-    return Found(first, of_both(hessians, subject))
+    first = LayerIGSAM(*layer).interactions(maps, blurred, n_steps=settings.n_steps)[1]
+    method, players = LayerIntegratedHessians(*layer, within=True), cells(maps[1])
+    second = of_both(subject, players, lambda: method.interactions(maps, blurred, n_steps=settings.n_nodes))
+    return Found(of_one_image(first, players), second)
 
 
 def kernels(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
     """KSAM (§4, eq. 7)."""
     layer, maps, blurred = (subject.model.tail, subject.model.cells), subject.maps(subject.images), subject.maps(subject.blurred)
-    values = LayerKernelSAM(*layer).interactions(maps, blurred, n_samples=settings.first_layer, generator=generator)[1]
-    first = of_one_image(values, cells(maps[1]))
-    if subject.masks is None:
-        return Found(first, None)
-    method = LayerKernelShapleyTaylor(*layer, sampling=settings.sampling)
-    return Found(first, of_both(method.interactions(maps, blurred, n_samples=settings.second_layer, generator=generator), subject))
+    first = LayerKernelSAM(*layer).interactions(maps, blurred, n_samples=settings.first_layer, generator=generator)[1]
+    method, players = LayerKernelShapleyTaylor(*layer, sampling=settings.sampling), cells(maps[1])
+    draws: Any = {"n_samples": settings.second_layer, "generator": generator}
+    return Found(of_one_image(first, players), of_both(subject, players, lambda: method.interactions(maps, blurred, **draws)))
 
 
 def towers(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
