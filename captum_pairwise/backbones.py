@@ -213,7 +213,7 @@ def parse(text: str) -> ImageEncoder:
         ValueError: the name is unknown, there is no such file or function, or it does not fit.
     """
     name, equals, source = text.partition("=")
-    if name not in BACKBONES and ":" in source:
+    if name not in BACKBONES and ":" in source and not Path(source).is_file():
         return _made_by(source)
     if equals and not Path(source).is_file():
         raise ValueError(f"Expected {name}= to be followed by a file of weights, got {source!r}, which is none.")

@@ -25,6 +25,11 @@ def encoder() -> ImageEncoder:
     return ImageEncoder(nn.Sequential(OrderedDict(layers)), size=(SIZE, SIZE))
 
 
+def coarse() -> ImageEncoder:
+    """To a map of 2×2 positions."""
+    return ImageEncoder(nn.Sequential(encoder().features, nn.AvgPool2d(2)), size=(SIZE, SIZE))
+
+
 def with_head() -> ImageEncoder:
     """The same with a linear layer after pooling."""
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captum_pairwise.backbones import ImageEncoder
 from captum_pairwise.checks import at_least_float32
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
-from captum_pairwise.datasets.reading import read_in_batches
+from captum_pairwise.datasets.reading import read_image, read_in_batches
 from captum_pairwise.similarity import pool
 
 
@@ -44,7 +44,7 @@ def embed(
     store = EmbeddingStore(None, "") if cache is None else EmbeddingStore(Path(cache), fingerprint(encoder))
     keys = [_key(file) for file in files]
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in store.rows}
-    read = partial(_pixels, ImageEncoder(nn.Identity(), size=encoder.size))  # without weights, on the CPU: for other processes
+    read = partial(read_image, ImageEncoder(nn.Identity(), size=encoder.size))  # without weights, on the CPU: for other processes
     batches = read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress else None)
     left = list(new)
     for batch in batches:
@@ -68,14 +68,6 @@ def _key(file: Path) -> int:
     known = file.stat()
     digest = hashlib.blake2b(f"{file.absolute()} {known.st_size} {known.st_mtime_ns}".encode(errors="surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)
-
-
-def _pixels(reader: ImageEncoder, file: Path) -> Float[Tensor, "1 3 height width"]:
-    """The image, or an error that names it."""
-    try:
-        return reader.preprocess(file)
-    except OSError as error:
-        raise ValueError(f"Expected {file} to be an image, but it cannot be read: {error}.") from error
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """`python -m captum_pairwise.evaluation <study>`: each writes its rows as they come, and goes on where it was interrupted."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,9 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convergence_command.add_to(studies)
     tables_command.add_to(studies)
     options = line.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ± is no reason to fail
     try:
         return options.run(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, ImportError, OSError) as error:
         line.error(str(error))
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the rows that are written.", file=sys.stderr)

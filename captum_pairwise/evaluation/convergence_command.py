@@ -28,14 +28,15 @@ def add_to(studies: Any) -> None:
     one.add_argument("--out", type=Path, default=Path("convergence"), help="folder; rows that it has are not computed again")
     one.add_argument("--games", nargs="+", choices=GAMES, help="all if not given")
     one.add_argument("--estimators", nargs="+", metavar="NAME", help="all that are installed if not given")
-    one.add_argument("--budgets", nargs="+", type=_positive, metavar="N", help="for every game; the usual ones of each if not given")
-    one.add_argument("--seeds", type=_positive, metavar="N", help="random games of each kind; 8 if not given, and 4 of game C")
+    one.add_argument("--budgets", nargs="+", type=positive, metavar="N", help="for every game; the usual ones of each if not given")
+    one.add_argument("--seeds", type=positive, metavar="N", help="random games of each kind; 8 if not given, and 4 of game C")
     one.add_argument("--quick", action="store_true", help="games A, B-towers and D, small budgets, 2 seeds: well under a minute")
     one.add_argument("--report", action="store_true", help="compute nothing: print and draw the rows that the folder has, of whatever run")
     one.set_defaults(run=convergence)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of the command line, at least 1."""
     if int(text) < 1:
         raise ValueError
     return int(text)

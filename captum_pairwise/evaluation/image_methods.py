@@ -29,8 +29,10 @@ Estimate = Callable[[Game, Pairs], Interactions]
 
 @torch.no_grad()
 def windows(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
-    """SBSM (§A.11)."""
-    pairs, both = window_pairs(subject.model.wrapper, subject.images, Request(players=undivided), settings.window, settings.stride)
+    """SBSM (§A.11), occluded in the mean colour of the encoder's training images (§A.2): 0 once they are normalised."""
+    fill = subject.model.encoder.mean.expand_as(subject.query)
+    request = Request(players=undivided, baselines=(fill, fill))
+    pairs, both = window_pairs(subject.model.wrapper, subject.images, request, settings.window, settings.stride)
     remembered = remembered_pair(pairs.game(0))
     first = View(sbsm(one_image_games(remembered.game)[1], both[1])[None])
     if subject.masks is None:

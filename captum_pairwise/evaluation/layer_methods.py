@@ -60,6 +60,7 @@ def kernels(subject: Subject, settings: Settings, generator: torch.Generator) ->
     return Found(of_one_image(first, players), of_both(subject, players, lambda: method.interactions(maps, blurred, **draws)))
 
 
+@torch.no_grad()
 def towers(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
     """The factorised estimator."""
     maps, blurred = subject.maps(subject.images), subject.maps(subject.blurred)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from captum_pairwise.estimators.kernel import SAMPLERS
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,6 +39,13 @@ class Settings:
     n_embeddings: int = 2000
     n_layer_embeddings: int = 2000
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"Expected {name} of at least 1, got {value}.")
+        if self.sampling not in SAMPLERS:
+            raise ValueError(f"Expected sampling to be one of {sorted(SAMPLERS)}, got {self.sampling!r}.")
+
 
 PRESETS = {
     "paper": Settings(),
@@ -69,7 +78,8 @@ def changed(settings: Settings, changes: Iterable[str]) -> Settings:
     for change in changes:
         name, _, value = change.partition("=")
         try:
-            settings = replace(settings, **{name: kinds[name](value)})
+            changed_value = kinds[name](value)
         except (KeyError, ValueError) as error:
             raise ValueError(f"Expected name=value of a setting, one of {sorted(kinds)}, got {change!r}.") from error
+        settings = replace(settings, **{name: changed_value})
     return settings

@@ -1,18 +1,13 @@
 """Several processes, on one machine or more, that share one run: what `torchrun` starts."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 
 Thing = TypeVar("Thing")
-PATIENCE = timedelta(days=30)  # the first process that is done waits for the last
+VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "0"}  # as torchrun sets them, and without it
 
 
 @dataclass(frozen=True)
@@ -22,12 +17,12 @@ class Ranks:
     Attributes:
         rank: its number, from 0.
         size: how many there are.
-        group: through which they speak to each other.
+        is_restarted: whether they were started again because one of them died.
     """
 
     rank: int = 0
     size: int = 1
-    group: Any = None
+    is_restarted: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -35,40 +30,27 @@ class Ranks:
         return self.rank == 0
 
     def share(self, things: list[Thing]) -> list[Thing]:
-        """What this process has to do: shares differ by one at most."""
+        """What this process has to do, whatever others have done: shares differ by one at most."""
         return things[self.rank :: self.size]
 
-    def gather(self, mine: list[Thing]) -> list[Thing]:
-        """The lists of all processes in a row; every process waits here for the others, however long they take."""
-        if self.size == 1:
-            return mine
-        parts: list[list[Thing]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(parts, mine, self.group)
-        return list(chain.from_iterable(parts))
 
-
-@contextmanager
-def ranks() -> Iterator[Ranks]:
-    """This process among those that `torchrun` has started; alone if it has not.
-
-    Only rows travel between processes, which gloo does, whatever device each computes on.
-
-    Yields:
-        who this process is.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks()
-        return
-    dist.init_process_group("gloo")
-    try:
-        patient = dist.new_group(timeout=PATIENCE)  # made when all are there: to wait for them so long would keep orphans alive
-        yield Ranks(dist.get_rank(), dist.get_world_size(), patient)
-    finally:
-        dist.destroy_process_group()
+def ranks() -> Ranks:
+    """This process among those that `torchrun` has started; alone if it has not."""
+    rank, size, restarts = (int(os.environ.get(name, default)) for name, default in VARIABLES.items())
+    return Ranks(rank, size, restarts > 0)
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device of this name; if None the GPU of this process where there is one, or the CPU."""
-    if name is not None:
-        return torch.device(name)
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    """The device of this name; the GPU of this process if that has no number, or if there is no name but a GPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    try:
+        device = torch.device(name if name is not None else "cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # of a build without CUDA
+        raise ValueError(f"Expected a device that is there, such as cpu, cuda or cuda:1, got {name!r}: {error}") from error
+    return device

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_pairwise.game import Game, TwoTowerGame
 
 
-def digest(tensor: Tensor) -> bytes:
+def content_digest(tensor: Tensor) -> bytes:
     """What tells the content of a tensor from any other."""
     return hashlib.blake2b(tensor.detach().cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
 
@@ -21,11 +21,9 @@ class Remembered:
 
     Attributes:
         function: one row in, one row out, in any number.
-        at_once: the most rows in a call; None leaves it to the function.
     """
 
     function: Callable[[Tensor], Tensor]
-    at_once: int | None = None
     _known: dict[bytes, Tensor] = field(default_factory=dict)
 
     @property
@@ -35,12 +33,11 @@ class Remembered:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """What the function says of every row."""
-        keys = [digest(row) for row in rows]
+        keys = [content_digest(row) for row in rows]
         new = {key: number for number, key in enumerate(keys) if key not in self._known}
         if new:
-            for some in torch.tensor(list(new.values()), device=rows.device).split(self.at_once or len(new)):
-                found = self.function(rows[some])
-                self._known |= {keys[number]: one for number, one in zip(some.tolist(), found, strict=True)}
+            found = self.function(rows[torch.tensor(list(new.values()), device=rows.device)])
+            self._known |= dict(zip(new, found, strict=True))
         return torch.stack([self._known[key] for key in keys])
 
 
@@ -73,4 +70,5 @@ def remembered_pair(game: Game) -> RememberedPair:
     if not isinstance(game, TwoTowerGame):
         raise ValueError(f"Expected a game of two towers, got a {type(game).__name__}.")
     query, retrieved = Remembered(game.embed_query), Remembered(game.embed_retrieved)
-    return RememberedPair(TwoTowerGame(game.n_query, game.n_retrieved, query, retrieved, chunk=game.chunk), query, retrieved)
+    towers = (lambda z: query(z.bool())), (lambda z: retrieved(z.bool()))  # or one and true would be two coalitions
+    return RememberedPair(TwoTowerGame(game.n_query, game.n_retrieved, *towers, chunk=game.chunk), query, retrieved)

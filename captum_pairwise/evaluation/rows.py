@@ -70,11 +70,11 @@ class Journal(Generic[AnyRow]):
             os.truncate(path, len(_whole_lines(path)))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_line(_columns(kind)))
+            path.write_bytes(_line(_columns(kind)))
 
     def append(self, row: AnyRow) -> None:
         """Write one row, in one piece."""
-        with self.path.open("a", newline="") as file:
+        with self.path.open("ab") as file:
             file.write(_line(_values(row)))
             file.flush()
             os.fsync(file.fileno())
@@ -91,13 +91,16 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
     if lines and lines[0] != _columns(kind):
         raise ValueError(f"Expected the columns {_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file.")
     makes: list[Any] = [field.type for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    return [kind(*(make(text) for make, text in zip(makes, line, strict=True))) for line in lines[1:]]
+    try:
+        return [kind(*(make(text) for make, text in zip(makes, line, strict=True))) for line in lines[1:]]
+    except ValueError as error:
+        raise ValueError(f"Expected rows of {len(makes)} cells in {path}, but one is damaged: {error}. Remove it, or the file.") from error
 
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:
     """Write a file of rows, which is there whole or as it was before."""
     with replacing(path) as draft:
-        draft.write_text("".join(map(_line, [_columns(kind), *map(_values, rows)])), encoding="utf-8", newline="")
+        draft.write_bytes(b"".join(map(_line, [_columns(kind), *map(_values, rows)])))
 
 
 def _columns(kind: Any) -> list[str]:
@@ -108,10 +111,10 @@ def _values(row: Any) -> list:
     return [getattr(row, column) for column in _columns(row)]
 
 
-def _line(values: list) -> str:
+def _line(values: list) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()
+    return text.getvalue().encode()
 
 
 def _whole_lines(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from captum_pairwise.baselines import blur_baseline
 from captum_pairwise.datasets.embeddings import fingerprint
 from captum_pairwise.datasets.masks import open_mask
 from captum_pairwise.datasets.pairs import Pair
+from captum_pairwise.datasets.reading import read_image
 from captum_pairwise.evaluation.remembered import Remembered
 from captum_pairwise.players import superpixels
 from captum_pairwise.similarity import SimilarityWrapper
@@ -94,7 +95,7 @@ class Subject:
 
     @cached_property
     def _features(self) -> Remembered:
-        return Remembered(self.model.feature_maps, at_once=1)
+        return Remembered(lambda images: torch.cat([self.model.feature_maps(image[None]) for image in images]))
 
     def maps(self, images: Both) -> Both:
         """The feature map of each of two images."""
@@ -114,6 +115,10 @@ class Subject:
         """`v(∅)`: the retrieved image blurred, for pairs of parts the query too (§A.2)."""
         return self.similarity(self.query if order == 1 else self.blurred[0], self.blurred[1])
 
+    def prepare(self) -> None:
+        """Compute what all methods share, so that none of them is charged for it."""
+        _ = self.full, self.empty(1), self.empty(2), self.superpixels
+
     @cached_property
     def superpixels(self) -> tuple[Int[Tensor, "1 1 height width"], Int[Tensor, "1 1 height width"]]:
         """SLIC superpixels of each image."""
@@ -124,9 +129,9 @@ def subject_of(pair: Pair, model: Model, n_segments: int = 50) -> Subject:
     """A pair of image files as a model sees it.
 
     Raises:
-        ValueError: a mask is empty, or only one of two is there.
+        ValueError: an image cannot be read, a mask is empty, or only one of two is there.
     """
-    query, retrieved = (model.encoder.preprocess(path) for path in (pair.query, pair.retrieved))
+    query, retrieved = (read_image(model.encoder, path) for path in (pair.query, pair.retrieved))
     if pair.query_mask is None and pair.retrieved_mask is None:
         return Subject(model, query, retrieved, n_segments=n_segments)
     if pair.query_mask is None or pair.retrieved_mask is None:

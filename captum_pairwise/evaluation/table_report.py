@@ -137,7 +137,7 @@ def latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """A name as a cell of a Markdown table shows it, whatever is in it."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]<>()#+-.!|~&" else sign for sign in " ".join(text.split()))
+    return "".join(f"\\{sign}" if sign in r"\`*_{}[]<>|~&" else sign for sign in " ".join(text.split()))
 
 
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -154,9 +154,8 @@ def caption(rows: Sequence[TableRow], about: str) -> str:
     text = f"{n_pairs} pairs of images, {about}; mean ± standard error of the mean over pairs. Bold: the best of its family."
     if failures:
         first = failures[0]
-        text += (
-            f" {len(failures)} of {len(rows)} runs failed and are left out; the first, {first.method} on {first.retrieved}: {first.error}"
-        )
+        what = f"{ENTRANTS[first.method].title} on {_plain(first.retrieved)}: {_plain(first.error)}"
+        text += f" {len(failures)} of {len(rows)} runs failed and are left out; the first, {what}"
     return text
 
 

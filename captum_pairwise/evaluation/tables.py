@@ -3,15 +3,18 @@
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from captum_pairwise import __version__
 from captum_pairwise.datasets.pairs import Pair
 from captum_pairwise.evaluation.entrants import ENTRANTS
 from captum_pairwise.evaluation.measures import Measures, measured
@@ -19,6 +22,9 @@ from captum_pairwise.evaluation.presets import Settings
 from captum_pairwise.evaluation.ranks import Ranks
 from captum_pairwise.evaluation.rows import Journal, read_rows
 from captum_pairwise.evaluation.subject import Model, Subject, subject_of
+
+POLL = 2.0  # seconds
+MOST_OF_A_SENTENCE = 500
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,13 @@ class Run:
         model: the name of the backbone.
         weights: what tells its weights from others.
         method: of `ENTRANTS`.
-        settings: what tells the settings and the seed from others.
+        settings: what tells the settings, the seed, the kind of device and the version of this package from others.
         query: the file of the reference.
         retrieved: that of the image that is explained.
         category: what both show.
         label: its number in the masks; empty if the masks have but one object.
+        query_mask: the file that shows it in the query; empty if there is none.
+        retrieved_mask: the same of the retrieved image.
     """
 
     model: str
@@ -44,6 +52,8 @@ class Run:
     retrieved: str
     category: str
     label: str
+    query_mask: str
+    retrieved_mask: str
 
 
 @dataclass(frozen=True)
@@ -83,35 +93,43 @@ def plan(pairs: Sequence[Pair], root: Path, models: Iterable[Model], methods: Se
     """Everything that is asked for, model by model.
 
     Raises:
-        ValueError: a pair is listed twice.
+        ValueError: a pair, or the name of a model, is listed twice, or a name has a line break.
     """
-    errands = []
-    for model in models:
-        for pair in pairs:
-            query, retrieved = (Path(os.path.relpath(path, root)).as_posix() for path in (pair.query, pair.retrieved))
-            label = "" if pair.label is None else str(pair.label)
-            runs = [Run(model.name, model.weights, name, settings, query, retrieved, pair.category, label) for name in methods]
-            errands.append(Errand(pair, model, tuple(runs)))
-    runs = [run for errand in errands for run in errand.runs]
-    if len(set(runs)) < len(runs):
-        twice = next(run for run in runs if runs.count(run) > 1)
-        raise ValueError(f"Expected every pair once, got {twice.query} and {twice.retrieved} ({twice.category}) twice. Remove one of them.")
-    return errands
+    models, whats = list(models), [_what(pair, root) for pair in pairs]
+    for things, what in ((whats, "pair"), ([model.name for model in models], "backbone (write NEW_NAME=module:function)")):
+        twice = [thing for thing, times in Counter(things).items() if times > 1]
+        if twice:
+            raise ValueError(f"Expected every {what} once, got {twice[0]} twice.")
+    broken = [what for what in whats if any(sign in text for text in what for sign in "\r\n\0")]
+    if broken:
+        raise ValueError(f"Expected names without line breaks, as a row is a line, got {broken[0]}. Rename them.")
+    return [
+        Errand(pair, model, tuple(Run(model.name, model.weights, method, settings, *what) for method in methods))
+        for model in models
+        for pair, what in zip(pairs, whats, strict=True)
+    ]
 
 
-def digest(settings: Settings, seed: int) -> str:
-    """What tells these settings and this seed from others."""
-    return hashlib.blake2b(repr((settings, seed)).encode(), digest_size=6).hexdigest()
+def _what(pair: Pair, root: Path) -> tuple[str, str, str, str, str, str]:
+    """What a run says of its pair, files relative to the root."""
+    files = (pair.query, pair.retrieved, pair.query_mask, pair.retrieved_mask)
+    query, retrieved, *masks = ("" if file is None else Path(os.path.relpath(file, root)).as_posix() for file in files)
+    return query, retrieved, pair.category, "" if pair.label is None else str(pair.label), masks[0], masks[1]
 
 
-def study(errands: Sequence[Errand], settings: Settings, seed: int, folder: Path, among: Ranks, retry: bool = False) -> list[TableRow]:
-    """Run what no process has yet run, write each row as it comes, and return those that were asked for, in the order of the plan.
+def settings_digest(settings: Settings, seed: int, device: torch.device) -> str:
+    """What tells these settings, this seed, this kind of device and this version of the package from others."""
+    return hashlib.blake2b(repr((settings, seed, device.type, __version__)).encode(), digest_size=6).hexdigest()
+
+
+def study(errands: Sequence[Errand], settings: Settings, seed: int, folder: Path, among: Ranks, retry: bool = False) -> None:
+    """Run what no process has run yet of this process's share, and write each row as it comes.
 
     Args:
         errands: the plan.
         settings: of the methods.
         seed: of all that is drawn at random.
-        folder: rows are in its `rows`, a file for each process.
+        folder: rows are in its `rows`, a file for each process; it is one folder for all.
         among: the processes that share the plan.
         retry: whether runs that failed are run again.
 
@@ -120,13 +138,25 @@ def study(errands: Sequence[Errand], settings: Settings, seed: int, folder: Path
     """
     file = folder / "rows" / f"rank-{among.rank}.csv"
     with alone(file):
-        known = merged(among.gather([row for other in sorted(file.parent.glob("*.csv")) for row in read_rows(other, TableRow)]))
-        journal = Journal(file, TableRow)
+        known = rows_of(errands, folder)
         done = {run for run, row in known.items() if not (retry and row.error)}
-        left = [errand for errand in (errand.without(done) for errand in errands) if errand.runs]
-        _run_all(among.share(left), settings, seed, journal, among)
-        rows = merged([*known.values(), *among.gather(journal.rows)])
-    return [rows[run] for errand in errands for run in errand.runs]
+        left = [errand.without(done) for errand in among.share(list(errands))]
+        _run_all([errand for errand in left if errand.runs], settings, seed, Journal(file, TableRow), among)
+
+
+def rows_of(errands: Sequence[Errand], folder: Path) -> dict[Run, TableRow]:
+    """The rows that the folder has of a plan."""
+    wanted = {run for errand in errands for run in errand.runs}
+    files = sorted((folder / "rows").glob("*.csv"))
+    return merged(row for file in files for row in read_rows(file, TableRow) if row.key in wanted)
+
+
+def awaited(errands: Sequence[Errand], folder: Path) -> list[TableRow]:
+    """All rows of a plan in its order, once those of the other processes are there, however long they take."""
+    runs = [run for errand in errands for run in errand.runs]
+    while len(found := rows_of(errands, folder)) < len(runs):
+        time.sleep(POLL)
+    return [found[run] for run in runs]
 
 
 def merged(rows: Iterable[TableRow]) -> dict[Run, TableRow]:
@@ -174,9 +204,21 @@ def _run_all(errands: Sequence[Errand], settings: Settings, seed: int, journal: 
 def _opened(errand: Errand, settings: Settings) -> Subject | Exception:
     """The pair, or why it cannot be opened."""
     try:
-        return subject_of(errand.pair, errand.model, settings.n_segments)
+        subject = subject_of(errand.pair, errand.model, settings.n_segments)
+        subject.prepare()
     except Exception as error:  # a damaged file may raise anything; the run goes on
+        _refuse_to_go_on(error, errand.model)
         return error
+    return subject
+
+
+def _refuse_to_go_on(error: Exception, model: Model) -> None:
+    """Let a process die whose memory is gone, or whose GPU answers nothing more: what it wrote down would be untrue."""
+    if isinstance(error, MemoryError):
+        raise error
+    device = model.encoder.mean.device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _row(run: Run, subject: Subject | Exception, settings: Settings, seed: int) -> TableRow:
@@ -188,7 +230,9 @@ def _row(run: Run, subject: Subject | Exception, settings: Settings, seed: int) 
         found = ENTRANTS[run.method].explain(subject, settings, _generator(run, seed))
         numbers, n_passes = measured(found, subject), found.n_passes
     except Exception as error:  # whatever a model or a method raises is written down, and the run goes on
-        sentence = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(subject, Subject):
+            _refuse_to_go_on(error, subject.model)
+        sentence = shorten(f"{type(error).__name__}: {error}", MOST_OF_A_SENTENCE)
         tqdm.write(f"{run.model}, {ENTRANTS[run.method].title}, {run.query} and {run.retrieved}: {sentence}")
     seconds = round(time.perf_counter() - start, 3)
     return TableRow(**asdict(run), **asdict(numbers), passes=n_passes, seconds=seconds, error=sentence)
@@ -196,5 +240,6 @@ def _row(run: Run, subject: Subject | Exception, settings: Settings, seed: int) 
 
 def _generator(run: Run, seed: int) -> torch.Generator:
     """A source of randomness of its own, whatever was run before."""
-    content = hashlib.blake2b(repr((seed, run.method, run.query, run.retrieved, run.category, run.label)).encode(), digest_size=7)
+    what = (seed, run.method, run.query, run.retrieved, run.category, run.label)
+    content = hashlib.blake2b(repr(what).encode(), digest_size=7)
     return torch.Generator().manual_seed(int.from_bytes(content.digest(), "big"))

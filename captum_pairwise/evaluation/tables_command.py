@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pairs import Pair, read_pairs
 from captum_pairwise.datasets.replacing import replacing
 from captum_pairwise.evaluation import entrants, table_report
-from captum_pairwise.evaluation.presets import PRESETS, changed
+from captum_pairwise.evaluation.convergence_command import positive
+from captum_pairwise.evaluation.presets import PRESETS, Settings, changed
 from captum_pairwise.evaluation.ranks import Ranks, device_of, ranks
 from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.subject import Model
-from captum_pairwise.evaluation.tables import TableRow, digest, plan, study
+from captum_pairwise.evaluation.tables import POLL, Errand, TableRow, awaited, plan, settings_digest, study
 from captum_pairwise.visualization.tables import table_figure
 
 FAILED = 1
@@ -31,45 +33,49 @@ def add_to(studies: Any) -> None:
         help="every method of the paper on pairs of images: its Tables 1, 2 and 4",
         description="Faithfulness, inefficiency and label propagation of every method of the paper, for your models and pairs of images.",
         epilog="Writes a row for each pair, model and method to OUT/rows as it is done, then results.csv and table.md, .tex and .png. "
-        "Given again, the command goes on where it was stopped. Several processes share the pairs: "
-        "`torchrun --nproc-per-node 2 -m captum_pairwise.evaluation tables ...`; with `--max-restarts 3` they survive one that dies.",
+        "Given again, the command goes on where it was stopped; rows are known by the names of their files, so take a new OUT for changed "
+        "images. Several processes share the pairs, on several machines if all see OUT: `torchrun --nproc-per-node 2 -m "
+        "captum_pairwise.evaluation tables ...`; with `--max-restarts 3` they survive one that dies. The exit status is 1 if a run failed.",
     )
-    one.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help="a pairs.csv, as captum_pairwise.datasets makes; or a small set")
-    one.add_argument("--root", type=Path, help="the folder that paths in the pairs.csv are relative to; its own if not given")
-    one.add_argument(
-        "--backbones",
-        nargs="+",
-        default=["efficientnet_lite0"],
-        metavar="NAME[=FILE]",
-        help=f"{', '.join(backbones.BACKBONES)}, with a file of weights; or YOURS=module:function, a function that returns an ImageEncoder",
-    )
-    one.add_argument("--methods", nargs="+", default=["all"], metavar="NAME", help=f"all, or some of {', '.join(entrants.ENTRANTS)}")
-    one.add_argument("--preset", choices=PRESETS, default="paper", help="sizes and budgets: the paper's, or small ones to try the command")
-    one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=f"change the preset: {', '.join(vars(PRESETS['paper']))}")
-    one.add_argument("--out", type=Path, default=Path("results"), help="folder; rows that it has are not computed again")
-    one.add_argument("--limit", type=int, metavar="N", help="the first N pairs only")
-    one.add_argument("--seed", type=int, default=0, help="of all that is drawn at random, and of weights for which there is no file")
-    one.add_argument("--device", help="cpu, cuda, cuda:1; a GPU if there is one and this is not given")
+    pairs = "a pairs.csv (python -m captum_pairwise.datasets -h); without it 13 built-in pairs, written to OUT/pairs"
+    one.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help=pairs)
+    one.add_argument("--root", type=Path, metavar="DIR", help="what paths in the pairs.csv are relative to (default: its folder)")
+    names = f"{', '.join(backbones.BACKBONES)}, whose weights are random without a FILE (but those of efficientnet_lite0, the default)"
+    yours = "or NAME=module:function, a function of yours that returns a captum_pairwise.backbones.ImageEncoder"
+    one.add_argument("--backbones", nargs="+", action="extend", metavar="NAME[=FILE]", help=f"{names}; {yours}")
+    methods = f"all (default), or some of {', '.join(entrants.ENTRANTS)}"
+    one.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
+    preset = "sizes and budgets: the paper's (default; about 100 000 network passes a pair, for GPUs), or small ones to try the command"
+    one.add_argument("--preset", choices=PRESETS, default="paper", help=preset)
+    settings = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
+    what = "change the preset; captum_pairwise.evaluation.presets.Settings explains, in brackets the paper's"
+    one.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=f"{what}: {settings}")
+    one.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where everything goes (default: results)")
+    one.add_argument("--limit", type=positive, metavar="N", help="the first N pairs only")
+    one.add_argument("--seed", type=int, default=0, help="of all random draws, and of random weights (default 0)")
+    one.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     one.add_argument("--retry", action="store_true", help="run again what failed")
     one.set_defaults(run=tables)
 
 
 def tables(options: argparse.Namespace) -> int:
     """Run the study, print what was found, and draw it; what it returns is the exit status."""
-    methods = entrants.chosen(options.methods)
-    with ranks() as among:
-        rows = _rows(options, methods, among)
-        if among.is_first:
-            _write(rows, methods, options)
+    methods = entrants.chosen(options.methods or ["all"])
+    among = ranks()
+    errands, settings = _plan(options, methods, among)
+    study(errands, settings, options.seed, options.out, among, options.retry and not among.is_restarted)
+    if not among.is_first:
+        return 0
+    rows = awaited(errands, options.out)
+    _write(rows, methods, options)
     return FAILED if any(row.error for row in rows) else 0
 
 
-def _rows(options: argparse.Namespace, methods: Sequence[str], among: Ranks) -> list[TableRow]:
+def _plan(options: argparse.Namespace, methods: Sequence[str], among: Ranks) -> tuple[list[Errand], Settings]:
     pairs, root = _pairs(options, among)
     device, settings = device_of(options.device), changed(PRESETS[options.preset], options.set)
-    models = [_model(text, options.seed, device) for text in options.backbones]
-    errands = plan(pairs, root, models, methods, digest(settings, options.seed))
-    return study(errands, settings, options.seed, options.out, among, options.retry)
+    models = [_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
+    return plan(pairs, root, models, methods, settings_digest(settings, options.seed, device)), settings
 
 
 def _pairs(options: argparse.Namespace, among: Ranks) -> tuple[list[Pair], Path]:
@@ -79,7 +85,8 @@ def _pairs(options: argparse.Namespace, among: Ranks) -> tuple[list[Pair], Path]
         file = root / "pairs.csv"
         if among.is_first and not file.exists():
             builtin_pairs(root)
-        among.gather([])  # the others wait for the files
+        while not file.exists():  # it comes last
+            time.sleep(POLL)
     else:
         file = Path(options.pairs)
         root = options.root if options.root is not None else file.parent
@@ -105,6 +112,7 @@ def _write(rows: list[TableRow], methods: Sequence[str], options: argparse.Names
         with replacing(options.out / name) as draft:
             draft.write_text(content, encoding="utf-8")
     panels = table_report.panels(rows, methods)
+    (options.out / "table.png").unlink(missing_ok=True)
     if panels:
         with replacing(options.out / "table.png") as draft:
             table_figure(panels, about).savefig(draft, format="png")
