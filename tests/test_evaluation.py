@@ -12,9 +12,9 @@ from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.evaluation import __main__ as command
 from captum_pairwise.evaluation import convergence, random_games, report
 from captum_pairwise.evaluation.contenders import Contender, own
-from captum_pairwise.evaluation.convergence import Task
+from captum_pairwise.evaluation.convergence import Row, Task
 from captum_pairwise.evaluation.peers import PEERS, peers
-from captum_pairwise.evaluation.rows import Journal, Row
+from captum_pairwise.evaluation.rows import Journal
 from captum_pairwise.evaluation.savings import saving
 
 SMALL = {

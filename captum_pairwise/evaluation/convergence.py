@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from captum_pairwise.evaluation.contenders import Contender
 from captum_pairwise.evaluation.random_games import GAMES, TWO_TOWER, RandomGame
-from captum_pairwise.evaluation.rows import Journal, Key, Row
+from captum_pairwise.evaluation.rows import Journal
 
 BUDGETS = {
     "A": (500, 1000, 2000, 4000),
@@ -22,7 +22,44 @@ BUDGETS = {
 }
 SEEDS, MOST_SEEDS = 8, {"C": 4}
 SLOW_SEEDS = 2
+Key = tuple[str, str, int, int]
 FIRST_DRAW = 2**20  # so that draws do not repeat the random numbers of the game
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of an estimator on a random game.
+
+    Attributes:
+        game: its name.
+        pairs: which pairs are judged, `"all"` or those `"between"` the images.
+        estimator: its name.
+        source: the package, with its version.
+        budget: what it may cost: evaluations of `v`, or network passes where a game has two towers.
+        seed: that of the game, and of the draws.
+        passes: what it did cost, in the unit of the budget.
+        distinct: what it would have cost with every distinct coalition evaluated once; of two towers, embedded once in each.
+        mse: the mean over pairs of the squared error; NaN where the budget is too small.
+        relative_mse: the same over the mean square of the exact indices.
+        seconds: of the estimator, values being looked up in a table.
+    """
+
+    game: str
+    pairs: str
+    estimator: str
+    source: str
+    budget: int
+    seed: int
+    passes: int
+    distinct: int
+    mse: float
+    relative_mse: float
+    seconds: float
+
+    @property
+    def key(self) -> Key:
+        """What makes two rows the same run."""
+        return self.game, self.estimator, self.budget, self.seed
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 from captum_pairwise import __version__
 from captum_pairwise.evaluation import report
 from captum_pairwise.evaluation.contenders import Contender, own
-from captum_pairwise.evaluation.convergence import plan, study
+from captum_pairwise.evaluation.convergence import Row, plan, study
 from captum_pairwise.evaluation.peers import peers
 from captum_pairwise.evaluation.random_games import GAMES
-from captum_pairwise.evaluation.rows import Journal, Row
+from captum_pairwise.evaluation.rows import Journal
 
 QUICK_GAMES, QUICK_BUDGETS, QUICK_SEEDS = ("A", "B-towers", "D"), (300, 600), 2
 

@@ -7,9 +7,9 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from captum_pairwise.evaluation.convergence import Row
 from captum_pairwise.evaluation.peers import PEERS
 from captum_pairwise.evaluation.random_games import TITLES, TWO_TOWER
-from captum_pairwise.evaluation.rows import Row
 from captum_pairwise.evaluation.savings import saving
 from captum_pairwise.visualization.convergence import convergence_figure
 

@@ -4,56 +4,19 @@ import csv
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from captum_pairwise.datasets.replacing import replacing
 
-Key = tuple[str, str, int, int]
 AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run of an estimator on a random game.
-
-    Attributes:
-        game: its name.
-        pairs: which pairs are judged, `"all"` or those `"between"` the images.
-        estimator: its name.
-        source: the package, with its version.
-        budget: what it may cost: evaluations of `v`, or network passes where a game has two towers.
-        seed: that of the game, and of the draws.
-        passes: what it did cost, in the unit of the budget.
-        distinct: what it would have cost with every distinct coalition evaluated once; of two towers, embedded once in each.
-        mse: the mean over pairs of the squared error; NaN where the budget is too small.
-        relative_mse: the same over the mean square of the exact indices.
-        seconds: of the estimator, values being looked up in a table.
-    """
-
-    game: str
-    pairs: str
-    estimator: str
-    source: str
-    budget: int
-    seed: int
-    passes: int
-    distinct: int
-    mse: float
-    relative_mse: float
-    seconds: float
-
-    @property
-    def key(self) -> Key:
-        """What makes two rows the same run."""
-        return self.game, self.estimator, self.budget, self.seed
 
 
 class Journal(Generic[AnyRow]):
     """Rows in a CSV file, each on the disk when `append` returns; a line that was cut off is dropped when the file is opened again.
 
-    One process writes; any number may read, see `read_rows`.
+    Any number of processes may read, see `read_rows`.
 
     Args:
         path: the file.
@@ -67,7 +30,9 @@ class Journal(Generic[AnyRow]):
         self.path = path
         self.rows = read_rows(path, kind)
         if self.rows:
-            os.truncate(path, len(_whole_lines(path)))
+            whole = len(_whole_lines(path))
+            if whole < path.stat().st_size:
+                os.truncate(path, whole)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_line(_columns(kind)))
