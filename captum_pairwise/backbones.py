@@ -85,7 +85,11 @@ class ImageEncoder(nn.Module):
     # no shapes here: torch.fx traces this with stand-ins for tensors, which a checker of shapes refuses
     def forward(self, images: Any) -> Any:
         """Encode a batch."""
-        return self.head(self.features((images - self.mean) / self.std))
+        return self.head(self.feature_maps(images))
+
+    def feature_maps(self, images: Any) -> Any:
+        """What `features` returns for a batch."""
+        return self.features((images - self.mean) / self.std)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import jaxtyping
 import pytest
 import torch
 from captum.attr import LayerAttribution
@@ -197,3 +198,16 @@ def shapiqs_index(game, order):
     shapiq = pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     exact = shapiq.ExactComputer(n_players=game.n_players, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())
     return exact("STII", order=order)
+
+
+@pytest.fixture
+def without_type_checks(monkeypatch):
+    """The annotations are checked in the other tests; here the package's own sentences are wanted."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def assert_refused(call: Callable[[], object], sentence: str) -> None:
+    """A call is refused as the house does it: what was expected, what came, what to do."""
+    with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
+        call()
+    assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")

@@ -1,14 +1,14 @@
 """What each kind of bad input gets: a `ValueError` at the door that says what was expected, what came and what to do."""
 
-import jaxtyping
 import pytest
 import torch
-from conftest import images, tiny_encoder
+from conftest import assert_refused, images, tiny_encoder
 from torch import nn
 from torchvision.ops import StochasticDepth
 
 import captum_pairwise as cp
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 QUERY, RETRIEVED = images(2)
 
@@ -251,18 +251,9 @@ IDLE = Idle()
 CASES["a layer that never runs"] = (lambda: layered(cp.SimilarityWrapper(IDLE), IDLE.spare), "never did")
 
 
-@pytest.fixture(autouse=True)
-def without_type_checks(monkeypatch):
-    """The annotations are checked in the other tests; here the package's own sentences are wanted."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_refused_in_a_sentence(case):
-    call, sentence = CASES[case]
-    with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
-        call()
-    assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")
+    assert_refused(*CASES[case])
 
 
 def test_a_bad_target_is_an_assertion_error_as_in_captum():

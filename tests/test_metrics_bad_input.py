@@ -1,14 +1,14 @@
 """What bad input of a metric gets: a sentence that says what was expected, what came and what to do."""
 
-import jaxtyping
 import pytest
 import torch
-from conftest import images, random_tensor, tiny_encoder
+from conftest import assert_refused, images, random_tensor, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise import metrics
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 MODEL = cp.SimilarityWrapper(tiny_encoder())
 DROPPING = cp.SimilarityWrapper(nn.Sequential(tiny_encoder(), nn.Dropout(0.5)).train())
 QUERY, RETRIEVED = images(2)
@@ -134,18 +134,9 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def without_type_checks(monkeypatch):
-    """The annotations are checked in the other tests; here the package's own sentences are wanted."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_refused_in_a_sentence(case):
-    call, sentence = CASES[case]
-    with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
-        call()
-    assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")
+    assert_refused(*CASES[case])
 
 
 def test_the_querys_mask_is_not_asked_for_where_the_query_stays_whole():

@@ -58,7 +58,7 @@ def of_one_image(found: Interactions, players: Players) -> View:
 
 
 def of_both(subject: Subject, players: Players, estimate: Callable[[], Interactions]) -> View | None:
-    """The object of the query carried to the players of the retrieved image; without an object nothing is estimated."""
+    """The object of the query carried to the players of the retrieved image; without an object there is nothing to ask for."""
     if subject.masks is None:
         return None
     found = estimate()

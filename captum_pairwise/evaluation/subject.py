@@ -44,11 +44,6 @@ class Model:
         """What tells its weights, and what it does to images first, from others."""
         return fingerprint(self.encoder)[:12]
 
-    @torch.no_grad()
-    def feature_maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels rows columns"]:
-        """The output of the layer that is explained."""
-        return self.encoder.features((images - self.encoder.mean) / self.encoder.std)
-
     @cached_property
     def cells(self) -> nn.Module:
         """The layer whose output is the feature map, in `tail`."""
@@ -95,8 +90,9 @@ class Subject:
 
     @cached_property
     def _features(self) -> Remembered:
-        return Remembered(lambda images: torch.cat([self.model.feature_maps(image[None]) for image in images]))
+        return Remembered(lambda images: torch.cat([self.model.encoder.feature_maps(image[None]) for image in images]))
 
+    @torch.no_grad()
     def maps(self, images: Both) -> Both:
         """The feature map of each of two images."""
         return self._features(images[0]), self._features(images[1])

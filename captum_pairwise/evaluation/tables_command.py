@@ -37,12 +37,28 @@ def add_to(studies: Any) -> None:
         "images. Several processes share the pairs, on several machines if all see OUT: `torchrun --nproc-per-node 2 -m "
         "captum_pairwise.evaluation tables ...`; with `--max-restarts 3` they survive one that dies. The exit status is 1 if a run failed.",
     )
+    _add_inputs(one)
+    _add_methods(one)
+    one.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where everything goes (default: results)")
+    one.add_argument("--limit", type=positive, metavar="N", help="the first N pairs only")
+    one.add_argument("--seed", type=int, default=0, help="of all random draws, and of random weights (default 0)")
+    one.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    one.add_argument("--retry", action="store_true", help="run again what failed")
+    one.set_defaults(run=tables)
+
+
+def _add_inputs(one: argparse.ArgumentParser) -> None:
+    """Whose pairs, and whose models."""
     pairs = "a pairs.csv (python -m captum_pairwise.datasets -h); without it 13 built-in pairs, written to OUT/pairs"
     one.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help=pairs)
     one.add_argument("--root", type=Path, metavar="DIR", help="what paths in the pairs.csv are relative to (default: its folder)")
     names = f"{', '.join(backbones.BACKBONES)}, whose weights are random without a FILE (but those of efficientnet_lite0, the default)"
     yours = "or NAME=module:function, a function of yours that returns a captum_pairwise.backbones.ImageEncoder"
     one.add_argument("--backbones", nargs="+", action="extend", metavar="NAME[=FILE]", help=f"{names}; {yours}")
+
+
+def _add_methods(one: argparse.ArgumentParser) -> None:
+    """Which methods, and what they may cost."""
     methods = f"all (default), or some of {', '.join(entrants.ENTRANTS)}"
     one.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
     preset = "sizes and budgets: the paper's (default; about 100 000 network passes a pair, for GPUs), or small ones to try the command"
@@ -50,12 +66,6 @@ def add_to(studies: Any) -> None:
     settings = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
     what = "change the preset; captum_pairwise.evaluation.presets.Settings explains, in brackets the paper's"
     one.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=f"{what}: {settings}")
-    one.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where everything goes (default: results)")
-    one.add_argument("--limit", type=positive, metavar="N", help="the first N pairs only")
-    one.add_argument("--seed", type=int, default=0, help="of all random draws, and of random weights (default 0)")
-    one.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    one.add_argument("--retry", action="store_true", help="run again what failed")
-    one.set_defaults(run=tables)
 
 
 def tables(options: argparse.Namespace) -> int:
