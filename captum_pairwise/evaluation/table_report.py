@@ -151,11 +151,12 @@ def caption(rows: Sequence[TableRow], about: str) -> str:
     """What the table is of, and what is missing from it."""
     n_pairs = len({(row.query, row.retrieved, row.category, row.label) for row in rows})
     failures = [row for row in rows if row.error]
-    text = f"{n_pairs} pairs of images, {about}; mean ± standard error of the mean over pairs. Bold: the best of its family."
+    what = "pair" if n_pairs == 1 else "pairs"
+    text = f"{n_pairs} {what} of images, {about}; mean ± standard error of the mean over pairs. Bold: the best of its family."
     if failures:
         first = failures[0]
-        what = f"{ENTRANTS[first.method].title} on {_plain(first.retrieved)}: {_plain(first.error)}"
-        text += f" {len(failures)} of {len(rows)} runs failed and are left out; the first, {what}"
+        example = f"{ENTRANTS[first.method].title} on {_plain(first.retrieved)}: {_plain(first.error)}"
+        text += f" {len(failures)} of {len(rows)} runs failed and are left out; the first, {example}"
     return text
 
 
