@@ -1,7 +1,7 @@
 """How well each estimator does where every embedding is a pass through a real network.
 
-    python tutorials/superpixels.py
-    python tutorials/superpixels.py --budgets 200 400 800 1200 2400 --reference 6000
+    python tutorials/measurements/superpixels.py
+    python tutorials/measurements/superpixels.py --budgets 200 400 800 1200 2400 --reference 6000
 
 Superpixels of the stereo motorcycle (43 + 43), EfficientNet-Lite0 at 224 pixels, cosine, blurred baselines: the pairs between the images,
 from so many passes for each photo, against a long run of the factorised estimator with other coalitions. `scale` is the slope of the

@@ -1,7 +1,7 @@
 """Partition SHAP of one photo's pixels, given another photo: this package against shap's own explainer, from as many passes.
 
-    python tutorials/partition_speed.py
-    python tutorials/partition_speed.py --evaluations 5000 --repeats 2
+    python tutorials/measurements/partition_speed.py
+    python tutorials/measurements/partition_speed.py --evaluations 5000 --repeats 2
 
 Both views of the stereo motorcycle, EfficientNet-Lite0 at 224 pixels, cosine, one thread, batches of 64, over the 25×25 box blur; the
 runs take turns. shap hands the network a batch of 64 at once; `in chunks` is shap with the network called on as few rows as this

@@ -1,7 +1,7 @@
 """SBSM of one photo, beside xaitk-saliency: the same windows, network and batches, on one thread.
 
-    python tutorials/sbsm_speed.py
-    python tutorials/sbsm_speed.py --stride 3 --out folder
+    python tutorials/measurements/sbsm_speed.py
+    python tutorials/measurements/sbsm_speed.py --stride 3 --out folder
 
 The right view of the stereo motorcycle explained by the left one: EfficientNet-Lite0 at 224 pixels, cosine, black windows of 20 × 20. Both
 sides embed each photo once and each window once; `SBSM` would explain the left view too, so its estimator is run on the right view's

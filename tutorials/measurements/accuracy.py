@@ -1,6 +1,6 @@
 """How accurate the factorised estimator is, and how long it takes.
 
-    python tutorials/accuracy.py
+    python tutorials/measurements/accuracy.py
 
 Relative mean squared error of the pairs between the images, by a Gaussian process (the default) and by chains of coalitions: on random
 ReLU towers (8 + 7 and 16 + 16 players) against the exact indices, median over 6 and 4 seeds; on the 7x7 maps of EfficientNet-Lite0

@@ -1,6 +1,6 @@
 """How many coalitions a second: running only the tail after a layer, against running the whole network again.
 
-    python tutorials/tail_speed.py
+    python tutorials/measurements/tail_speed.py
 
 A ResNet50's `layer4` on one pair of photos, both ways with the same values. Weights are random: they do not change the speed.
 """

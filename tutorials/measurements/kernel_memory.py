@@ -1,6 +1,6 @@
 """What the second-order kernel's fit costs, against a dense weighted least-squares solve of the same rows.
 
-    python tutorials/kernel_memory.py
+    python tutorials/measurements/kernel_memory.py
 
 Two towers of 49 + 49 players (two 7x7 maps) have 4753 pairs, fitted to 20 000 distinct coalitions in float64. Each way runs in a fresh
 process on one thread; drawing and evaluating the coalitions, which both share, is not counted. `gels` is the fastest of torch's drivers;
