@@ -27,14 +27,14 @@ DIRECTIONS = ("query->retrieved", "retrieved->query")
 
 @dataclass(frozen=True, kw_only=True)
 class Credits:
-    """Numbers about players and pairs of players of a batch of games; what nobody computed is None, never zeros.
+    r"""Numbers about players and pairs of players of a batch of games; what nobody computed is None, never zeros.
 
     Attributes:
-        first_order: `φ_i`, query players first.
-        marginal: the credit of a player when each pair's is shared equally, `φ_i + ½ Σ_j φ_ij`: Shapley values for Shapley–Taylor
-            indices, integrated gradients for integrated Hessians.
-        between: `φ_ij` of a query player and a retrieved player.
-        within_query: `φ_ij` of two query players, symmetric with a zero diagonal; each entry is the whole of the unordered pair.
+        first_order: $\phi_i$, query players first.
+        marginal: the credit of a player when each pair's is shared equally, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$: Shapley values for
+            Shapley–Taylor indices, integrated gradients for integrated Hessians.
+        between: $\phi_{ij}$ of a query player and a retrieved player.
+        within_query: $\phi_{ij}$ of two query players, symmetric with a zero diagonal; each entry is the whole of the unordered pair.
         within_retrieved: the same of two retrieved players.
     """
 
@@ -126,7 +126,7 @@ class Interactions(Credits):
         return self["marginal"][:, self.n_query :]
 
     def project(self, signal: Shaped[Tensor, "batch ..."], direction: str = "query->retrieved") -> Float[Tensor, "batch players"]:
-        """Carry a signal over one image to the players of the other, `Σ_i a_i φ_ij`.
+        r"""Carry a signal over one image to the players of the other, $\sum_i a_i \phi_{ij}$.
 
         Args:
             signal: `[B, n]`, a weight for each player, or a mask over the image `[B, H, W]`, averaged over each player.
@@ -203,7 +203,7 @@ def from_all_pairs(
 def project(
     between: Float[Tensor, "batch query retrieved"], query_signal: Float[Tensor, "batch query"]
 ) -> Float[Tensor, "batch retrieved"]:
-    """Carry weights of query players to the retrieved players, `Σ_i a_i φ_ij` (paper §5.3)."""
+    r"""Carry weights of query players to the retrieved players, $\sum_i a_i \phi_{ij}$ (paper §5.3)."""
     return torch.einsum("bi,bij->bj", query_signal, between)
 
 

@@ -16,11 +16,13 @@ ROWS_AT_ONCE = 2**14
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPairs:
-    """Pairs of occluding windows of a batch of pairs of images, and by how much each raises the similarity.
+    r"""Pairs of occluding windows of a batch of pairs of images, and by how much each raises the similarity.
 
-    They stand for the matrix `C(p, p') = Σ_k w_k [p ∈ M_k] [p' ∈ M'_k] / Σ_k w_k [p ∈ M_k]` of query pixels by retrieved pixels: of the
-    weight of the windows over `p`, the share that comes with windows over `p'` (paper §A.11). It is 0 where no window over `p` has weight.
-    Seen from the retrieved image the sum below runs over the windows over `p'`, and the matrix is another.
+    $$C(p, p') = \sum_k w_k \, [p \in M_k] \, [p' \in M'_k] \Big/ \sum_k w_k \, [p \in M_k]$$
+
+    is the matrix they stand for, of query pixels by retrieved pixels: of the weight of the windows over `p`, the share that comes with
+    windows over `p'` (paper §A.11). It is 0 where no window over `p` has weight. Seen from the retrieved image the sum below runs over the
+    windows over `p'`, and the matrix is another.
 
     Attributes:
         weights: `w_k`, of each pair of images.
@@ -46,7 +48,7 @@ class WindowPairs:
         return f"WindowPairs(pairs={len(self.full)}, samples={self.drawn.shape[1]})"
 
     def project(self, signal: Shaped[Tensor, "batch ..."], direction: str = DIRECTIONS[0]) -> Float[Tensor, "batch height width"]:
-        """Carry a signal over one image to the pixels of the other, `Σ_p a_p C(p, p')`.
+        r"""Carry a signal over one image to the pixels of the other, $\sum_p a_p C(p, p')$.
 
         Args:
             signal: over an image, `[B, H, W]` or `[B, 1, H, W]`, of any size; it is area-averaged to the size of the images.

@@ -31,9 +31,11 @@ def _n_players(values: Tensor) -> int:
 
 
 def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " coalitions"]:
-    """What each coalition adds to all of its parts, `d(S) = Σ_{T⊆S} (-1)^{|S|-|T|} v(T)` (paper eq. 4, with `d(∅) = v(∅)`).
+    r"""What each coalition adds to all of its parts (paper eq. 4, with $d(\emptyset) = v(\emptyset)$).
 
-    The paper's eq. 4 has no term for the empty set, without which it is wrong wherever `v(∅) ≠ 0`.
+    $$d(S) = \sum_{T \subseteq S} (-1)^{|S| - |T|} \, v(T)$$
+
+    The paper's eq. 4 has no term for the empty set, without which it is wrong wherever $v(\emptyset) \ne 0$.
 
     Raises:
         ValueError: the length is not a power of two.
@@ -50,7 +52,7 @@ def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " 
 
 
 def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " players"]:
-    """The Shapley values, `φ_i = Σ_{T∋i} d(T) / |T|` (paper eq. 1, through the dividends).
+    r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, through the dividends).
 
     Raises:
         ValueError: the length is not a power of two.
@@ -66,7 +68,9 @@ def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " play
 def shapley_taylor(
     values: Float[Tensor, " coalitions"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " players"], Float[Tensor, "players players"]]:
-    """The Shapley–Taylor indices of order 2: `v(∅)`, `φ_i = v({i}) - v(∅)` and `φ_ij = Σ_{T⊇{i,j}} d(T) / C(|T|, 2)` (paper eq. 5).
+    r"""The Shapley–Taylor indices of order 2 (paper eq. 5): $v(\emptyset)$, those of single players, and those of pairs.
+
+    $$\phi_i = v(\{i\}) - v(\emptyset), \qquad \phi_{ij} = \sum_{T \supseteq \{i, j\}} d(T) \Big/ \binom{|T|}{2}$$
 
     Returns:
         `(empty, first [n], second [n, n])`; `second` is symmetric with a zero diagonal, each entry the whole of its pair.
@@ -93,16 +97,17 @@ def shapley_taylor(
 def jagged_credit(
     values: Float[Tensor, " coalitions"], wanted: Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:
-    """The “jagged” fair credit of the wanted coalitions alone (paper §5.1): every dividend is shared among those inside its coalition.
+    r"""The “jagged” fair credit of the wanted coalitions alone (paper §5.1): every dividend is shared among those inside its coalition.
 
-    `φ(C) = Σ_T d(T) / m(T)` over the `T ⊇ C` inside which no larger wanted coalition contains `C`; `m(T)` counts the wanted coalitions
-    that are maximal inside `T` in this sense. All single players wanted: Shapley values. All coalitions of up to `k` players: the
-    Shapley–Taylor indices of order `k`. A `T` with no wanted coalition inside has nobody to share its dividend, which is left over: none
-    ever is where all single players are wanted.
+    $\phi(C) = \sum_T d(T) / m(T)$ over the $T \supseteq C$ inside which no larger wanted coalition contains `C`; `m(T)` counts the wanted
+    coalitions that are maximal inside `T` in this sense. All single players wanted: Shapley values. All coalitions of up to `k` players:
+    the Shapley–Taylor indices of order `k`. A `T` with no wanted coalition inside has nobody to share its dividend, which is left over:
+    none ever is where all single players are wanted.
 
-    Whatever is wanted, the credit is linear in the game, `v(∅) + Σ φ(C) + left over = v(N)`, a dummy gets `v({i}) - v(∅)` alone and
-    nothing in company, and the others what they get without it. Renaming players renames credits, so two players who do the same get the
-    same wherever the wanted coalitions treat them alike: where swapping the two turns wanted coalitions into wanted ones.
+    Whatever is wanted, the credit is linear in the game, $v(\emptyset) + \sum_C \phi(C)$ and what is left over make $v(N)$, a dummy gets
+    $v(\{i\}) - v(\emptyset)$ alone and nothing in company, and the others what they get without it. Renaming players renames credits, so
+    two players who do the same get the same wherever the wanted coalitions treat them alike: where swapping the two turns wanted coalitions
+    into wanted ones.
 
     Args:
         values: of every coalition, as above.

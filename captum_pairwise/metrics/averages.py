@@ -9,7 +9,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def mean_and_error(values: Float[Tensor, " pairs"]) -> tuple[float, float]:
-    """The mean over the pairs that were measured, and its standard error, `s / √n` with `n - 1` under the variance.
+    r"""The mean over the pairs that were measured, and its standard error, $s / \sqrt{n}$ with $n - 1$ under the variance.
 
     Args:
         values: one per pair; NaN is a pair that was not measured, and is left out.

@@ -11,7 +11,9 @@ from captum_pairwise.checks import at_least_float32, refuse_not_finite
 def inefficiency(
     credit: Float[Tensor, "batch ..."], full: Float[Tensor, " batch"], empty: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """By how much all credit misses what it is to add up to, `|Σ_i φ_i - (v(N) - v(∅))|` (paper §A.2); not normalised, summed in float64.
+    r"""By how much all credit misses what it is to add up to (paper §A.2); not normalised, summed in float64.
+
+    $$\Big|\sum_i \phi_i - (v(N) - v(\emptyset))\Big|$$
 
     The sum is over players, each once: cells of a grid, superpixels, or pixels where pixels played. An upsampled or painted map holds a
     credit many times, and its sum means nothing. For second order take all terms up to pairs, those within an image too, of which

@@ -22,9 +22,11 @@ Map = Float[Tensor, "batch 1 ..."]
 
 @final
 class LayerIGCAM(LayerGradientMethod):
-    """The integrated gradient of each position of an image for any output of any network (the paper's A.5): GradCAM put right.
+    r"""The integrated gradient of each position of an image for any output of any network (the paper's A.5): GradCAM put right.
 
-    `φ_hw = Σ_c (y - b)_chw ∫₀¹ ∂f/∂y_chw (b + t (y - b)) dt`: unlike GradCAM's, the map sums to what the image adds to the output over
+    $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial f}{\partial y_{chw}}(b + t (y - b)) \, dt$$
+
+    Unlike GradCAM's, the map sums to what the image adds to the output over
     its baseline, and gives nothing to positions that the output does not depend on.
 
     Args:

@@ -16,9 +16,11 @@ from captum_pairwise.pairs import layer_pairs
 
 @final
 class LayerIGSAM(LayerGradientMethod):
-    """The integrated gradient of each position of each image, the other image being whole (IG-SAM, paper eq. 9 and Prop. 4.2).
+    r"""The integrated gradient of each position of each image, the other image being whole (IG-SAM, paper eq. 9 and Prop. 4.2).
 
-    `φ_hw = Σ_c (y - b)_chw ∫₀¹ ∂s/∂y_chw (b + t (y - b)) dt`, for any differentiable similarity and any layer: what Captum's
+    $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial s}{\partial y_{chw}}(b + t (y - b)) \, dt$$
+
+    for any differentiable similarity and any layer: what Captum's
     `LayerIntegratedGradients` gives, summed over channels, for both images and from a blurred background.
 
     Args:

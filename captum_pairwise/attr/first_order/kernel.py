@@ -19,7 +19,9 @@ def _explained(pairs: Pairs, n_samples: int | None, sampling: str, ridge: float 
 
 @final
 class KernelShapley(InputFirstOrder):
-    """Shapley values of the parts of each image, the other image being whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
+    r"""Shapley values of the parts of each image, the other image being whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
+
+    $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i$$
 
     The credits of an image sum to what it adds to the similarity over its baseline, at any budget. `n` players need well over
     `2 (n-1)` coalitions; `n_samples` is 5000 by default, as in the paper.

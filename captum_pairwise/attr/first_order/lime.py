@@ -18,11 +18,13 @@ from captum_pairwise.masking import Pairs
 
 @final
 class SuperpixelLime(InputFirstOrder):
-    """The coefficients of a linear model of the similarity near each image, the other image being whole (LIME, paper §4 and §A.2).
+    r"""The coefficients of a linear model of the similarity near each image, the other image being whole (LIME, paper §4 and §A.2).
 
-    `v(S) ≈ β_∅ + Σ_{i∈S} β_i` by ridge regression (`α = 1`, the intercept free) on everybody and uniform coalitions, with the weights
-    `sqrt(exp(-D² / 0.25²))` of the cosine distance `D` from everybody: the settings of the package `lime`. It is not efficient:
-    `completeness_gap`, and the delta, tell by how much.
+    $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i$$
+
+    by ridge regression ($\alpha = 1$, the intercept free) on everybody and uniform coalitions, with the weights $\sqrt{\exp(-D^2 /
+    0.25^2)}$ of the cosine distance $D$ from everybody: the settings of the package `lime`. It is not efficient: `completeness_gap`, and
+    the delta, tell by how much.
 
     Captum's `Lime` does it, over the presences of superpixels in place of pixels, so that a two-tower model embeds the other image once,
     and each distinct coalition. It fits in float32, whatever the images have. An absent part of an image shows its own mean colour if

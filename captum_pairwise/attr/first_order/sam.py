@@ -16,10 +16,12 @@ Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
 
 @final
 class LayerSAM(LayerMethod):
-    """The credit of each position of each image for the similarity, the other image being whole (SAM, paper eq. 3).
+    r"""The credit of each position of each image for the similarity, the other image being whole (SAM, paper eq. 3).
 
-    `φ_hw = (1/HW) Σ_c GAP(x)_c (y - b)_chw` for a layer that only global average pooling follows; linear layers after it are folded in, as
-    VEDML does. For cosine similarity it is divided by both norms, frozen at the full images, and does not sum to the similarity.
+    $$\phi_{hw} = \frac{1}{HW} \sum_c \mathrm{GAP}(x)_c (y - b)_{chw}$$
+
+    for a layer that only global average pooling follows; linear layers after it are folded in, as VEDML does. For cosine similarity it is
+    divided by both norms, frozen at the full images, and does not sum to the similarity.
 
     Args:
         forward_func: a `SimilarityWrapper` with a cosine or dot-product head.

@@ -22,9 +22,9 @@ from captum_pairwise.windows import Size, Windows
 
 @final
 class SBSM(PerturbationAttribution):
-    """How much each image loses of the similarity where a window of it is occluded, the other image being whole (SBSM, paper eq. 10).
+    r"""How much each image loses of the similarity where a window of it is occluded, the other image being whole (SBSM, paper eq. 10).
 
-    `w_k = max(sim(x, y) - sim(x, M_k y), 0)` for every window, and at each pixel the mean over the windows that lie over it. It is never
+    $w_k = \max(s(x, y) - s(x, M_k y), 0)$ for every window, and at each pixel the mean over the windows that lie over it. It is never
     negative, and not additive: there is no delta. A two-tower model embeds each window once, 5625 of 224 × 224 pixels, and each whole image
     once.
 

@@ -20,11 +20,11 @@ Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
 
 @final
 class LayerVESM(LayerGradientMethod):
-    """Where in each image the features are in which the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
+    r"""Where in each image the features are in which the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
 
-    `Σ_c α_c A_c` as in GradCAM, of the score `<w, f>`: `f` is the image's embedding, and the constants `w` say how near the directions of
-    both embeddings are in each feature. Only `w` knows of the other image, and with many features it is near 1, whatever that shows.
-    It is no Shapley value: there is no delta.
+    $\sum_c \alpha_c A_c$ as in GradCAM, of the score $\langle w, f \rangle$: `f` is the image's embedding, and the constants `w` say how
+    near the directions of both embeddings are in each feature. Only `w` knows of the other image, and with many features it is near 1,
+    whatever that shows. It is no Shapley value: there is no delta.
 
     Args:
         forward_func: a `SimilarityWrapper`, with any head, as only the embeddings are looked at.

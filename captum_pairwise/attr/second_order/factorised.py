@@ -23,7 +23,11 @@ def _estimate(game: Game, n_samples: int, options: Options, generator: torch.Gen
 
 @final
 class FactorisedShapleyTaylor(InputPairwise):
-    """Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (ours; not in the paper).
+    r"""Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (ours; not in the paper).
+
+    $$\phi_{ij} = \int_0^1 2 (1 - p) \, \langle \mathbb{E}_p[u(A \cup i) - u(A)], \, \mathbb{E}_p[w(B \cup j) - w(B)] \rangle \, dp$$
+
+    for embeddings $u$ and $w$ of the two images, whose parts are each in $A$ and $B$ with probability $p$.
 
     Pairs between the images, exact first-order terms and Shapley values, each with a standard error where it was sampled. `n_samples`
     is 500 by default. A query that stands several times in a row in the batch is embedded once: `(query.expand(k, -1, -1, -1),

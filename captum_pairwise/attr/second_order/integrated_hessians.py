@@ -66,7 +66,9 @@ def _estimator(
 
 @final
 class IntegratedHessians(GradientMethod):
-    """The interaction of every part of one image with every part of the other, by second derivatives along a path (paper A.14).
+    r"""The interaction of every part of one image with every part of the other, by second derivatives along a path (paper eq. 15).
+
+    $$\Gamma_{ij} = \int_0^1 \int_0^1 \alpha \beta \, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha \beta) \, d\alpha \, d\beta$$
 
     All parts fade in together, from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
     each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
@@ -79,9 +81,9 @@ class IntegratedHessians(GradientMethod):
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
-        weight: `"hessian"`, the paper's: each entry is `Γ_ij + Γ_ji`, which for pooled features and a dot product is half of the
-            Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the discrete
-            one there, and near it under cosine similarity.
+        weight: `"hessian"`, the paper's: each entry is $\Gamma_{ij} + \Gamma_{ji}$, which for pooled features and a dot product is half of
+            the Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the
+            discrete one there, and near it under cosine similarity.
         within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
         softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
     """

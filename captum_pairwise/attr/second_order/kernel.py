@@ -14,7 +14,9 @@ from captum_pairwise.layers import Layers
 
 @final
 class KernelShapleyTaylor(InputPairwise):
-    """Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
+    r"""Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
+
+    $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i + \sum_{i < j \in S} \phi_{ij}$$
 
     Pairs within one image included. `n` players have `n (n-1) / 2` pairs, and need well over as many coalitions; `n_samples` is 2000 by
     default. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.

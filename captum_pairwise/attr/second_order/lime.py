@@ -16,18 +16,20 @@ from captum_pairwise.masking import Pairs
 
 @final
 class PairwiseLime(InputExplanation[Interactions, Attribution], Pairwise):
-    """The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
+    r"""The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
 
-    `v(S) ≈ β_∅ + Σ_{i∈S} β_i + Σ_{i<j∈S} β_ij` over uniform coalitions weighted by `exp(-λ d²)`, `d²` the mean squared difference between
-    the masked images and the images, all their values together. What `attribute` returns is `β_ij` between the images; `marginal` is
-    the Shapley value of the model. LIME is not efficient: `completeness_gap`, and the delta, tell by how much.
+    $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i + \sum_{i < j \in S} \beta_{ij}$$
+
+    over uniform coalitions weighted by $\exp(-\lambda d^2)$, with $d^2$ the mean squared difference between the masked images and the
+    images, all their values together. What `attribute` returns is $\beta_{ij}$ between the images; `marginal` is the Shapley value of the
+    model. LIME is not efficient: `completeness_gap`, and the delta, tell by how much.
 
     An absent part of an image shows its own mean colour if `baselines` is None. `n_samples` is 20 000 by default: coalitions, of which
     each tower of a two-tower model embeds its distinct halves. Needs the extra `lime`.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        decay: `λ` of the kernel; None is `ln 2` over the median of `d²`.
+        decay: $\lambda$ of the kernel; None is $\ln 2$ over the median of $d^2$.
         alpha: the penalty on the sum of absolute terms, in units of the least one that leaves no term; 0 is weighted least squares.
     """
 

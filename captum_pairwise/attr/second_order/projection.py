@@ -42,7 +42,7 @@ def project_attention(
     layer_baselines: Baselines = None,
     layer_mask: Masks = None,
 ) -> Float[Tensor, "batch ..."]:
-    """Carry an attention over one image to the parts of the other, `Σ_i a_i φ_ij`, at any resolution.
+    r"""Carry an attention over one image to the parts of the other, $\sum_i a_i \phi_{ij}$, at any resolution.
 
     The same as projecting through the matrix of `IntegratedHessians` with as many steps, which is never built: two towers take one
     forward-mode and one reverse-mode product a step, whatever the number of parts. The nearer a layer is to the images, the more steps it

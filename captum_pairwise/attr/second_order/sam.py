@@ -15,11 +15,13 @@ from captum_pairwise.interactions import Interactions
 
 @final
 class LayerPairwiseSAM(LayerMethod):
-    """The credit of every pair of positions, one of each image, in closed form (second-order SAM, paper eq. 8).
+    r"""The credit of every pair of positions, one of each image, in closed form (second-order SAM, paper eq. 8).
 
-    `φ_hw,ij = (1/H²W²) Σ_c (x - a)_chw (y - b)_cij` for a layer that only global average pooling follows; linear layers after it are
-    folded in. With the dot product these are the Shapley–Taylor indices. For cosine similarity both norms are frozen at the full
-    images, and the credit does not sum to the similarity: `completeness_gap` says by how much.
+    $$\phi_{hw,ij} = \frac{1}{H^2 W^2} \sum_c (x - a)_{chw} (y - b)_{cij}$$
+
+    for a layer that only global average pooling follows; linear layers after it are folded in. With the dot product these are the
+    Shapley–Taylor indices. For cosine similarity both norms are frozen at the full images, and the credit does not sum to the similarity:
+    `completeness_gap` says by how much.
 
     Args:
         forward_func: a `SimilarityWrapper` with a cosine or dot-product head.
