@@ -56,7 +56,7 @@ def viewer(interactions: Interactions | Mapping[str, Interactions], images: tupl
 
     One scale holds for all that is on the page at a time: the full colour is the largest credit of either sign, of any part of both
     images, or of any pair of parts. Photos are shown with at most 1024 pixels a side, masks with 512. A pair of parts takes 5.3 bytes,
-    and as much again for its standard error: 98 parts on each side make a page of less than 1 MB, 392 of 2 to 5.
+    and as much again for its standard error: 98 parts on each side make a page of less than 1 MB, 392 of up to 6.
 
     >>> import torch
     >>> from captum_pairwise.players import cells
@@ -71,7 +71,7 @@ def viewer(interactions: Interactions | Mapping[str, Interactions], images: tupl
     ...     retrieved_players=parts,
     ... )
     >>> page = viewer(same, (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)), title="Four matches")
-    >>> "http" in page.html, "<title>Four matches</title>" in page.html
+    >>> "://" in page.html, "<title>Four matches</title>" in page.html
     (False, True)
 
     Args:

@@ -1,8 +1,6 @@
 'use strict';
 // The numbers of each method, how they are written, and their colours.
 
-const BLOCKS = [['between', 'between'], ['within_query', 'within_retrieved']];
-
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
@@ -20,6 +18,7 @@ class Credits {
   constructor(blocks, counts) {
     this.blocks = floatsOfAll(blocks);
     this.counts = counts;
+    this.largestOf = new Map(Object.entries(this.blocks).map(([name, block]) => [name, largestIn(block)]));
   }
 
   has(name) {
@@ -54,9 +53,12 @@ class Credits {
 
   /** The largest absolute value of some blocks. */
   largest(names) {
-    const blocks = names.map((name) => this.blocks[name]).filter(Boolean);
-    return blocks.reduce((most, block) => block.reduce((so, value) => Math.max(so, Math.abs(value)), most), 0);
+    return Math.max(0, ...names.map((name) => this.largestOf.get(name) ?? 0));
   }
+}
+
+function largestIn(values) {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
 /** How numbers of a scale are written: as many decimals for all of them. */
@@ -68,6 +70,14 @@ function writer(scale) {
     if (!Number(text)) return text;
     return (value < 0 ? '−' : '+') + text;
   };
+}
+
+/** A number with its standard error, of which one digit is enough, and none where it is rounding. */
+function withError(value, error, write) {
+  const known = write(value);
+  if (!(error > 1e-6 * Math.abs(value))) return known;
+  const shown = unsigned(write(error));
+  return `${known} ± ${Number(shown) ? shown : error.toPrecision(1)}`;
 }
 
 function unsigned(text) {

@@ -1,6 +1,7 @@
 'use strict';
 // The two kinds of images: a photo with its parts, and a sentence with its words. Both paint credits and mark parts.
 
+const MOST_OUTLINED = 1000; // parts
 const MARGIN = 6; // CSS pixels by which marks may stand over the edge of a photo
 const INK = '#111', PAPER = '#fff';
 
@@ -62,22 +63,23 @@ class PhotoPanel {
     return [this.element.clientWidth, this.element.clientHeight];
   }
 
-  path(index) {
-    const [width, height] = this.size(), path = new Path2D();
-    path.addPath(this.raster.outline(index), new DOMMatrix([width / this.raster.width, 0, 0, height / this.raster.height, 0, 0]));
-    return path;
+  /** A path in cells of the raster as one in CSS pixels. */
+  scaled(path) {
+    const [width, height] = this.size(), larger = new Path2D();
+    larger.addPath(path, new DOMMatrix([width / this.raster.width, 0, 0, height / this.raster.height, 0, 0]));
+    return larger;
   }
 
   drawGrid(context) {
     context.lineWidth = 1;
-    context.strokeStyle = 'rgb(255 255 255 / 0.28)';
-    if (this.raster.n <= 1000) this.middles.forEach((middle, index) => middle && context.stroke(this.path(index)));
+    context.strokeStyle = 'rgb(255 255 255 / 0.3)';
+    if (this.raster.n <= MOST_OUTLINED) context.stroke(this.scaled(gridOf(this.raster)));
   }
 
   drawMark(context, { index, colour = INK, dashed = false, width = 2 }) {
-    const path = this.path(index);
-    stroke(context, path, PAPER, width + 2.5, []);
-    stroke(context, path, colour, width, dashed ? [6, 4] : []);
+    const path = this.scaled(this.raster.outline(index));
+    stroke(context, path, PAPER, width + 2, []);
+    stroke(context, path, colour, width, dashed ? [7, 4] : []);
   }
 
   drawLabel(context, { index, colour, label, dashed }) {
@@ -88,7 +90,7 @@ class PhotoPanel {
     context.fillStyle = dashed ? PAPER : colour;
     context.fill(disc);
     stroke(context, disc, dashed ? colour : PAPER, 2, []);
-    context.fillStyle = dashed ? INK : inkOn(colour);
+    context.fillStyle = dashed ? INK : inkOn(channels(colour));
     context.font = '600 12px system-ui, sans-serif';
     context.textAlign = 'center';
     context.textBaseline = 'middle';
@@ -110,13 +112,15 @@ function stroke(context, path, colour, width, dash) {
   context.stroke(path);
 }
 
-/** Black or white, whichever is read more easily on a colour `#rrggbb`. */
+/** Black or white, whichever has the larger contrast to a colour: at least 4.58 by WCAG's measure. */
 function inkOn(colour) {
-  return brightness([1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16))) > 140 ? INK : PAPER;
+  const [red, green, blue] = colour.map((value) => (value <= 10 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000' : '#fff';
 }
 
-function brightness([red, green, blue]) {
-  return 0.299 * red + 0.587 * green + 0.114 * blue;
+/** Red, green and blue of a colour `#rrggbb`. */
+function channels(colour) {
+  return [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
 }
 
 class SentencePanel {
@@ -154,16 +158,18 @@ class SentencePanel {
 
   paint(colours) {
     this.element.classList.toggle('painted', Boolean(colours));
+    const paper = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number);
     this.words.forEach((word, index) => {
-      const colour = colours && colours[index][3] ? onPaper(colours[index]) : null;
+      const colour = colours && over(colours[index], paper);
       word.style.backgroundColor = colour ? `rgb(${colour.join(' ')})` : '';
-      word.style.color = colour ? (brightness(colour) > 140 ? INK : PAPER) : '';
+      word.style.color = colour ? inkOn(colour) : '';
     });
   }
 
   mark(marks) {
     for (const word of this.words) {
       word.style.removeProperty('--mark');
+      word.style.removeProperty('--label');
       word.classList.remove('marked', 'dashed');
       delete word.dataset.label;
     }
@@ -172,12 +178,14 @@ class SentencePanel {
       word.style.setProperty('--mark', colour);
       word.classList.add('marked');
       word.classList.toggle('dashed', dashed);
-      if (label) word.dataset.label = label;
+      if (!label) continue;
+      word.dataset.label = label;
+      word.style.setProperty('--label', colour);
     }
   }
 }
 
-/** What a colour with opacity looks like on white. */
-function onPaper([red, green, blue, opacity]) {
-  return [red, green, blue].map((value) => Math.round(255 + ((value - 255) * opacity) / 255));
+/** What a colour with opacity looks like on another. */
+function over([red, green, blue, opacity], ground) {
+  return [red, green, blue].map((value, k) => Math.round(ground[k] + ((value - ground[k]) * opacity) / 255));
 }

@@ -12,6 +12,7 @@ class Raster {
     this.boxes = boxesOf(this);
     this.middles = middlesOf(this);
     this.outlines = new Map();
+    this.grid = null;
   }
 
   /** The part at a place, both coordinates from 0 to 1, or NOBODY. */
@@ -25,6 +26,15 @@ class Raster {
     if (!this.outlines.has(index)) this.outlines.set(index, outlineOf(this, index));
     return this.outlines.get(index);
   }
+}
+
+/** The outlines of all parts. */
+function gridOf(raster) {
+  if (!raster.grid) {
+    raster.grid = new Path2D();
+    for (let index = 0; index < raster.n; index++) raster.grid.addPath(raster.outline(index));
+  }
+  return raster.grid;
 }
 
 function unrolled(runs, length) {

@@ -19,7 +19,7 @@ const methods = data.methods.map((method) => {
 });
 
 // A part is { side, index }. The one under the pointer or the keyboard is `here`; a pin is a part with a number and the turn it was chosen in.
-const state = { method: 0, order: 'pairs', sign: 'both', opacity: 0.9, within: false, here: null, hint: null, pins: [], turn: 0 };
+const state = { method: 0, order: 'pairs', sign: 'both', opacity: 0.8, within: false, here: null, hint: null, pins: [], turn: 0 };
 const cursor = [null, null]; // of each side the last part that was here
 let tapped = null;
 
@@ -97,6 +97,7 @@ function marksOn(side) {
 
 function draw() {
   const write = writer(scale());
+  state.hint = null;
   panels.forEach((panel, side) => {
     const values = shownOn(side);
     panel.paint(values && Array.from(values, (value) => colourOf(value, scale(), state.opacity, palette)));
@@ -138,15 +139,11 @@ function facts(part) {
   }
   if (!pairs) return known;
   const write = writer(credit.largest(['between']));
-  known.push([`all its pairs with the ${NAMES[1 - part.side]}`, write(pairs.reduce((sum, value) => sum + value, 0))]);
+  known.push([`sum of its pairs with the ${NAMES[1 - part.side]}`, write(pairs.reduce((sum, value) => sum + value, 0))]);
   for (const pin of state.pins.filter(({ side }) => side !== part.side)) {
     known.push([`pair with pin ${pin.number}`, withError(pairs[pin.index], error.pairs(part, 1 - part.side)?.[pin.index], write)]);
   }
   return known;
-}
-
-function withError(value, error, write) {
-  return error > 0 ? `${write(value)} ± ${unsigned(write(error))}` : write(value);
 }
 
 function drawStrongest(side, values, write) {
@@ -169,15 +166,17 @@ function entry(part, value, error, write) {
 }
 
 function drawPins(write) {
-  const list = find('.pins ul');
+  const list = find('.pins ul'), buttons = () => Array.from(list.querySelectorAll('button'));
+  const focused = buttons().indexOf(document.activeElement);
   list.replaceChildren(...state.pins.map((pin) => chip(pin, write)));
+  if (focused >= 0) buttons()[Math.min(focused, buttons().length - 1)]?.focus();
   find('.pins .clear').hidden = !state.pins.length;
 }
 
 function chip(pin, write) {
   const item = element('li', '', ''), number = element('span', 'number', pin.number), partner = partnerOf(pin);
   number.style.backgroundColor = colourOfPin(pin);
-  number.style.color = inkOn(colourOfPin(pin));
+  number.style.color = inkOn(channels(colourOfPin(pin)));
   const show = button('show', '', () => choose(pin));
   show.append(number, element('span', '', nameOf(pin)));
   if (order() === 'pairs' && partner !== undefined) {
@@ -192,7 +191,7 @@ function chip(pin, write) {
 
 function drawLegend(write) {
   const canvas = find('.legend canvas'), image = new ImageData(256, 1), [least, , most] = find('.legend .ticks').children;
-  for (let k = 0; k < 256; k++) image.data.set([...onPaper(colourOf(k / 127.5 - 1, 1, state.opacity, palette)), 255], 4 * k);
+  for (let k = 0; k < 256; k++) image.data.set([...over(colourOf(k / 127.5 - 1, 1, state.opacity, palette), [255, 255, 255]), 255], 4 * k);
   canvas.getContext('2d').putImageData(image, 0, 0);
   least.textContent = write(-scale());
   most.textContent = write(scale());
@@ -219,7 +218,7 @@ function drawFacts() {
   list.replaceChildren();
   if (known(full)) list.append(pair('similarity', full.toFixed(4).replace('-', '−')));
   if (known(empty)) list.append(pair('of the baselines', empty.toFixed(4).replace('-', '−')));
-  if (known(gap)) list.append(pair('completeness gap', writer(0.1)(Math.abs(gap) < MINUTE ? 0 : gap)));
+  if (known(gap)) list.append(pair('completeness gap', writer(0.01)(Math.abs(gap) < MINUTE ? 0 : gap)));
 }
 
 // elements
@@ -324,7 +323,9 @@ function place(number) {
   cursor.fill(null);
   return ({ side, index }) => {
     const middle = middles[side]?.[index];
-    return { side, index: middle ? panels[side].raster.at(middle.x, middle.y) : index };
+    const { raster } = panels[side];
+    if (!raster) return { side, index };
+    return { side, index: middle ? raster.at(middle.x, middle.y) : NOBODY };
   };
 }
 
@@ -388,7 +389,8 @@ function listenToControls() {
     speak();
   });
   find('.pins .clear').addEventListener('click', clear);
-  root.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
+  document.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
 }
 
 /** In a notebook the page is in a frame, which becomes as tall as the page. */
