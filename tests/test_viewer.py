@@ -15,6 +15,7 @@ from viewer_cases import NASTY, Elements, data_of, floats, interactions, of_cell
 import captum_pairwise as cp
 from captum_pairwise.interactions import stack
 from captum_pairwise.players import Players, as_players
+from captum_pairwise.visualization.viewer import SCRIPTS
 
 PHOTOS = (photo(), photo(50, 40, seed=1))
 CELLS = interactions(of_cells(), of_cells(2, 2))
@@ -78,12 +79,12 @@ def test_nothing_is_loaded_and_nothing_else_may_run():
     assert not re.search(r"://|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|import\(|sendBeacon", "".join(elements.code()))
     (policy,) = [meta["content"] for meta in elements.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
-    assert len(elements.code()) == 5
+    assert len(elements.code()) == 1 + len(SCRIPTS)
     for text in elements.code():
         assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
 
 
-@pytest.mark.parametrize("script", ["numbers.js", "parts.js", "panels.js", "viewer.js"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_strict_and_write_no_markup(script):
     text = cp.visualization.__file__.replace("__init__.py", f"page/{script}")
     with open(text, encoding="utf-8") as file:
@@ -97,10 +98,10 @@ def test_labels_stay_text():
     known = interactions(of_words(2), of_cells())
     page = cp.viewer({NASTY: known}, (tokens, PHOTOS[0]), title=NASTY)
     elements, data = Elements(page.html), data_of(page)
-    assert len(elements.of("script")) == 5 and "hacked" not in str([attributes for _, attributes, _ in elements.tags])
+    assert len(elements.of("script")) == 7 and "hacked" not in str([attributes for _, attributes, _ in elements.tags])
     assert html.unescape(re.search("<title>(.*?)</title>", page.html, re.S).group(1)) == NASTY
     assert data["sides"][0]["tokens"] == tokens and data["methods"][0]["name"] == NASTY
-    assert page.html.count("<!--") == 0 and page.html.count("</script") == 5
+    assert page.html.count("<!--") == 0 and page.html.count("</script") == 7
 
 
 def test_a_notebook_shows_the_page_in_a_frame():

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
-from markupsafe import Markup
 
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.replacing import replacing
 from captum_pairwise.visualization.page_data import Side, page_data
 
 PAGE = "page"  # the folder beside this file
-SCRIPTS = ("numbers.js", "parts.js", "panels.js", "viewer.js")  # in the order that they need each other
+SCRIPTS = ("numbers.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # in the order that they need each other
 FRAME_HEIGHT = 900  # pixels in a notebook, until the page has said how tall it is
 
 
@@ -107,10 +106,10 @@ def _page() -> dict[str, object]:
     """Style and scripts, with the digests by which the page allows these and no others."""
     style, scripts = _file("viewer.css"), [_file(name) for name in SCRIPTS]
     return {
-        "style": Markup(style),
-        "scripts": [Markup(script) for script in scripts],
-        "style_digest": Markup(_digest(style)),
-        "script_digests": Markup(" ".join(map(_digest, scripts))),
+        "style": style,
+        "scripts": scripts,
+        "style_digest": _digest(style),
+        "script_digests": " ".join(map(_digest, scripts)),
     }
 
 

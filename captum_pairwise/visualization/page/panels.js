@@ -158,9 +158,8 @@ class SentencePanel {
 
   paint(colours) {
     this.element.classList.toggle('painted', Boolean(colours));
-    const paper = getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number);
     this.words.forEach((word, index) => {
-      const colour = colours && over(colours[index], paper);
+      const colour = colours && onPaper(colours[index]);
       word.style.backgroundColor = colour ? `rgb(${colour.join(' ')})` : '';
       word.style.color = colour ? inkOn(colour) : '';
     });
@@ -185,7 +184,7 @@ class SentencePanel {
   }
 }
 
-/** What a colour with opacity looks like on another. */
-function over([red, green, blue, opacity], ground) {
-  return [red, green, blue].map((value, k) => Math.round(ground[k] + ((value - ground[k]) * opacity) / 255));
+/** What a colour with opacity looks like on white. */
+function onPaper([red, green, blue, opacity]) {
+  return [red, green, blue].map((value) => Math.round(255 + ((value - 255) * opacity) / 255));
 }
