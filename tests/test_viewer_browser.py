@@ -5,6 +5,7 @@ import shutil
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,10 +60,11 @@ def browser():
     if find_spec("playwright") is None:
         give_up("a browser's driver: pip install 'captum-pairwise[test]'")
     playwright = import_module("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        give_up("Chromium is not installed")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     with playwright.sync_playwright() as driver:
+        path = next(found, driver.chromium.executable_path)  # else what `playwright install chromium` brings
+        if not Path(path).exists():
+            give_up("Chromium is not installed: playwright install --with-deps chromium")
         chromium = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium
         chromium.close()
