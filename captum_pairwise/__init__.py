@@ -36,6 +36,7 @@ from captum_pairwise.interactions import Interactions, project
 from captum_pairwise.layers import SplitEncoder
 from captum_pairwise.players import grid, paint, patches, superpixels, token_grid
 from captum_pairwise.similarity import SimilarityWrapper
+from captum_pairwise.visualization.viewer import Viewer, viewer
 from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "SimilarityWrapper",
     "SplitEncoder",
     "SuperpixelLime",
+    "Viewer",
     "WindowPairs",
     "backbones",
     "blur_baseline",
@@ -92,6 +94,7 @@ __all__ = [
     "superpixels",
     "text",
     "token_grid",
+    "viewer",
     "visualization",
 ]
 

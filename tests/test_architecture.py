@@ -12,6 +12,7 @@ HOUSE = Path(captum_pairwise.__file__).parent
 FLOORS = [
     [
         "_compat",
+        "replacing",
         "autocast",
         "smoothing",
         "heads",
@@ -69,6 +70,8 @@ FLOORS = [
         "visualization.tokens",
         "visualization.convergence",
         "visualization.tables",
+        "visualization.page_data",
+        "visualization.viewer",
         "visualization",
         "interop",
         "metrics.pixels",
@@ -103,7 +106,6 @@ FLOORS = [
         "attr.second_order.sbsm",
     ],
     [
-        "datasets.replacing",
         "datasets.reading",
         "datasets.masks",
         "datasets.pairs",

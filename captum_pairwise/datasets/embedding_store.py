@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_pairwise.datasets.replacing import replacing
+from captum_pairwise.replacing import replacing
 
 PART = 1024  # embeddings; as many are lost at most
 DIGITS = 6  # of the number of a part

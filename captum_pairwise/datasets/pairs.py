@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from captum_pairwise.datasets.masks import refuse_label
-from captum_pairwise.datasets.replacing import replacing
+from captum_pairwise.replacing import replacing
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import torch
 from captum_pairwise import backbones
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pairs import Pair, read_pairs
-from captum_pairwise.datasets.replacing import replacing
 from captum_pairwise.evaluation import entrants, table_report
 from captum_pairwise.evaluation.convergence_command import positive
 from captum_pairwise.evaluation.presets import PRESETS, Settings, changed
@@ -20,6 +19,7 @@ from captum_pairwise.evaluation.ranks import Ranks, device_of, ranks
 from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.subject import Model
 from captum_pairwise.evaluation.tables import POLL, Errand, TableRow, awaited, plan, settings_digest, study
+from captum_pairwise.replacing import replacing
 from captum_pairwise.visualization.tables import table_figure
 
 FAILED = 1

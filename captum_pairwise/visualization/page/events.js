@@ -1,0 +1,159 @@
+'use strict';
+// What a pointer, a finger, keys and controls change.
+
+let tapped = null;
+
+// changes of the state
+
+function goTo(part) {
+  if (part === null ? state.here === null : same(part, state.here)) return;
+  state.here = part;
+  if (part) cursor[part.side] = part.index;
+  draw();
+  speak();
+}
+
+function leave() {
+  if (state.pins.length) goTo(null); // the pins stay; without any the last part does, for a look at the controls
+}
+
+function hint(part) {
+  state.hint = part;
+  drawMarks();
+}
+
+function togglePin(part) {
+  const others = state.pins.filter((pin) => !same(pin, part));
+  if (others.length === state.pins.length) {
+    const taken = new Set(others.map(({ number }) => number));
+    let number = 1;
+    while (taken.has(number)) number += 1;
+    others.push({ side: part.side, index: part.index, number, turn: ++state.turn });
+  }
+  state.pins = others.sort((a, b) => a.number - b.number);
+  draw();
+  speak();
+}
+
+function choose(pin) {
+  pin.turn = ++state.turn;
+  state.here = null;
+  goTo({ side: pin.side, index: pin.index });
+}
+
+function clear() {
+  Object.assign(state, { here: null, hint: null, pins: [] });
+  tapped = null;
+  draw();
+  find('.spoken').textContent = 'Cleared';
+}
+
+/** Take another method; what was pinned stays at its place, whoever owns it now. */
+function setMethod(number) {
+  const moved = state.method === number ? (part) => part : place(number);
+  const pins = state.pins.map((pin) => ({ ...pin, ...moved(pin) })).filter(({ index }) => index !== NOBODY);
+  state.here = state.here && moved(state.here);
+  state.pins = pins.filter((pin, k) => pins.findIndex((other) => same(other, pin)) === k);
+  if (state.here?.index === NOBODY) state.here = null;
+  state.method = number;
+  draw();
+  drawFacts();
+  speak();
+}
+
+function place(number) {
+  const middles = panels.map((panel) => panel.middles);
+  panels.forEach((panel, side) => panel.place(methods[number].parts[side]));
+  cursor.fill(null);
+  return ({ side, index }) => {
+    const middle = middles[side]?.[index];
+    const { raster } = panels[side];
+    if (!raster) return { side, index };
+    return { side, index: middle ? raster.at(middle.x, middle.y) : NOBODY };
+  };
+}
+
+// events
+
+function listenToPanel(panel, side) {
+  const plate = panel.element;
+  const partAt = (event) => {
+    const index = panel.partAt(event);
+    return index === NOBODY ? null : { side, index };
+  };
+  plate.addEventListener('pointermove', (event) => partAt(event) && goTo(partAt(event)));
+  plate.addEventListener('pointerleave', (event) => event.pointerType === 'mouse' && leave());
+  plate.addEventListener('pointerdown', (event) => (plate.dataset.pointer = event.pointerType));
+  plate.addEventListener('click', (event) => {
+    const part = partAt(event), isFirstTap = plate.dataset.pointer !== 'mouse' && !same(part, tapped);
+    if (!part) return;
+    tapped = part;
+    goTo(part);
+    if (!isFirstTap) togglePin(part);
+  });
+  plate.addEventListener('focus', () => plate.matches(':focus-visible') && goTo(entrance(side)));
+  plate.addEventListener('keydown', (event) => handleKey(event, panel, side));
+}
+
+/** Where the keyboard enters a side: where it was before, else the strongest part. */
+function entrance(side) {
+  if (state.here?.side === side) return state.here;
+  if (cursor[side] !== null) return { side, index: cursor[side] };
+  return strongestPart(side) ?? { side, index: 0 };
+}
+
+function handleKey(event, panel, side) {
+  const here = entrance(side);
+  if (event.key in DIRECTIONS) goTo({ side, index: panel.step(here.index, event.key) });
+  else if (event.key === 'Enter' || event.key === ' ') {
+    goTo(here);
+    togglePin(here);
+  } else return;
+  event.preventDefault();
+}
+
+function strongestPart(side) {
+  const { credit } = method(), n = credit.counts[side];
+  const [index] = credit.has('between')
+    ? strongest(Float32Array.from({ length: n }, (_, part) => Math.max(...credit.pairs({ side, index: part }, 1 - side))), 1)
+    : strongest(credit.parts(side), 1);
+  return index === undefined ? null : { side, index };
+}
+
+function listenToControls() {
+  const form = find('.controls'), select = form.elements.method;
+  methods.forEach(({ name }, number) => select.add(new Option(name, number)));
+  find('.method').hidden = methods.length < 2;
+  form.addEventListener('submit', (event) => event.preventDefault());
+  form.addEventListener('input', (event) => {
+    const { name, value, checked } = event.target;
+    if (name === 'method') return setMethod(Number(value));
+    state[name] = { opacity: value / 100, within: checked }[name] ?? value;
+    draw();
+    speak();
+  });
+  find('.pins .clear').addEventListener('click', clear);
+  document.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
+}
+
+/** In a notebook the page is in a frame, which becomes as tall as the page. */
+function fitFrame() {
+  try {
+    if (window.frameElement) window.frameElement.style.height = `${root.offsetHeight + 2}px`;
+  } catch {} // a frame of another origin keeps its height
+}
+
+function start() {
+  panels.forEach((panel, side) => panel.place(method().parts[side]));
+  panels.forEach(listenToPanel);
+  listenToControls();
+  drawFacts();
+  state.here = strongestPart(0); // so that the page opens with an example
+  draw();
+  new ResizeObserver(() => {
+    draw();
+    fitFrame();
+  }).observe(root);
+}
+
+start();

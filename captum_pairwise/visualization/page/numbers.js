@@ -1,0 +1,98 @@
+'use strict';
+// The numbers of each method, how they are written, and their colours.
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+function floatsOf(base64) {
+  return new Float32Array(bytesOf(base64).buffer); // little endian, as every browser's machine is
+}
+
+function floatsOfAll(blocks) {
+  return Object.fromEntries(Object.entries(blocks).map(([name, base64]) => [name, floatsOf(base64)]));
+}
+
+/** One method's credits, or their standard errors; what is not known is null. */
+class Credits {
+  constructor(blocks, counts) {
+    this.blocks = floatsOfAll(blocks);
+    this.counts = counts;
+    this.largestOf = new Map(Object.entries(this.blocks).map(([name, block]) => [name, largestIn(block)]));
+  }
+
+  has(name) {
+    return name in this.blocks;
+  }
+
+  hasWithin(side) {
+    return this.has(side === 0 ? 'within_query' : 'within_retrieved');
+  }
+
+  /** The credit of every part of a side. */
+  parts(side) {
+    const all = this.blocks.marginal;
+    if (!all) return null;
+    return side === 0 ? all.subarray(0, this.counts[0]) : all.subarray(this.counts[0]);
+  }
+
+  /** The credits of the pairs of one part with every part of a side. */
+  pairs(part, side) {
+    if (part.side === side) return this.within(part);
+    const block = this.blocks.between, [, columns] = this.counts;
+    if (!block) return null;
+    if (part.side === 0) return block.subarray(part.index * columns, (part.index + 1) * columns);
+    return Float32Array.from({ length: this.counts[0] }, (_, row) => block[row * columns + part.index]);
+  }
+
+  within(part) {
+    const block = this.blocks[part.side === 0 ? 'within_query' : 'within_retrieved'];
+    const n = this.counts[part.side];
+    return block ? block.subarray(part.index * n, (part.index + 1) * n) : null;
+  }
+
+  /** The largest absolute value of some blocks. */
+  largest(names) {
+    return Math.max(0, ...names.map((name) => this.largestOf.get(name) ?? 0));
+  }
+}
+
+function largestIn(values) {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** How numbers of a scale are written: as many decimals for all of them. */
+function writer(scale) {
+  if (scale > 0 && (scale < 1e-6 || scale >= 1e6)) return (value) => value.toExponential(2).replace('-', '−');
+  const decimals = scale > 0 ? Math.min(8, Math.max(0, 2 - Math.floor(Math.log10(scale)))) : 2;
+  return (value) => {
+    const text = Math.abs(value).toFixed(decimals);
+    if (!Number(text)) return text;
+    return (value < 0 ? '−' : '+') + text;
+  };
+}
+
+/** A number with its standard error, of which one digit is enough, and none where it is rounding. */
+function withError(value, error, write) {
+  const known = write(value);
+  if (!(error > 1e-6 * Math.abs(value))) return known;
+  const shown = unsigned(write(error));
+  return `${known} ± ${Number(shown) ? shown : error.toPrecision(1)}`;
+}
+
+function unsigned(text) {
+  return text.replace(/^[+−]/, '');
+}
+
+/** The colour of a credit as red, green, blue and opacity, all to 255: the stronger, the less of the photo shows. */
+function colourOf(value, scale, opacity, palette) {
+  const strength = scale ? Math.max(-1, Math.min(1, value / scale)) : 0;
+  const place = 3 * Math.min(255, Math.floor(128 * (strength + 1)));
+  return [palette[place], palette[place + 1], palette[place + 2], 255 * opacity * Math.abs(strength) ** 0.7];
+}
+
+/** The places of the largest absolute values, at most `count`, those of 0 left out. */
+function strongest(values, count) {
+  const places = Array.from(values.keys()).filter((place) => values[place]);
+  return places.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, count);
+}

@@ -1,0 +1,95 @@
+"""Pairs for the viewer's page, with every block known, and the page's data read back."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import torch
+from conftest import random_tensor
+
+import captum_pairwise as cp
+from captum_pairwise.interactions import Credits, Interactions
+from captum_pairwise.players import Players, as_players, cells
+
+NASTY = "</script><script>window.hacked = 1</script><!-- \"quoted\" & 'all' <b>héé</b> \u2028 猫"
+
+
+def symmetric(n, seed):
+    block = random_tensor(1, n, n, seed=seed)
+    return (block + block.mT) * (1 - torch.eye(n, dtype=torch.float64))
+
+
+def interactions(query, retrieved, seed=0, **changes):
+    """Random credits of both signs, and errors, of one pair."""
+    n, m = query.n_players, retrieved.n_players
+    known = {
+        "marginal": random_tensor(1, n + m, seed=seed),
+        "between": random_tensor(1, n, m, seed=seed + 1),
+        "within_query": symmetric(n, seed + 2),
+        "within_retrieved": symmetric(m, seed + 3),
+    }
+    errors = {name: block.abs() / 10 for name, block in known.items()}
+    ends = {"empty": torch.tensor([0.25]), "full": torch.tensor([0.75]), "n_evaluations": torch.tensor([8])}
+    everything = known | ends | {"query_players": query, "retrieved_players": retrieved, "standard_error": Credits(**errors)}
+    return Interactions(n_query=n, **everything | changes)
+
+
+def photo(height=60, width=80, seed=0):
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def of_cells(rows=3, columns=4):
+    return cells(torch.zeros(1, 1, rows, columns))
+
+
+def of_mask(rows=2, columns=3):
+    """Parts of a photo of 60 by 80 pixels that are no cells of a map, the last id without a part."""
+    ids = cp.grid(60, 80, rows, columns).flip(3)
+    return Players(as_players(ids, photo(), "mask").ids, (rows * columns + 1,))
+
+
+def of_words(n):
+    return Players(torch.arange(n)[None, :, None], (n,))
+
+
+class Elements(HTMLParser):
+    """The tags of a page with their attributes and the text that follows each."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag):
+        self.tags.append((f"/{tag}", {}, []))
+
+    def handle_data(self, data):
+        if self.tags:
+            self.tags[-1][2].append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes, _ in self.tags if name == tag]
+
+    def code(self):
+        """Style, and the scripts that run."""
+        return ["".join(text) for name, attributes, text in self.tags if name in ("style", "script") and "type" not in attributes]
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.S).group(1))
+
+
+def floats(packed):
+    return np.frombuffer(base64.b64decode(packed), "<f4")
+
+
+def owners(part):
+    if "runs" not in part:
+        return np.arange(part["n"]).reshape(part["height"], part["width"])
+    runs = np.array(part["runs"]).reshape(-1, 2)
+    return np.repeat(runs[:, 0], runs[:, 1]).reshape(part["height"], part["width"])
