@@ -1,6 +1,5 @@
 """Credits as maps over the pixels of a photo."""
 
-import matplotlib
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,8 +7,7 @@ from matplotlib.colors import Colormap
 from torch import Tensor
 
 from captum_pairwise.players import Players, paint
-
-SIGNED = "RdBu_r"  # red makes similar, blue dissimilar; told apart by the colour-blind
+from captum_pairwise.visualization.scales import SIGNED, coloured, largest
 
 
 def to_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
@@ -25,13 +23,22 @@ def to_pixels(values: Float[Tensor, "batch players"], players: Players, size: tu
     Raises:
         ValueError: the players are neither parts of images nor cells of a map.
     """
+    refuse_placeless(players)
+    maps = paint(values, players.ids).mean(1, keepdim=True)
+    return F.interpolate(maps, size, mode="bilinear" if len(players.shape) == 2 else "nearest")[:, 0]
+
+
+def refuse_placeless(players: Players) -> None:
+    """Refuse players that cannot be seen in an image.
+
+    Raises:
+        ValueError: they are neither parts of images nor cells of a map.
+    """
     if players.ids.dim() != 4:
         raise ValueError(
             f"Expected players that lie in an image or in a map [B, C, H, W], got ids of shape {tuple(players.ids.shape)}. Draw these "
             "credits as a matrix."
         )
-    maps = paint(values, players.ids).mean(1, keepdim=True)
-    return F.interpolate(maps, size, mode="bilinear" if len(players.shape) == 2 else "nearest")[:, 0]
 
 
 def overlay(
@@ -48,9 +55,11 @@ def overlay(
         scale: the credit that has the full colour; None is the largest of this map.
         colours: a matplotlib colour map, its middle meaning 0.
     """
-    largest = scale or float(np.abs(heat).max()) or 1.0
-    strength = np.clip(heat / largest, -1, 1)
-    palette = matplotlib.colormaps[colours] if isinstance(colours, str) else colours
-    grey = np.repeat(photo.mean(2, keepdims=True), 3, 2) * 0.8 + 0.2
-    opacity = np.abs(strength)[..., None] ** 0.7 * 0.9
-    return (1 - opacity) * grey + opacity * palette((strength + 1) / 2)[..., :3]
+    scale = scale or largest([heat])
+    opacity = np.clip(np.abs(heat) / (scale or 1.0), 0, 1)[..., None] ** 0.7 * 0.9
+    return (1 - opacity) * greyed(photo) + opacity * coloured(heat, scale, colours)
+
+
+def greyed(photo: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
+    """A photo without colours, and lighter, as a ground to draw on."""
+    return np.repeat(photo.mean(2, keepdims=True), 3, 2) * 0.8 + 0.2

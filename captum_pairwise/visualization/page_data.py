@@ -16,7 +16,8 @@ from torch import Tensor
 from captum_pairwise.interactions import AXES, Credits, Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.heatmaps import SIGNED
-from captum_pairwise.visualization.pairs import PART_COLOURS, to_photo
+from captum_pairwise.visualization.parts import PART_COLOURS
+from captum_pairwise.visualization.photos import to_photos
 
 Side = Tensor | Sequence[str]  # a batch of photos, or the words of one sentence
 NAMES = ("query", "retrieved")
@@ -80,7 +81,8 @@ def _photo(images: Tensor, name: str, n_pairs: int, example: int) -> dict[str, A
         )
     if not torch.isfinite(images[example]).all():
         raise ValueError(f"Expected finite photos, got NaN or infinity in the {name} photo of pair {example}. Look at where it was read.")
-    image = Image.fromarray((to_photo(images[example]) * 255).round().astype(np.uint8))
+    photo = to_photos(images[example : example + 1], f"the {name} photo")[0]
+    image = Image.fromarray((photo * 255).round().astype(np.uint8))
     image.thumbnail((LARGEST_PHOTO, LARGEST_PHOTO), Image.Resampling.LANCZOS)
     file = BytesIO()
     image.save(file, "JPEG", quality=QUALITY, subsampling=0)

@@ -45,6 +45,8 @@ def _draw(panel: Axes, means: Means, styles: Mapping[str, dict]) -> None:
     for number, (model, by_method) in enumerate(means.items()):
         shift = 0.5 * ((number + 0.5) / len(means) - 0.5)
         known = [(place + shift, *by_method[name]) for place, name in enumerate(methods) if not isnan(by_method[name][0])]
+        if not known:
+            continue
         places, values, errors = zip(*known, strict=True)
         bars = [0.0 if isnan(error) else error for error in errors]
         look: dict[str, Any] = styles[model] | {"linestyle": "none"}

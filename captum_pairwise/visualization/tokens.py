@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_pairwise.interactions import Interactions
-from captum_pairwise.visualization.heatmaps import SIGNED, overlay
-from captum_pairwise.visualization.pairs import heat, places_of, to_photo, uncertainty
+from captum_pairwise.visualization.headers import header
+from captum_pairwise.visualization.heatmaps import overlay
+from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of
+from captum_pairwise.visualization.photos import Array, show, to_photos
+from captum_pairwise.visualization.scales import SIGNED, largest, signed_bar
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # the most tokens of a side whose cells have room for numbers
@@ -38,6 +39,7 @@ def token_figure(
     """
     names = list(query_tokens), list(retrieved_tokens)
     query, retrieved = (len(tokens) for tokens in names)
+    check_example(interactions, example)
     between = interactions["between"][example]
     _refuse_missing_names(between, names)
     blocks = (
@@ -47,7 +49,7 @@ def token_figure(
     )
     size = (CELL * (retrieved + 1) + SHOWN_TOKENS + 1.2, CELL * (query + 1) + SHOWN_TOKENS)
     figure = Figure(figsize=(max(size[0], 7.0), size[1]), layout="constrained", dpi=110)
-    figure.suptitle(_header(interactions, example, title), size="medium")
+    figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(2, 2, width_ratios=[1, retrieved], height_ratios=[1, query], squeeze=False)
     _draw_matrices(figure, axes, [block.detach().cpu().double().numpy() for block in blocks])
     axes[0, 1].xaxis.tick_top()
@@ -58,13 +60,13 @@ def token_figure(
 
 def _draw_matrices(figure: Figure, axes: np.ndarray, matrices: list[np.ndarray]) -> None:
     """The pairs, and beside them the tokens of the query and of the retrieved sentence."""
-    scale = max(float(np.abs(matrix).max()) for matrix in matrices) or 1.0
+    scale = largest(matrices)
     for panel, matrix in zip((axes[1, 1], axes[1, 0], axes[0, 1]), matrices, strict=True):
         _draw_matrix(panel, matrix, scale, max(matrices[0].shape) <= NUMBERED)
     axes[0, 0].set_axis_off()
     axes[0, 0].text(0.5, 0.5, "each\ntoken", ha="center", va="center", size="small", transform=axes[0, 0].transAxes)
     axes[1, 1].set_xlabel("pairs of tokens", size="small")
-    figure.colorbar(ScalarMappable(Normalize(-scale, scale), SIGNED), ax=list(axes[:, 1]), shrink=0.7, label="similarity")
+    signed_bar(figure, axes[:, 1], scale)
 
 
 def _refuse_missing_names(between: Float[Tensor, "query retrieved"], names: tuple[list[str], list[str]]) -> None:
@@ -77,24 +79,20 @@ def _refuse_missing_names(between: Float[Tensor, "query retrieved"], names: tupl
         )
 
 
-def _header(interactions: Interactions, example: int, title: str) -> str:
-    full, empty = interactions.full[example], interactions.empty[example]
-    known = f"similarity {full:.4f}, of the baselines {empty:.4f}; {uncertainty(interactions, example)}"
-    return f"{title}\n{known}" if title else known
-
-
 def _draw_matrix(panel: Axes, numbers: Float[np.ndarray, "rows columns"], scale: float, with_numbers: bool) -> None:
-    panel.imshow(numbers, cmap=SIGNED, vmin=-scale, vmax=scale, aspect="auto")
+    limit = scale or 1.0
+    panel.imshow(numbers, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
     panel.set(xticks=[], yticks=[])
+    digits = ".0e" if scale < 0.005 else ".3f" if scale < 0.1 else ".2f"
     shown = np.argwhere(np.abs(numbers) >= LEAST * scale) if with_numbers else ()
     for row, column in shown:
         number = numbers[row, column]
-        label, colour = f"{number:.3f}" if scale < 0.1 else f"{number:.2f}", "white" if abs(number) > 0.6 * scale else "black"
+        label, colour = f"{number:{digits}}", "white" if abs(number) > 0.6 * scale else "black"
         if float(label):
             panel.text(column, row, label, ha="center", va="center", size="x-small", color=colour)
 
 
-def caption_figure(interactions: Interactions, images: Tensor, tokens: Sequence[str], example: int = 0, title: str = "") -> Figure:
+def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[str], example: int = 0, title: str = "") -> Figure:
     """Draw the photo, the credit of its parts, and for each token the map of its pairs with them, all maps of tokens on one signed scale.
 
     Args:
@@ -107,34 +105,34 @@ def caption_figure(interactions: Interactions, images: Tensor, tokens: Sequence[
     Raises:
         ValueError: no side lies in an image, names are missing or too many, or a photo is not in [0, 1].
     """
-    between, marginals = interactions["between"], (interactions.query_marginal, interactions.retrieved_marginal)
     players = places_of(interactions)
     image = next((k for k in range(2) if players[k].ids.dim() == 4), None)
     if image is None:
         raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
-    between = between if image == 0 else between.mT
-    _refuse_missing_names(between[example], ([""] * between.shape[1], list(tokens)))
-    photo = to_photo(images[example])
-    maps = [heat(between[:, :, token], players[image], photo)[example] for token in range(len(tokens))]
+    check_example(interactions, example)
+    between = interactions["between"][example] if image == 0 else interactions["between"][example].T
+    _refuse_missing_names(between, ([""] * len(between), list(tokens)))
+    credits = interactions.query_marginal[example], interactions.retrieved_marginal[example]
+    parts = on_photo(players[image], to_photos(images), example)
     rows = -(-(2 + len(tokens)) // COLUMNS)
     figure = Figure(figsize=(2.6 * COLUMNS + 1, 2.9 * rows + 0.8), layout="constrained", dpi=110)
-    figure.suptitle(_header(interactions, example, title), size="medium")
+    figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
-    axes.flat[0].imshow(photo)
-    axes.flat[0].set_title("photo")
-    axes.flat[1].imshow(overlay(photo, heat(marginals[image], players[image], photo)[example]))
-    axes.flat[1].set_title("credit of each part,\non a scale of its own", size="small")
-    _draw_words(figure, axes, maps, tokens, marginals[1 - image][example], photo)
+    show(axes.flat[0], parts.photo, "photo")
+    of_parts = parts.spread(credits[image])
+    show(axes.flat[1], overlay(parts.photo, of_parts), "each part")
+    signed_bar(figure, [axes.flat[1]], largest([of_parts]), location="bottom")
+    _draw_words(figure, axes, parts, between, tokens, credits[1 - image])
     return figure
 
 
-def _draw_words(
-    figure: Figure, axes: np.ndarray, maps: list[np.ndarray], tokens: Sequence[str], credits: Tensor, photo: np.ndarray
-) -> None:
-    scale = max(float(np.abs(one).max()) for one in maps) or 1.0
+def _draw_words(figure: Figure, axes: np.ndarray, parts: PhotoParts, between: Tensor, tokens: Sequence[str], credits: Tensor) -> None:
+    """For each token the map of its pairs, and its own credit, on one scale."""
+    maps = [parts.spread(between[:, token]) for token in range(len(tokens))]
+    scale = largest(maps)
     for panel, one, token, credit in zip(axes.flat[2:], maps, tokens, credits.tolist(), strict=False):
-        panel.imshow(overlay(photo, one, scale))
+        show(panel, overlay(parts.photo, one, scale))
         panel.set_title(f"{token}  {credit:+.3f}", weight="bold")
-    figure.colorbar(ScalarMappable(Normalize(-scale, scale), SIGNED), ax=list(axes.flat), shrink=0.7, label="similarity")
+    signed_bar(figure, axes.flat, scale, "similarity of a pair of part and token")
