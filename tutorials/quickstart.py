@@ -1,4 +1,4 @@
-"""Explain why two photos are similar, and draw it.
+"""Explain why two photos are similar, draw it, and make a page to explore it by hand.
 
     python tutorials/quickstart.py
     python tutorials/quickstart.py --query A.jpg --retrieved B.jpg --backbone resnet50 --weights file.pth --out folder
@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(backbones.BACKBONES))
     parser.add_argument("--weights", type=Path, help="a file of weights for the backbone")
     parser.add_argument("--samples", type=int, default=2000, help="embeddings of each photo")
-    parser.add_argument("--out", type=Path, default=Path("explanation"), help="folder for the picture")
+    parser.add_argument("--out", type=Path, default=Path("explanation"), help="folder for the picture and the page")
     arguments = parser.parse_args()
     if (arguments.query is None) != (arguments.retrieved is None):
         parser.error("give both --query and --retrieved, or neither")
@@ -96,7 +96,8 @@ def main() -> None:
     print(f"standard error: {pairs:.1%} of the pairs, {maps:.1%} of the heat maps")
     if arguments.query is None:
         print_agreement(interactions["between"][0], torch.from_numpy(disparity))
-    print(f"picture: {picture}")
+    page = cp.viewer(interactions, (query, retrieved), title="Why are these two photos similar?").save(arguments.out / "explanation.html")
+    print(f"picture: {picture}\nto explore in a browser: {page}")
 
 
 if __name__ == "__main__":
