@@ -57,7 +57,7 @@ def contact_sheet(images: Tensor, titles: list[str], columns: int = 10) -> Figur
     rows = -(-len(images) // columns)
     sheet = Figure(figsize=(1.5 * columns, 1.75 * rows), layout="constrained")
     for axes, image, title in zip(sheet.subplots(rows, columns, squeeze=False).flat, images, titles, strict=True):
-        axes.imshow(image.permute(1, 2, 0))
+        axes.imshow(image.permute(1, 2, 0).numpy())
         axes.set_title(title, size="small")
         axes.set_axis_off()
     return sheet
