@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.maps import pixel_maps
@@ -16,8 +14,8 @@ WIDTH = 3.0  # inches of a photo
 
 
 def counterfactual_figure(
-    images: tuple[Array, Array, Array],
-    explanation: tuple[Array | Float[Tensor, "..."], ...],
+    images: tuple[Array, ...],
+    explanation: tuple[Array, ...],
     names: Sequence[str] = ("query", "better result", "worse result"),
     title: str = "",
 ) -> Figure:
@@ -46,11 +44,7 @@ def counterfactual_figure(
     figure.suptitle(title)
     axes = figure.subplots(2 * n_examples, 3, squeeze=False)
     frame(axes)
-    notes = (
-        f"red: found in the {names[1]},\nnot in the {names[2]}",
-        f"red: what the {names[2]} lacks",
-        "blue: what it shows instead",
-    )
+    notes = "red: found in the better result,\nnot in the worse one", "red: what the worse result lacks", "blue: what it shows instead"
     for column, name, note, batch, heat in zip(axes.T, names, notes, photos, heats, strict=True):
         for example in range(n_examples):
             show(column[2 * example], batch[example], name)

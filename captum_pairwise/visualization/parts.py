@@ -9,11 +9,12 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from skimage.measure import find_contours
 from torch import Tensor
 
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.players import NEVER_LEAVES, Players
-from captum_pairwise.visualization.heatmaps import to_pixels
+from captum_pairwise.visualization.heatmaps import refuse_placeless, to_pixels
 from captum_pairwise.visualization.photos import together
 
 PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for the colour-blind
@@ -73,8 +74,9 @@ def on_photo(players: Players, photos: Float[np.ndarray, "batch height width 3"]
     """The photo of one pair of a batch, and its parts; a batch of one photo is for all.
 
     Raises:
-        ValueError: there are not as many photos as pairs.
+        ValueError: there are not as many photos as pairs, or the players do not lie in an image.
     """
+    refuse_placeless(players)
     n_pairs = len(players.ids)
     if len(photos) not in (1, n_pairs):
         raise ValueError(f"Expected photos of {n_pairs} pairs, as there are interactions of, got {len(photos)}. Pass the same batch.")
@@ -100,7 +102,10 @@ def places_of(interactions: Interactions) -> tuple[Players, Players]:
     """
     query, retrieved = interactions.query_players, interactions.retrieved_players
     if query is None or retrieved is None:
-        raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
+        raise ValueError(
+            "Expected interactions that know where their players are, got some without players. Take what `interactions(...)` of a method "
+            "returns."
+        )
     return query, retrieved
 
 
@@ -143,11 +148,9 @@ def mark(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: flo
 
 def outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5) -> None:
     """Draw a line around a part of a photo, also where it meets the border."""
-    height, width = inside.shape
     limits = panel.get_xlim(), panel.get_ylim()
-    padded = np.pad(inside.astype(float), 1)
-    if padded.any():
-        columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-        lines = panel.contour(columns, rows, padded, [0.5], colors=[colour], linewidths=linewidth)
-        lines.set(path_effects=[withStroke(linewidth=linewidth + 1, foreground="white")])
+    for edge in find_contours(np.pad(inside.astype(float), 1), 0.5):
+        rows, columns = edge.T - 1
+        halo = [withStroke(linewidth=linewidth + 1.5, foreground="white")]
+        panel.plot(columns, rows, color=colour, linewidth=linewidth, path_effects=halo)
     panel.set(xlim=limits[0], ylim=limits[1])
