@@ -204,12 +204,12 @@ found = explained(image, caption)
 caption_figure(found, image, caption.split(), title=caption)
 
 # %% [markdown]
-# One picture may be luck. On twelve unseen scenes: is the patch that has most credit with a colour's word in the half of the image where
+# One picture may be luck. On eight unseen scenes: is the patch that has most credit with a colour's word in the half of the image where
 # that colour is? A map that knows nothing is right half of the time.
 
 # %%
 hits, strengths = [], []
-for image_, caption_, things in scenes[n_training : n_training + 12]:
+for image_, caption_, things in scenes[n_training : n_training + 8]:
     between = explained(image_[None], caption_)["between"][0].reshape(4, 4, -1)
     for half, (colour, _) in enumerate(things):
         of_word = between[:, :, caption_.split().index(colour)]

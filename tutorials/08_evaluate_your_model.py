@@ -189,8 +189,8 @@ def n_rows() -> int:
 n_run = [n_rows()]
 
 # %% [markdown]
-# Each row was on the disk before the next run began. So kill the command whenever you like and give it again: it goes on after the last
-# row that is written. Here all rows are there, and only those of one more method are run.
+# Each row was on the disk before the next run began. So kill the command whenever you like and give it again: it goes on after the last row
+# that is written. Here all rows are there, and only those of one more method are run.
 
 # %%
 status_again = evaluation([*command, "--methods", *methods, "igsam"])
