@@ -88,8 +88,8 @@ titles = ["query", *(f"{rank}.  {score:.3f}" for rank, score in enumerate(scores
 contact_sheet(torch.cat([query, gallery[places]]), titles)
 
 # %% [markdown]
-# Whoever asks with a photo of a man in a hat gets a motorcycle. The photo of the same man at lunch is far behind, at place
-# `places.index(...)` below. The score that is to be explained is faiss's own:
+# Whoever asks with a photo of a man in a hat gets a motorcycle. The photo of the same man at lunch is far behind. The score that is to be
+# explained is faiss's own: the index and the model give the same number for each result.
 
 # %%
 lunch = names.index("person_moved")
@@ -119,9 +119,9 @@ heatmap_figure(query, by_result, title="What of the query made each result simil
 heatmap_figure(results, {"LayerIGSAM": result_maps}, title="What of each result made it similar to the query")
 
 # %% [markdown]
-# Red makes the pair similar, blue sets it apart. The first result was found for its *pagoda*: the man is as good as absent from the first
-# map, and the motorcycle from the second. As a number, with the share of the photo that the man takes up beside it, which is what a map
-# would put on him that knows nothing:
+# Red makes the pair similar, blue sets it apart. The first result was found for its *pagoda*: there is little credit on the man, and little
+# on the motorcycle. As a number, with the share of the photo that the man takes up beside it, which is what a map would put on him that
+# knows nothing:
 
 
 # %%
