@@ -41,15 +41,15 @@ def counterfactual_figure(
         raise ValueError(f"Expected 3 names, of query, better and worse result, got {len(names)}. Name each photo.")
     heats = [pixel_maps(one, batch, f"the map of the {side}") for one, batch, side in zip(explanation, photos, SIDES, strict=True)]
     scale, n_examples = largest(heats), len(photos[0])
-    height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos) + 0.45
-    figure = Figure(figsize=(3 * WIDTH + 1.2, 2 * height * n_examples + 0.8), layout="constrained", dpi=110)
+    height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos) + 0.4
+    figure = Figure(figsize=(3 * WIDTH + 1.2, 2 * height * n_examples + 0.3), layout="compressed", dpi=110)
     figure.suptitle(title)
     axes = figure.subplots(2 * n_examples, 3, squeeze=False)
     frame(axes)
     notes = (
         f"red: found in the {names[1]},\nnot in the {names[2]}",
         f"red: what the {names[2]} lacks",
-        f"blue: what the {names[1]} has instead",
+        "blue: what it shows instead",
     )
     for column, name, note, batch, heat in zip(axes.T, names, notes, photos, heats, strict=True):
         for example in range(n_examples):

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_pairwise.metrics.pixels import maps_of
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, to_photos, together
-from captum_pairwise.visualization.scales import MEANING, largest, signed_bar
+from captum_pairwise.visualization.scales import MEANING, bar_in, largest
 
 SIDES = ("query", "retrieved")
 PANEL = 2.1  # inches of a photo's width
+BAR = 0.12  # inches of a bar's height
 Maps = Float[np.ndarray, "batch height width"]
 
 
@@ -41,35 +41,38 @@ def heatmap_figure(
     """
     photos = together(images, SIDES) if isinstance(images, tuple) else [to_photos(images)]
     heats = _heats(maps, photos)
-    rows = [(side, example) for example in range(len(photos[0])) for side in range(len(photos))]
-    heights = [photos[side].shape[1] / photos[side].shape[2] for side, _ in rows]
-    width, height = PANEL * (1 + len(heats)), PANEL * sum(heights) + 0.2 * len(rows) + 1.2
-    figure = Figure(figsize=(max(width, 5.5), height), layout="constrained", dpi=110)
-    figure.suptitle(title)
-    figure.supxlabel(MEANING if len(photos) == 2 else MEANING.replace("the two images", "the image and the other"), size="small")
-    axes = figure.subplots(len(rows), 1 + len(heats), squeeze=False, height_ratios=heights)
-    frame(axes)
-    for panels, (side, example) in zip(axes, rows, strict=True):
-        name = SIDES[side] if len(photos) == 2 else ""
-        panels[0].set_ylabel(f"{name} {example + 1}".strip() if len(photos[0]) > 1 else name)
-        show(panels[0], photos[side][example])
     units, scales = units or {}, {name: largest(of_sides) for name, of_sides in heats.items()}
     if one_scale:
         scales = dict.fromkeys(scales, max(scales.values()))
+    rows = [(side, example) for example in range(len(photos[0])) for side in range(len(photos))]
+    heights = [PANEL * photos[side].shape[1] / photos[side].shape[2] for side, _ in rows]
+    size = max(PANEL * (1 + len(heats)), 5.5) + 0.5, sum(heights) + 0.2 * len(rows) + 1.1
+    figure = Figure(figsize=size, layout="compressed", dpi=110)
+    figure.suptitle(title)
+    figure.supxlabel(MEANING, size="small")
+    axes = figure.subplots(len(rows) + 1, 1 + len(heats), squeeze=False, height_ratios=[*heights, BAR])
+    frame(axes[:-1])
+    axes[-1, 0].set_axis_off()
+    _draw_photos(axes[:, 0], [(photos[side][example], _row_name(photos, side, example)) for side, example in rows])
     for column, (name, of_sides) in zip(axes.T[1:], heats.items(), strict=True):
-        _draw_method(column, [(photos[side][example], of_sides[side][example]) for side, example in rows], scales[name], name)
-        if not one_scale:
-            signed_bar(figure, column, scales[name], units.get(name, "similarity"), "bottom", shrink=0.9)
-    if one_scale:
-        signed_bar(figure, axes[:, 1:].flat, max(scales.values()), next(iter(units.values()), "similarity"), "bottom")
+        for panel, (side, example) in zip(column, rows, strict=False):
+            show(panel, overlay(photos[side][example], of_sides[side][example], scales[name]))
+        column[0].set_title(name)
+        bar_in(column[-1], scales[name], units.get(name, "similarity"))
     return figure
 
 
-def _draw_method(column: np.ndarray, pictures: list[tuple[np.ndarray, np.ndarray]], scale: float, name: str) -> None:
-    for panel, (photo, heat) in zip(column, pictures, strict=True):
-        show(panel, overlay(photo, heat, scale))
-    top: Axes = column[0]
-    top.set_title(name)
+def _row_name(photos: list[np.ndarray], side: int, example: int) -> str:
+    """Which image of which pair stands in a row."""
+    names = [SIDES[side]] if len(photos) == 2 else []
+    return " ".join([*(names or ["image"]), str(example + 1)] if len(photos[0]) > 1 else names)
+
+
+def _draw_photos(column: np.ndarray, pictures: list[tuple[np.ndarray, str]]) -> None:
+    for panel, (photo, name) in zip(column, pictures, strict=False):
+        show(panel, photo)
+        panel.set_ylabel(name)
+    column[0].set_title("photo")
 
 
 def _heats(maps: object, photos: list[np.ndarray]) -> dict[str, list[Maps]]:

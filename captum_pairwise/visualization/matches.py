@@ -9,8 +9,10 @@ from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import PART_COLOURS, mark, parts_of, strongest_parts
 from captum_pairwise.visualization.photos import Array, frame, show
+from captum_pairwise.visualization.scales import number_format
 
 WIDTH = 4.2  # inches of a photo
+BENT = 0.04  # of a line's length
 WIDEST, THINNEST = 5.0, 1.0  # of a line, in points
 
 
@@ -38,17 +40,18 @@ def matches_figure(
     pairs = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]
     credits = [between[pair].item() for pair in pairs]
     height = WIDTH * max(side.photo.shape[0] / side.photo.shape[1] for side in sides)
-    figure = Figure(figsize=(2 * WIDTH + 1.8, height + 1.0), layout="constrained", dpi=110)
+    figure = Figure(figsize=(2 * WIDTH + 1.8, height + 1.0), layout="compressed", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(1, 2)
     frame(axes)
     for k, (panel, side, name) in enumerate(zip(axes, sides, ("query", "retrieved"), strict=True)):
         show(panel, side.photo, name)
-        mark(panel, side, [pair[k] for pair in pairs], linewidth=1.5)
+        mark(panel, side, [pair[k] for pair in pairs], linewidth=1.5, above=figure)
     centres = [side.centres() for side in sides]
     for number, (query, retrieved) in enumerate(pairs):
         ends = {"xyA": centres[0][query], "coordsA": axes[0].transData, "xyB": centres[1][retrieved], "coordsB": axes[1].transData}
-        figure.add_artist(ConnectionPatch(**ends, **_look(number, credits)))
+        bend = BENT * (number % 5 - 2)  # parts of the same row would lie on one line
+        figure.add_artist(ConnectionPatch(**ends, connectionstyle=f"arc3,rad={bend}", **_look(number, credits)))
     _list(figure, credits)
     return figure
 
@@ -67,6 +70,9 @@ def _look(number: int, credits: list[float]) -> dict:
 
 def _list(figure: Figure, credits: list[float]) -> None:
     """The credit of each line, beside the photos."""
-    lines = [Line2D([], [], label=f"{number + 1}:  {credit:+.2g}", **_look(number, credits)) for number, credit in enumerate(credits)]
+    lines = [
+        Line2D([], [], label=f"{number + 1}:  {credit:{number_format(credits[0])}}", **_look(number, credits))
+        for number, credit in enumerate(credits)
+    ]
     nothing = [Line2D([], [], linestyle="none", label="none: no pair\nof parts adds any")]
     figure.legend(handles=lines or nothing, loc="outside right center", title="similarity that\na pair adds", frameon=False)

@@ -11,9 +11,10 @@ from captum_pairwise.interactions import Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import check_example
-from captum_pairwise.visualization.scales import SIGNED, coloured, largest, signed_bar
+from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number_format, signed_bar
 
 SIDE = 5.6  # inches of the longer side of the matrix
+AWAY = 46  # points from an axis to the name below its ticks
 N_TICKS = 10  # the most on one side of one image, where parts are not in rows
 WHOLE = ("within_query", "within_retrieved")
 
@@ -78,16 +79,22 @@ def _draw_sides(panels: np.ndarray, rows: Axis, columns: Axis) -> None:
     _draw_bars(left.barh, rows, scale)
     _draw_bars(top.bar, columns, scale)
     limit = 1.08 * scale or 1.0
-    left.set(xlim=(-limit, limit), ylim=(sum(rows.counts) - 0.5, -0.5), xlabel="each part's\nsimilarity")
-    top.set(ylim=(-limit, limit), xlim=(-0.5, sum(columns.counts) - 0.5), ylabel="each part's\nsimilarity")
+    left.set(xlim=(-limit, limit), ylim=(sum(rows.counts) - 0.5, -0.5), xlabel="similarity\nof a part")
+    top.set(ylim=(-limit, limit), xlim=(-0.5, sum(columns.counts) - 0.5), ylabel="similarity\nof a part")
     left.axvline(0, color="0.4", linewidth=0.8)
     top.axhline(0, color="0.4", linewidth=0.8)
+    for axis, along in ((left.xaxis, {"rotation": 90}), (top.yaxis, {})):
+        axis.set_ticks([-scale, 0, scale] if scale else [0])
+        axis.set_tick_params(labelsize="small", **along)
+        axis.set_major_formatter(lambda tick, _: f"{tick:{number_format(scale)}}" if tick else "0")
+    top.yaxis.tick_right()
+    top.yaxis.set_label_position("right")
     left.set_yticks(*ticks(rows), size="small")
     matrix.set_xticks(*ticks(columns), size="small", rotation=90)
     matrix.set_yticks([])
     top.set_xticks([])
-    left.set_ylabel(_along(rows))
-    matrix.set_xlabel(_along(columns))
+    _name(rows, lambda name, middle, look: left.annotate(name, (0, middle), (-AWAY, 0), ("axes fraction", "data"), rotation=90, **look))
+    _name(columns, lambda name, middle, look: matrix.annotate(name, (middle, 0), (0, -AWAY), ("data", "axes fraction"), **look))
     for axis, panel_lines in ((rows, (matrix.axhline, left.axhline)), (columns, (matrix.axvline, top.axvline))):
         for line in panel_lines:
             for edge in np.cumsum(axis.counts)[:-1]:
@@ -99,9 +106,12 @@ def _draw_bars(bars: Callable, axis: Axis, scale: float) -> None:
         bars(np.arange(len(axis.credit)), axis.credit, 0.9, color=coloured(np.sign(axis.credit) * 0.8, 1.0))
 
 
-def _along(axis: Axis) -> str:
-    """What a side of the matrix is called."""
-    return "parts of the " + " | of the ".join(axis.names)
+def _name(axis: Axis, write: Callable) -> None:
+    """Write at the middle of each image's parts what they are."""
+    look, ends = {"textcoords": "offset points", "ha": "center", "va": "center"}, np.cumsum(axis.counts)
+    for name, count, end, players in zip(axis.names, axis.counts, ends, axis.players, strict=True):
+        what = "rows of its map" if players is not None and len(players.shape) == 2 else "its parts"
+        write(f"{name}, {what}", end - (count + 1) / 2, look)
 
 
 def ticks(axis: Axis) -> tuple[list[int], list[str]]:

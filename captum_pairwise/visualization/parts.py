@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from captum_pairwise.interactions import Interactions
@@ -115,8 +117,16 @@ def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> 
     return [(player, found) for found, player in parts.items()][:n_parts]
 
 
-def mark(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: float = 2.5) -> None:
-    """Outline each player, and number it at its middle; a player without a part has neither."""
+def mark(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: float = 2.5, above: Axes | Figure | None = None) -> None:
+    """Outline each player, and number it at its middle; a player without a part has neither.
+
+    Args:
+        panel: shows the photo.
+        parts: of the photo.
+        numbered: the players, in the order of their numbers.
+        linewidth: of the outlines.
+        above: where the numbers belong, if they are to lie above more than the panel.
+    """
     centres = parts.centres()
     for number, player in enumerate(numbered):
         if not np.isfinite(centres[player]).all():
@@ -125,17 +135,19 @@ def mark(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: flo
         chosen = torch.zeros(parts.players.n_players)
         chosen[player] = 1
         outline(panel, parts.painted(chosen) > 0.5, colour, linewidth)
-        column, row = centres[player]
         box = {"boxstyle": "circle", "facecolor": colour, "edgecolor": "white"}
-        panel.text(column, row, str(number + 1), color="white", ha="center", va="center", weight="bold", bbox=box, zorder=5)
+        look = {"color": "white", "ha": "center", "va": "center", "weight": "bold", "bbox": box, "zorder": 5}
+        column, row = centres[player].tolist()
+        (above or panel).text(column, row, str(number + 1), transform=panel.transData, **look)
 
 
-def outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5, linestyle: str = "solid") -> None:
+def outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5) -> None:
     """Draw a line around a part of a photo, also where it meets the border."""
     height, width = inside.shape
     limits = panel.get_xlim(), panel.get_ylim()
     padded = np.pad(inside.astype(float), 1)
     if padded.any():
         columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-        panel.contour(columns, rows, padded, [0.5], colors=[colour], linewidths=linewidth, linestyles=linestyle)
+        lines = panel.contour(columns, rows, padded, [0.5], colors=[colour], linewidths=linewidth)
+        lines.set(path_effects=[withStroke(linewidth=linewidth + 1, foreground="white")])
     panel.set(xlim=limits[0], ylim=limits[1])

@@ -10,11 +10,12 @@ from captum_pairwise.visualization.heatmaps import greyed, overlay
 from captum_pairwise.visualization.maps import pixel_maps
 from captum_pairwise.visualization.parts import outline
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, together
-from captum_pairwise.visualization.scales import largest, signed_bar
+from captum_pairwise.visualization.scales import bar_in, largest
 
 SIGNAL = "PuOr_r"  # another than that of similarity
 LABEL = "#E69F00"
 WIDTH = 2.8  # inches of a photo
+BAR = 0.13  # inches of a bar's height
 
 
 def projection_figure(
@@ -48,38 +49,41 @@ def projection_figure(
     kept = [] if censored is None else together(censored, ("censored query", "censored retrieved"))
     _refuse_other_number(kept, len(photos[0]))
     columns, n_pairs = 2 + (found is not None) + len(kept), len(photos[0])
-    height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos) + 0.4
-    figure = Figure(figsize=(WIDTH * columns + 1, height * n_pairs + 1.2), layout="constrained", dpi=110)
+    height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos)
+    figure = Figure(figsize=(WIDTH * columns, (height + 0.3) * n_pairs + 0.9), layout="compressed", dpi=110)
     figure.suptitle(title)
-    axes = figure.subplots(n_pairs, columns, squeeze=False)
-    frame(axes)
-    _draw_signal(figure, axes[:, 0], photos[0], signal)
+    axes = figure.subplots(n_pairs + 1, columns, squeeze=False, height_ratios=[height] * n_pairs + [BAR])
+    frame(axes[:-1])
+    for panel in axes[-1, 2:]:
+        panel.set_axis_off()
+    _draw_signal(axes[:, 0], photos[0], signal)
     scale = largest([heats])
-    for panel, photo, heat in zip(axes[:, 1], photos[1], heats, strict=True):
+    for panel, photo, heat in zip(axes[:, 1], photos[1], heats, strict=False):
         show(panel, overlay(photo, heat, scale), "retrieved: where it lands")
-    signed_bar(figure, axes[:, 1], scale, location="bottom", shrink=0.9)
+    bar_in(axes[-1, 1], scale)
     if found is not None:
         _draw_comparison(axes[:, 2], photos[1], *found)
     for column, batch, name in zip(axes.T[-2:], kept, ("query", "retrieved"), strict=False):
-        for panel, photo in zip(column, batch, strict=True):
+        for panel, photo in zip(column, batch, strict=False):
             show(panel, photo, f"{name}: what is left")
     return figure
 
 
-def _draw_signal(figure: Figure, column: np.ndarray, photos: np.ndarray, signal: Array) -> None:
+def _draw_signal(column: np.ndarray, photos: np.ndarray, signal: Array) -> None:
     """Photos under their attention, with its scale, or with their label in colour and the rest in grey."""
     values = as_tensor(signal)
     if values.dtype == torch.bool:
         labels = checked_mask(values, torch.Size(photos.shape[:3]), "a label as signal", values.device).numpy()
-        for panel, photo, label in zip(column, photos, labels, strict=True):
+        for panel, photo, label in zip(column, photos, labels, strict=False):
             show(panel, np.where(label[..., None], photo, greyed(photo)), "query: the label")
             outline(panel, label, LABEL)
+        column[-1].set_axis_off()
         return
     heats = pixel_maps(values, photos, "signal")
     scale = largest([heats])
-    for panel, photo, heat in zip(column, photos, heats, strict=True):
+    for panel, photo, heat in zip(column, photos, heats, strict=False):
         show(panel, overlay(photo, heat, scale, SIGNAL), "query: the attention")
-    signed_bar(figure, column, scale, "attention", "bottom", SIGNAL, shrink=0.9)
+    bar_in(column[-1], scale, "attention", SIGNAL)
 
 
 def _found(heats: np.ndarray, mask: Array | None, void: Array | None) -> tuple[LabelPropagation, np.ndarray] | None:
@@ -94,7 +98,7 @@ def _found(heats: np.ndarray, mask: Array | None, void: Array | None) -> tuple[L
 
 def _draw_comparison(column: np.ndarray, photos: np.ndarray, found: LabelPropagation, masks: np.ndarray) -> None:
     """What was found in colour, the true label's outline around it, and how far they are the same."""
-    for panel, photo, kept, mask, iou in zip(column, photos, found.kept.numpy(), masks, found.foreground_iou.tolist(), strict=True):
+    for panel, photo, kept, mask, iou in zip(column, photos, found.kept.numpy(), masks, found.foreground_iou.tolist(), strict=False):
         show(panel, np.where(kept[..., None], photo, greyed(photo)), f"found, and the true outline: IoU {iou:.2f}")
         outline(panel, mask, LABEL)
 

@@ -1,6 +1,7 @@
 """One signed scale for several maps, and the bar that shows it."""
 
 from collections.abc import Iterable
+from math import floor, log10
 
 import matplotlib
 import numpy as np
@@ -25,19 +26,35 @@ def coloured(values: np.ndarray, scale: float, colours: str | Colormap = SIGNED)
     return palette((np.clip(values / (scale or 1.0), -1, 1) + 1) / 2)[..., :3]
 
 
-def signed_bar(
-    figure: Figure,
-    axes: Iterable[Axes],
-    scale: float,
-    unit: str = "similarity",
-    location: str = "right",
-    colours: str | Colormap = SIGNED,
-    shrink: float = 0.7,
-) -> Colorbar:
-    """Draw the bar of a scale beside its maps; where nothing has any credit, 0 is its only number."""
-    limit = scale or 1.0
-    mappable = ScalarMappable(Normalize(-limit, limit), colours)
-    bar = figure.colorbar(mappable, ax=list(axes), location=location, label=unit, shrink=shrink)
+def number_format(scale: float) -> str:
+    """How numbers up to this size are written, all with as many decimals, so that the largest has two digits."""
+    if not 1e-4 <= scale < 1e4:
+        return "+.1e"
+    return f"+.{max(0, 1 - floor(log10(scale)))}f"
+
+
+def signed_bar(figure: Figure, axes: Iterable[Axes], scale: float, unit: str = "similarity", location: str = "right") -> Colorbar:
+    """Draw the bar of a scale beside its maps."""
+    bar = figure.colorbar(_mappable(scale, SIGNED), ax=list(axes), location=location, label=unit, shrink=0.7)
+    return _numbered(bar, scale)
+
+
+def bar_in(panel: Axes, scale: float, unit: str = "similarity", colours: str | Colormap = SIGNED) -> Colorbar:
+    """Draw the bar of a scale in a panel of its own, below the maps."""
+    bar = panel.figure.colorbar(_mappable(scale, colours), cax=panel, orientation="horizontal", label=unit)
+    _numbered(bar, scale)
+    labels = bar.ax.get_xticklabels()
+    labels[0].set_horizontalalignment("left" if scale else "center")  # within the width of the photo
+    labels[-1].set_horizontalalignment("right" if scale else "center")
+    return bar
+
+
+def _mappable(scale: float, colours: str | Colormap) -> ScalarMappable:
+    return ScalarMappable(Normalize(-(scale or 1.0), scale or 1.0), colours)
+
+
+def _numbered(bar: Colorbar, scale: float) -> Colorbar:
+    """Write both ends and the middle; where nothing has any credit, 0 is the only number."""
     ticks = [-scale, 0.0, scale] if scale else [0.0]
-    bar.set_ticks(ticks, labels=[f"{tick:+.2g}" if tick else "0" for tick in ticks])
+    bar.set_ticks(ticks, labels=[f"{tick:{number_format(scale)}}" if tick else "0" for tick in ticks])
     return bar

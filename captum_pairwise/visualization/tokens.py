@@ -83,10 +83,10 @@ def _draw_matrix(panel: Axes, numbers: Float[np.ndarray, "rows columns"], scale:
     limit = scale or 1.0
     panel.imshow(numbers, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="auto")
     panel.set(xticks=[], yticks=[])
+    digits = ".0e" if scale < 0.005 else ".3f" if scale < 0.1 else ".2f"
     shown = np.argwhere(np.abs(numbers) >= LEAST * scale) if with_numbers else ()
     for row, column in shown:
         number = numbers[row, column]
-        digits = ".0e" if scale < 0.005 else ".3f" if scale < 0.1 else ".2f"
         label, colour = f"{number:{digits}}", "white" if abs(number) > 0.6 * scale else "black"
         if float(label):
             panel.text(column, row, label, ha="center", va="center", size="x-small", color=colour)
@@ -123,7 +123,7 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
     show(axes.flat[0], parts.photo, "photo")
     of_parts = parts.spread(credits[image])
     show(axes.flat[1], overlay(parts.photo, of_parts), "each part")
-    signed_bar(figure, [axes.flat[1]], largest([of_parts]), location="bottom", shrink=0.9)
+    signed_bar(figure, [axes.flat[1]], largest([of_parts]), location="bottom")
     _draw_words(figure, axes, parts, between, tokens, credits[1 - image])
     return figure
 

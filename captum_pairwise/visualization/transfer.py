@@ -12,31 +12,40 @@ from captum_pairwise.visualization.parts import PhotoParts, parts_of
 from captum_pairwise.visualization.photos import Array, frame, show
 from captum_pairwise.visualization.position_colours import position_colours
 
-OPACITY = 0.85  # of a colour over the photo
+OPACITY = 0.9  # of a colour over the photo
+FULL = 0.25  # of the largest credit: what has this much has the full colour
 WIDTH = 3.0  # inches of a photo
 
 
-def transfer_figure(interactions: Interactions, images: tuple[Array, Array], example: int = 0, title: str = "") -> Figure:
+def transfer_figure(
+    interactions: Interactions, images: tuple[Array, Array], example: int = 0, title: str = "", *, least: float = 0.5
+) -> Figure:
     """Draw one pair twice: as photos, and with the query's parts coloured by where they are, from which the retrieved parts take theirs.
 
-    The colour of a retrieved part is that of the mean place of the query's parts, weighted by their credit above 0 with it. The more
-    such credit, the stronger the colour; a part without any stays grey. Parts have hard edges, as between two of them no colour is true.
+    The colour of a retrieved part is that of the mean place of the query parts that correspond to it. Query part `i` shares its credit
+    above 0 out among the retrieved parts, `w_ij = max(φ_ij, 0) / Σ_k max(φ_ik, 0)`, so that parts with much credit do not colour everything.
+    Of the shares that a retrieved part gets, those count that are at least half of its largest, and weigh as much as they are. A part with
+    less than a quarter of the largest credit above 0 has a paler colour, and one without any stays grey. Parts have hard edges, because
+    between two of them no colour is true.
 
     Args:
         interactions: of parts of images, or of the cells of maps.
         images: the photos, RGB `[B, 3, H, W]` in [0, 1].
         example: which pair of the batch.
         title: a line above.
+        least: the least share that counts, in parts of the largest; 0 is all, 1 only the largest.
 
     Raises:
-        ValueError: the interactions do not know their players, or the photos do not fit.
+        ValueError: the interactions do not know their players, `least` is not from 0 to 1, or the photos do not fit.
     """
+    if not 0 <= least <= 1:
+        raise ValueError(f"Expected least from 0 to 1, got {least}. It is in parts of the largest share.")
     query, retrieved = parts_of(interactions, images, example)
     between = interactions["between"][example].detach().cpu().double().numpy()
     height, width = query.photo.shape[:2]
     places = (query.centres() + 0.5) / (width, height)
-    found, strength = transferred(between, places)
-    figure = Figure(figsize=(4 * WIDTH, WIDTH * height / width + 1.3), layout="constrained", dpi=110)
+    found, strength = transferred(between, places, least)
+    figure = Figure(figsize=(4 * WIDTH, WIDTH * height / width + 1.2), layout="compressed", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(1, 4)
     frame(axes)
@@ -45,22 +54,29 @@ def transfer_figure(interactions: Interactions, images: tuple[Array, Array], exa
     show(axes[2], tinted(retrieved, found, strength), "the colours of what corresponds to it")
     show(axes[3], retrieved.photo, "retrieved")
     figure.supxlabel(
-        "A retrieved part has the mean colour of the query parts with which it adds similarity;\n"
-        "the more it adds, the stronger the colour. Grey parts add none.",
+        "A retrieved part has the mean colour of the query parts that share most of their similarity with it;\n"
+        "the colour fades where it adds less than a quarter of what others add, and grey parts add none.",
         size="small",
     )
     return figure
 
 
 def transferred(
-    between: Float[np.ndarray, "query retrieved"], places: Float[np.ndarray, "query 2"]
+    between: Float[np.ndarray, "query retrieved"], places: Float[np.ndarray, "query 2"], least: float
 ) -> tuple[Float[np.ndarray, "retrieved 2"], Float[np.ndarray, " retrieved"]]:
-    """For each retrieved part the mean place of its query parts, weighted by credit above 0, and its share of the largest such credit."""
+    """For each retrieved part the mean place of the query parts that correspond to it, and its share of the largest credit above 0."""
     there = np.isfinite(places).all(1)
-    weights = np.clip(between[there], 0, None)
-    total = weights.sum(0)
-    weights = weights / np.where(total > 0, total, 1)
-    return weights.T @ places[there], total / (total.max(initial=0.0) or 1.0)
+    credit = np.clip(between[there], 0, None)
+    shares = _of_one(credit, axis=1)
+    shares = _of_one(np.where(shares >= least * shares.max(0, initial=0.0), shares, 0), axis=0)
+    total = credit.sum(0)
+    return shares.T @ places[there], total / (total.max(initial=0.0) or 1.0)
+
+
+def _of_one(amounts: np.ndarray, axis: int) -> np.ndarray:
+    """Amounts as shares of their sum; 0 where there are none."""
+    total = amounts.sum(axis, keepdims=True)
+    return amounts / np.where(total > 0, total, 1)
 
 
 def tinted(
@@ -69,5 +85,5 @@ def tinted(
     """A photo whose parts have the colours of places, and stay grey where these have no strength."""
     colours = position_colours(np.nan_to_num(places))
     red, green, blue = (parts.painted(torch.from_numpy(channel.copy())) for channel in colours.T)
-    opacity = OPACITY * parts.painted(torch.from_numpy(strength))[..., None] ** 0.5
+    opacity = OPACITY * np.clip(parts.painted(torch.from_numpy(strength))[..., None] / FULL, 0, 1)
     return (1 - opacity) * greyed(parts.photo) + opacity * np.stack([red, green, blue], -1)
