@@ -8,8 +8,8 @@
 # * which part of the one image corresponds to which part of the other;
 # * how sure the answer is, and what it is relative to.
 #
-# You need PyTorch, and some idea of Captum: a *forward function* is explained by an object whose `attribute` takes the inputs and
-# returns credits.
+# You need PyTorch, and some idea of Captum: a *forward function* is explained by an object whose `attribute` takes the inputs and returns
+# credits.
 
 # %%
 # %matplotlib inline
@@ -19,7 +19,6 @@ import skimage.data
 import torch
 import torchvision
 from matplotlib.figure import Figure
-from torch.nn.functional import interpolate
 
 import captum_pairwise as cp
 from captum_pairwise import visualization
@@ -34,6 +33,7 @@ from captum_pairwise import visualization
 # %%
 with tempfile.TemporaryDirectory() as folder:
     pair = cp.datasets.builtin_pairs(folder)[1]
+    assert pair.query_mask and pair.retrieved_mask  # a pair may have none
     encoder = cp.backbones.create("efficientnet_lite0")  # trained on ImageNet; a package carries the weights
     query, retrieved = encoder.preprocess(pair.query), encoder.preprocess(pair.retrieved)  # [1, 3, 224, 224], RGB in [0, 1]
     query_mask, retrieved_mask = (cp.datasets.open_mask(path)[0] for path in (pair.query_mask, pair.retrieved_mask))
@@ -50,19 +50,19 @@ with torch.no_grad():
 print(f"similarity {similarity.item():.3f}, and {without.item():.3f} when the motorcycle in the retrieved image is blurred")
 
 # %% [markdown]
-# So the motorcycle matters. But that was a guess, checked with a mask that somebody drew. We want the parts that matter without guessing, and
-# a number for each.
+# So the motorcycle matters. But that was a guess, checked with a mask that somebody drew. We want the parts that matter without guessing,
+# and a number for each.
 #
 # ## Players, baselines and coalitions
 #
 # Credit comes from cooperative game theory, and three of its words are all we need.
 #
-# * A **player** is a part of an image that gets credit. Here it is one of the 7×7 positions of the network's last feature map: 49 players of
-#   the query and 49 of the retrieved image. Superpixels can be players, too ([page 3](03_an_opaque_box.ipynb)).
+# * A **player** is a part of an image that gets credit. Here it is one of the 7×7 positions of the network's last feature map: 49 players
+#   of the query and 49 of the retrieved image. Superpixels can be players, too ([page 3](03_an_opaque_box.ipynb)).
 # * A **baseline** is what is shown in the place of a player that is absent. By default it is a blur of its own image, or in a layer the
 #   feature map of that blur.
-# * A **coalition** $S$ is a set of players that are present. Its value $v(S)$ is the similarity when all others show their baseline: $v(N)$ is
-#   the similarity of the two photos, and $v(\emptyset)$ that of their two baselines.
+# * A **coalition** $S$ is a set of players that are present. Its value $v(S)$ is the similarity when all others show their baseline: $v(N)$
+#   is the similarity of the two photos, and $v(\emptyset)$ that of their two baselines.
 
 # %%
 blurs = cp.blur_baseline(query), cp.blur_baseline(retrieved)
@@ -78,8 +78,9 @@ figure
 # ## One call
 #
 # `LayerFactorisedShapleyTaylor` estimates the *Shapley–Taylor index* of every pair of players: what two parts bring together that neither
-# brings alone, averaged in the one way that is fair ([page 2](02_from_sam_to_shapley_taylor.ipynb) says what fair means). Like all layer methods of
-# Captum it takes the forward function and the layer. `n_samples` is the budget: how many masked feature maps of each image are embedded.
+# brings alone, averaged in the one way that is fair ([page 2](02_from_sam_to_shapley_taylor.ipynb) says what fair means). Like all layer
+# methods of Captum it takes the forward function and the layer. `n_samples` is the budget: how many masked feature maps of each image are
+# embedded.
 
 # %%
 method = cp.LayerFactorisedShapleyTaylor(model, encoder.features)
@@ -91,15 +92,15 @@ figure = visualization.pair_figure(interactions, (query, retrieved))
 figure
 
 # %% [markdown]
-# Above are the photos and the credit of each part: red parts make the images similar, blue parts set them apart. The motorcycle in front of the
-# pagoda is red, the pagoda and the lake are blue. The query is
-# faintly blue all over, which has to do with its baseline: [see below](#What-to-watch-out-for). In the lower row each of the four strongest parts of the query is followed into the retrieved image.
-# All of them are found on the motorcycle.
+# Above are the photos and the credit of each part: red parts make the images similar, blue parts set them apart. The motorcycle in front of
+# the pagoda is red, the pagoda and the lake are blue. The query is faintly blue all over, which has to do with its baseline: [see
+# below](#What-to-watch-out-for). In the lower row each of the four strongest parts of the query is followed into the retrieved image. All
+# of them are found on the motorcycle.
 #
 # ## Pairs: which part corresponds to which
 #
-# `interactions.between` is the credit of every pair, `[B, 49, 49]`; `method.attribute(...)` returns the same laid out as the maps are,
-# `[B, 7, 7, 7, 7]`. Three pictures show it: lines between the parts that correspond, the thinner the less they add, ...
+# `interactions.between` is the credit of every pair, `[B, 49, 49]`; `method.attribute(...)` returns the same laid out as the maps are, `[B,
+# 7, 7, 7, 7]`. Three pictures show it: lines between the parts that correspond, the thinner the less they add, ...
 
 # %%
 figure = visualization.matches_figure(interactions, (query, retrieved), n_matches=6)
@@ -141,7 +142,8 @@ figure
 #
 # Often one map for each image is enough, the *first order*. There are two of them, and they answer different questions.
 #
-# * `interactions.marginal` is the Shapley value of each part while the parts of *both* images come and go. All 98 sum to $v(N) - v(\emptyset)$.
+# * `interactions.marginal` is the Shapley value of each part while the parts of *both* images come and go. All 98 sum to $v(N) -
+#   v(\emptyset)$.
 # * A first-order method such as `LayerKernelSAM` asks of each image alone, *while the other one is whole*. The query's map sums to what the
 #   query adds over its blur, $s(q, r) - s(\text{blur}(q), r)$, and the retrieved image's likewise.
 #
@@ -165,7 +167,7 @@ figure
 errors = interactions.standard_error
 assert errors is not None
 print(f"v(N) {interactions.full.item():.4f}, v(∅) {interactions.empty.item():.4f}")
-print(f"sum of the marginals {interactions.marginal.sum():+.4f}, so the completeness gap is {interactions.completeness_gap.item():+.1e}")
+print(f"sum of the marginals {interactions['marginal'].sum():+.4f}, so the completeness gap is {interactions.completeness_gap.item():+.1e}")
 for name in ("between", "marginal"):
     print(f"{name}: standard error {errors[name].norm() / interactions[name].norm():.1%}, of all together")
 print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
@@ -175,14 +177,14 @@ print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
 # * `completeness_gap` is $v(N) - v(\emptyset)$ less all credit. A method that is *efficient* has none.
 # * `standard_error` says how far each number may be off because coalitions are sampled. Pairs are known better than heat maps at the same
 #   budget: raise `n_samples` until what you read is well above its error.
-# * `first_order`, `within_query` and `within_retrieved` are the other terms of the index; what nobody computed is `None`, never 0.
-#   The pairs within an image cost nothing but time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
+# * `first_order`, `within_query` and `within_retrieved` are the other terms of the index; what nobody computed is `None`, never 0. The
+#   pairs within an image cost nothing but time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
 # * `save` and `load` keep all of it in a file.
 #
 # ## What to watch out for
 #
-# **Credit is relative to a baseline.** Here are the same photos over four of them: a blur; a black image; the mean colour of each image; and two photos of something
-# else, coffee and a rocket.
+# **Credit is relative to a baseline.** Here are the same photos over four of them: a blur; a black image; the mean colour of each image;
+# and two photos of something else, coffee and a rocket.
 
 # %%
 unrelated = encoder.preprocess(skimage.data.coffee()), encoder.preprocess(skimage.data.rocket())
@@ -197,9 +199,9 @@ for name, other in over.items():
 
 # %% [markdown]
 # The pairs hardly depend on the baseline: what corresponds to what is much the same, and so is where the motorcycle is found. The heat maps
-# do depend on it, because $v(\emptyset)$ does. Two black images are one and the same image, of similarity 1, and two blurs are more alike than
-# these photos; over either, all parts together must take similarity *away*. If your question is "why are these two more similar than any
-# two images?", take other images for baselines, or a distribution of them: `cp.Backgrounds(images)`.
+# do depend on it, because $v(\emptyset)$ does. Two black images are one and the same image, of similarity 1, and two blurs are more alike
+# than these photos; over either, all parts together must take similarity *away*. If your question is "why are these two more similar than
+# any two images?", take other images for baselines, or a distribution of them: `cp.Backgrounds(images)`.
 
 # %%
 marginal_maps = {
@@ -211,8 +213,9 @@ figure
 # %% [markdown]
 # **The sign matters.** Blue is no noise: pagoda and lake are what sets the two photos apart. Do not cut credit off at 0.
 #
-# **A map has the resolution of its layer.** One of 7×7 positions is drawn as 32×32 pixels, and has seen far more than these. Earlier layers,
-# superpixels ([page 3](03_an_opaque_box.ipynb)) and projections through several layers ([page 4](04_integrated_hessians.ipynb)) are finer.
+# **A map has the resolution of its layer.** One of 7×7 positions is drawn as 32×32 pixels, and has seen far more than these. Earlier
+# layers, superpixels ([page 3](03_an_opaque_box.ipynb)) and projections through several layers ([page 4](04_integrated_hessians.ipynb)) are
+# finer.
 #
 # **The model is explained, not the world.** Red says that the *network* finds a part similar.
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # From search activation maps to Shapley–Taylor
 #
-# Search activation maps (SAM) explain a similarity with one line of algebra. This page derives them by hand, says what the line is a special case
-# of, and shows what is lost where it is used outside of that case:
+# Search activation maps (SAM) explain a similarity with one line of algebra. This page derives them by hand, says what the line is a
+# special case of, and shows what is lost where it is used outside of that case:
 #
 # 1. For averaged feature maps and a dot product, SAM *is* the answer.
 # 2. The Shapley–Taylor index is the answer in general, because four axioms leave no other.
@@ -30,10 +30,11 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## SAM by hand
 #
-# A network ends in feature maps $x$ and $y$ of the query and the retrieved image, `[1280, 7, 7]`. Global average pooling makes embeddings of
-# them, and a dot product compares these. Both are sums over positions, so the similarity is a sum over *pairs* of positions:
+# A network ends in feature maps $x$ and $y$ of the query and the retrieved image, `[1280, 7, 7]`. Global average pooling makes embeddings
+# of them, and a dot product compares these. Both are sums over positions, so the similarity is a sum over *pairs* of positions:
 #
-# $$s = \Big\langle \frac{1}{HW}\sum_{hw} x_{hw},\ \frac{1}{HW}\sum_{ij} y_{ij} \Big\rangle = \sum_{hw}\sum_{ij} \frac{1}{(HW)^2} \langle x_{hw}, y_{ij} \rangle$$
+# $$s = \Big\langle \frac{1}{HW}\sum_{hw} x_{hw},\ \frac{1}{HW}\sum_{ij} y_{ij} \Big\rangle
+# = \sum_{hw}\sum_{ij} \frac{1}{(HW)^2} \langle x_{hw}, y_{ij} \rangle$$
 #
 # The summand is the credit of position $hw$ of the query together with position $ij$ of the retrieved image: SAM of the second order.
 # Summed over the query's positions it is the first order, a map of the retrieved image.
@@ -48,16 +49,17 @@ dot = cp.SimilarityWrapper(encoder, similarity="dot")
 of_class = cp.LayerPairwiseSAM(dot, encoder.features).attribute((query, retrieved))
 _, map_of_class = cp.LayerSAM(dot, encoder.features).attribute((query, retrieved))
 print(f"similarity {dot(query, retrieved).item():.4f}, all pairs together {by_hand.sum().item():.4f}")
-print(f"largest difference to LayerPairwiseSAM {(by_hand - of_class[0]).abs().max():.1e}, to LayerSAM {(map_by_hand - map_of_class[0, 0]).abs().max():.1e}")
+of_pairs, of_maps = (by_hand - of_class[0]).abs().max(), (map_by_hand - map_of_class[0, 0]).abs().max()
+print(f"largest difference to LayerPairwiseSAM {of_pairs:.1e}, to LayerSAM {of_maps:.1e}")
 
 # %% [markdown]
 # The class also takes a baseline $b$, then with $y - b$ in the place of $y$; and linear layers after the pooling, which it folds in.
 #
 # ## What is fair
 #
-# Everything above rests on the similarity being a sum. What if it is not? Game theory asks what a fair share is for *any* function of who takes
-# part. The smallest example has four players: wheel and sky of the query, 0 and 1, and wheel and sky of the retrieved image, 2 and 3. A *game* says
-# what every coalition is worth.
+# Everything above rests on the similarity being a sum. What if it is not? Game theory asks what a fair share is for *any* function of who
+# takes part. The smallest example has four players: wheel and sky of the query, 0 and 1, and wheel and sky of the retrieved image, 2 and 3.
+# A *game* says what every coalition is worth.
 
 # %%
 NAMES = "query's wheel", "query's sky", "retrieved wheel", "retrieved sky"
@@ -80,8 +82,8 @@ for mask in dividends.nonzero()[:, 0].tolist():
 
 # %% [markdown]
 # A *dividend* is what a coalition adds to all of its parts: the game, taken apart. Dividends of one player are that player's, and those of
-# two belong to the pair. The question is only who gets the dividend of three. The **Shapley–Taylor index** of the second order splits it evenly among the
-# pairs inside: $\varphi_{ij} = \sum_{T \ni i, j} d(T) \big/ \binom{|T|}{2}$.
+# two belong to the pair. The question is only who gets the dividend of three. The **Shapley–Taylor index** of the second order splits it
+# evenly among the pairs inside: $\varphi_{ij} = \sum_{T \ni i, j} d(T) \big/ \binom{|T|}{2}$.
 
 # %%
 empty, first, second = cp.shapley_taylor(values)
@@ -96,7 +98,8 @@ for i in range(4):
 # * **Symmetry**: players that do the same get the same.
 # * **Linearity**: credits of a sum of games are the sum of their credits.
 #
-# (A fifth, the interaction distribution axiom, says that a dividend of up to two players stays where it is.) All are claims about numbers, so look at the numbers:
+# (A fifth, the interaction distribution axiom, says that a dividend of up to two players stays where it is.) All are claims about numbers,
+# so look at the numbers:
 
 # %%
 credit = empty + first.sum() + second.triu().sum()
@@ -135,17 +138,18 @@ of_retrieved = (coalitions[:, 4:][:, quarters[0]] * y).mean((2, 3))
 _, first, second = cp.shapley_taylor((of_query * of_retrieved).sum(1).double())
 sam = cp.LayerPairwiseSAM(dot, encoder.features).attribute((query, retrieved), layer_mask=(quarters, quarters))[0]
 print(f"Shapley–Taylor and SAM differ by {(second[:4, 4:] - sam).abs().max():.1e}; the largest pair is {sam.max():.3f}")
-print(f"single players {first.abs().max():.1e}, pairs within the query {second[:4, :4].abs().max():.1e}, within the retrieved {second[4:, 4:].abs().max():.1e}")
+within = torch.stack([second[:4, :4], second[4:, 4:]])
+print(f"all else is 0: single players {first.abs().max():.1e}, pairs within an image {within.abs().max():.1e}")
 
 # %% [markdown]
 # For pooled maps and a dot product there is nothing but pairs between the images, and SAM is their fair credit, in closed form.
 #
 # ## What a cosine changes
 #
-# Most searches compare *directions*: embeddings are divided by their norms, and the norm of an image depends on all of its parts. A part that
-# joins makes all others count for less, so parts of one image interact, and single parts have credit of their own. SAM freezes both norms
-# where both images are whole. That is all it can do, and it no longer adds up. The Shapley–Taylor index does. (With a cosine, 0 has no direction; a blur is the baseline
-# from here on.)
+# Most searches compare *directions*: embeddings are divided by their norms, and the norm of an image depends on all of its parts. A part
+# that joins makes all others count for less, so parts of one image interact, and single parts have credit of their own. SAM freezes both
+# norms where both images are whole. That is all it can do, and it no longer adds up. The Shapley–Taylor index does. (With a cosine, 0 has
+# no direction; a blur is the baseline from here on.)
 
 # %%
 model = cp.SimilarityWrapper(encoder)
@@ -162,9 +166,9 @@ for name, found in {"SAM": closed, "Shapley–Taylor": fair}.items():
 print(f"pairs between the images: correlation {correlation:.3f}, and SAM's are {scale:.2f} times as large")
 
 # %% [markdown]
-# The pairs between the images are still much the same, which is why SAM's pictures look right. Their size is not, and SAM's gap is larger than
-# all there was to explain. The index also says what SAM cannot: parts *within* an image take credit from each other, because
-# the second wheel adds less to the direction of an embedding than the first.
+# The pairs between the images are still much the same, which is why SAM's pictures look right. Their size is not, and SAM's gap is larger
+# than all there was to explain. The index also says what SAM cannot: parts *within* an image take credit from each other, because the
+# second wheel adds less to the direction of an embedding than the first.
 #
 # ## CAM and GradCAM
 #
@@ -175,12 +179,15 @@ print(f"pairs between the images: correlation {correlation:.3f}, and SAM's are {
 # %%
 grad_cam = captum.attr.LayerGradCam(dot.given_query(query), encoder.features).attribute(retrieved)
 assert isinstance(grad_cam, Tensor)  # of one layer
-print(f"largest difference between GradCAM and SAM {(grad_cam[0, 0] - map_by_hand).abs().max():.1e}, of credit up to {map_by_hand.max():.2f}")
+print(
+    f"largest difference between GradCAM and SAM {(grad_cam[0, 0] - map_by_hand).abs().max():.1e}, of credit up to {map_by_hand.max():.2f}"
+)
 
 # %% [markdown]
-# GradCAM averages the gradient over positions before it meets the features: $\sum_c y_{chw}\, \mathrm{GAP}(\nabla_y s)_c$. That
-# changes nothing as long as the gradient is the same everywhere, and goes wrong where it is not. The paper's example (§A.4) is a similarity that ignores the left half of
-# the retrieved image, $\cos(\mathrm{GAP}(x), \mathrm{GAP}(y \odot M))$ with $M = 0$ on the left. All positions there are dummies.
+# GradCAM averages the gradient over positions before it meets the features: $\sum_c y_{chw}\, \mathrm{GAP}(\nabla_y s)_c$. That changes
+# nothing as long as the gradient is the same everywhere, and goes wrong where it is not. The paper's example (§A.4) is a similarity that
+# ignores the left half of the retrieved image, $\cos(\mathrm{GAP}(x), \mathrm{GAP}(y \odot M))$ with $M = 0$ on the left. All positions
+# there are dummies.
 
 
 # %%
@@ -215,8 +222,8 @@ figure = visualization.heatmap_figure(views[1], maps)
 figure
 
 # %% [markdown]
-# GradCAM paints half of its credit where nothing can matter. Integrated gradients (IG-SAM, [page 4](04_integrated_hessians.ipynb)) give exactly 0
-# there. KSAM estimates Shapley values from coalitions, which do, too; the rest is noise of sampling, as its standard errors say:
+# GradCAM paints half of its credit where nothing can matter. Integrated gradients (IG-SAM, [page 4](04_integrated_hessians.ipynb)) give
+# exactly 0 there. KSAM estimates Shapley values from coalitions, which do, too; the rest is noise of sampling, as its standard errors say:
 
 # %%
 errors = sampled.standard_error
@@ -225,5 +232,5 @@ is_unsure = (sampled["marginal"].abs() <= 2 * errors["marginal"]).reshape(7, 7)[
 print(f"{is_unsure.double().mean():.0%} of KSAM's positions there are within two standard errors of 0")
 
 # %% [markdown]
-# So: for pooled maps and a dot product take SAM, which is exact and costs nothing. For anything else take a method that keeps the axioms there:
-# `LayerFactorisedShapleyTaylor` for two towers, and for any other similarity those of the [next page](03_an_opaque_box.ipynb).
+# So: for pooled maps and a dot product take SAM, which is exact and costs nothing. For anything else take a method that keeps the axioms
+# there: `LayerFactorisedShapleyTaylor` for two towers, and for any other similarity those of the [next page](03_an_opaque_box.ipynb).

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # An opaque box
 #
-# A similarity may be anything: a formula, a network behind an API, a score that a colleague wrote. This page explains one of which nothing is known but
-# what it returns, without layers and without gradients. It is about what that costs, how sure the answer is, and what a little
+# A similarity may be anything: a formula, a network behind an API, a score that a colleague wrote. This page explains one of which nothing
+# is known but what it returns, without layers and without gradients. It is about what that costs, how sure the answer is, and what a little
 # knowledge buys.
 
 # %%
@@ -22,6 +22,7 @@ from captum_pairwise import visualization
 
 with tempfile.TemporaryDirectory() as folder:
     pair = cp.datasets.builtin_pairs(folder)[1]
+    assert pair.query_mask and pair.retrieved_mask  # a pair may have none
     encoder = cp.backbones.create("efficientnet_lite0")  # for the last section
     photos = encoder.preprocess(pair.query), encoder.preprocess(pair.retrieved)
     query_mask, retrieved_mask = (cp.datasets.open_mask(path, size=(112, 112))[0] for path in (pair.query_mask, pair.retrieved_mask))
@@ -30,9 +31,9 @@ query, retrieved = (interpolate(photo, (112, 112), mode="area") for photo in pho
 # %% [markdown]
 # ## The box
 #
-# Ours is a classic of image search, the intersection of two histograms of colours: how many pixels of the one image find one of like colour in the
-# other. All that matters is its signature, `f(query, retrieved) -> [B]`, a number for each pair of a batch. It counts, so it has
-# no gradient, and no layer to look into.
+# Ours is a classic of image search, the intersection of two histograms of colours: how many pixels of the one image find one of like colour
+# in the other. All that matters is its signature, `f(query, retrieved) -> [B]`, a number for each pair of a batch. It counts, so it has no
+# gradient, and no layer to look into.
 
 
 # %%
@@ -53,9 +54,9 @@ print(f"similarity {box(query, retrieved).item():.3f}")
 # %% [markdown]
 # ## Players are superpixels, or what you say
 #
-# Without a layer the players are parts of the images. The default is SLIC superpixels, pixels of like colour that lie together, about 50 of each image.
-# `feature_mask` takes any others: a mask of integer ids for each image, as in Captum. `cp.superpixels`, `cp.grid` and `cp.patches` make some; a part
-# with the id -1 never leaves.
+# Without a layer the players are parts of the images. The default is SLIC superpixels, pixels of like colour that lie together, about 50 of
+# each image. `feature_mask` takes any others: a mask of integer ids for each image, as in Captum. `cp.superpixels`, `cp.grid` and
+# `cp.patches` make some; a part with the id -1 never leaves.
 
 # %%
 few = cp.superpixels(query, n_segments=7, sigma=1), cp.superpixels(retrieved, n_segments=8, sigma=1)
@@ -69,13 +70,13 @@ for axes, (name, side) in zip(figure.subplots(1, 4), [(name, side) for name in m
 figure
 
 # %% [markdown]
-# A mask of your own asks a question of your own. Here each image has two players, its motorcycle and all else. Of four players there are only 16 coalitions, so
-# `ExactShapleyTaylor` tries them all.
+# A mask of your own asks a question of your own. Here each image has two players, its motorcycle and all else. Of four players there are
+# only 16 coalitions, so `ExactShapleyTaylor` tries them all.
 #
 # ## Choose what absent parts show
 #
-# Over which baseline? For this box a blur would be a poor one: it keeps the colours, and colours are all that the box sees. Look at $v(\emptyset)$, the
-# similarity of the two baselines, before you look at credits.
+# Over which baseline? For this box a blur would be a poor one: it keeps the colours, and colours are all that the box sees. Look at
+# $v(\emptyset)$, the similarity of the two baselines, before you look at credits.
 
 # %%
 objects = (~query_mask[:, None]).long(), (~retrieved_mask[:, None]).long()  # 0 motorcycle, 1 all else
@@ -85,21 +86,23 @@ baselines = {"blur": None, "mean colour of the image": means, "other photos": ot
 for name, baseline in baselines.items():
     found = cp.ExactShapleyTaylor(box).interactions((query, retrieved), baseline, feature_mask=objects)
     motorcycles, elsewhere = found["between"][0].diag().tolist()
-    print(f"{name:25} v(∅) {found.empty.item():.2f}, v(N) {found.full.item():.2f}; both motorcycles {motorcycles:+.3f}, both surroundings {elsewhere:+.3f}")
+    print(f"{name:25} v(∅) {found.empty.item():.2f}, v(N) {found.full.item():.2f}", end="; ")
+    print(f"both motorcycles {motorcycles:+.3f}, both surroundings {elsewhere:+.3f}")
 
 # %% [markdown]
-# Over a blur nothing much leaves, and there is hardly anything to share out. The mean colours of the two images have no bin in common, so over them all of the
-# similarity is explained. We go on with these.
+# Over a blur nothing much leaves, and there is hardly anything to share out. The mean colours of the two images have no bin in common, so
+# over them all of the similarity is explained. We go on with these.
 #
 # ## The exact answer, and its price
 #
-# $n$ players have $2^n$ coalitions. The few superpixels above are a dozen in all, which can be waited for, and will be the yardstick for all that
-# follows. Fifty and fifty could not.
+# $n$ players have $2^n$ coalitions. The few superpixels above are a dozen in all, which can be waited for, and will be the yardstick for
+# all that follows. Fifty and fifty could not.
 
 # %%
 started = time.perf_counter()
 exact = cp.ExactShapleyTaylor(box).interactions((query, retrieved), means, feature_mask=few)
-print(f"{exact.n_evaluations.item()} evaluations in {time.perf_counter() - started:.1f} s; completeness gap {exact.completeness_gap.item():+.0e}")
+seconds = time.perf_counter() - started
+print(f"{exact.n_evaluations.item()} evaluations in {seconds:.1f} s; completeness gap {exact.completeness_gap.item():+.0e}")
 
 # %% [markdown]
 # ## Estimators and budgets
@@ -143,8 +146,8 @@ axes.legend()
 figure
 
 # %% [markdown]
-# The process is ahead at every budget. The kernel has an unknown for each pair, 66 of a dozen players, and is poor as long as there are not many more
-# coalitions than that; then it overtakes the permutations.
+# The process is ahead at every budget. The kernel has an unknown for each pair, 66 of a dozen players, and is poor as long as there are not
+# many more coalitions than that; then it overtakes the permutations.
 #
 # ## How sure?
 #
@@ -155,9 +158,11 @@ figure
 for budget, found in zip(budgets, estimates["Gaussian process"], strict=True):
     spread = found.standard_error
     assert spread is not None
+    claimed, actual = (spread["between"].norm() / found["between"].norm()).item(), relative_error(found, exact)
     is_covered = (found["between"] - exact["between"]).abs() <= 2 * spread["between"]
-    claimed = (spread["between"].norm() / found["between"].norm()).item()
-    print(f"{budget:5} evaluations: claims to be {claimed:.0%} off, is {relative_error(found, exact):.0%} off; {is_covered.double().mean():.0%} of the pairs covered")
+    print(
+        f"{budget:5} evaluations: claims {claimed:.0%}, is off by {actual:.0%}; {is_covered.double().mean():.0%} of the pairs are covered"
+    )
 
 # %% [markdown]
 # The completeness gap would not have told: every one of these estimates sums to $v(N) - v(\emptyset)$ by construction.
@@ -179,23 +184,25 @@ for chunk in (1, 16):
 # %% [markdown]
 # ## One map for each image
 #
-# Single parts are far cheaper than pairs: `KernelShapley` needs some hundred coalitions of each image for all its default superpixels, while the other image stays whole. As in Captum
-# its maps are of the shape of the inputs.
+# Single parts are far cheaper than pairs: `KernelShapley` needs some hundred coalitions of each image for all its default superpixels,
+# while the other image stays whole. As in Captum its maps are of the shape of the inputs.
 
 # %%
 query_map, retrieved_map = cp.KernelShapley(box).attribute((query, retrieved), means, n_samples=600)  # [B, 3, 112, 112] each
-figure = visualization.heatmap_figure((query, retrieved), {"KernelShapley": (query_map[:, :1], retrieved_map[:, :1])})
+assert isinstance(query_map, Tensor) and isinstance(retrieved_map, Tensor)
+one_channel = query_map[:, :1], retrieved_map[:, :1]  # each of the three carries the whole credit, and the figure adds channels
+figure = visualization.heatmap_figure((query, retrieved), {"KernelShapley": one_channel})
 figure
 
 # %% [markdown]
 # ## What knowing the two towers buys
 #
-# Most similarities embed each image *on its own*, and compare the embeddings by an inner product, a cosine or a distance. Nothing else need be known, and it
-# changes the price: coalitions of the query and of the retrieved image can be tried separately and combined afterwards, $2^6 + 2^6$ embeddings for six players each in the
-# place of $2^{12}$ pairs.
+# Most similarities embed each image *on its own*, and compare the embeddings by an inner product, a cosine or a distance. Nothing else need
+# be known, and it changes the price: coalitions of the query and of the retrieved image can be tried separately and combined afterwards,
+# $2^6 + 2^6$ embeddings for six players each in the place of $2^{12}$ pairs.
 #
-# A relative of our box is of that kind. The Bhattacharyya coefficient of two histograms, $\sum_c \sqrt{h_c\, h'_c}$, is the dot product of their
-# roots. As an encoder in a `SimilarityWrapper` it is two towers, as a plain function an opaque box. Everything else is the same.
+# A relative of our box is of that kind. The Bhattacharyya coefficient of two histograms, $\sum_c \sqrt{h_c\, h'_c}$, is the dot product of
+# their roots. As an encoder in a `SimilarityWrapper` it is two towers, as a plain function an opaque box. Everything else is the same.
 
 
 # %%
@@ -228,8 +235,9 @@ for name, row in {"by two towers": by_towers, "as an opaque box": as_a_box}.item
 #
 # ## A network, seen from outside
 #
-# The same for EfficientNet-Lite0 and the full photos, on superpixels, where each embedding is a pass through the network. `tolerance=` asks for precision in the place of a budget: sampling stops when
-# the standard error of the pairs is below that share of them, or else at `n_samples`.
+# The same for EfficientNet-Lite0 and the full photos, on superpixels, where each embedding is a pass through the network. `tolerance=` asks
+# for precision in the place of a budget: sampling stops when the standard error of the pairs is below that share of them, or else at
+# `n_samples`.
 
 # %%
 model = cp.SimilarityWrapper(encoder)
@@ -238,21 +246,22 @@ started = time.perf_counter()
 network = cp.FactorisedShapleyTaylor(model, tolerance=0.2).interactions(photos, feature_mask=parts, n_samples=500)
 spread = network.standard_error
 assert spread is not None
-print(
-    f"stopped after {network.n_evaluations.item()} passes, {time.perf_counter() - started:.0f} s; the pairs are sure to "
-    f"{spread['between'].norm() / network['between'].norm():.0%}, the heat maps to {spread['marginal'].norm() / network['marginal'].norm():.0%}"
-)
+print(f"stopped after {network.n_evaluations.item()} passes, {time.perf_counter() - started:.0f} s")
+pairs, heat_maps = ((spread[name].norm() / network[name].norm()).item() for name in ("between", "marginal"))
+print(f"the pairs are sure to {pairs:.0%}, the heat maps to {heat_maps:.0%}")
 figure = visualization.pair_figure(network, photos)
 figure
 
 # %% [markdown]
-# Superpixels follow outlines, where the 7×7 positions of the [first page](01_why_two_images_are_similar.ipynb) were blurry squares, and no layer had to be named. Look at the errors,
-# though: a hundred-odd passes are enough for the pairs and not for the heat maps.
+# Superpixels follow outlines, where the 7×7 positions of the [first page](01_why_two_images_are_similar.ipynb) were blurry squares, and no
+# layer had to be named. Look at the errors, though: a hundred-odd passes are enough for the pairs and not for the heat maps.
 #
 # | what is known | take |
 # |---|---|
-# | nothing | `GaussianProcessShapleyTaylor` up to some 8000 evaluations, `KernelShapleyTaylor` beyond; `KernelShapley` for one map an image |
+# | nothing | `GaussianProcessShapleyTaylor`; beyond 8192 evaluations `KernelShapleyTaylor` |
+# | nothing, and one map an image is enough | `KernelShapley` |
 # | two towers | `FactorisedShapleyTaylor`, and its layer twin for a layer |
 # | gradients, too | the [next page](04_integrated_hessians.ipynb) |
 #
-# `tutorials/measurements/superpixels.py` compares all of them on a network and 43 + 43 superpixels; `python -m captum_pairwise.evaluation convergence` on random games, with the estimators of other packages.
+# `tutorials/measurements/superpixels.py` compares all of them on a network and 43 + 43 superpixels; `python -m captum_pairwise.evaluation
+# convergence` on random games, with the estimators of other packages.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Integrated Hessians
 #
-# Coalitions ask a network thousands of questions. Where it can be differentiated, a few derivatives along a path do the same work. This page goes from
-# integrated gradients, which you may know from Captum, to pairs of parts, and to a projection that needs no matrix of pairs at all.
+# Coalitions ask a network thousands of questions. Where it can be differentiated, a few derivatives along a path do the same work. This
+# page goes from integrated gradients, which you may know from Captum, to pairs of parts, and to a projection that needs no matrix of pairs
+# at all.
 
 # %%
 # %matplotlib inline
@@ -20,6 +21,7 @@ from captum_pairwise import visualization
 
 with tempfile.TemporaryDirectory() as folder:
     pair = cp.datasets.builtin_pairs(folder)[1]
+    assert pair.query_mask and pair.retrieved_mask  # a pair may have none
     encoder = cp.backbones.create("efficientnet_lite0")
     query, retrieved = encoder.preprocess(pair.query), encoder.preprocess(pair.retrieved)
     query_mask, retrieved_mask = (cp.datasets.open_mask(path)[0] for path in (pair.query_mask, pair.retrieved_mask))
@@ -28,13 +30,13 @@ model = cp.SimilarityWrapper(encoder)
 # %% [markdown]
 # ## Integrated gradients of two images
 #
-# Let $z_i \in [0, 1]$ say how present part $i$ is: at 0 it shows its baseline, at 1 itself, and half of each in between. A coalition is a corner of this cube. Integrated gradients
-# walk its diagonal, where all parts fade in together, and add up the slopes on the way:
+# Let $z_i \in [0, 1]$ say how present part $i$ is: at 0 it shows its baseline, at 1 itself, and half of each in between. A coalition is a
+# corner of this cube. Integrated gradients walk its diagonal, where all parts fade in together, and add up the slopes on the way:
 #
 # $$\varphi_i = \int_0^1 \frac{\partial v}{\partial z_i}(t, \ldots, t)\, dt$$
 #
-# They sum to $v(N) - v(\emptyset)$. `LayerIGSAM` does this for each image while the other one is whole, with the positions of a layer as parts. It is what Captum's
-# `LayerIntegratedGradients` gives, summed over channels, of the wrapper with the query fixed.
+# They sum to $v(N) - v(\emptyset)$. `LayerIGSAM` does this for each image while the other one is whole, with the positions of a layer as
+# parts. It is what Captum's `LayerIntegratedGradients` gives, summed over channels, of the wrapper with the query fixed.
 
 # %%
 _, map_of_retrieved = cp.LayerIGSAM(model, encoder.features).attribute((query, retrieved), n_steps=16)
@@ -55,8 +57,8 @@ for n_steps in (2, 4, 8, 16):
 # %% [markdown]
 # ## From slopes to curvature
 #
-# A slope is the credit of one part. What two parts do together is in the *mixed second derivative*: how the slope of one changes as the other
-# fades in. Integrated Hessians apply integrated gradients to integrated gradients (paper §A.14, eq. 15):
+# A slope is the credit of one part. What two parts do together is in the *mixed second derivative*: how the slope of one changes as the
+# other fades in. Integrated Hessians apply integrated gradients to integrated gradients (paper §A.14, eq. 15):
 #
 # $$\Gamma_{ij} = \int_0^1\!\!\int_0^1 \alpha\beta\, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha\beta, \ldots)\, d\alpha\, d\beta
 # = \int_0^1 -t \ln t\; \frac{\partial^2 v}{\partial z_i \partial z_j}(t, \ldots)\, dt$$
@@ -87,14 +89,16 @@ print(f"largest difference to LayerIntegratedHessians {difference:.1e}, of credi
 # %% [markdown]
 # (The 2 is there because the class, like all others, gives each pair of parts its whole credit, $\Gamma_{ij} + \Gamma_{ji}$.)
 #
-# The class takes no Hessians. With two towers $v(z) = \langle u(z_q), w(z_r) \rangle$ the mixed derivative of a part of each image is a product
-# of first derivatives, $\langle \partial_i u, \partial_j w \rangle$: a Jacobian of each tower for each point of the path. And it takes far fewer points, at nodes made for the weight.
+# The class takes no Hessians. With two towers $v(z) = \langle u(z_q), w(z_r) \rangle$ the mixed derivative of a part of each image is a
+# product of first derivatives, $\langle \partial_i u, \partial_j w \rangle$: a Jacobian of each tower for each point of the path. And it
+# takes far fewer points, at nodes made for the weight.
 #
 # ## `weight="taylor"`
 #
-# Integrated Hessians keep some of each pair's credit back for the two parts themselves: for pooled features and a dot product exactly half. If you want the fair
-# credit of pairs of [page 2](02_from_sam_to_shapley_taylor.ipynb), change the weight: with $2(1-t)$ in the place of $-t \ln t$ the integral is the Shapley–Taylor
-# index of a game whose players fade in together. Here both are compared with the discrete index, from 1000 coalitions of each image.
+# Integrated Hessians keep some of each pair's credit back for the two parts themselves: for pooled features and a dot product exactly half.
+# If you want the fair credit of pairs of [page 2](02_from_sam_to_shapley_taylor.ipynb), change the weight: with $2(1-t)$ in the place of
+# $-t \ln t$ the integral is the Shapley–Taylor index of a game whose players fade in together. Here both are compared with the discrete
+# index, from 1000 coalitions of each image.
 
 # %%
 started = time.perf_counter()
@@ -113,23 +117,21 @@ for weight in ("hessian", "taylor"):
         correlation = torch.corrcoef(torch.stack([pairs.flatten(), discrete.flatten()]))[0, 1].item()
         size = ((pairs * discrete).sum() / discrete.square().sum()).item()
         table[weight, n_steps] = error, correlation, size
-        print(
-            f"{weight:8} {n_steps} nodes: {seconds:.2f} s, error against 64 nodes {error:.0e}; of Shapley–Taylor {size:.2f} times the size, "
-            f"correlation {correlation:.4f}"
-        )
+        print(f"{weight:8} {n_steps} nodes: {seconds:.2f} s, error against 64 nodes {error:.0e}", end="; ")
+        print(f"of Shapley–Taylor {size:.2f} times the size, correlation {correlation:.4f}")
 
 # %% [markdown]
 # Four nodes are enough after the last layer. The Taylor weight finds nearly the discrete index in a small part of its time.
 #
-# The completeness gap is no judge of the pairs here. Without more being asked it is that of the integrated gradients: pairs between the images need not sum to anything.
-# `within=True` adds the pairs within each image and the parts' own credit, by second derivatives of each tower, and then
-# the gap speaks of all.
+# The completeness gap is no judge of the pairs here. Without more being asked it is that of the integrated gradients: pairs between the
+# images need not sum to anything. `within=True` adds the pairs within each image and the parts' own credit, by second derivatives of each
+# tower, and then the gap speaks of all.
 #
 # ## A network of ReLUs has no curvature
 #
-# It is made of flat pieces. Pairs *between* the images do not mind, as they come from first derivatives of each tower. Pairs within an image do: what happens
-# at the kinks is nowhere on the path, and the gap says that it is missing. `softplus_beta` explains a smooth neighbour of the network, each ReLU replaced by
-# $\log(1 + e^{\beta x}) / \beta$. A small network with random weights shows both:
+# It is made of flat pieces. Pairs *between* the images do not mind, as they come from first derivatives of each tower. Pairs within an
+# image do: what happens at the kinks is nowhere on the path, and the gap says that it is missing. `softplus_beta` explains a smooth
+# neighbour of the network, each ReLU replaced by $\log(1 + e^{\beta x}) / \beta$. A small network with random weights shows both:
 
 # %%
 torch.manual_seed(0)
@@ -142,17 +144,18 @@ for beta in (None, 3.0, 30.0, 100.0):
     found = method.interactions(thumbnails, n_steps=16)
     gaps[beta] = (found.completeness_gap / (found.full - found.empty)).item()
     name = "ReLU" if beta is None else f"softplus, beta {beta:.0f}"
-    print(f"{name:19} similarity {found.full.item():.5f}, v(N) - v(∅) {(found.full - found.empty).item():+.1e}, of which is missing {gaps[beta]:.1%}")
+    print(f"{name:19} similarity {found.full.item():.5f}", end="; ")
+    print(f"v(N) - v(∅) {(found.full - found.empty).item():+.1e}, of which is missing {gaps[beta]:.1%}")
 
 # %% [markdown]
-# The smooth networks are explained without a gap. But look at their similarities: a small `beta` is smooth and another function, a large one is near the network and needs more
-# steps. Raise it until the similarity is that of the network.
+# The smooth networks are explained without a gap. But look at their similarities: a small `beta` is smooth and another function, a large
+# one is near the network and needs more steps. Raise it until the similarity is that of the network.
 #
 # ## Where does this part go?
 #
-# Often the question is not about all pairs, but about one part of the query: where is it in the retrieved image? That is $\sum_i a_i \varphi_{ij}$ for an
-# *attention* $a$ over the query, a mask for example. The sum goes through the integral, and what remains is a directional derivative of the one
-# tower and a gradient of the other:
+# Often the question is not about all pairs, but about one part of the query: where is it in the retrieved image? That is $\sum_i a_i
+# \varphi_{ij}$ for an *attention* $a$ over the query, a mask for example. The sum goes through the integral, and what remains is a
+# directional derivative of the one tower and a gradient of the other:
 #
 # $$\sum_i a_i \varphi_{ij} = \int_0^1 2(1-t)\, \Big\langle \textstyle\sum_i a_i\, \partial_i u,\ \partial_j w \Big\rangle\, dt$$
 #
@@ -165,9 +168,9 @@ without_matrix = cp.project_attention(model, encoder.features, (query, retrieved
 print(f"largest difference {(through_matrix - without_matrix).abs().max():.0e}, of credit up to {through_matrix.max():.3f}")
 
 # %% [markdown]
-# So it can look where a matrix of pairs is out of the question. A layer in the middle of the network has 14×14 positions, and every pixel may
-# be a part: their matrix of pairs would have $50\,176^2$ entries. `project_attention_through` draws the maps over the pixels, and adds those
-# of several layers, each scaled to 1.
+# So it can look where a matrix of pairs is out of the question. A layer in the middle of the network has 14×14 positions, and every pixel
+# may be a part: their matrix of pairs would have $50\,176^2$ entries. `project_attention_through` draws the maps over the pixels, and adds
+# those of several layers, each scaled to 1.
 
 # %%
 stage = encoder.get_submodule("features.network._blocks.10")
@@ -182,12 +185,13 @@ for name, layers in through.items():
 
 # %%
 scaled = dict.fromkeys(projections, "of the largest")  # "both" is a sum of two
+projections["pixels"] = projections["pixels"].clamp(max=projections["pixels"].quantile(0.999))  # a single one would take all the colour
 figure = visualization.heatmap_figure(retrieved, projections, "where the motorcycle of the query is found", units=scaled)
 figure
 
 # %% [markdown]
-# Fine layers are sharper and noisier, and the sum of two is better than either. Pixels are noise, more so with the six steps that do for a layer: the network is far from
-# smooth on the way from a blur to a photo. Fifty steps are better, and still no map to trust.
+# Fine layers are sharper and noisier, and the sum of two is better than either. Pixels are noise, more so with the six steps that do for a
+# layer: the network is far from smooth on the way from a blur to a photo. Fifty steps are better, and still no map to trust.
 #
 # ## This part, and not the others
 #
@@ -203,9 +207,10 @@ figure = visualization.projection_figure((query, retrieved), wheel, plain)
 figure
 
 # %% [markdown]
-# It lands on a wheel, and on the wrong one: the retrieved motorcycle is mirrored, its front wheel is in the corner on the left. To this network a wheel is a wheel, and any
-# part of the motorcycle speaks for all of the other. An attention may be negative, too, which asks a sharper question: what corresponds to this part *rather than to the
-# rest of the query*? Less its own mean it is a contrast. Three of them make a batch:
+# It lands on a wheel, and on the wrong one: the retrieved motorcycle is mirrored, its front wheel is in the corner on the left. To this
+# network a wheel is a wheel, and any part of the motorcycle speaks for all of the other. An attention may be negative, too, which asks a
+# sharper question: what corresponds to this part *rather than to the rest of the query*? Less its own mean it is a contrast. Three of them
+# make a batch:
 
 # %%
 attention = torch.cat([wheel, tank, engine])
