@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.maps import pixel_maps
@@ -16,8 +14,8 @@ WIDTH = 3.0  # inches of a photo
 
 
 def counterfactual_figure(
-    images: tuple[Array, Array, Array],
-    explanation: tuple[Array | Float[Tensor, "..."], ...],
+    images: tuple[Array, ...],
+    explanation: tuple[Array, ...],
     names: Sequence[str] = ("query", "better result", "worse result"),
     title: str = "",
 ) -> Figure:

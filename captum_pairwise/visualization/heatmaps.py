@@ -23,13 +23,22 @@ def to_pixels(values: Float[Tensor, "batch players"], players: Players, size: tu
     Raises:
         ValueError: the players are neither parts of images nor cells of a map.
     """
+    refuse_placeless(players)
+    maps = paint(values, players.ids).mean(1, keepdim=True)
+    return F.interpolate(maps, size, mode="bilinear" if len(players.shape) == 2 else "nearest")[:, 0]
+
+
+def refuse_placeless(players: Players) -> None:
+    """Refuse players that cannot be seen in an image.
+
+    Raises:
+        ValueError: they are neither parts of images nor cells of a map.
+    """
     if players.ids.dim() != 4:
         raise ValueError(
             f"Expected players that lie in an image or in a map [B, C, H, W], got ids of shape {tuple(players.ids.shape)}. Draw these "
             "credits as a matrix."
         )
-    maps = paint(values, players.ids).mean(1, keepdim=True)
-    return F.interpolate(maps, size, mode="bilinear" if len(players.shape) == 2 else "nearest")[:, 0]
 
 
 def overlay(

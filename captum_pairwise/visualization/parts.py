@@ -13,7 +13,7 @@ from torch import Tensor
 
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.players import NEVER_LEAVES, Players
-from captum_pairwise.visualization.heatmaps import to_pixels
+from captum_pairwise.visualization.heatmaps import refuse_placeless, to_pixels
 from captum_pairwise.visualization.photos import together
 
 PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for the colour-blind
@@ -73,8 +73,9 @@ def on_photo(players: Players, photos: Float[np.ndarray, "batch height width 3"]
     """The photo of one pair of a batch, and its parts; a batch of one photo is for all.
 
     Raises:
-        ValueError: there are not as many photos as pairs.
+        ValueError: there are not as many photos as pairs, or the players do not lie in an image.
     """
+    refuse_placeless(players)
     n_pairs = len(players.ids)
     if len(photos) not in (1, n_pairs):
         raise ValueError(f"Expected photos of {n_pairs} pairs, as there are interactions of, got {len(photos)}. Pass the same batch.")
@@ -100,7 +101,10 @@ def places_of(interactions: Interactions) -> tuple[Players, Players]:
     """
     query, retrieved = interactions.query_players, interactions.retrieved_players
     if query is None or retrieved is None:
-        raise ValueError("Expected interactions that know where their players are, as `interactions(...)` of a method returns them.")
+        raise ValueError(
+            "Expected interactions that know where their players are, got some without players. Take what `interactions(...)` of a method "
+            "returns."
+        )
     return query, retrieved
 
 

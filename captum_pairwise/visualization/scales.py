@@ -43,6 +43,7 @@ def bar_in(panel: Axes, scale: float, unit: str = "similarity", colours: str | C
     """Draw the bar of a scale in a panel of its own, below the maps."""
     bar = panel.figure.colorbar(_mappable(scale, colours), cax=panel, orientation="horizontal", label=unit)
     _numbered(bar, scale)
+    panel.set_label("<colorbar>")  # as matplotlib calls those that it makes the room for
     labels = bar.ax.get_xticklabels()
     labels[0].set_horizontalalignment("left" if scale else "center")  # within the width of the photo
     labels[-1].set_horizontalalignment("right" if scale else "center")

@@ -23,7 +23,7 @@ def transfer_figure(
     """Draw one pair twice: as photos, and with the query's parts coloured by where they are, from which the retrieved parts take theirs.
 
     The colour of a retrieved part is that of the mean place of the query parts that correspond to it. Query part `i` shares its credit
-    above 0 out among the retrieved parts, `w_ij = max(φ_ij, 0) / Σ_k max(φ_ik, 0)`, so that parts with much credit do not colour everything.
+    above 0 out among the retrieved parts, `w_ij = max(φ_ij, 0) / Σ_k max(φ_ik, 0)`, so that parts with much of it do not colour all others.
     Of the shares that a retrieved part gets, those count that are at least half of its largest, and weigh as much as they are. A part with
     less than a quarter of the largest credit above 0 has a paler colour, and one without any stays grey. Parts have hard edges, because
     between two of them no colour is true.
@@ -42,10 +42,10 @@ def transfer_figure(
         raise ValueError(f"Expected least from 0 to 1, got {least}. It is in parts of the largest share.")
     query, retrieved = parts_of(interactions, images, example)
     between = interactions["between"][example].detach().cpu().double().numpy()
-    height, width = query.photo.shape[:2]
-    places = (query.centres() + 0.5) / (width, height)
+    places = (query.centres() + 0.5) / query.photo.shape[1::-1]
     found, strength = transferred(between, places, least)
-    figure = Figure(figsize=(4 * WIDTH, WIDTH * height / width + 1.2), layout="compressed", dpi=110)
+    height = WIDTH * max(side.photo.shape[0] / side.photo.shape[1] for side in (query, retrieved))
+    figure = Figure(figsize=(4 * WIDTH, height + 1.2), layout="compressed", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(1, 4)
     frame(axes)
@@ -55,7 +55,7 @@ def transfer_figure(
     show(axes[3], retrieved.photo, "retrieved")
     figure.supxlabel(
         "A retrieved part has the mean colour of the query parts that share most of their similarity with it;\n"
-        "the colour fades where it adds less than a quarter of what others add, and grey parts add none.",
+        "the colour fades where it adds less than a quarter of the most that a part adds, and grey parts add none.",
         size="small",
     )
     return figure

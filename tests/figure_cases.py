@@ -1,0 +1,82 @@
+"""Photos, interactions and slow copies of what is drawn, for the tests of figures."""
+
+import warnings
+
+import matplotlib
+import numpy as np
+import torch
+from conftest import random_tensor
+
+import captum_pairwise as cp
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.players import NEVER_LEAVES, Players, cells
+
+matplotlib.use("Agg")
+QUERY, RETRIEVED = (torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(k)) for k, size in enumerate([(20, 30), (24, 16)]))
+PHOTOS = QUERY, RETRIEVED
+MAP = cells(torch.zeros(2, 1, 3, 5))
+IDS = cp.grid(24, 16, 3, 2).repeat(2, 1, 1, 1)
+IDS[0, 0, :8, :8] = NEVER_LEAVES  # the upper left of the first photo belongs to nobody, and player 0 has no part there
+MASK = Players(IDS, (6,))
+
+
+def interactions(between, query=MAP, retrieved=MASK, credit=None, **blocks):
+    n_players = sum(between.shape[1:])
+    return Interactions(
+        n_query=between.shape[1],
+        empty=torch.zeros(len(between)),
+        full=torch.ones(len(between)),
+        n_evaluations=torch.zeros(len(between), dtype=torch.long),
+        marginal=random_tensor(len(between), n_players) if credit is None else credit,
+        between=between,
+        query_players=query,
+        retrieved_players=retrieved,
+        **blocks,
+    )
+
+
+def shown(panel):
+    return np.asarray(panel.images[0].get_array())
+
+
+def picture(photos, example):
+    return photos[example].permute(1, 2, 0).double().numpy()
+
+
+def grey(photo):
+    return np.stack([0.2 + 0.8 * photo.mean(2)] * 3, 2)
+
+
+def slow_overlay(photo, heat, scale, colours="RdBu_r"):
+    drawn = grey(photo)
+    for row, column in np.ndindex(heat.shape):
+        value = heat[row, column] / scale
+        opacity = 0.9 * abs(value) ** 0.7
+        colour = np.array(matplotlib.colormaps[colours](0.5 + value / 2)[:3])
+        drawn[row, column] = (1 - opacity) * drawn[row, column] + opacity * colour
+    return drawn
+
+
+def resized(maps, photos):
+    return torch.nn.functional.interpolate(maps.sum(1, keepdim=True), photos.shape[2:], mode="bilinear")[:, 0].numpy()
+
+
+def bar_panels(figure):
+    return [panel for panel in figure.axes if panel.get_label() == "<colorbar>"]
+
+
+def bars(figure):
+    """The limits of every colour bar by its label, from left to right."""
+    found = {}
+    for panel in bar_panels(figure):
+        sideways = bool(panel.get_xlabel())
+        found.setdefault(panel.get_xlabel() or panel.get_ylabel(), []).append(panel.get_xlim() if sideways else panel.get_ylim())
+    return found
+
+
+def drawn(figure):
+    """The figure, drawn; no part of matplotlib has a complaint."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.canvas.draw()
+    return figure
