@@ -69,7 +69,7 @@ blurs = cp.blur_baseline(query), cp.blur_baseline(retrieved)
 figure = Figure(figsize=(12, 3.4), layout="constrained")
 names = "the query", "its baseline", "the retrieved image", "its baseline"
 for axes, name, image in zip(figure.subplots(1, 4), names, (query, blurs[0], retrieved, blurs[1]), strict=True):
-    axes.imshow(image[0].permute(1, 2, 0))
+    axes.imshow(image[0].permute(1, 2, 0).numpy())
     axes.set_title(name)
     axes.set_axis_off()
 figure
@@ -181,6 +181,17 @@ print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
 #   pairs within an image cost nothing but time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
 # * `save` and `load` keep all of it in a file.
 #
+# ## Look around
+#
+# A figure answers the questions of whoever drew it. `cp.viewer` makes a page of its own for yours: point at a part of either image, and it
+# shows what it corresponds to on the other. In a notebook it shows itself; `.save("pair.html")` writes a file that any browser opens,
+# without a server or a network.
+
+# %%
+page = cp.viewer(interactions, (query, retrieved), title="The motorcycle, twice")
+page
+
+# %% [markdown]
 # ## What to watch out for
 #
 # **Credit is relative to a baseline.** Here are the same photos over four of them: a blur; a black image; the mean colour of each image;

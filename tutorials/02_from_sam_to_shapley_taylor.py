@@ -5,7 +5,7 @@
 # special case of, and shows what is lost where it is used outside of that case:
 #
 # 1. For averaged feature maps and a dot product, SAM *is* the answer.
-# 2. The Shapley–Taylor index is the answer in general, because four axioms leave no other.
+# 2. The Shapley–Taylor index is the answer in general, because five axioms leave no other.
 # 3. Under a cosine the two differ, and by how much is a number.
 # 4. CAM and GradCAM are SAM for a classifier. GradCAM gives credit to parts that nothing depends on.
 
@@ -13,6 +13,7 @@
 # %matplotlib inline
 import copy
 import tempfile
+from collections.abc import Callable
 
 import captum.attr
 import skimage.data
@@ -65,9 +66,10 @@ print(f"largest difference to LayerPairwiseSAM {of_pairs:.1e}, to LayerSAM {of_m
 NAMES = "query's wheel", "query's sky", "retrieved wheel", "retrieved sky"
 
 
-def game(worth) -> Tensor:
+def game(worth: Callable[[set[int]], float]) -> Tensor:
     """The values of all 16 coalitions, entry `S` at the number whose bit `i` says that player `i` is in."""
-    return torch.tensor([float(worth({i for i in range(4) if mask >> i & 1})) for mask in range(16)])
+    members = [{i for i in range(4) if mask >> i & 1} for mask in range(16)]
+    return torch.tensor([worth(present) for present in members], dtype=torch.float64)
 
 
 def worth(present: set[int]) -> float:
@@ -91,17 +93,18 @@ for i in range(4):
     print(f"{NAMES[i]:16}" + "".join(f"{value:7.3f}" for value in second[i].tolist()))
 
 # %% [markdown]
-# The pair of wheels has its 3, and each pair among the other three players a third of 1. Four axioms single this index out:
+# The pair of wheels has its 3, and each pair among the other three players a third of 1. Five axioms single this index out:
 #
 # * **Efficiency**: $v(\emptyset)$ and all credit sum to $v(N)$. Nothing is invented, nothing lost.
-# * **Dummy**: a player that adds the same to every coalition has no credit together with others.
+# * **Dummy**: a player that adds the same to every coalition gets that, and nothing in pairs.
 # * **Symmetry**: players that do the same get the same.
 # * **Linearity**: credits of a sum of games are the sum of their credits.
+# * **Interaction distribution**: what three or more do together goes to pairs, none of it to single players.
 #
-# (A fifth, the interaction distribution axiom, says that a dividend of up to two players stays where it is.) All are claims about numbers,
-# so look at the numbers:
+# All are claims about numbers, so look at the numbers:
 
 # %%
+print(f"single players have {first.abs().sum():.4f} in all")
 credit = empty + first.sum() + second.triu().sum()
 print(f"efficiency: credit {credit:.4f}, v(N) {values[-1]:.4f}")
 
@@ -111,7 +114,7 @@ print(f"dummy: the query's sky adds 0.5 whoever is there: alone {alone[1]:.4f}, 
 _, _, symmetric = cp.shapley_taylor(game(lambda present: len(present & {0, 1}) * len(present & {2, 3}) ** 2))
 print(f"symmetry: wheel and sky do the same in both images: {symmetric[0, 2]:.4f} = {symmetric[0, 3]:.4f} = {symmetric[1, 2]:.4f}")
 
-other = torch.rand(16, generator=torch.Generator().manual_seed(0))
+other = torch.rand(16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 difference = cp.shapley_taylor(2 * values + other)[2] - (2 * second + cp.shapley_taylor(other)[2])
 print(f"linearity: largest difference {difference.abs().max():.1e}")
 
@@ -177,11 +180,10 @@ print(f"pairs between the images: correlation {correlation:.3f}, and SAM's are {
 # first order of SAM are the same map:
 
 # %%
-grad_cam = captum.attr.LayerGradCam(dot.given_query(query), encoder.features).attribute(retrieved)
-assert isinstance(grad_cam, Tensor)  # of one layer
-print(
-    f"largest difference between GradCAM and SAM {(grad_cam[0, 0] - map_by_hand).abs().max():.1e}, of credit up to {map_by_hand.max():.2f}"
-)
+cam = captum.attr.LayerGradCam(dot.given_query(query), encoder.features).attribute(retrieved)
+assert isinstance(cam, Tensor)  # of one layer
+difference_to_sam = (cam[0, 0] - map_by_hand).abs().max()
+print(f"largest difference between GradCAM and SAM {difference_to_sam:.1e}, of credit up to {map_by_hand.max():.2f}")
 
 # %% [markdown]
 # GradCAM averages the gradient over positions before it meets the features: $\sum_c y_{chw}\, \mathrm{GAP}(\nabla_y s)_c$. That changes
@@ -222,8 +224,9 @@ figure = visualization.heatmap_figure(views[1], maps)
 figure
 
 # %% [markdown]
-# GradCAM paints half of its credit where nothing can matter. Integrated gradients (IG-SAM, [page 4](04_integrated_hessians.ipynb)) give
-# exactly 0 there. KSAM estimates Shapley values from coalitions, which do, too; the rest is noise of sampling, as its standard errors say:
+# GradCAM paints more than half of its credit where nothing can matter. Integrated gradients (IG-SAM, [page
+# 4](04_integrated_hessians.ipynb)) give exactly 0 there. KSAM estimates Shapley values from coalitions, which do, too; the rest is noise of
+# sampling, as its standard errors say:
 
 # %%
 errors = sampled.standard_error

@@ -59,7 +59,7 @@ print(f"similarity {box(query, retrieved).item():.3f}")
 # `cp.patches` make some; a part with the id -1 never leaves.
 
 # %%
-few = cp.superpixels(query, n_segments=7, sigma=1), cp.superpixels(retrieved, n_segments=8, sigma=1)
+few = cp.superpixels(query, n_segments=7, sigma=1.0), cp.superpixels(retrieved, n_segments=8, sigma=1.0)
 masks = {"the default": (cp.superpixels(query), cp.superpixels(retrieved)), "few": few}
 figure = Figure(figsize=(12, 3.4), layout="constrained")
 for axes, (name, side) in zip(figure.subplots(1, 4), [(name, side) for name in masks for side in (0, 1)], strict=True):
@@ -83,8 +83,9 @@ objects = (~query_mask[:, None]).long(), (~retrieved_mask[:, None]).long()  # 0 
 means = query.mean((2, 3), keepdim=True).expand_as(query), retrieved.mean((2, 3), keepdim=True).expand_as(retrieved)
 others = tuple(interpolate(encoder.preprocess(photo()), (112, 112)) for photo in (skimage.data.coffee, skimage.data.rocket))
 baselines = {"blur": None, "mean colour of the image": means, "other photos": others}
-for name, baseline in baselines.items():
-    found = cp.ExactShapleyTaylor(box).interactions((query, retrieved), baseline, feature_mask=objects)
+method = cp.ExactShapleyTaylor(box)
+over = {name: method.interactions((query, retrieved), baseline, feature_mask=objects) for name, baseline in baselines.items()}
+for name, found in over.items():
     motorcycles, elsewhere = found["between"][0].diag().tolist()
     print(f"{name:25} v(∅) {found.empty.item():.2f}, v(N) {found.full.item():.2f}", end="; ")
     print(f"both motorcycles {motorcycles:+.3f}, both surroundings {elsewhere:+.3f}")
