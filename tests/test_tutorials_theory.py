@@ -1,6 +1,7 @@
 """The pages on theory show what they say: each is run once, and what it has defined is held against closed forms, axioms and masks."""
 
 import base64
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -36,7 +37,7 @@ def gradients():
 
 
 def falls(errors):
-    return all(later < earlier for earlier, later in zip(errors, errors[1:], strict=False))
+    return all(later < earlier for earlier, later in pairwise(errors))
 
 
 def test_the_motorcycle_makes_half_of_the_similarity_and_is_found_where_it_is():
@@ -117,12 +118,11 @@ def test_a_classifier_is_a_similarity_with_the_query_fixed():
     torch.testing.assert_close(shown.cam[0, 0], shown.map_by_hand, atol=1e-4, rtol=0)
 
 
-def test_errors_fall_with_the_budget_and_the_process_is_ahead():
+def test_errors_fall_with_the_budget_and_fits_are_ahead_of_permutations():
     errors = box().errors
-    assert all(map(falls, errors.values()))
-    for others in ("kernel", "permutations"):
-        assert all(ours < theirs for ours, theirs in zip(errors["Gaussian process"], errors[others], strict=True))
-    assert errors["kernel"][0] > errors["permutations"][0] and errors["kernel"][-1] < errors["permutations"][-1]
+    for fit in ("kernel", "Gaussian process"):
+        assert falls(errors[fit]) and errors[fit][-1] < errors[fit][0] / 4
+    assert max(errors["kernel"][-1], errors["Gaussian process"][-1]) < errors["permutations"][-1] / 2 < errors["permutations"][0] / 4
 
 
 def test_standard_errors_of_the_process_cover():
@@ -149,7 +149,7 @@ def test_a_blur_is_no_baseline_for_colours():
     assert due["blur"] < 0.1 * due["mean colour of the image"]
 
 
-def test_two_towers_are_worth_ten_times_the_images():
+def test_two_towers_are_worth_more_than_ten_times_the_images():
     shown = box()
     assert shown.by_towers[100] < min(shown.as_a_box.values()) and max(shown.as_a_box) > 10 * 100
 
