@@ -88,6 +88,14 @@ def test_figures_of_credit_say_how_much_is_what(name):
     assert any("similarity" in label for label in bars(drawn(FIGURES[name](random_tensor))))
 
 
+def test_a_part_without_a_pair_that_adds_similarity_is_found_nowhere():
+    between = torch.full((2, 15, 6), -1.0)
+    between[0, 4, 3] = 1.0
+    figure = visualization.pair_figure(interactions(between), PHOTOS, n_parts=2)
+    titles = [panel.get_title() for panel in figure.axes if "part 1" in panel.get_title() or "part 2" in panel.get_title()]
+    assert titles == ["where part 1 is found", "part 2 is found nowhere"]
+
+
 @pytest.mark.parametrize("draw", [of_heatmaps, of_counterfactual, of_projection_alone])
 def test_a_change_of_sign_swaps_red_and_blue(draw):
     before, after = (draw(lambda *shape, sign=sign: sign * random_tensor(*shape)) for sign in (1, -1))

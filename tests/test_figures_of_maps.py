@@ -114,8 +114,8 @@ def test_an_outline_goes_around_its_object():
     label = torch.zeros(2, 20, 30, dtype=torch.bool)
     label[:, 4:9, 10:22] = True
     figure = visualization.projection_figure(PHOTOS, label, random_tensor(2, 24, 16))
-    (line,) = figure.axes[0].collections
-    corners = line.get_paths()[0].vertices
+    (line,) = figure.axes[0].lines
+    corners = line.get_xydata()
     assert corners.min(0) == pytest.approx((9.5, 3.5)) and corners.max(0) == pytest.approx((21.5, 8.5))
 
 

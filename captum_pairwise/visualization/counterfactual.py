@@ -44,11 +44,7 @@ def counterfactual_figure(
     figure.suptitle(title)
     axes = figure.subplots(2 * n_examples, 3, squeeze=False)
     frame(axes)
-    notes = (
-        f"red: found in the {names[1]},\nnot in the {names[2]}",
-        f"red: what the {names[2]} lacks",
-        "blue: what it shows instead",
-    )
+    notes = "red: found in the better result,\nnot in the worse one", "red: what the worse result lacks", "blue: what it shows instead"
     for column, name, note, batch, heat in zip(axes.T, names, notes, photos, heats, strict=True):
         for example in range(n_examples):
             show(column[2 * example], batch[example], name)

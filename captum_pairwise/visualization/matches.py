@@ -8,10 +8,10 @@ from matplotlib.patheffects import withStroke
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import PART_COLOURS, mark, parts_of, strongest_parts
-from captum_pairwise.visualization.photos import Array, frame, show
+from captum_pairwise.visualization.photos import Array, frame, show, widths
 from captum_pairwise.visualization.scales import number_format
 
-WIDTH = 4.2  # inches of a photo
+HEIGHT, LEAST_WIDTH = 4.2, 8.5  # inches of a photo, and of what is said about it
 BENT = 0.04  # of a line's length
 WIDEST, THINNEST = 5.0, 1.0  # of a line, in points
 
@@ -39,10 +39,10 @@ def matches_figure(
     sides, between = parts_of(interactions, images, example), interactions["between"][example].detach().cpu().double()
     pairs = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]
     credits = [between[pair].item() for pair in pairs]
-    height = WIDTH * max(side.photo.shape[0] / side.photo.shape[1] for side in sides)
-    figure = Figure(figsize=(2 * WIDTH + 1.8, height + 1.0), layout="compressed", dpi=110)
+    columns = widths([side.photo.shape for side in sides], HEIGHT)
+    figure = Figure(figsize=(max(sum(columns) + 1.8, LEAST_WIDTH), HEIGHT + 0.9), layout="compressed", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
-    axes = figure.subplots(1, 2)
+    axes = figure.subplots(1, 2, width_ratios=columns)
     frame(axes)
     for k, (panel, side, name) in enumerate(zip(axes, sides, ("query", "retrieved"), strict=True)):
         show(panel, side.photo, name)

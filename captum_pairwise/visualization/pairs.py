@@ -76,4 +76,5 @@ def _draw_projections(axes: np.ndarray, retrieved: PhotoParts, between: Tensor, 
         colour = PART_COLOURS[number]
         palette = LinearSegmentedColormap.from_list("part", ["white", "white", colour])
         show(panel, overlay(retrieved.photo, row, scale, palette))
-        panel.set_title(f"where part {number + 1} is found", color=colour, weight="bold")
+        where = f"where part {number + 1} is found" if row.any() else f"part {number + 1} is found nowhere"
+        panel.set_title(where, color=colour, weight="bold")

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from skimage.measure import find_contours
 from torch import Tensor
 
 from captum_pairwise.interactions import Interactions
@@ -147,11 +148,9 @@ def mark(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: flo
 
 def outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5) -> None:
     """Draw a line around a part of a photo, also where it meets the border."""
-    height, width = inside.shape
     limits = panel.get_xlim(), panel.get_ylim()
-    padded = np.pad(inside.astype(float), 1)
-    if padded.any():
-        columns, rows = np.arange(-1, width + 1), np.arange(-1, height + 1)
-        lines = panel.contour(columns, rows, padded, [0.5], colors=[colour], linewidths=linewidth)
-        lines.set(path_effects=[withStroke(linewidth=linewidth + 1, foreground="white")])
+    for edge in find_contours(np.pad(inside.astype(float), 1), 0.5):
+        rows, columns = edge.T - 1
+        halo = [withStroke(linewidth=linewidth + 1.5, foreground="white")]
+        panel.plot(columns, rows, color=colour, linewidth=linewidth, path_effects=halo)
     panel.set(xlim=limits[0], ylim=limits[1])

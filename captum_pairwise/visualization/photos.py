@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
+LEAST_WIDTH = 1.9  # inches of a column
 Array = Tensor | np.ndarray
 
 
@@ -50,6 +51,11 @@ def together(images: object, names: Sequence[str]) -> list[Float[np.ndarray, "ba
     if set(counts) - {1, max(counts)}:
         raise ValueError(f"Expected as many photos of each ({', '.join(names)}), got {counts}. Repeat those that several share.")
     return [np.broadcast_to(batch, (max(counts), *batch.shape[1:])) for batch in photos]
+
+
+def widths(sizes: Sequence[tuple[int, ...]], height: float) -> list[float]:
+    """How wide the columns of photos of these sizes (height, width) are, in inches, when all photos are as high; titles need some room."""
+    return [max(height * size[1] / size[0], LEAST_WIDTH) for size in sizes]
 
 
 def frame(axes: np.ndarray) -> None:

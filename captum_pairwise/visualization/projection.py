@@ -9,12 +9,12 @@ from captum_pairwise.metrics.propagation import LabelPropagation, label_propagat
 from captum_pairwise.visualization.heatmaps import greyed, overlay
 from captum_pairwise.visualization.maps import pixel_maps
 from captum_pairwise.visualization.parts import outline
-from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, together
+from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, together, widths
 from captum_pairwise.visualization.scales import bar_in, largest
 
 SIGNAL = "PuOr_r"  # another than that of similarity
 LABEL = "#E69F00"
-WIDTH = 2.8  # inches of a photo
+HEIGHT = 2.8  # inches of a photo
 BAR = 0.13  # inches of a bar's height
 
 
@@ -48,24 +48,24 @@ def projection_figure(
     found = _found(heats, mask, void)
     kept = [] if censored is None else together(censored, ("censored query", "censored retrieved"))
     _refuse_other_number(kept, len(photos[0]))
-    columns, n_pairs = 2 + (found is not None) + len(kept), len(photos[0])
-    height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos)
-    figure = Figure(figsize=(WIDTH * columns, (height + 0.3) * n_pairs + 0.9), layout="compressed", dpi=110)
+    columns = widths([batch.shape[1:] for batch in [*photos, *photos[1:] * (found is not None), *kept]], HEIGHT)
+    n_pairs, rows = len(photos[0]), [HEIGHT] * len(photos[0]) + [BAR]
+    figure = Figure(figsize=(sum(columns), (HEIGHT + 0.45) * n_pairs + 0.9), layout="compressed", dpi=110)
     figure.suptitle(title)
-    axes = figure.subplots(n_pairs + 1, columns, squeeze=False, height_ratios=[height] * n_pairs + [BAR])
+    axes = figure.subplots(n_pairs + 1, len(columns), squeeze=False, height_ratios=rows, width_ratios=columns)
     frame(axes[:-1])
     for panel in axes[-1, 2:]:
         panel.set_axis_off()
     _draw_signal(axes[:, 0], photos[0], signal)
     scale = largest([heats])
     for panel, photo, heat in zip(axes[:, 1], photos[1], heats, strict=False):
-        show(panel, overlay(photo, heat, scale), "retrieved: where it lands")
+        show(panel, overlay(photo, heat, scale), "retrieved:\nwhere it lands")
     bar_in(axes[-1, 1], scale)
     if found is not None:
         _draw_comparison(axes[:, 2], photos[1], *found)
     for column, batch, name in zip(axes.T[-2:], kept, ("query", "retrieved"), strict=False):
         for panel, photo in zip(column, batch, strict=False):
-            show(panel, photo, f"{name}: what is left")
+            show(panel, photo, f"{name}:\nwhat is left")
     return figure
 
 
@@ -75,14 +75,14 @@ def _draw_signal(column: np.ndarray, photos: np.ndarray, signal: Array) -> None:
     if values.dtype == torch.bool:
         labels = checked_mask(values, torch.Size(photos.shape[:3]), "a label as signal", values.device).numpy()
         for panel, photo, label in zip(column, photos, labels, strict=False):
-            show(panel, np.where(label[..., None], photo, greyed(photo)), "query: the label")
+            show(panel, np.where(label[..., None], photo, greyed(photo)), "query:\nthe label")
             outline(panel, label, LABEL)
         column[-1].set_axis_off()
         return
     heats = pixel_maps(values, photos, "signal")
     scale = largest([heats])
     for panel, photo, heat in zip(column, photos, heats, strict=False):
-        show(panel, overlay(photo, heat, scale, SIGNAL), "query: the attention")
+        show(panel, overlay(photo, heat, scale, SIGNAL), "query:\nthe attention")
     bar_in(column[-1], scale, "attention", SIGNAL)
 
 
@@ -99,7 +99,7 @@ def _found(heats: np.ndarray, mask: Array | None, void: Array | None) -> tuple[L
 def _draw_comparison(column: np.ndarray, photos: np.ndarray, found: LabelPropagation, masks: np.ndarray) -> None:
     """What was found in colour, the true label's outline around it, and how far they are the same."""
     for panel, photo, kept, mask, iou in zip(column, photos, found.kept.numpy(), masks, found.foreground_iou.tolist(), strict=False):
-        show(panel, np.where(kept[..., None], photo, greyed(photo)), f"found, and the true outline: IoU {iou:.2f}")
+        show(panel, np.where(kept[..., None], photo, greyed(photo)), f"found, true outline:\nIoU {iou:.2f}")
         outline(panel, mask, LABEL)
 
 

@@ -9,12 +9,12 @@ from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.heatmaps import greyed
 from captum_pairwise.visualization.parts import PhotoParts, parts_of
-from captum_pairwise.visualization.photos import Array, frame, show
+from captum_pairwise.visualization.photos import Array, frame, show, widths
 from captum_pairwise.visualization.position_colours import position_colours
 
 OPACITY = 0.9  # of a colour over the photo
 FULL = 0.25  # of the largest credit: what has this much has the full colour
-WIDTH = 3.0  # inches of a photo
+HEIGHT, LEAST_WIDTH = 3.0, 8.5  # inches of a photo, and of what is said about it
 
 
 def transfer_figure(
@@ -44,14 +44,14 @@ def transfer_figure(
     between = interactions["between"][example].detach().cpu().double().numpy()
     places = (query.centres() + 0.5) / query.photo.shape[1::-1]
     found, strength = transferred(between, places, least)
-    height = WIDTH * max(side.photo.shape[0] / side.photo.shape[1] for side in (query, retrieved))
-    figure = Figure(figsize=(4 * WIDTH, height + 1.2), layout="compressed", dpi=110)
+    columns = widths([query.photo.shape, query.photo.shape, retrieved.photo.shape, retrieved.photo.shape], HEIGHT)
+    figure = Figure(figsize=(max(sum(columns), LEAST_WIDTH), HEIGHT + 1.2), layout="compressed", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
-    axes = figure.subplots(1, 4)
+    axes = figure.subplots(1, 4, width_ratios=columns)
     frame(axes)
     show(axes[0], query.photo, "query")
-    show(axes[1], tinted(query, places, np.ones(len(places))), "a colour for each place in the query")
-    show(axes[2], tinted(retrieved, found, strength), "the colours of what corresponds to it")
+    show(axes[1], tinted(query, places, np.ones(len(places))), "a colour\nfor each place")
+    show(axes[2], tinted(retrieved, found, strength), "the colours of\nwhat corresponds")
     show(axes[3], retrieved.photo, "retrieved")
     figure.supxlabel(
         "A retrieved part has the mean colour of the query parts that share most of their similarity with it;\n"
