@@ -32,6 +32,7 @@ def test_colours_of_places_are_even_and_none_is_cut_off():
     colours = position_colours(places)
     assert (colours > 0).all() and (colours < 1).all()
     lab = rgb2lab(colours)
+    assert (np.diff(lab[..., 0], axis=0) < 0).all() and (np.diff(lab[..., 2], axis=1) > 0).all()  # darker downwards, from blue to orange
     for axis in (0, 1):
         steps = np.linalg.norm(np.diff(lab, axis=axis), axis=2)
         np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
