@@ -143,8 +143,8 @@ figure
 #
 # Often one map for each image is enough, the *first order*. There are two of them, and they answer different questions.
 #
-# * `interactions.marginal` is the Shapley value of each part while the parts of *both* images come and go. All 98 sum to $v(N) -
-#   v(\emptyset)$.
+# * `interactions.marginal` is the Shapley value of each part while the parts of *both* images come and go. All 98 sum to
+#   $v(N) - v(\emptyset)$.
 # * A first-order method such as `LayerKernelSAM` asks of each image alone, *while the other one is whole*. The query's map sums to what the
 #   query adds over its blur, $s(q, r) - s(\text{blur}(q), r)$, and the retrieved image's likewise.
 #

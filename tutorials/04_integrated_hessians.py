@@ -130,8 +130,8 @@ for weight in ("hessian", "taylor"):
 # ## A network of ReLUs has no curvature
 #
 # It is made of flat pieces. Pairs *between* the images do not mind, as they come from first derivatives of each tower. Pairs within an
-# image do: what happens at the kinks is nowhere on the path, and the gap says that it is missing. `softplus_beta` explains a smooth
-# neighbour of the network, each ReLU replaced by $\log(1 + e^{\beta x}) / \beta$. A small network with random weights shows both:
+# image do: what happens at the kinks is nowhere on the path, so that all credit does not sum to what it should. `softplus_beta` explains a
+# smooth neighbour of the network, each ReLU replaced by $\log(1 + e^{\beta x}) / \beta$. A small network with random weights shows both:
 
 # %%
 torch.manual_seed(0)
@@ -145,7 +145,7 @@ for beta in (None, 3.0, 30.0, 100.0):
     gaps[beta] = (found.completeness_gap / (found.full - found.empty)).item()
     name = "ReLU" if beta is None else f"softplus, beta {beta:.0f}"
     print(f"{name:19} similarity {found.full.item():.5f}", end="; ")
-    print(f"v(N) - v(∅) {(found.full - found.empty).item():+.1e}, of which is missing {gaps[beta]:.1%}")
+    print(f"v(N) - v(∅) {(found.full - found.empty).item():+.1e}, all credit is off by {abs(gaps[beta]):.1%} of it")
 
 # %% [markdown]
 # The smooth networks are explained without a gap. But look at their similarities: a small `beta` is smooth and another function, a large
@@ -153,9 +153,9 @@ for beta in (None, 3.0, 30.0, 100.0):
 #
 # ## Where does this part go?
 #
-# Often the question is not about all pairs, but about one part of the query: where is it in the retrieved image? That is $\sum_i a_i
-# \varphi_{ij}$ for an *attention* $a$ over the query, a mask for example. The sum goes through the integral, and what remains is a
-# directional derivative of the one tower and a gradient of the other:
+# Often the question is not about all pairs, but about one part of the query: where is it in the retrieved image? That is
+# $\sum_i a_i \varphi_{ij}$ for an *attention* $a$ over the query, a mask for example. The sum goes through the integral, and what remains
+# is a directional derivative of the one tower and a gradient of the other:
 #
 # $$\sum_i a_i \varphi_{ij} = \int_0^1 2(1-t)\, \Big\langle \textstyle\sum_i a_i\, \partial_i u,\ \partial_j w \Big\rangle\, dt$$
 #
