@@ -1,7 +1,7 @@
 """Pairs from a few Jacobians, and where a part of one photo goes in the other: what the gradient methods cost, and how near they come.
 
-    python tutorials/gradients.py
-    python tutorials/gradients.py --out folder
+    python tutorials/measurements/gradients.py
+    python tutorials/measurements/gradients.py --out folder
 
 Integrated Hessians of EfficientNet-Lite0's 7×7 maps of the stereo motorcycle, at several numbers of nodes, against 64 nodes and
 against the Shapley–Taylor index; then the front wheel of the left view, projected onto the right one through layers of several resolutions.
