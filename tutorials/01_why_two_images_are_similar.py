@@ -50,8 +50,8 @@ with torch.no_grad():
 print(f"similarity {similarity.item():.3f}, and {without.item():.3f} when the motorcycle in the retrieved image is blurred")
 
 # %% [markdown]
-# So the motorcycle matters. But that was a guess, checked with a mask that somebody drew. We want the parts that matter without guessing,
-# and a number for each.
+# So the motorcycle matters. But that was a guess, checked with a mask that we happened to have. We want the parts that matter without
+# guessing, and a number for each.
 #
 # ## Players, baselines and coalitions
 #
@@ -99,8 +99,8 @@ figure
 #
 # ## Pairs: which part corresponds to which
 #
-# `interactions.between` is the credit of every pair, `[B, 49, 49]`; `method.attribute(...)` returns the same laid out as the maps are, `[B,
-# 7, 7, 7, 7]`. Three pictures show it: lines between the parts that correspond, the thinner the less they add, ...
+# `interactions.between` is the credit of every pair, `[B, 49, 49]`; `method.attribute(...)` returns the same laid out as the maps are,
+# `[B, 7, 7, 7, 7]`. Three pictures show it: lines between the parts that correspond, the thinner the less they add, ...
 
 # %%
 figure = visualization.matches_figure(interactions, (query, retrieved), n_matches=6)

@@ -267,5 +267,5 @@ figure
 # | two towers | `FactorisedShapleyTaylor`, and its layer twin for a layer |
 # | gradients, too | the [next page](04_integrated_hessians.ipynb) |
 #
-# `tutorials/measurements/superpixels.py` compares all of them on a network and 43 + 43 superpixels; `python -m captum_pairwise.evaluation
-# convergence` on random games, with the estimators of other packages.
+# `tutorials/measurements/superpixels.py` compares all of them on a network and 43 + 43 superpixels;
+# `python -m captum_pairwise.evaluation convergence` on random games, with the estimators of other packages.
