@@ -1,7 +1,9 @@
-"""Draw the README's picture: two scenes of a cat and a cup, which stand on other sides in them, and which part corresponds to which.
+"""Draw the README's picture: two scenes of a cat and a cup, and which part of the one corresponds to which of the other.
 
     python tutorials/measurements/readme_picture.py
     python tutorials/measurements/readme_picture.py --out folder
+
+Cat and cup stand on other sides in the second scene, and are mirrored.
 """
 
 import argparse
