@@ -18,6 +18,7 @@ FLOORS = [
         "similarity",
         "backbones",
         "outputs",
+        "threads",
         "prefixes",
         "tails",
         "layers",

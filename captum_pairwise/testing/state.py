@@ -1,6 +1,5 @@
 """Checks that the model leaves as it came: after success, after a failure of every forward pass, after Ctrl-C."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
