@@ -121,7 +121,17 @@ FLOORS = [
         "datasets",
         "datasets.__main__",
     ],
-    ["", "methods"],
+    [
+        "testing.subject",
+        "testing.trial",
+        "testing.axioms",
+        "testing.behaviour",
+        "testing.models",
+        "testing.state",
+        "testing.battery",
+        "testing",
+    ],
+    ["", "methods", "testing.own", "testing.__main__"],
     [
         "evaluation.random_games",
         "evaluation.rows",

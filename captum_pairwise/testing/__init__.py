@@ -9,6 +9,7 @@ passes          renamed players
 passes          dummy players
 """
 
-from captum_pairwise.testing.battery import CHECKS, CheckFailed, Outcome, Report, check_method
+from captum_pairwise.testing.battery import CHECKS, Outcome, Report, check_method
+from captum_pairwise.testing.trial import CheckFailed
 
 __all__ = ["CHECKS", "CheckFailed", "Outcome", "Report", "check_method"]

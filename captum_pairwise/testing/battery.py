@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from captum_pairwise.testing import axioms, behaviour, models, state
-from captum_pairwise.testing.trial import DoesNotApply, Make, Trial
+from captum_pairwise.testing.axioms import CHECKS as AXIOMS
+from captum_pairwise.testing.behaviour import CHECKS as BEHAVIOUR
+from captum_pairwise.testing.models import CHECKS as MODELS
+from captum_pairwise.testing.state import CHECKS as STATE
+from captum_pairwise.testing.trial import TOLERANCE, CheckFailed, DoesNotApply, Make, Trial
 
 Check = Callable[[Trial], None]
-CHECKS: Mapping[str, Check] = {
-    check.__name__.replace("_", " "): check for module in (axioms, behaviour, models, state) for check in module.CHECKS
-}
+CHECKS: Mapping[str, Check] = {check.__name__.replace("_", " "): check for check in (*AXIOMS, *BEHAVIOUR, *MODELS, *STATE)}
 PASSES, FAILS, EXEMPT = "passes", "fails", "does not apply"
 
 
@@ -27,10 +28,6 @@ class Outcome:
     check: str
     status: str
     message: str = ""
-
-
-class CheckFailed(AssertionError):
-    """A method failed a check; the message names every check that it failed, and how."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,9 @@ def check_method(
     chunk: str | None = "perturbations_per_eval",
     arguments: Mapping[str, Any] | None = None,
     exempt: Mapping[str, str] | None = None,
+    tolerance: float | None = None,
     checks: Iterable[str] | None = None,
+    thorough: bool = False,
     raise_failures: bool = True,
 ) -> Report:
     """Run the battery on one attribution method, and return what each check found.
@@ -72,11 +71,13 @@ def check_method(
         chunk: the name of the argument that bounds a forward pass, such as `"internal_batch_size"`; None for a method without.
         arguments: what else `attribute` is to be called with; a budget that covers all 1024 coalitions of 4 + 6 players.
         exempt: by the name of a check why the method does not promise it; the reason stands in the report.
+        tolerance: by how much equal results may differ, relative to the largest credit, in float64; None is 1e-9.
         checks: names of checks to run; None runs all of `CHECKS`.
+        thorough: let every forward pass fail in turn, not a dozen of them, and the like: for a nightly run.
         raise_failures: raise if a check fails.
 
     Raises:
-        CheckFailed: a check failed.
+        CheckFailed: a check failed; the message names every one, and how.
         ValueError: the order is neither 1 nor 2, or there is no check of a name.
     """
     if order not in (1, 2):
@@ -85,7 +86,7 @@ def check_method(
     unknown = [name for name in (*wanted, *exempt) if name not in CHECKS]
     if unknown:
         raise ValueError(f"Expected names of checks, got {unknown[0]!r}. There are: {', '.join(CHECKS)}.")
-    trial = Trial(make, order, players, chunk, arguments or {})
+    trial = Trial(make, order, players, chunk, arguments or {}, TOLERANCE if tolerance is None else tolerance, thorough)
     report = Report(tuple(_run(name, trial, exempt) for name in wanted))
     if report.failures and raise_failures:
         raise CheckFailed("\n".join(f"{failure.check}: {failure.message}" for failure in report.failures))
@@ -99,7 +100,7 @@ def _run(name: str, trial: Trial, exempt: Mapping[str, str]) -> Outcome:
         CHECKS[name](trial)
     except DoesNotApply as reason:
         return Outcome(name, EXEMPT, str(reason))
-    except AssertionError as failure:
+    except CheckFailed as failure:
         return Outcome(name, FAILS, str(failure))
     except Exception as error:  # the method's own, whatever it is: a failure, too
         return Outcome(name, FAILS, f"{type(error).__name__}: {error}")

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import torch
 from torch import nn
 
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.testing.subject import Encoder, images
-from captum_pairwise.testing.trial import DoesNotApply, Trial, assert_same
+from captum_pairwise.testing.trial import CheckFailed, DoesNotApply, Trial, expect
 
 ROUNDS = 4  # explanations while another thread uses the model
 
@@ -18,8 +19,8 @@ def train_mode(trial: Trial) -> None:
     """A model in train mode gives the same where the mode changes nothing, and is refused where it draws dropout."""
     model = trial.model()
     model.train()
-    assert_same(trial.explain(model), trial.explain(), "of a model in train mode")
-    assert all(module.training for module in model.modules()), "a model in train mode was put into another."
+    trial.assert_same(trial.explain(model), trial.explain(), "of a model in train mode")
+    expect(all(module.training for module in model.modules()), "a model in train mode was put into another.")
     encoder = Encoder()
     encoder.tail.insert(1, nn.Dropout(0.5))
     _refused(trial, SimilarityWrapper(encoder.train()), "a model in train mode with dropout")
@@ -29,16 +30,16 @@ def _refused(trial: Trial, model: SimilarityWrapper, what: str) -> None:
     try:
         trial.explain(model)
     except ValueError as refusal:
-        assert str(refusal).startswith("Expected "), f"{what} is refused with {str(refusal)!r}, which does not say what was expected."
+        expect(str(refusal).startswith("Expected "), f"{what} is refused with {str(refusal)!r}, which does not say what was expected.")
     else:
-        raise AssertionError(f"{what} was explained, though its similarity depends on chance.")
+        raise CheckFailed(f"{what} was explained, though its similarity depends on chance.")
 
 
 def frozen_model(trial: Trial) -> None:
     """A model whose parameters take no gradients gives the same."""
     model = trial.model()
-    assert_same(trial.explain(model.requires_grad_(False)), trial.explain(), "of a frozen model")
-    assert not any(parameter.requires_grad for parameter in model.parameters()), "a frozen model was thawed."
+    trial.assert_same(trial.explain(model.requires_grad_(False)), trial.explain(), "of a frozen model")
+    expect(not any(parameter.requires_grad for parameter in model.parameters()), "a frozen model was thawed.")
 
 
 def another_thread(trial: Trial) -> None:
@@ -48,16 +49,16 @@ def another_thread(trial: Trial) -> None:
 
     def use() -> None:
         while not stop.is_set():
-            assert torch.equal(model(*images()), alone), "another thread's forward pass was changed by an explanation."
+            expect(torch.equal(model(*images()), alone), "another thread's forward pass was changed by an explanation.")
 
     def explain() -> None:
-        assert_same(trial.explain(model), expected, "of a model that another thread explains")
+        trial.assert_same(trial.explain(model), expected, "of a model that another thread explains")
 
     with ThreadPoolExecutor(3) as threads:
         user, other = threads.submit(use), threads.submit(explain)
         try:
             for _ in range(ROUNDS):
-                assert_same(trial.explain(model), expected, "of a model that another thread uses")
+                trial.assert_same(trial.explain(model), expected, "of a model that another thread uses")
         finally:
             stop.set()
         user.result()
@@ -72,8 +73,8 @@ def other_device(trial: Trial) -> None:
     for device in devices:
         pair = tuple(batch.float().to(device) for batch in images())
         found = trial.explain(trial.model(Encoder().float().to(device)), pair=pair)
-        assert all(one.device.type == device for one in found), f"of images on {device} the result is elsewhere."
-        assert_same(tuple(one.cpu() for one in found), trial.explain(), f"on {device}", tolerance=1e-3)
+        expect(all(one.device.type == device for one in found), f"of images on {device} the result is elsewhere.")
+        trial.assert_same(tuple(one.cpu() for one in found), trial.explain(), f"on {device}", tolerance=1e-3)
 
 
 def compiled_model(trial: Trial) -> None:
@@ -91,14 +92,14 @@ def traced_model(trial: Trial) -> None:
     _same_or_refused(trial, lambda encoder: torch.jit.trace(encoder, images(1)[0]), "of a traced model")
 
 
-def _same_or_refused(trial: Trial, change: Callable[[nn.Module], nn.Module], what: str) -> None:
+def _same_or_refused(trial: Trial, change: Callable[[nn.Module], Any], what: str) -> None:
     expected = trial.explain()
     try:
         found = trial.explain(SimilarityWrapper(change(Encoder().eval())))
     except ValueError as refusal:
-        assert str(refusal).startswith("Expected "), f"{what}: refused with {str(refusal)!r}, which does not say what was expected."
+        expect(str(refusal).startswith("Expected "), f"{what}: refused with {str(refusal)!r}, which does not say what was expected.")
     else:
-        assert_same(found, expected, what)
+        trial.assert_same(found, expected, what)
 
 
 CHECKS = (train_mode, frozen_model, another_thread, other_device, compiled_model, scripted_model, traced_model)

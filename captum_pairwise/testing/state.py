@@ -8,10 +8,10 @@ from torch.utils.hooks import RemovableHandle
 
 from captum_pairwise.similarity import SimilarityWrapper
 from captum_pairwise.testing.subject import images
-from captum_pairwise.testing.trial import Trial, assert_same
+from captum_pairwise.testing.trial import Trial, expect
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-MOST_FAILURES = 12  # forward passes that are made to fail, one a call; all in the long mode
+MOST_FAILURES = 12  # forward passes that are made to fail, one a call; all of them in a thorough run
 
 
 class Failure(Exception):
@@ -35,14 +35,14 @@ def snapshot(model: nn.Module) -> dict[str, Any]:
 def _assert_unchanged(model: nn.Module, before: dict[str, Any], after_what: str) -> None:
     now = snapshot(model)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    assert not changed, f"after {after_what} the model is not as it came: {', '.join(changed[:3])}."
+    expect(not changed, f"after {after_what} the model is not as it came: {', '.join(changed[:3])}.")
 
 
 def _used(trial: Trial) -> SimilarityWrapper:
     """A model with something of everything: hooks, gradients, a frozen parameter, modules in other modes."""
     model = trial.model()
     model(*images())
-    encoder = model.query_encoder
+    encoder: Any = model.query_encoder
     encoder.layer[0].weight.requires_grad_(False)
     encoder.layer[2].weight.grad = torch.ones_like(encoder.layer[2].weight)
     encoder.layer[1].train()
@@ -60,32 +60,29 @@ def after_success(trial: Trial) -> None:
 
 def after_every_failure(trial: Trial) -> None:
     """So they are after an exception in any forward pass, which comes out as it was raised."""
-    model, expected = _used(trial), trial.explain()
+    model = _used(trial)
     failing = _Failing(trial, model)
-    n_passes = failing.count()
-    for number in failing.chosen(n_passes):
-        before = snapshot(model)
-        failing.run(number, Failure("the network's own"), before)
+    for number in failing.chosen(failing.count()):
+        failing.run(number, Failure("the network's own"), snapshot(model))
     failing.remove()
-    assert_same(trial.explain(model), expected, "after forward passes that failed")
+    trial.assert_same(trial.explain(model), failing.expected, "after forward passes that failed")
 
 
 def after_interrupts(trial: Trial) -> None:
     """So they are after Ctrl-C, and the next call gives what the first would have."""
-    model, expected = _used(trial), trial.explain()
+    model = _used(trial)
     failing = _Failing(trial, model)
-    n_passes = failing.count()
-    for number in sorted({1, (n_passes + 1) // 2, n_passes}):
+    for number in failing.chosen(failing.count()):
         failing.run(number, KeyboardInterrupt(), snapshot(model))
     failing.remove()
-    assert_same(trial.explain(model), expected, "after Ctrl-C")
+    trial.assert_same(trial.explain(model), failing.expected, "after Ctrl-C")
 
 
 class _Failing:
     """Hooks on the first module of the layer in both towers, and where the method takes it on the tail, that count and raise."""
 
     def __init__(self, trial: Trial, model: SimilarityWrapper) -> None:
-        self.trial, self.model = trial, model
+        self.trial, self.model, self.expected = trial, model, trial.explain()
         self.passes, self.fails_at, self.error = 0, 0, BaseException()
         self.handles = self._hook("layer") + self._hook("tail")
         try:
@@ -96,7 +93,8 @@ class _Failing:
 
     def _hook(self, part: str) -> list[RemovableHandle]:
         towers = (self.model.query_encoder, self.model.retrieved_encoder)
-        return [tower.get_submodule(part)[-1 if part == "tail" else 0].register_forward_hook(self._fire) for tower in towers]
+        modules = [list(tower.get_submodule(part).children())[-1 if part == "tail" else 0] for tower in towers]
+        return [module.register_forward_hook(self._fire) for module in modules]
 
     def _fire(self, *_: object) -> None:
         self.passes += 1
@@ -111,22 +109,24 @@ class _Failing:
 
     def chosen(self, n_passes: int) -> list[int]:
         """The passes that are made to fail, spread over the call."""
+        if self.trial.thorough:
+            return list(range(1, n_passes + 1))
         return sorted({1 + round(k * (n_passes - 1) / (MOST_FAILURES - 1)) for k in range(MOST_FAILURES)})
 
     def run(self, number: int, error: BaseException, before: dict[str, Any]) -> None:
         """Call the method while this pass fails, and look at what is left."""
         self.passes, self.fails_at, self.error = 0, number, error
         try:
-            self.trial.explain(self.model, **self._small_chunks())
+            found = self.trial.explain(self.model, **self._small_chunks())
         except type(error) as raised:
-            assert raised is error or raised.__cause__ is error, "another exception than the network's own came out."
-        else:
-            raise AssertionError(f"the network failed in forward pass {number}, and nothing came out.")
+            expect(raised is error or raised.__cause__ is error, "another exception than the network's own came out.")
+        else:  # a pass that only tries the network out
+            self.trial.assert_same(found, self.expected, f"after a failure of forward pass {number} that did not come out")
         finally:
             self.fails_at = 0
         _assert_unchanged(self.model, before, f"{type(error).__name__} in forward pass {number}")
 
-    def _small_chunks(self) -> dict[str, int]:
+    def _small_chunks(self) -> dict[str, Any]:
         return {self.trial.chunk: 4} if self.trial.chunk else {}
 
     def remove(self) -> None:

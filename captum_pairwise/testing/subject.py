@@ -22,13 +22,14 @@ class Encoder(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.layer = nn.Sequential(nn.Conv2d(3, CHANNELS, PIXELS, stride=PIXELS), nn.ReLU(), nn.Conv2d(CHANNELS, CHANNELS, 1), nn.ReLU())
-        self.tail = nn.Sequential(nn.Flatten(), nn.Linear(CHANNELS * CELLS**2, FEATURES))
+        linear = nn.Linear(CHANNELS * CELLS**2, FEATURES)
+        self.tail = nn.Sequential(nn.Flatten(), linear)
         with torch.no_grad():
             for parameter in self.double().parameters():
                 fan_in = max(parameter[0].numel(), 4)
                 parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * (2 / fan_in) ** 0.5)
             if blind is not None:
-                self.tail[1].weight.view(FEATURES, CHANNELS, CELLS, CELLS)[..., blind] = 0
+                linear.weight.view(FEATURES, CHANNELS, CELLS, CELLS)[..., blind] = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch."""
