@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from captum_pairwise.checks import refuse_not_finite
+
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
 BYTES_PER_CHUNK = {"cpu": 2**22}
 BYTES_PER_CHUNK_ELSEWHERE = 2**27
@@ -87,6 +89,10 @@ class Game(abc.ABC):
     """
 
     def __init__(self, n_query: int, n_retrieved: int, chunk: int = ROWS_REMEMBERED) -> None:
+        if min(n_query, n_retrieved) < 0 or n_query + n_retrieved == 0:
+            raise ValueError(
+                f"Expected a game of at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image."
+            )
         self.n_query, self.n_retrieved, self.chunk = n_query, n_retrieved, chunk
         self.n_evaluations = 0
 
@@ -116,7 +122,7 @@ class CallableGame(Game):
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row."""
         self.n_evaluations += len(z)
-        return self._function(z)
+        return _finite(self._function(z), "the values of the game (rows are coalitions)")
 
 
 @final
@@ -150,12 +156,12 @@ class TwoTowerGame(Game):
     def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The query's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return self._embed_query(z)
+        return _finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
 
     def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The retrieved image's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return self._embed_retrieved(z)
+        return _finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row; each tower embeds its distinct rows once."""
@@ -198,6 +204,12 @@ def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> 
     return values
 
 
+def _finite(found: Tensor, what: str) -> Tensor:
+    """What a game's function returned, NaN and infinity refused: no estimator could tell later whose they were."""
+    refuse_not_finite(found[:, None], what)
+    return found
+
+
 @dataclass(frozen=True)
 class Affine:
     """Embeddings that are affine in the presences, `u(z) = offset + z @ moves`."""
@@ -214,5 +226,7 @@ def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Te
     """Embed the distinct rows of `z`, and hand each row its embedding; where derivatives are asked for, every row has its own."""
     if z.requires_grad:
         return embed(z)
+    if z.shape[1] == 0:  # an image without players has one coalition
+        return embed(z[:1]).expand(len(z), -1)
     distinct, row = torch.unique(z, dim=0, return_inverse=True)
     return embed(distinct)[row]

@@ -7,6 +7,7 @@ import jaxtyping
 import pytest
 import torch
 from captum.attr import LayerAttribution
+from hypothesis import settings
 from torch import Tensor, nn
 
 import captum_pairwise as cp
@@ -14,6 +15,9 @@ from captum_pairwise import SimilarityWrapper
 from captum_pairwise.game import CallableGame, TwoTowerGame
 
 torch.set_num_threads(1)
+settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None)
+settings.register_profile("long", max_examples=1000, deadline=None)  # --hypothesis-profile=long: other games each time, failures kept
+settings.load_profile("short")
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -91,6 +91,7 @@ def shapley_taylor(
         share = dividends[start : start + ROWS_AT_ONCE, None] / (size * (size - 1) / 2).clamp(min=1)
         second += members.T @ (share * members)
     singles = 2 ** torch.arange(n_players, device=values.device)
+    second = (second + second.T) / 2  # symmetric to the last digit
     return values[0], values[singles] - values[0], second.fill_diagonal_(0)
 
 

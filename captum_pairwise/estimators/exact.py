@@ -116,4 +116,4 @@ def _within(
         scores = _scores(members, p)
         weighted = _probabilities(members, p) * value
         total += weight * scores.T @ (weighted[:, None] * scores)
-    return total.fill_diagonal_(0).to(embeddings)
+    return ((total + total.T) / 2).fill_diagonal_(0).to(embeddings)  # symmetric to the last digit

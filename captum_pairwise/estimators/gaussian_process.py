@@ -55,9 +55,10 @@ def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator |
 
 
 def _refuse_budget(n_samples: int, n_players: int) -> None:
-    if n_samples < 2 * n_players + 2:
+    least = min(2 * n_players + 2, 2**n_players)
+    if n_samples < least:
         raise ValueError(
-            f"Expected n_samples of at least {2 * n_players + 2} for {n_players} players (none, all, each alone, and as many others), got "
+            f"Expected n_samples of at least {least} for {n_players} players (none, all, each alone, and as many others), got "
             f"{n_samples}. Raise n_samples, or take fewer players."
         )
     n_pairs = n_players * (n_players - 1) // 2

@@ -215,6 +215,8 @@ def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[di
 
 def _between(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes query retrieved"]:
     """`∂²_ij v` for `i` of the query and `j` of the retrieved image."""
+    if not min(game.n_query, game.n_retrieved):  # an image without players has no pairs
+        return _ends(game).new_zeros(len(nodes), game.n_query, game.n_retrieved)
     if isinstance(game, TwoTowerGame):
         (_, of_query), (_, of_retrieved) = _both_jacobians(game, nodes)
         return torch.einsum("kic,kjc->kij", of_query, of_retrieved)

@@ -48,7 +48,8 @@ def _jackknife(leave_one_out: Callable[[], Iterator[Float[Tensor, "rows nodes ch
     def variance(others: Tensor, weights: Tensor) -> Tensor:
         weighted = (weights.to(others)[:, None] * others).flatten(1).T
         replicates = torch.stack([curves.flatten(1) @ weighted for curves in leave_one_out()])
-        return (len(replicates) - 1) * replicates.var(0, correction=0) if len(replicates) > 1 else replicates[0] * torch.nan
+        spread = (replicates - replicates.mean(0)).square().mean(0)  # `var` warns where there is nobody
+        return (len(replicates) - 1) * spread if len(replicates) > 1 else replicates[0] * torch.nan
 
     return variance
 

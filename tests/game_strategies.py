@@ -1,0 +1,262 @@
+"""Random games for the property tests: tables of values or of embeddings, with what is known of them, and how much rounding may do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import comb
+
+import numpy as np
+import torch
+from conftest import looked_up, seeded
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.exact import exact
+from captum_pairwise.estimators.factorised import Options, factorised
+from captum_pairwise.estimators.gaussian_process import gaussian_process
+from captum_pairwise.estimators.jagged import PAIRS, jagged
+from captum_pairwise.estimators.kernel import kernel
+from captum_pairwise.estimators.kernel_shapley import kernel_shapley
+from captum_pairwise.estimators.lime import lime
+from captum_pairwise.estimators.partition import partition_shapley
+from captum_pairwise.estimators.permutation import permutation
+from captum_pairwise.game import CallableGame, Game, TwoTowerGame
+from captum_pairwise.interactions import Interactions
+from captum_pairwise.partition_trees import PartitionTree, halved
+
+EPS = torch.finfo(torch.float64).eps
+MOST_PLAYERS = 7  # the tests that need more say so
+NUMBERS = st.floats(-1000, 1000, width=16)  # sums of so few digits are exact, so that what is equal stays so
+
+
+@dataclass(frozen=True)
+class TableGame:
+    """A game as a table of all its values, or as two tables of the embeddings of each tower's coalitions."""
+
+    n_query: int
+    n_retrieved: int
+    tables: tuple[Tensor, ...]
+
+    @property
+    def n_players(self) -> int:
+        return self.n_query + self.n_retrieved
+
+    @property
+    def is_two_tower(self) -> bool:
+        return len(self.tables) == 2
+
+    @property
+    def values(self) -> Tensor:
+        """The value of every coalition."""
+        return (self.tables[1] @ self.tables[0].T).flatten() if self.is_two_tower else self.tables[0]
+
+    @property
+    def largest(self) -> float:
+        """The scale that rounding errors are measured by: no value, nor any product that makes one, is larger."""
+        if self.is_two_tower:
+            return (self.tables[0].norm(dim=1).max() * self.tables[1].norm(dim=1).max()).item()
+        return self.tables[0].abs().max().item()
+
+    def game(self) -> Game:
+        """The game, fresh."""
+        functions = [looked_up(table) for table in self.tables]
+        return (TwoTowerGame if self.is_two_tower else CallableGame)(self.n_query, self.n_retrieved, *functions)
+
+    def opaque(self) -> "TableGame":
+        """The same values, without the towers."""
+        return replace(self, tables=(self.values,))
+
+    def scaled(self, factor: float) -> "TableGame":
+        """Every value times a factor."""
+        return replace(self, tables=(self.tables[0] * factor, *self.tables[1:]))
+
+    def single(self) -> "TableGame":
+        """The same in float32."""
+        return replace(self, tables=tuple(table.float() for table in self.tables))
+
+    def renamed(self, order: list[int]) -> "TableGame":
+        """The game whose player `k` is player `order[k]` of this one, within the images; opaque."""
+        return replace(self, tables=(self.values[masks_of(order)],))
+
+    def swapped(self) -> "TableGame":
+        """The same game with the retrieved image as the query."""
+        if self.is_two_tower:
+            return TableGame(self.n_retrieved, self.n_query, self.tables[::-1])
+        order = [*range(self.n_query, self.n_players), *range(self.n_query)]
+        return replace(self.renamed(order), n_query=self.n_retrieved, n_retrieved=self.n_query)
+
+    def with_dummy(self) -> "TableGame":
+        """One more player, the last one, who changes nothing; opaque."""
+        return TableGame(self.n_query, self.n_retrieved + 1, (self.values.repeat(2),))
+
+    def with_double(self) -> "TableGame":
+        """One more player, the last one, who does what player 0 does: either is as good as both; opaque."""
+        coalition = torch.arange(2 ** (self.n_players + 1))
+        either = (coalition % 2**self.n_players) | (coalition >> self.n_players)
+        return TableGame(self.n_query, self.n_retrieved + 1, (self.values[either],))
+
+
+def masks_of(order: list[int]) -> Tensor:
+    """For every coalition of renamed players its number among those of the players themselves."""
+    members = all_coalitions(len(order)).long()
+    return (members << torch.tensor(order)).sum(1)
+
+
+def rounding(game: TableGame, least: float = EPS) -> float:
+    """What rounding may do to an index of an enumerated game, `8 eps n 3^n max |v|`.
+
+    A dividend is a sum of `2^|T|` values of either sign, in `|T|` steps; an index adds at most all of the `Σ_T 2^|T| = 3^n` of them.
+    """
+    return 8 * least * max(1, game.n_players) * 3**game.n_players * max(game.largest, torch.finfo(torch.float64).tiny)
+
+
+def solving(game: TableGame, n_unknowns: int) -> float:
+    """What rounding may do to a solved least-squares problem: its pivots are at least 1e-10 of the mean (`SMALLEST_PIVOT`).
+
+    Normal equations lose `eps / pivot`, times how many are added; sizes weigh each other by at most the binomials' `2^n`.
+    """
+    return rounding(game) * max(1, n_unknowns) ** 2
+
+
+@st.composite
+def tables(draw: st.DrawFn, *shape: int) -> Tensor:
+    """Numbers of few digits, all drawn; or normal ones, which are quicker."""
+    if draw(st.booleans()):
+        return torch.from_numpy(draw(arrays(np.float64, shape, elements=NUMBERS)).copy())
+    return torch.randn(*shape, generator=seeded(draw(st.integers(0, 2**16))), dtype=torch.float64)
+
+
+@st.composite
+def sizes(draw: st.DrawFn, most: int = MOST_PLAYERS, least: int = 1) -> tuple[int, int]:
+    """Players of the query and of the retrieved image, either of which may have none."""
+    n_players = draw(st.integers(least, most))
+    n_query = draw(st.integers(0, n_players))
+    return n_query, n_players - n_query
+
+
+@st.composite
+def opaque_games(draw: st.DrawFn, most: int = MOST_PLAYERS, least: int = 1) -> TableGame:
+    """Any value for each coalition."""
+    n_query, n_retrieved = draw(sizes(most, least))
+    return TableGame(n_query, n_retrieved, (draw(tables(2 ** (n_query + n_retrieved))),))
+
+
+@st.composite
+def tower_games(draw: st.DrawFn, most: int = MOST_PLAYERS, least: int = 1) -> TableGame:
+    """Any embedding for each coalition of either image."""
+    n_query, n_retrieved = draw(sizes(most, least))
+    n_channels = draw(st.integers(1, 4))
+    return TableGame(n_query, n_retrieved, (draw(tables(2**n_query, n_channels)), draw(tables(2**n_retrieved, n_channels))))
+
+
+def games(most: int = MOST_PLAYERS, least: int = 1) -> st.SearchStrategy[TableGame]:
+    """Opaque games, and those of two towers."""
+    return st.one_of(opaque_games(most, least), tower_games(most, least))
+
+
+@st.composite
+def additive_games(draw: st.DrawFn, most: int = MOST_PLAYERS) -> TableGame:
+    """Every player adds its own number, whoever is there; the numbers may all be 0: a constant game."""
+    n_query, n_retrieved = draw(sizes(most))
+    own = [draw(arrays(np.float64, n, elements=NUMBERS)).copy() for n in (n_query, n_retrieved)]
+    sums = [all_coalitions(len(one)).double() @ torch.from_numpy(one) for one in own]
+    offset = draw(NUMBERS)
+    if draw(st.booleans()):
+        towers = torch.stack([sums[0] + offset, torch.ones_like(sums[0])], 1), torch.stack([torch.ones_like(sums[1]), sums[1]], 1)
+        return TableGame(n_query, n_retrieved, towers)
+    return TableGame(n_query, n_retrieved, ((sums[1][:, None] + sums[0] + offset).flatten(),))
+
+
+@st.composite
+def orders_within(draw: st.DrawFn, game: TableGame) -> list[int]:
+    """The players of each image in any order."""
+    query, retrieved = range(game.n_query), range(game.n_query, game.n_players)
+    return [*draw(st.permutations(query)), *draw(st.permutations(retrieved))]
+
+
+def taylor_pairs(values: Tensor) -> Tensor:
+    """Every Shapley–Taylor index of two players from all values, `φ_ij = (2/n) Σ_T δ_ij v(T) / C(n-1, |T|)` (paper §3), `[n, n]`."""
+    n_players = len(values).bit_length() - 1
+    coalition = torch.arange(len(values))
+    size = all_coalitions(n_players).sum(1)
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
+    for i in range(n_players):
+        for j in range(i):
+            without = coalition[(coalition & (1 << i | 1 << j)) == 0]
+            change = values[without | 1 << i | 1 << j] - values[without | 1 << i] - values[without | 1 << j] + values[without]
+            weight = torch.tensor([1 / comb(n_players - 1, t) for t in size[without].tolist()], dtype=torch.float64)
+            second[i, j] = second[j, i] = 2 / n_players * (weight @ change.double())
+    return second
+
+
+def shapley_values(values: Tensor) -> Tensor:
+    """`φ_i = Σ_T [v(T∪i) - v(T)] / (n C(n-1, |T|))` (paper eq. 1)."""
+    n_players = len(values).bit_length() - 1
+    coalition, size = torch.arange(len(values)), all_coalitions(n_players).sum(1)
+    found = torch.zeros(n_players, dtype=torch.float64)
+    for i in range(n_players):
+        without = coalition[coalition & (1 << i) == 0]
+        weight = torch.tensor([1 / comb(n_players - 1, t) / n_players for t in size[without].tolist()], dtype=torch.float64)
+        found[i] = weight @ (values[without | 1 << i] - values[without]).double()
+    return found
+
+
+def close(found: Tensor, expected: Tensor, within: float) -> None:
+    """Equal up to a bound that the caller derives."""
+    torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=within)
+
+
+def refusal_of(call: Callable[[], object]) -> str | None:
+    """The sentence with which a call is refused, or None; it says what was expected."""
+    try:
+        call()
+    except ValueError as refusal:
+        assert str(refusal).startswith("Expected ") and str(refusal).endswith("."), refusal
+        return str(refusal)
+    return None
+
+
+# the estimators of a game within a budget
+
+Estimate = Callable[[Game, int], Interactions]
+EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact where the budget covers all coalitions
+    "exact": lambda game, n_samples: exact(game, max(n_samples, 2**game.n_players)),
+    "permutation": permutation,
+    "kernel": kernel,
+    "gaussian_process": gaussian_process,
+    "jagged, all pairs": lambda game, n_samples: jagged(game, n_samples, PAIRS),
+}
+VALUES: dict[str, Estimate] = {  # Shapley values alone, likewise
+    "kernel_shapley": kernel_shapley,
+    "jagged, no pairs": lambda game, n_samples: jagged(game, n_samples, ()),
+}
+OWEN: dict[str, Estimate] = {
+    "jagged": jagged,
+    "partition": lambda game, n_samples: partition_shapley(game, two_images(game), n_samples),
+}
+REPEATING: dict[str, Estimate] = {  # coalitions with repetition: no budget covers them all
+    "kernel, direct": lambda game, n_samples: kernel(game, n_samples, sampling="paper-direct"),
+    "kernel, weighting": lambda game, n_samples: kernel(game, n_samples, sampling="paper-weighting"),
+    "kernel, ridge": lambda game, n_samples: kernel(game, n_samples, ridge=1e-3),
+    "kernel_shapley, direct": lambda game, n_samples: kernel_shapley(game, n_samples, sampling="paper-direct"),
+    "kernel_shapley, ridge": lambda game, n_samples: kernel_shapley(game, n_samples, ridge=1e-3),
+}
+OF_TOWERS: dict[str, Estimate] = {
+    "factorised": factorised,
+    "factorised, process": lambda game, n_samples: factorised(game, n_samples, Options(fit="process", within=True)),
+    "factorised, chains": lambda game, n_samples: factorised(game, n_samples, Options(fit="chains")),
+    "factorised, tolerance": lambda game, n_samples: factorised(game, n_samples, Options(tolerance=0.1)),
+}
+OTHERS: dict[str, Estimate] = {
+    "lime": lambda game, n_samples: lime(game, torch.ones(game.n_players), n_samples, alpha=0.0),
+    "lime, sparse": lambda game, n_samples: lime(game, torch.ones(game.n_players), n_samples),
+}
+ANY_GAME = EVERY_PAIR | VALUES | OWEN | REPEATING | OTHERS
+ALL = ANY_GAME | OF_TOWERS
+
+
+def two_images(game: Game) -> PartitionTree:
+    """The tree whose root parts the images."""
+    place = [(float(player >= game.n_query) * 2**10, float(player)) for player in range(game.n_players)]
+    return halved(torch.tensor(place))
