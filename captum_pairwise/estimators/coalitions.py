@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from captum_pairwise.checks import refuse_not_finite
+
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22
 
@@ -27,6 +29,7 @@ def _n_players(values: Tensor) -> int:
     n_players = values.numel().bit_length() - 1
     if values.dim() != 1 or values.numel() != 2**n_players:
         raise ValueError(f"Expected the values of all coalitions, a vector of length 2**n, got shape {tuple(values.shape)}.")
+    refuse_not_finite(values[:, None], "the values of all coalitions")
     return n_players
 
 
@@ -38,7 +41,7 @@ def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " 
     The paper's eq. 4 has no term for the empty set, without which it is wrong wherever $v(\emptyset) \ne 0$.
 
     Raises:
-        ValueError: the length is not a power of two.
+        ValueError: the length is not a power of two, or a value not finite.
 
     >>> harsanyi_dividends(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [1.0, 1.0, 2.0, 3.0]
@@ -55,7 +58,7 @@ def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " play
     r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, through the dividends).
 
     Raises:
-        ValueError: the length is not a power of two.
+        ValueError: the length is not a power of two, or a value not finite.
 
     >>> shapley_values(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [2.5, 3.5]
@@ -76,7 +79,7 @@ def shapley_taylor(
         `(empty, first [n], second [n, n])`; `second` is symmetric with a zero diagonal, each entry the whole of its pair.
 
     Raises:
-        ValueError: the length is not a power of two.
+        ValueError: the length is not a power of two, or a value not finite.
 
     >>> empty, first, second = shapley_taylor(torch.tensor([1.0, 2.0, 3.0, 7.0]))
     >>> empty.item(), first.tolist(), second.tolist()
@@ -118,7 +121,8 @@ def jagged_credit(
         `(empty, credit [k], left over)`, credits in the order of `wanted`.
 
     Raises:
-        ValueError: the length of `values` is not a power of two, or a wanted coalition is empty, there twice, or of players that are not.
+        ValueError: the length of `values` is not a power of two, a value is not finite, or a wanted coalition is empty, there twice, or of
+            players that are not.
 
     >>> empty, credit, left_over = jagged_credit(torch.tensor([1.0, 2.0, 3.0, 7.0]), [(0,), (0, 1)])
     >>> empty.item(), credit.tolist(), left_over.item()

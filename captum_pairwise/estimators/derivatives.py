@@ -133,6 +133,8 @@ def jacobians(
     with torch.no_grad():
         embeddings = embed(points)
     n_points, n_players, n_channels = len(points), points.shape[1], embeddings.shape[1]
+    if n_players == 0:
+        return embeddings, embeddings.new_zeros(n_points, 0, n_channels)
     if n_players <= n_channels:
         try:
             return embeddings, _forward_slopes(embed, points, chunk)

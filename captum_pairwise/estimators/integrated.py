@@ -261,6 +261,8 @@ def _tower_hessian(
     embed: Callable[[Tensor], Tensor], nodes: Float[Tensor, " nodes"], n_players: int, other: Float[Tensor, "nodes channels"], chunk: int
 ) -> Float[Tensor, "nodes players players"]:
     """The second derivatives of `<embed(z), other>` at each node, the other tower standing still."""
+    if n_players == 0:
+        return other.new_zeros(len(nodes), 0, 0)
     points, units = _diagonal(nodes.repeat_interleave(n_players), n_players), torch.eye(n_players, dtype=nodes.dtype).repeat(len(nodes), 1)
     products = hessian_products(lambda rows, index: (embed(rows) * other[index // n_players]).sum(1), points, units, chunk)
     second = products.unflatten(0, (len(nodes), n_players))
