@@ -1,5 +1,6 @@
 """Cases that several test files share: tiny encoders and random games."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ import jaxtyping
 import pytest
 import torch
 from captum.attr import LayerAttribution
-from hypothesis import settings
+from hypothesis import Phase, settings
 from torch import Tensor, nn
 
 import captum_pairwise as cp
@@ -15,8 +16,11 @@ from captum_pairwise import SimilarityWrapper
 from captum_pairwise.game import CallableGame, TwoTowerGame
 
 torch.set_num_threads(1)
-settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None)
-settings.register_profile("long", max_examples=1000, deadline=None)  # --hypothesis-profile=long: other games each time, failures kept
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # to explain a failure traces every line of torch: minutes
+settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None, phases=PHASES)
+settings.register_profile(
+    "long", max_examples=1000, deadline=None, phases=PHASES
+)  # --hypothesis-profile=long: other games each time, failures kept
 settings.load_profile("short")
 
 
@@ -215,3 +219,12 @@ def assert_refused(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
         call()
     assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many properties held, and of how many examples: hypothesis tells of each test alone."""
+    reports = [report for outcome in ("", "passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    told = [report._hypothesis_stats for report in reports if hasattr(report, "_hypothesis_stats")]
+    counts = [int(count) for text in told for count in re.findall(r"(\d+) passing examples", text)]
+    if told:
+        terminalreporter.write_line(f"hypothesis: {len(told)} properties, {sum(counts)} examples")

@@ -34,7 +34,7 @@ def sbsm(game: Game, windows: Windows) -> Float[Tensor, "height width"]:
     occluded = windows.occlusions()
     values = game.values(torch.cat([torch.ones_like(occluded[:1]), occluded]))
     falls = (values[0] - values[1:]).clamp(min=0)
-    if not (falls > _noise(values)).any():
+    if not (falls > _noise(values.abs().max())).any():
         warnings.warn(
             "No window lowers the similarity when occluded, so SBSM gives no credit to this image, all zeros. Images that already show "
             "the fill are like that; `baselines` chooses another.",
@@ -45,9 +45,9 @@ def sbsm(game: Game, windows: Windows) -> Float[Tensor, "height width"]:
     return torch.where(covered > 0, windows.deposit(falls) / covered, 0)
 
 
-def _noise(values: Float[Tensor, " coalitions"]) -> Float[Tensor, ""]:
-    """The largest difference between values that rounding explains."""
-    return ROUNDING * torch.finfo(values.dtype).eps * values.abs().max()
+def _noise(largest: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The largest difference that rounding explains between values that are sums of terms as large as this."""
+    return ROUNDING * torch.finfo(largest.dtype).eps * largest
 
 
 def drawn_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch.Generator | None = None) -> Int[Tensor, "2 samples"]:
@@ -90,9 +90,9 @@ def rises(
     >>> rises(the_more_the_less, torch.tensor([[False], [True]]), torch.tensor([[True], [False]]), drawn_pairs(2, 2, 4))
     (tensor([1., 2., 0., 1.]), tensor(-2.))
     """
-    values, full = _values(game, query, retrieved, drawn)
+    values, full, largest = _values(game, query, retrieved, drawn)
     rise = values - full
-    weights = torch.where(rise > _noise(torch.cat([values, full[None]])), rise, 0)
+    weights = torch.where(rise > _noise(largest), rise, 0)
     if not weights.any():
         warnings.warn(
             "No pair of windows raises the similarity when occluded, so SBSM gives no credit to this pair of images, all zeros. Near "
@@ -104,19 +104,23 @@ def rises(
 
 def _values(
     game: Game, query: Bool[Tensor, "..."], retrieved: Bool[Tensor, "..."], drawn: Int[Tensor, "2 samples"]
-) -> tuple[Float[Tensor, " samples"], Float[Tensor, ""]]:
-    """`v(A_k, B_k)` and `v(N)`; each tower of a two-tower game embeds each window that was drawn once."""
+) -> tuple[Float[Tensor, " samples"], Float[Tensor, ""], Float[Tensor, ""]]:
+    """`v(A_k, B_k)`, `v(N)`, and how large a term of them may be; each tower of a two-tower game embeds each drawn window once.
+
+    Terms of an inner product may be far larger than it is: those of a Euclidean distance cancel.
+    """
     if not isinstance(game, TwoTowerGame):
         rows = torch.cat([query[drawn[0]], retrieved[drawn[1]]], 1)
         values = game.values(torch.cat([torch.ones_like(rows[:1]), rows]))
-        return values[1:], values[0]
-    towers = []
+        return values[1:], values[0], values.abs().max()
+    towers, largest = [], torch.ones(())
     for embed, windows, chosen in ((game.embed_query, query, drawn[0]), (game.embed_retrieved, retrieved, drawn[1])):
         used, place = chosen.unique(return_inverse=True)
         embeddings = embed(torch.cat([torch.ones_like(windows[:1]), windows[used]]))
         towers.append((embeddings[0], embeddings[1:], place.to(embeddings.device)))
+        largest = largest.to(embeddings) * embeddings.norm(dim=1).max()
     (whole_query, u, a), (whole_retrieved, w, b) = towers
-    return _products(u, w, a, b), whole_query @ whole_retrieved
+    return _products(u, w, a, b), whole_query @ whole_retrieved, largest
 
 
 def _products(
