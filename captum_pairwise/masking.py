@@ -118,7 +118,7 @@ class Side:
     def _position(self, example: int) -> Int[Tensor, "..."]:
         """The column of presences of each element's player; one more for what never leaves."""
         ids, owner = self.ids(example), self.players.ids[example]
-        return torch.where(owner == NEVER_LEAVES, len(ids), torch.searchsorted(ids, owner))
+        return torch.where(owner == NEVER_LEAVES, len(ids), torch.searchsorted(ids, owner.contiguous()))
 
 
 def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:

@@ -18,9 +18,7 @@ from captum_pairwise.game import CallableGame, TwoTowerGame
 torch.set_num_threads(1)
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # to explain a failure traces every line of torch: minutes
 settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None, phases=PHASES)
-settings.register_profile(
-    "long", max_examples=1000, deadline=None, phases=PHASES
-)  # --hypothesis-profile=long: other games each time, failures kept
+settings.register_profile("long", max_examples=200, deadline=None, phases=PHASES)  # other games each time, failures kept
 settings.load_profile("short")
 
 
@@ -225,6 +223,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many properties held, and of how many examples: hypothesis tells of each test alone."""
     reports = [report for outcome in ("", "passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     told = [report._hypothesis_stats for report in reports if hasattr(report, "_hypothesis_stats")]
-    counts = [int(count) for text in told for count in re.findall(r"(\d+) passing examples", text)]
+    counts = [int(count) for text in told for count in re.findall(r"(\d+) passing", text)]
     if told:
         terminalreporter.write_line(f"hypothesis: {len(told)} properties, {sum(counts)} examples")

@@ -7,7 +7,7 @@ import torch
 from captum.attr import Attribution, LayerAttribution
 from conftest import images, tiny_encoder
 from game_strategies import EPS
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import captum_pairwise as cp
@@ -57,10 +57,12 @@ def masks(draw, least=1, gaps=False):
     return torch.tensor(owners).view(1, 1, CELLS, CELLS).repeat_interleave(PIXELS, 2).repeat_interleave(PIXELS, 3)
 
 
+FEWER = settings(max_examples=max(1, settings().max_examples // 2))  # a network is slower than a table
 ONE = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.long)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
+@FEWER
 @given(query=masks(), similarity=SIMILARITIES, seed=st.integers(0, 99))
 def test_identical_images_get_identical_credit(cls, query, similarity, seed):
     """Of the same players, one image's credit is the other's; pairs are symmetric."""
@@ -79,6 +81,7 @@ def test_identical_images_get_identical_credit(cls, query, similarity, seed):
 
 
 @pytest.mark.parametrize("cls", GIVING_CREDIT)
+@FEWER
 @given(query=masks(), retrieved=masks(), similarity=SIMILARITIES, seed=st.integers(0, 99))
 def test_images_that_are_their_baselines_get_no_credit(cls, query, retrieved, similarity, seed):
     pair = images(2, seed)
@@ -87,6 +90,7 @@ def test_images_that_are_their_baselines_get_no_credit(cls, query, retrieved, si
 
 
 @pytest.mark.parametrize("cls", WITH_MASKS)
+@FEWER
 @given(similarity=SIMILARITIES, seed=st.integers(0, 99), batch=st.integers(1, 2))
 def test_one_player_in_each_image(cls, similarity, seed, batch):
     found = explained(cls, images(batch, seed), (ONE, ONE), similarity, seed)
@@ -98,6 +102,7 @@ def test_one_player_in_each_image(cls, similarity, seed, batch):
 
 
 @pytest.mark.parametrize("cls", [cls for cls in OF_PAIRS if takes(cls, "baselines") and cls not in (cp.PairwiseSBSM, cp.PairwiseLime)])
+@FEWER
 @given(seed=st.integers(0, 99))
 def test_one_player_in_each_image_gets_what_only_both_bring(cls, seed):
     """`φ = v(both) - v(query alone) - v(retrieved alone) + v(neither)`, for any index that is complete and gives single players theirs."""
@@ -115,6 +120,7 @@ def test_one_player_in_each_image_gets_what_only_both_bring(cls, seed):
 
 
 @pytest.mark.parametrize("cls", WITH_MASKS)
+@FEWER
 @given(query=masks(gaps=True), retrieved=masks(gaps=True), seed=st.integers(0, 99))
 def test_ids_without_a_part_get_nothing_and_change_nothing(cls, query, retrieved, seed):
     pair, both = images(1, seed), (query, retrieved)

@@ -25,6 +25,7 @@ from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic
 from captum_pairwise.game import Game, TwoTowerGame
 from captum_pairwise.interactions import AXES, Credits, Interactions
 
+NOTICED = 1e-5  # of the largest value: a change that rounding does not explain
 NODES_AT_ONCE, NUMBERS_AT_ONCE = 16, 2**22  # and of matrices of all pairs, at a time
 
 
@@ -157,10 +158,11 @@ def _gradients(game: Game, points: Float[Tensor, "points players"]) -> Float[Ten
 
 def _refuse_cut_off(game: Game, of_image: slice) -> None:
     """Refuse a game that changes between two points inside the path of one image, but has no slope at either."""
-    points = torch.ones(2, game.n_players, dtype=torch.float64)
-    points[:, of_image] = torch.tensor([[0.4], [0.6]], dtype=torch.float64)
-    before, after = game.values(points)
-    if not torch.isclose(before, after) and not _gradients(game, points)[:, of_image].any():
+    points = torch.ones(4, game.n_players, dtype=torch.float64)
+    points[:, of_image] = torch.tensor([[0.4], [0.6], [0.0], [1.0]], dtype=torch.float64)
+    values = game.values(points)
+    is_moved = (values[1] - values[0]).abs() > NOTICED * values.abs().max()  # whatever the unit of the similarity is
+    if is_moved and not _gradients(game, points[:2])[:, of_image].any():
         raise ValueError(
             "Expected a network that can be differentiated, but no gradient arrives at the parts of an image, while the similarity changes "
             "with them. Take `torch.no_grad()`, `detach()` and rounding out of its forward, or use FactorisedShapleyTaylor."
