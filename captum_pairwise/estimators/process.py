@@ -70,7 +70,7 @@ def fit(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows o
     """
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
-        mean = outputs[0] + (outputs - outputs[0]).mean(0)  # what is constant departs from it by exactly 0, and has no slope
+        mean = outputs.mean(0)
         chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:rows_for_kernel]
         kernel = _most_likely(rows[chosen], (outputs - mean)[chosen])
         factor = _cholesky(kernel.gram(rows))
