@@ -30,7 +30,7 @@ from viewer_reading import (
 )
 
 import captum_pairwise as cp
-from captum_pairwise.visualization.pairs import PART_COLOURS
+from captum_pairwise.visualization.parts import PART_COLOURS
 from captum_pairwise.visualization.viewer import SCRIPTS
 
 ARGUMENTS = [
