@@ -26,6 +26,27 @@ LARGEST_PHOTO, LARGEST_MASK = 1024, 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
 
 
+def of_both(found: Interactions | tuple[Interactions, Interactions]) -> Interactions:
+    """What a first-order method found of each image alone, as one: credit of the parts of both, and no pairs.
+
+    What each image adds is over a baseline of its own, so there is no `empty` and no gap.
+    """
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(one, Interactions) for one in found):
+        return found
+    query, retrieved = found
+    errors = [one.standard_error.marginal for one in found if one.standard_error is not None and one.standard_error.marginal is not None]
+    return Interactions(
+        n_query=query["marginal"].shape[1],
+        empty=torch.full_like(query.empty, torch.nan),
+        full=query.full,
+        n_evaluations=query.n_evaluations + retrieved.n_evaluations,
+        marginal=torch.cat([query["marginal"], retrieved["marginal"]], 1),
+        standard_error=Credits(marginal=torch.cat(errors, 1)) if len(errors) == 2 else None,
+        query_players=query.query_players,
+        retrieved_players=retrieved.query_players or retrieved.retrieved_players,
+    )
+
+
 def page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], example: int) -> dict[str, Any]:
     """All that the page needs, ready for JSON.
 
@@ -64,7 +85,7 @@ def _refuse_other_batches(methods: Mapping[str, Interactions], example: int) -> 
 def _side(side: Side, name: str, n_pairs: int, example: int) -> dict[str, Any]:
     if isinstance(side, Tensor):
         return _photo(side, name, n_pairs, example)
-    if isinstance(side, str) or not all(isinstance(token, str) for token in side) or not len(side):
+    if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
         came = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
             f"Expected the {name} to be photos [B, 3, H, W] or the tokens of one sentence, a list of strings, got {came}. An encoder's "
@@ -197,7 +218,11 @@ def _reduced(ids: Int[Tensor, "height width"]) -> Int[Tensor, "h w"]:
         return ids
     sizes = [max(1, size * LARGEST_MASK // longest) for size in ids.shape]
     rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(sizes, ids.shape, strict=True))
-    return ids[rows][:, columns]
+    reduced = ids[rows][:, columns]
+    for player in set(ids.unique().tolist()) - set(reduced.unique().tolist()):  # one that no chosen pixel hits keeps one
+        row, column = (ids == player).nonzero().double().mean(0).tolist()
+        reduced[int(row * sizes[0] / ids.shape[0]), int(column * sizes[1] / ids.shape[1])] = player
+    return reduced
 
 
 def _runs(ids: Int[Tensor, "height width"]) -> list[int]:
