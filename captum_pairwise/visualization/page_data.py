@@ -26,10 +26,10 @@ LARGEST_PHOTO, LARGEST_MASK = 1024, 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
 
 
-def of_both(found: Interactions | tuple[Interactions, Interactions]) -> Interactions:
+def of_both(found: Any) -> Any:
     """What a first-order method found of each image alone, as one: credit of the parts of both, and no pairs.
 
-    What each image adds is over a baseline of its own, so there is no `empty` and no gap.
+    What each image adds is over a baseline of its own, so there is no `empty` and no gap. Anything else is returned as it is.
     """
     if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(one, Interactions) for one in found):
         return found
