@@ -174,6 +174,26 @@ def test_what_cannot_be_drawn_is_refused_with_a_remedy(name):
     assert re.match(r"Expected .*(, got | but ).*\.", str(refusal.value))
 
 
+def spoilt(n_dimensions, example):
+    """Random credits, with one NaN in those blocks of an example that have so many dimensions."""
+
+    def fill(*shape):
+        block = random_tensor(*shape)
+        if len(shape) == n_dimensions:
+            block[example].view(-1)[-1] = torch.nan
+        return block
+
+    return fill
+
+
+@pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
+@pytest.mark.parametrize("name", ["transfer", "matches", "pair", "matrix", "token", "caption"])
+def test_credits_that_are_not_finite_are_not_drawn(name, block, n_dimensions):
+    with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):
+        FIGURES[name](spoilt(n_dimensions, example=0))
+    FIGURES[name](spoilt(n_dimensions, example=1))  # of another pair than the one that is drawn
+
+
 # figures of studies
 
 

@@ -7,12 +7,12 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.metrics.pixels import maps_of
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, to_photos, together
 from captum_pairwise.visualization.scales import MEANING, bar_in, largest
 
-SIDES = ("query", "retrieved")
 PANEL = 2.1  # inches of a photo's width
 BAR = 0.12  # inches of a bar's height
 Maps = Float[np.ndarray, "batch height width"]

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.checks import SIDES
+from captum_pairwise.interactions import AXES, Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.headers import header
-from captum_pairwise.visualization.parts import check_example
+from captum_pairwise.visualization.parts import check_example, refuse_unknown
 from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number_format, signed_bar
 
 SIDE = 5.6  # inches of the longer side of the matrix
@@ -40,9 +41,10 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
         title: a line above.
 
     Raises:
-        ValueError: the pairs between the images are not known, or there is no such example.
+        ValueError: the pairs between the images are not known, a credit is not finite, or there is no such example.
     """
     check_example(interactions, example)
+    refuse_unknown(interactions, example, AXES)
     whole = all(getattr(interactions, name) is not None for name in WHOLE)
     matrix = (interactions.second_order if whole else interactions["between"])[example].detach().cpu().double().numpy()
     rows, columns = _axes(interactions, example, whole)
@@ -66,7 +68,7 @@ def _axes(interactions: Interactions, example: int, whole: bool) -> tuple[Axis, 
     numbers = None if credit is None else credit[example].detach().cpu().double().numpy()
     places = [interactions.query_players, interactions.retrieved_players]
     if whole:
-        both = Axis(["query", "retrieved"], [n_query, n_retrieved], places, numbers)
+        both = Axis(list(SIDES), [n_query, n_retrieved], places, numbers)
         return both, both
     query, retrieved = (None, None) if numbers is None else (numbers[:n_query], numbers[n_query:])
     return Axis(["query"], [n_query], places[:1], query), Axis(["retrieved"], [n_retrieved], places[1:], retrieved)

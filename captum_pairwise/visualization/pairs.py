@@ -29,7 +29,8 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
         title: a line above.
 
     Raises:
-        ValueError: the interactions do not know their players, `n_parts` is not from 1 to 6, or the photos do not fit.
+        ValueError: `n_parts` is not from 1 to 6, the interactions do not know their players, a credit is not finite, or the photos do
+            not fit.
     """
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}. Choose fewer, or draw `matches_figure`.")

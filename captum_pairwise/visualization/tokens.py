@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.heatmaps import overlay
-from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of
+from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of, refuse_unknown
 from captum_pairwise.visualization.photos import Array, show, to_photos
 from captum_pairwise.visualization.scales import SIGNED, largest, signed_bar
 
@@ -35,11 +35,12 @@ def token_figure(
         title: a line above.
 
     Raises:
-        ValueError: names are missing or too many.
+        ValueError: names are missing or too many, or a credit is not finite.
     """
     names = list(query_tokens), list(retrieved_tokens)
     query, retrieved = (len(tokens) for tokens in names)
     check_example(interactions, example)
+    refuse_unknown(interactions, example)
     between = interactions["between"][example]
     _refuse_missing_names(between, names)
     blocks = (
@@ -103,13 +104,14 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
         title: a line above.
 
     Raises:
-        ValueError: no side lies in an image, names are missing or too many, or a photo is not in [0, 1].
+        ValueError: no side lies in an image, names are missing or too many, a photo is not in [0, 1], or a credit is not finite.
     """
     players = places_of(interactions)
     image = next((k for k in range(2) if players[k].ids.dim() == 4), None)
     if image is None:
         raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
     check_example(interactions, example)
+    refuse_unknown(interactions, example)
     between = interactions["between"][example] if image == 0 else interactions["between"][example].T
     _refuse_missing_names(between, ([""] * len(between), list(tokens)))
     credits = interactions.query_marginal[example], interactions.retrieved_marginal[example]
