@@ -10,7 +10,7 @@ from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import PART_COLOURS, mark, parts_of, strongest_parts
 from captum_pairwise.visualization.photos import Array, frame, show, widths
-from captum_pairwise.visualization.scales import number_format
+from captum_pairwise.visualization.scales import number as written
 
 HEIGHT, LEAST_WIDTH = 4.2, 8.5  # inches of a photo, and of what is said about it
 BENT = 0.04  # of a line's length
@@ -73,7 +73,7 @@ def _look(number: int, credits: list[float]) -> dict:
 def _list(figure: Figure, credits: list[float]) -> None:
     """The credit of each line, beside the photos."""
     lines = [
-        Line2D([], [], label=f"{number + 1}:  {credit:{number_format(credits[0])}}", **_look(number, credits))
+        Line2D([], [], label=f"{number + 1}:  {written(credit, credits[0])}", **_look(number, credits))
         for number, credit in enumerate(credits)
     ]
     nothing = [Line2D([], [], linestyle="none", label="none: no pair\nof parts adds any")]

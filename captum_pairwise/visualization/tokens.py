@@ -14,6 +14,7 @@ from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of, refuse_unknown
 from captum_pairwise.visualization.photos import Array, show, to_photos
 from captum_pairwise.visualization.scales import SIGNED, largest, signed_bar
+from captum_pairwise.visualization.scales import number as written
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # the most tokens of a side whose cells have room for numbers
@@ -133,8 +134,8 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
 def _draw_words(figure: Figure, axes: np.ndarray, parts: PhotoParts, between: Tensor, tokens: Sequence[str], credits: Tensor) -> None:
     """For each token the map of its pairs, and its own credit, on one scale."""
     maps = [parts.spread(between[:, token]) for token in range(len(tokens))]
-    scale = largest(maps)
+    scale, most = largest(maps), credits.abs().max().item()
     for panel, one, token, credit in zip(axes.flat[2:], maps, tokens, credits.tolist(), strict=False):
         show(panel, overlay(parts.photo, one, scale))
-        panel.set_title(f"{token}  {credit:+.3f}", weight="bold")
+        panel.set_title(f"{token}  {written(credit, most)}", weight="bold")
     signed_bar(figure, axes.flat, scale, "similarity of a pair of part and token")
