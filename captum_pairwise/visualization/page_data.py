@@ -13,14 +13,14 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.interactions import AXES, Credits, Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.heatmaps import SIGNED
-from captum_pairwise.visualization.parts import PART_COLOURS
+from captum_pairwise.visualization.parts import PART_COLOURS, refuse_unknown
 from captum_pairwise.visualization.photos import to_photos
 
 Side = Tensor | Sequence[str]  # a batch of photos, or the words of one sentence
-NAMES = ("query", "retrieved")
 SHOWN = ("marginal", "between", "within_query", "within_retrieved")
 LARGEST_PHOTO, LARGEST_MASK = 1024, 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
@@ -58,7 +58,7 @@ def page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], exa
     return {
         "palette": _base64(matplotlib.colormaps[SIGNED](np.arange(256), bytes=True)[:, :3].tobytes()),
         "pinColours": PART_COLOURS,
-        "sides": [_side(side, name, n_pairs, example) for side, name in zip(sides, NAMES, strict=True)],
+        "sides": [_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
         "methods": [_method(name, interactions, sides, example) for name, interactions in methods.items()],
     }
 
@@ -122,7 +122,7 @@ def _method(name: str, interactions: Interactions, sides: tuple[Side, Side], exa
         )
     n_players = _n_players(interactions)
     players = (interactions.query_players, interactions.retrieved_players)
-    named = [_n_named(side, n, what) for side, n, what in zip(sides, n_players, NAMES, strict=True)]
+    named = [_n_named(side, n, what) for side, n, what in zip(sides, n_players, SIDES, strict=True)]
     kept = {"query": list(range(named[0])), "retrieved": list(range(named[1]))}
     kept["players"] = kept["query"] + [n_players[0] + player for player in kept["retrieved"]]
     ends = {"full": interactions.full, "empty": interactions.empty}
@@ -130,7 +130,7 @@ def _method(name: str, interactions: Interactions, sides: tuple[Side, Side], exa
         ends["gap"] = interactions.completeness_gap
     return {
         "name": name,
-        "parts": [_parts(*each, example) for each in zip(sides, players, n_players, NAMES, strict=True)],
+        "parts": [_parts(*each, example) for each in zip(sides, players, n_players, SIDES, strict=True)],
         "credit": _blocks(interactions, kept, example, name),
         "error": _errors(interactions.standard_error or Credits(), kept, example),
         **{end: _number(value[example]) for end, value in ends.items()},
@@ -161,13 +161,12 @@ def _blocks(credits: Credits, kept: Mapping[str, list[int]], example: int, metho
     Raises:
         ValueError: one is not finite, or such a player has credit.
     """
+    refuse_unknown(credits, example, SHOWN, f" of {method!r}")
     packed = {}
     for name in SHOWN:
         block = getattr(credits, name)
         if block is None:
             continue
-        if not torch.isfinite(block[example]).all():
-            raise ValueError(f"Expected finite credits, got NaN or infinity in `{name}` of {method!r}. Look at the images and the network.")
         named = _of_kept(block[example], AXES[name], kept)
         if named.count_nonzero() < block[example].count_nonzero():
             raise ValueError(
