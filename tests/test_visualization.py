@@ -71,7 +71,7 @@ def test_parts_are_the_strongest_rows_with_different_matches():
 def test_a_pair_is_drawn_with_its_parts(query, retrieved, sign):
     between = sign * random_tensor(2, query.n_players, retrieved.n_players).abs()
     figure = visualization.pair_figure(interactions(between, query, retrieved), (PHOTO, PHOTO), n_parts=3, example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     shown = [panel for panel in figure.axes if panel.images]
     parts = visualization.strongest_parts(between[1], 3)
     assert len(shown) == 4 + len(parts)
@@ -106,7 +106,7 @@ def test_curves_keep_their_look_in_every_panel():
     errors = {100: [1.0, 4.0, 9.0], 1000: [1e-20, 1e-20, 1e-20], 2000: [float("nan"), 1.0, 1.0]}
     panels = {"one": {"ours": errors, "theirs": errors}, "other": {"theirs": errors}}
     figure = visualization.convergence_figure(panels, {"one": "passes", "other": "evaluations"}, dashed=["theirs"])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     (ours, theirs), (again,) = (panel.lines for panel in figure.axes[:2])
     assert list(ours.get_xdata()) == [100, 1000]  # an error that is not finite has no place
     assert list(ours.get_ydata()) == [4.0, 1e-12]  # the median; rounding is drawn at the floor
@@ -131,7 +131,7 @@ def of_tokens(n_left_out=0):
 def test_tokens_are_drawn_as_a_matrix_on_one_scale():
     drawn = of_tokens()
     figure = visualization.token_figure(drawn, *NAMES, example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     matrices = {panel.images[0].get_array().shape: panel for panel in figure.axes if panel.images and panel.images[0].get_clim()[0] < 0}
     assert set(matrices) == {(3, 4), (3, 1), (1, 4)}
     credit = {(3, 4): drawn.between[1], (3, 1): drawn.query_marginal[1, :, None], (1, 4): drawn.retrieved_marginal[1, None]}
@@ -159,7 +159,7 @@ def test_each_token_has_a_map_over_the_photo(flipped):
     between, players = random_tensor(2, 6, 4), (MASK, TOKENS[1])
     drawn = interactions(between.mT.contiguous(), *players[::-1]) if flipped else interactions(between, *players)
     figure = visualization.caption_figure(drawn, PHOTO, NAMES[1], example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     shown = [panel for panel in figure.axes if panel.images]
     assert len(shown) == 2 + 4 and np.array_equal(shown[0].images[0].get_array(), PHOTO[1].permute(1, 2, 0).double().numpy())
     for token in range(4):

@@ -87,7 +87,7 @@ def _draw_sides(panels: np.ndarray, rows: Axis, columns: Axis) -> None:
     left.axvline(0, color="0.4", linewidth=0.8)
     top.axhline(0, color="0.4", linewidth=0.8)
     for axis, along in ((left.xaxis, {"rotation": 90}), (top.yaxis, {})):
-        axis.set_ticks([-scale, 0, scale] if scale else [0])
+        axis.set_ticks([-scale, 0.0, scale] if scale else [0.0])
         axis.set_tick_params(labelsize="small", **along)
         axis.set_major_formatter(lambda tick, _: number(tick, scale))
     top.yaxis.tick_right()
