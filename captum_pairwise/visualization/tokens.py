@@ -50,7 +50,7 @@ def token_figure(
         interactions.retrieved_marginal[example, None, :retrieved],
     )
     size = (CELL * (retrieved + 1) + SHOWN_TOKENS + 1.2, CELL * (query + 1) + SHOWN_TOKENS)
-    figure = Figure(figsize=(max(size[0], 7.0), size[1]), layout="constrained", dpi=110)
+    figure = Figure(figsize=(max(size[0], 8.5), size[1]), layout="constrained", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(2, 2, width_ratios=[1, retrieved], height_ratios=[1, query], squeeze=False)
     _draw_matrices(figure, axes, [block.detach().cpu().double().numpy() for block in blocks])
