@@ -1,5 +1,6 @@
 """Cases that several test files share: tiny encoders and random games."""
 
+import os
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,10 +17,11 @@ from captum_pairwise import SimilarityWrapper
 from captum_pairwise.game import CallableGame, TwoTowerGame
 
 torch.set_num_threads(1)
+LONG = os.environ.get("CAPTUM_PAIRWISE_LONG", "0") != "0"  # many more random games, kills and failures: for a nightly run
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # to explain a failure traces every line of torch: minutes
 settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None, phases=PHASES)
 settings.register_profile("long", max_examples=200, deadline=None, phases=PHASES)  # other games each time, failures kept
-settings.load_profile("short")
+settings.load_profile("long" if LONG else "short")
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 from captum.attr import PerturbationAttribution
+from conftest import LONG
 from torch import Tensor
 
 import captum_pairwise as cp
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore:.*jit.*is deprecated")]
 
 @pytest.mark.parametrize("cls", list(own_classes()), ids=lambda cls: cls.__name__)
 def test_every_public_method_passes(cls):
-    report = check_own(cls)
+    report = check_own(cls, thorough=LONG)
     assert len(report.outcomes) == len(CHECKS)
     assert not report.failures, str(report)
     assert all(outcome.message for outcome in report.outcomes if outcome.status == EXEMPT)
