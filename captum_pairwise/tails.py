@@ -196,12 +196,28 @@ def _leading_to(results: Sequence[fx.Node], inputs: Sequence[fx.Node] = ()) -> s
     return found
 
 
-def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> fx.GraphModule:
-    """The part of a graph that leads from `inputs` to `results`, as a module over the same submodules."""
+class _Steps(fx.Interpreter):
+    """Runs a graph step by step; `fx.GraphModule`, which writes a program for it, keeps each program for good."""
+
+    def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(root, graph=graph)
+        self.extra_traceback = False  # a network's exception comes out as it was raised
+        self.attributes: dict[Any, object] = {}
+        for node in graph.nodes:
+            if node.op in ("get_attr", "call_module"):
+                self.attributes[node.target] = super().fetch_attr(str(node.target))
+
+    def fetch_attr(self, target: str) -> object:
+        """What the module had under a name when it was traced: a part of it, or a constant that tracing put there."""
+        return self.attributes[target]
+
+
+def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> Callable[..., tuple[Any, ...]]:
+    """The part of a graph that leads from `inputs` to `results`, as a function that runs the same submodules."""
     part, needed = fx.Graph(), _leading_to(results, inputs)
     copies = {node: part.placeholder(node.name) for node in inputs}
     for node in graph.nodes:
         if node in needed:
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output(tuple(copies[node] for node in results))
-    return fx.GraphModule(root, part)
+    return _Steps(root, part).run

@@ -1,5 +1,9 @@
 """Every public method passes the battery, and the battery sees what is wrong with methods that are."""
 
+import re
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -10,19 +14,47 @@ from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise.testing import CHECKS, CheckFailed, check_method
-from captum_pairwise.testing.__main__ import counts, matrix
-from captum_pairwise.testing.battery import EXEMPT
+from captum_pairwise.testing.__main__ import counts, legend, matrix
+from captum_pairwise.testing.battery import EXEMPT, PASSES
 from captum_pairwise.testing.own import check_own, own_classes
 
+PAGE = Path(__file__).parents[1] / "tutorials" / "trust" / "battery.md"
 pytestmark = [pytest.mark.filterwarnings("ignore:.*jit.*is deprecated")]
 
 
+@pytest.fixture(scope="module")
+def process():
+    """One without checks of shapes, as users have it: decorating nested functions takes longer than they do, and leaves objects behind."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        yield process
+
+
 @pytest.mark.parametrize("cls", list(own_classes()), ids=lambda cls: cls.__name__)
-def test_every_public_method_passes(cls):
-    report = check_own(cls, thorough=LONG)
+def test_every_public_method_passes(cls, process):
+    report = process.submit(check_own, cls, thorough=LONG).result()
     assert len(report.outcomes) == len(CHECKS)
     assert not report.failures, str(report)
     assert all(outcome.message for outcome in report.outcomes if outcome.status == EXEMPT)
+    assert row_on_the_page(cls.__name__) == [
+        (outcome.check, outcome.status, outcome.message) for outcome in report.outcomes if outcome.check != "other device"
+    ], "run `python -m captum_pairwise.testing > tutorials/trust/battery.md`"
+
+
+def row_on_the_page(method: str) -> list[tuple[str, str, str]]:
+    """What the page says of a method, by check; of another device, which only some machines have, nothing."""
+    text = PAGE.read_text()
+    reasons = dict(re.findall(r"^\* ([a-z]+): (.*)$", text, re.M))
+    checks = re.findall(r"^\d+\. \*\*(.*?)\*\*: .+$", text, re.M)
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{method}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+    found = zip(checks, cells, strict=True)
+    return [(name, PASSES if cell == "✓" else EXEMPT, reasons.get(cell, "")) for name, cell in found if name != "other device"]
+
+
+def test_the_page_has_every_check_and_method_and_no_other():
+    text, methods = PAGE.read_text(), [cls.__name__ for cls in own_classes()]
+    assert text.startswith(legend()) and f"\n{len(CHECKS)} checks × {len(methods)} methods: " in text
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == methods
 
 
 class ClosedForm(PerturbationAttribution):

@@ -105,18 +105,20 @@ def copies(trial: Trial) -> None:
 
 
 def no_growth(trial: Trial) -> None:
-    """50 calls leave no more tensors behind than 5."""
+    """50 calls leave no more tensors behind than 5, and of other objects less than one a call."""
     method, pair = trial.make(trial.model()), images(1)
 
-    def living(calls: int) -> int:
+    def living(calls: int) -> tuple[int, int]:
         for _ in range(calls):
             trial.attribute(method, pair)
         gc.collect()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+        things = gc.get_objects()
+        return sum(issubclass(type(thing), Tensor) for thing in things), len(things)
 
-    before = living(WARM)
-    grown = living(CALLS - WARM) - before
-    expect(grown <= 0, f"{CALLS - WARM} calls left {grown} tensors behind.")
+    before, calls = living(WARM), CALLS - WARM
+    tensors, things = (now - then for now, then in zip(living(calls), before, strict=True))
+    expect(tensors <= 0, f"{calls} calls left {tensors} tensors behind.")
+    expect(things < calls, f"{calls} calls left {things} objects behind.")
 
 
 def warnings_once(trial: Trial) -> None:

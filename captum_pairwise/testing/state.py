@@ -59,7 +59,7 @@ def after_success(trial: Trial) -> None:
 
 
 def after_every_failure(trial: Trial) -> None:
-    """So they are after an exception in any forward pass, which comes out as it was raised."""
+    """Hooks, modes, gradients and parameters are as before after an exception in any forward pass, which comes out as it was raised."""
     model = _used(trial)
     failing = _Failing(trial, model)
     for number in failing.chosen(failing.count()):
@@ -69,7 +69,7 @@ def after_every_failure(trial: Trial) -> None:
 
 
 def after_interrupts(trial: Trial) -> None:
-    """So they are after Ctrl-C, and the next call gives what the first would have."""
+    """Hooks, modes, gradients and parameters are as before after Ctrl-C, and the next call gives what the first would have."""
     model = _used(trial)
     failing = _Failing(trial, model)
     for number in failing.chosen(failing.count()):
