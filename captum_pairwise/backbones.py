@@ -16,10 +16,12 @@ import numpy as np
 import torch
 import torchvision
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
+
+from captum_pairwise.pictures import read_rgb
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -71,15 +73,11 @@ class ImageEncoder(nn.Module):
 
         Args:
             image: a file, a Pillow image, or an array of bytes `[H, W, 3]`.
+
+        Raises:
+            ValueError: it is no image, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
         """
-        if isinstance(image, (str, Path)):
-            image = Image.open(image)
-        elif isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
-            image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-        pixels = pil_to_tensor(image.convert("RGB")).float() / 255
+        pixels = pil_to_tensor(read_rgb(image)).float() / 255
         return resize(pixels, list(self.size), antialias=True)[None].clamp(0, 1).to(self.mean)
 
     # no shapes here: torch.fx traces this with stand-ins for tensors, which a checker of shapes refuses

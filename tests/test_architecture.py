@@ -13,6 +13,7 @@ FLOORS = [
     [
         "_compat",
         "replacing",
+        "pictures",
         "autocast",
         "smoothing",
         "heads",
