@@ -70,7 +70,8 @@ def _readable(name: object, what: str, read: Callable[[], Image.Image]) -> Image
         ) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(
-            f"Expected {name} to be {what}, got what cannot be read: {str(error).rstrip('.')}. Look at the path, save it anew as PNG or JPEG, or leave it out."
+            f"Expected {name} to be {what}, got what cannot be read: {str(error).rstrip('.')}. Look at the path, save it anew as PNG or "
+            "JPEG, or leave it out."
         ) from error
     return image
 

@@ -13,7 +13,9 @@ FLOORS = [
     [
         "_compat",
         "replacing",
+        "tensor_files",
         "pictures",
+        "weights",
         "autocast",
         "smoothing",
         "heads",
