@@ -123,6 +123,7 @@ FLOORS = [
     [
         "datasets.reading",
         "datasets.masks",
+        "datasets.inside",
         "datasets.pairs",
         "datasets.labelled",
         "datasets.collage",
