@@ -19,11 +19,12 @@ def inside(folder: Path, text: str, check: bool = True) -> Path:
     path = Path(text)
     if path.anchor or ".." in path.parts or "\0" in text:
         raise ValueError(f"Expected a path inside the root, relative to it and without '..', got {text!r}. Move the file there.")
-    if check and not os.path.isfile(folder / path):
-        raise ValueError(f"Expected a file at {folder / path}, got a path to none. Pass the `root` that the paths are relative to.")
+    file = folder / path
+    if check and not os.path.isfile(file):
+        raise ValueError(f"Expected a file at {file}, got a path to none. Pass the `root` that the paths are relative to.")
     if check:
-        refuse_links_out(folder / path, folder)
-    return folder / path
+        refuse_links_out(file, folder)
+    return file
 
 
 def refuse_links_out(file: Path, folder: Path) -> None:
@@ -32,17 +33,19 @@ def refuse_links_out(file: Path, folder: Path) -> None:
     Raises:
         ValueError: it does.
     """
-    target = Path(os.path.realpath(file)) if os.path.islink(file) else Path(_real(os.path.abspath(file.parent)), file.name)
-    if not target.is_relative_to(_real(os.path.abspath(folder))):
+    parent, name = os.path.split(file)
+    here = os.getcwd()
+    target = os.path.realpath(file) if os.path.islink(file) else os.path.join(_real(parent, here), name)
+    if not target.startswith(os.path.join(_real(str(folder), here), "")):
         raise ValueError(
             f"Expected {file} to lie inside the root, got a link to {target}. Copy the file, or pass the folder that holds it as `root`."
         )
 
 
 @lru_cache(maxsize=1024)
-def _real(folder: str) -> str:
-    """Where a folder is; a list of a million files is of few folders."""
-    return os.path.realpath(folder)
+def _real(folder: str, here: str) -> str:
+    """Where a folder is, as seen from another; a list of a million files is of few folders."""
+    return os.path.realpath(os.path.join(here, folder))
 
 
 def read_list(file: Path) -> list[str]:

@@ -73,11 +73,12 @@ def _cell(value: object, folder: str) -> object:
     """What stands in the file for a value: of a path, how to get there from the folder."""
     if not isinstance(value, Path):
         return value
-    refuse_links_out(value, Path(folder))
     try:
-        return Path(os.path.abspath(value)).relative_to(folder).as_posix()
+        text = Path(os.path.abspath(value)).relative_to(folder).as_posix()
     except ValueError:
         raise ValueError(f"Expected every path inside the root {folder}, got {value}. Pass a `root` that holds all images.") from None
+    refuse_links_out(value, Path(folder))
+    return text
 
 
 def read_pairs(file: str | Path, root: str | Path | None = None, check: bool = True) -> list[Pair]:
