@@ -79,6 +79,7 @@ FLOORS = [
         "metrics",
         "visualization.scales",
         "visualization.heatmaps",
+        "visualization.wording",
         "visualization.headers",
         "visualization.photos",
         "visualization.parts",
@@ -150,6 +151,7 @@ FLOORS = [
     ],
     ["", "methods", "testing.own", "testing.__main__"],
     [
+        "evaluation.markup",
         "evaluation.random_games",
         "evaluation.rows",
         "evaluation.savings",

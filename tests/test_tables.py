@@ -531,8 +531,10 @@ def test_less_inefficiency_is_better():
 def test_names_stay_text_in_tables():
     rows = [replace(ROW, model=r"a|b_<i>\&%$#^~{}")]
     (line,) = [line for line in table_report.markdown(rows, ["sam"]).splitlines() if "Faith" in line]
-    assert r"a\|b\_\<i\>\\\&%$#^\~\{\}" in line
-    assert r"a|b\_<i>\textbackslash{}\&\%\$\#\textasciicircum{}\textasciitilde{}\{\}" in table_report.latex(rows, ["sam"])
+    assert r"a\|b\_\<i\>\\\&%\$#^\~\{\}" in line
+    assert r"a\textbar{}b\_\textless{}i\textgreater{}\textbackslash{}\&\%\$\#\textasciicircum{}\textasciitilde{}\{\}" in table_report.latex(
+        rows, ["sam"]
+    )
 
 
 def test_the_picture_has_every_mean(tmp_path):
