@@ -21,28 +21,29 @@ STUDY_ROW = Row("A", "all", 'a "quoted", näme', "here", 500, 0, 500, 400, 0.1, 
 ROWS = {"convergence.csv": (Row, STUDY_ROW), "results.csv": (TableRow, replace(TABLE_ROW, category='näme, "quoted"', error="no, 猫"))}
 
 
-def three(name: str, file: Path) -> tuple[type, list]:
+def written(name: str, file: Path) -> tuple[type, list]:
+    """A header and two rows."""
     kind, row = ROWS[name]
-    rows = [replace(row, seconds=float(number)) for number in range(3)]
+    rows = [replace(row, seconds=float(number)) for number in range(2)]
     write_rows(file, rows, kind)
     return kind, rows
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path, name):
-    kind, rows = three(name, tmp_path / name)
+    kind, rows = written(name, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     for length in range(len(whole) + 1):
         (tmp_path / name).write_bytes(whole[:length])
         n_whole = max(whole[:length].count(b"\n") - 1, 0)
-        assert read_rows(tmp_path / name, kind) == rows[:n_whole]
+        assert repr(read_rows(tmp_path / name, kind)) == repr(rows[:n_whole])  # as text, for NaN is not NaN
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_study_goes_on_after_any_cut(tmp_path, name):
-    kind, rows = three(name, tmp_path / name)
+    kind, rows = written(name, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
-    for length in range(0, len(whole) + 1, 7):
+    for length in range(0, len(whole) + 1, 23):
         (tmp_path / name).write_bytes(whole[:length])
         journal = Journal(tmp_path / name, kind)
         for row in rows[len(journal.rows) :]:
@@ -63,13 +64,13 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ROWS)
-def test_damaged_rows_are_named_and_stay_as_they_are(tmp_path, name, damage):
-    kind, _ = three(name, tmp_path / name)
+@pytest.mark.parametrize("read", [read_rows, Journal])
+def test_damaged_rows_are_named_and_stay_as_they_are(tmp_path, name, damage, read):
+    kind, _ = written(name, tmp_path / name)
     spoil, sentence = DAMAGES[damage]
     spoilt = spoil((tmp_path / name).read_bytes())
     (tmp_path / name).write_bytes(spoilt)
-    for read in (read_rows, Journal):
-        assert_refused(lambda: read(tmp_path / name, kind), f"{sentence}.*(emove the file|Remove the row, or the file)")
+    assert_refused(lambda: read(tmp_path / name, kind), f"{sentence}.*(emove the file|Remove the row, or the file)")
     assert (tmp_path / name).read_bytes() == spoilt
 
 
@@ -116,7 +117,6 @@ ODD = {
     "something else": (ENDS, None, "it holds something else"),
     "no JSON": (ENDS, "", "Expecting value"),
     "a list": (ENDS, [], "list indices"),
-    "nothing": (ENDS, None and "", "something else"),
     "no number of players": (ENDS, {}, "n_query"),
     "a word for a number": (ENDS, {"n_query": "two"}, "n_query to be the number of players of the query, got 'two'"),
     "a negative number": (ENDS, {"n_query": -5}, "got -5"),
@@ -166,7 +166,7 @@ def cache(folder: Path) -> Path:
     return folder / "cache.safetensors"
 
 
-CACHE = "cache.safetensors(.part000000)? to be a cache of embeddings, got one that is none, or is damaged: .*Name another file"
+CACHE = "cache.safetensors to be a cache of embeddings, got one that is none, or is damaged: .*Name another file"
 
 
 @pytest.mark.parametrize("eighths", range(8))
@@ -195,7 +195,9 @@ def test_a_cache_of_another_shape_is_refused(tmp_path, tensors):
 def test_a_part_of_another_size_is_refused(tmp_path):
     part = {"images": torch.tensor([9]), "embeddings": torch.zeros(1, 7)}
     save_file(part, f"{cache(tmp_path)}.part000000", {"encoder": "encoder"})
-    assert_refused(lambda: EmbeddingStore(tmp_path / "cache.safetensors", "encoder"), f"{CACHE[:28]}.*another size")
+    assert_refused(
+        lambda: EmbeddingStore(tmp_path / "cache.safetensors", "encoder"), "part000000 to be .*: its embeddings are of another size"
+    )
 
 
 def test_a_folder_is_no_cache(tmp_path):
