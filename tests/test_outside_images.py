@@ -5,13 +5,14 @@ import struct
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import assert_refused
 from data_sets import tiny_image_encoder
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 
 from captum_pairwise.backbones import ImageEncoder
@@ -61,14 +62,27 @@ def test_a_palette_with_transparency_is_read_without_it_and_without_a_warning(tm
         assert np.abs(pixels(tmp_path / "palette.png") - colours(PHOTO.convert("P"))).max() < 1e-3
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_taken_sideways_is_turned_upright(tmp_path, orientation):
+TURNS = {
+    1: lambda pixels: pixels,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).transpose(1, 0, 2),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("opened", [Path, Image.open], ids=["path", "image"])
+def test_a_photo_taken_sideways_is_turned_upright(tmp_path, opened, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    PHOTO.save(tmp_path / "photo.tif", exif=exif)
-    upright = ImageOps.exif_transpose(Image.open(tmp_path / "photo.tif"))
-    encoder = ImageEncoder(nn.Identity(), size=upright.size[::-1])
-    assert np.array_equal((encoder.preprocess(tmp_path / "photo.tif")[0] * 255).round().permute(1, 2, 0), colours(upright))
+    PHOTO.save(tmp_path / "photo.png", exif=exif)
+    upright = TURNS[orientation](np.asarray(PHOTO))
+    encoder = ImageEncoder(nn.Identity(), size=upright.shape[:2])
+    assert np.array_equal((encoder.preprocess(opened(tmp_path / "photo.png"))[0] * 255).round().permute(1, 2, 0), upright)
 
 
 @pytest.mark.parametrize("name", ["scan.png", "scan.tif", "scan.pgm"])
@@ -110,7 +124,7 @@ WHOLE = {name: saved(name) for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF")}
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("content", [b"", b"no image", WHOLE["JPEG"][:-100], WHOLE["PNG"][:-50], WHOLE["PNG"][:20], WHOLE["BMP"][:100]])
+@pytest.mark.parametrize("content", [b"", b"no image", WHOLE["PNG"][:20], *(whole[: len(whole) // 2] for whole in WHOLE.values())])
 def test_damaged_files_are_refused(tmp_path, reader, content):
     (tmp_path / "bad.img").write_bytes(content)
     assert_refused(lambda: READERS[reader](tmp_path / "bad.img"), "bad.img to be an? (image|mask), got what cannot be read")
