@@ -86,7 +86,8 @@ def test_interactions_are_whole_or_not_there(tmp_path, monkeypatch):
     known, other = estimate(seed=1), estimate(seed=2)
     known.save(tmp_path / "pair.safetensors")
 
-    def full_disk(*_):
+    def full_disk(_, path, *rest):
+        Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr("captum_pairwise.interactions.save_file", full_disk)
