@@ -1,7 +1,6 @@
 """Files that a list names: inside the folder that the list is of, or refused."""
 
 import os
-from functools import lru_cache
 from pathlib import Path
 
 
@@ -33,19 +32,11 @@ def refuse_links_out(file: Path, folder: Path) -> None:
     Raises:
         ValueError: it does.
     """
-    parent, name = os.path.split(file)
-    here = os.getcwd()
-    target = os.path.realpath(file) if os.path.islink(file) else os.path.join(_real(parent, here), name)
-    if not target.startswith(os.path.join(_real(str(folder), here), "")):
+    target = os.path.realpath(file)
+    if not target.startswith(os.path.join(os.path.realpath(folder), "")):
         raise ValueError(
             f"Expected {file} to lie inside the root, got a link to {target}. Copy the file, or pass the folder that holds it as `root`."
         )
-
-
-@lru_cache(maxsize=1024)
-def _real(folder: str, here: str) -> str:
-    """Where a folder is, as seen from another; a list of a million files is of few folders."""
-    return os.path.realpath(os.path.join(here, folder))
 
 
 def read_list(file: Path) -> list[str]:
