@@ -3,30 +3,29 @@
 Every encoder takes RGB in [0, 1] and normalises inside, so that masks, blur and superpixels act on plain colours.
 """
 
-import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 import torch
 import torchvision
 from jaxtyping import Float
-from PIL import Image, ImageOps
-from safetensors.torch import load_file
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
+
+from captum_pairwise.pictures import read_rgb
+from captum_pairwise.weights import State, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 MOCO_PREFIX = "module.encoder_q."
 MARGIN_SIZE = 128
-
-State: TypeAlias = dict[str, Tensor]
 
 
 @final
@@ -71,15 +70,11 @@ class ImageEncoder(nn.Module):
 
         Args:
             image: a file, a Pillow image, or an array of bytes `[H, W, 3]`.
+
+        Raises:
+            ValueError: it is no image, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
         """
-        if isinstance(image, (str, Path)):
-            image = Image.open(image)
-        elif isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip
-            image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-        pixels = pil_to_tensor(image.convert("RGB")).float() / 255
+        pixels = pil_to_tensor(read_rgb(image)).float() / 255
         return resize(pixels, list(self.size), antialias=True)[None].clamp(0, 1).to(self.mean)
 
     # no shapes here: torch.fx traces this with stand-ins for tensors, which a checker of shapes refuses
@@ -199,7 +194,7 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
         raise ValueError(f"Expected the name of a backbone, one of {sorted(BACKBONES)}, got {name!r}.")
     backbone = BACKBONES[name]
     file = _lite_weights() if weights is None and name == "efficientnet_lite0" else weights
-    state = {} if file is None else _of_network(backbone, _read(Path(file)))
+    state = {} if file is None else _of_network(backbone, read_weights(Path(file)))
     network = backbone.network(state)
     if file is None:
         warnings.warn(f"{name} has random weights: pass `weights`, a file, to explain a trained model.", stacklevel=2)
@@ -247,52 +242,15 @@ def _load(network: nn.Module, backbone: _Backbone, state: State, file_name: str)
     expected = network.state_dict()
     absent = [key for key in expected if key not in state and not key.startswith(backbone.unused)]
     foreign = [key for key in state if key not in expected]
-    unfit = [key for key in state if key in expected and state[key].shape != expected[key].shape]
+    unfit = [key for key in state if key in expected and not _fits(state[key], expected[key])]
     if absent or foreign or unfit:
         raise ValueError(
-            f"Expected {file_name} to hold the weights of a {type(network).__name__}, but {len(absent)} tensors are missing (first: "
-            f"{absent[:1]}), {len(foreign)} are unknown ({foreign[:1]}) and {len(unfit)} have another shape ({unfit[:1]})."
+            f"Expected {file_name} to hold the weights of a {type(network).__name__}, got a file in which {len(absent)} tensors are "
+            f"missing (first: {absent[:1]}), {len(foreign)} are unknown ({foreign[:1]}) and {len(unfit)} have another shape or kind of "
+            f"numbers ({unfit[:1]}). Name the backbone that was trained, one of {sorted(BACKBONES)}."
         )
     network.load_state_dict(state, strict=False)
 
 
-def _read(file: Path) -> State:
-    """The tensors in a weight file; nothing in it is executed."""
-    try:
-        return _tensors(load_file(file) if file.suffix == ".safetensors" else _load_inert(file))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file may raise anything
-        raise ValueError(
-            f"Expected {file.name} to be a file of weights, but it is damaged, or holds more than tensors and is not executed. Save "
-            "the state dict alone, with torch.save or safetensors."
-        ) from error
-
-
-def _tensors(content: object) -> State:
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    tensors = state.items() if isinstance(state, dict) else ()
-    return {key: value for key, value in tensors if isinstance(key, str) and isinstance(value, Tensor)}
-
-
-class _Inert:
-    """Stands for an object in a file whose class is not to be trusted."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, _: object) -> None:
-        pass
-
-
-def _load_inert(file: Path) -> object:
-    """What `torch.save` wrote; beside tensors, settings and logs stay empty."""
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)  # fails on files older than torch 1.6
-        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        if not _tensors(content):
-            raise
-        return content
+def _fits(tensor: Tensor, expected: Tensor) -> bool:
+    return tensor.shape == expected.shape and tensor.is_floating_point() >= expected.is_floating_point()

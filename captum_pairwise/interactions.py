@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from captum_pairwise.players import Players, average
+from captum_pairwise.replacing import replacing
+from captum_pairwise.tensor_files import damaged, read_tensors
 
 AXES = {
     "first_order": ("players",),
@@ -22,6 +23,7 @@ AXES = {
     "within_retrieved": ("retrieved", "retrieved"),
 }
 PLAYERS = ("query_players", "retrieved_players")
+NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # by which a file is known
 DIRECTIONS = ("query->retrieved", "retrieved->query")
 
 
@@ -71,6 +73,9 @@ class Interactions(Credits):
         query_players: which player owns what of the query, or None.
         retrieved_players: the same for the retrieved image.
 
+    Raises:
+        ValueError: the shapes do not fit together.
+
     >>> additive = Interactions(
     ...     n_query=1,
     ...     empty=torch.zeros(1),
@@ -94,6 +99,7 @@ class Interactions(Credits):
     retrieved_players: Players | None = None
 
     def __post_init__(self) -> None:
+        _refuse_other_shapes(self)
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
         if self.marginal is None and all(block is not None for block in blocks):
             object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
@@ -148,27 +154,62 @@ class Interactions(Credits):
         return project(between, signal)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to a safetensors file."""
+        """Write everything to a safetensors file, which is whole or not there."""
         errors, players = self.standard_error or Credits(), {name: getattr(self, name) for name in PLAYERS}
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         tensors |= {f"standard_error.{name}": value for name, value in vars(errors).items() if value is not None}
         tensors |= {f"{name}.ids": one.ids for name, one in players.items() if one is not None}
         numbers = {"n_query": self.n_query} | {name: one.shape for name, one in players.items() if one is not None}
-        save_file(
-            {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()},
-            path,
-            {"captum_pairwise": json.dumps(numbers)},
-        )
+        tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+        with replacing(Path(path)) as draft:
+            save_file(tensors, draft, {NOTE: json.dumps(numbers)})
 
     @staticmethod
     def load(path: str | Path) -> "Interactions":
-        """Read what `save` wrote."""
-        with safe_open(path, "pt") as file:
-            numbers = json.loads(file.metadata()["captum_pairwise"])
-        tensors: dict[str, Any] = dict(load_file(path))
-        errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
-        players = {name: Players(tensors.pop(f"{name}.ids"), tuple(numbers[name])) for name in PLAYERS if name in numbers}
-        return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file holds something else, or is damaged.
+        """
+        tensors, note = read_tensors(path, NOTE, WHAT)
+        try:
+            return _of_file(dict(tensors), json.loads(note))
+        except (ValueError, TypeError, KeyError) as error:
+            raise damaged(path, WHAT, str(error)) from error
+
+
+def _of_file(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:
+    """Interactions of the tensors and numbers of a file, which may be anybody's."""
+    errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
+    players = {name: Players(tensors.pop(f"{name}.ids"), tuple(map(int, numbers[name]))) for name in PLAYERS if name in numbers}
+    for name, some in players.items():
+        if some.ids.dtype != torch.int64 or some.ids.numel() == 0 or not -1 <= some.ids.min() <= some.ids.max() < some.n_players:
+            raise ValueError(f"its {name} are not the ids of {some.n_players}")
+    return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
+
+
+def _refuse_other_shapes(known: Interactions) -> None:
+    """Refuse blocks that are not of one batch of games with the same players."""
+    if isinstance(known.n_query, bool) or not isinstance(known.n_query, int) or known.n_query < 0:
+        raise ValueError(f"Expected n_query to be the number of players of the query, got {known.n_query!r}. Count them.")
+    sizes = {"batch": len(known.full) if known.full.dim() else -1, "query": known.n_query}
+    ends = {name: () for name in ("full", "empty", "n_evaluations")}
+    for credits, what in ((known, ""), (known.standard_error or Credits(), "standard_error.")):
+        for name, axes in (AXES if what else ends | AXES).items():
+            block = getattr(credits, name)
+            if block is not None and not _has_axes(block, ("batch", *axes), sizes):
+                raise ValueError(
+                    f"Expected {what}{name} of shape [{', '.join(('batch', *axes))}], got {list(block.shape)} where {sizes} are known. "
+                    "Give all blocks of one batch of pairs, query players first."
+                )
+
+
+def _has_axes(block: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> bool:
+    """Whether a block has these axes, of the sizes that are known; those that are not yet are then known."""
+    named = [
+        ("retrieved", size - sizes["query"]) if axis == "players" else (axis, size) for axis, size in zip(axes, block.shape, strict=False)
+    ]
+    return block.dim() == len(axes) and all(size >= 0 and sizes.setdefault(axis, size) == size for axis, size in named)
 
 
 def blocks_of(second_order: Float[Tensor, "players players"], n_query: int) -> dict[str, Any]:

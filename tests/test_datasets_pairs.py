@@ -55,7 +55,7 @@ def test_columns_may_be_absent_and_in_any_order(tmp_path):
 
 @pytest.mark.parametrize("header", ["query", "query,retrieved,colour", "query,retrieved,query", "a.jpg,b.jpg", "query;retrieved"])
 def test_other_columns_are_refused(tmp_path, header):
-    with pytest.raises(ValueError, match=r"pairs.csv, line 1: Expected the columns query,retrieved,.*, got " + header):
+    with pytest.raises(ValueError, match=r"Expected the columns query,retrieved,.*, got " + header + r".*line 1 of .*pairs.csv"):
         read_pairs(written(tmp_path, header, "a.jpg,a.jpg"))
 
 
@@ -71,7 +71,7 @@ def test_an_empty_file_is_refused(tmp_path):
         ("../a.jpg,a.jpg,", "inside the root.*'../a.jpg'"),
         ("a.jpg,sub/../../a.jpg,", r"inside the root.*'sub/\.\./\.\./a.jpg'"),
         ("/etc/passwd,a.jpg,", "inside the root.*'/etc/passwd'"),
-        ("a.jpg,missing.jpg,", "a file at .*missing.jpg, but there is none"),
+        ("a.jpg,missing.jpg,", "a file at .*missing.jpg, got a path to none"),
         ("a.jpg,.,", "a file at"),
         (",a.jpg,", "a path in the column query"),
         ("a.jpg,a.jpg", "Expected 3 cells.*got 2"),
@@ -86,20 +86,20 @@ def test_bad_rows_are_refused_by_their_line(tmp_path, row, message):
     file = written(tmp_path, "query,retrieved,label", "a.jpg,a.jpg,1", row)
     rows = iterate_pairs(file)
     assert next(rows).label == 1
-    with pytest.raises(ValueError, match="pairs.csv, line 3: .*" + message):
+    with pytest.raises(ValueError, match=f"{message}.*line [34] of .*pairs.csv"):
         next(rows)
 
 
 def test_other_encodings_are_refused(tmp_path):
     (tmp_path / "pairs.csv").write_bytes("query,retrieved\nKätzchen.jpg,a.jpg\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"pairs.csv, line .*utf-8"):
+    with pytest.raises(ValueError, match=r"in UTF-8, got other bytes.*line 0 of .*pairs.csv"):
         read_pairs(tmp_path / "pairs.csv")
 
 
 def test_files_need_not_be_there_without_the_check(tmp_path):
     file = written(tmp_path, "query,retrieved", "no.jpg,neither.jpg")
     assert read_pairs(file, check=False) == [Pair(tmp_path / "no.jpg", tmp_path / "neither.jpg")]
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(ValueError, match="line 2 of"):
         read_pairs(file)
 
 

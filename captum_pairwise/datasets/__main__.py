@@ -9,6 +9,7 @@ from pathlib import Path
 from captum_pairwise import backbones
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco
+from captum_pairwise.datasets.inside import refuse_links_out
 from captum_pairwise.datasets.labelled import LabelledImages
 from captum_pairwise.datasets.mining import conditional_nearest_neighbours
 from captum_pairwise.datasets.online_products import CONDITIONS, stanford_online_products
@@ -70,6 +71,8 @@ def mine(options: argparse.Namespace) -> None:
     """Mine pairs, write them and say how they are read."""
     encoder = backbones.parse(options.backbone).to(options.device)
     train, val = splits(options)
+    for image in (*train.images, *val.images):
+        refuse_links_out(image.image, options.root)  # now, and not when all is computed and the pairs are written
     pairs = conditional_nearest_neighbours(
         train,
         replace(val, images=val.images[: options.limit]),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from captum_pairwise.datasets.inside import read_list
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
 
 SPLITS = ("train", "val")
@@ -37,16 +38,19 @@ def _folder(folders: Sequence[Path], what: str, ending: str) -> Path:
     for folder in folders:
         if any(folder.glob(f"*.{ending}")):
             return folder
-    raise ValueError(f"Expected the {what} of COCO, *.{ending}, in {folders[0]} or {folders[1]}, but there are none.")
+    raise ValueError(f"Expected the {what} of COCO, *.{ending}, in {folders[0]} or {folders[1]}, got none there. Unpack the archives.")
 
 
 def _names(folders: Sequence[Path]) -> dict[int, str]:
     """The names of labels, where a `labels.txt` has them."""
     for file in (folder / "labels.txt" for folder in folders):
         if file.is_file():
-            lines = [line.partition(":") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            if not all(number.strip().isdigit() and name.strip() for number, _, name in lines):
-                raise ValueError(f"Expected lines like '1: person' in {file}. Take labels.txt from COCO-Stuff, or remove the file.")
+            lines = [line.partition(":") for line in read_list(file)]
+            bad = ["".join(line) for line in lines if not (line[0].strip().isdecimal() and line[2].strip())]
+            if bad:
+                raise ValueError(
+                    f"Expected lines like '1: person' in {file}, got {bad[0]!r}. Take labels.txt from COCO-Stuff, or remove the file."
+                )
             # its numbers are COCO's, from 1 on, and 0 is unlabelled; in the maps they begin with 0, and 255 is unlabelled
             return {int(number) - 1: name.strip() for number, _, name in lines if int(number) > 0}
     return {}

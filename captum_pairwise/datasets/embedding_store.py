@@ -7,13 +7,14 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from captum_pairwise.replacing import replacing
+from captum_pairwise.tensor_files import damaged, read_tensors
 
 PART = 1024  # embeddings; as many are lost at most
+WHAT = "a cache of embeddings"
 DIGITS = 6  # of the number of a part
 
 
@@ -36,6 +37,8 @@ class EmbeddingStore:
         self._parts = [] if file is None else sorted(file.parent.glob(glob.escape(file.name) + ".part" + DIGITS * "[0-9]"))
         for kept in self._parts if file is None or not file.exists() else [file, *self._parts]:
             self.rows |= _read(kept, encoder)
+            if len({row.shape for row in self.rows.values()}) > 1:
+                raise damaged(kept, WHAT, "its embeddings are of another size than those of the other parts")
 
     def add(self, images: Iterable[int], embeddings: Float[Tensor, "images channels"]) -> None:
         """Remember the embeddings of these images."""
@@ -66,13 +69,10 @@ def _write(file: Path, rows: dict[int, Tensor], encoder: str) -> None:
 
 def _read(file: Path, encoder: str) -> dict[int, Tensor]:
     """The embeddings of this encoder in a file."""
-    try:
-        with safe_open(file, "pt") as opened:
-            whose = (opened.metadata() or {}).get("encoder")
-            if whose is None:
-                raise ValueError(f"Expected {file} to be a cache of embeddings, but it holds something else. Name another file.")
-            if whose != encoder:
-                return {}
-            return dict(zip(opened.get_tensor("images").tolist(), opened.get_tensor("embeddings"), strict=True))
-    except SafetensorError as error:
-        raise ValueError(f"Expected {file} to be a cache of embeddings, but it is none, or damaged: {error}. Name another file.") from error
+    tensors, whose = read_tensors(file, "encoder", WHAT)
+    if whose != encoder:
+        return {}
+    images, embeddings = tensors.get("images"), tensors.get("embeddings")
+    if images is None or embeddings is None or images.dtype != torch.int64 or embeddings.dim() != 2 or images.shape != embeddings.shape[:1]:
+        raise damaged(file, WHAT, f"it holds {[(name, tuple(tensor.shape)) for name, tensor in tensors.items()]}")
+    return dict(zip(images.tolist(), embeddings, strict=True))

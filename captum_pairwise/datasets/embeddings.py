@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from captum_pairwise.backbones import ImageEncoder
 from captum_pairwise.checks import at_least_float32
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
-from captum_pairwise.datasets.reading import read_image, read_in_batches
+from captum_pairwise.datasets.reading import read_in_batches
 from captum_pairwise.similarity import pool
 
 
@@ -44,7 +43,7 @@ def embed(
     store = EmbeddingStore(None, "") if cache is None else EmbeddingStore(Path(cache), fingerprint(encoder))
     keys = [_key(file) for file in files]
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in store.rows}
-    read = partial(read_image, ImageEncoder(nn.Identity(), size=encoder.size))  # without weights, on the CPU: for other processes
+    read = ImageEncoder(nn.Identity(), size=encoder.size).preprocess  # without weights, on the CPU: for other processes
     batches = read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress else None)
     left = list(new)
     for batch in batches:

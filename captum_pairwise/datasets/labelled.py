@@ -67,4 +67,4 @@ def refuse_missing(images: Iterable[LabelledImage]) -> None:
     """
     missing = [file for image in images for file in (image.image, image.mask) if file is not None and not file.is_file()]
     if missing:
-        raise ValueError(f"Expected a file at {missing[0]}, but there is none ({len(missing)} are missing). Unpack the archives anew.")
+        raise ValueError(f"Expected a file at {missing[0]}, got a path to none ({len(missing)} are missing). Unpack the archives anew.")

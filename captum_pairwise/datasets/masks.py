@@ -8,6 +8,8 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from captum_pairwise.pictures import read_as_it_is
+
 VOID = 255
 ONE_NUMBER = ("1", "L", "P", "I", "I;16")
 ONE_BYTE = ("L", "P")
@@ -59,11 +61,7 @@ def label_shares(path: Path) -> dict[int, float]:
 
 def _opened(path: Path, modes: tuple[str, ...]) -> Image.Image:
     """The image, read."""
-    try:
-        image = Image.open(path)
-        image.load()
-    except OSError as error:
-        raise ValueError(f"Expected {path} to be a mask, but it cannot be read: {error}.") from error
+    image = read_as_it_is(path, "a mask")
     if image.mode not in modes:
         raise ValueError(
             f"Expected one number a pixel in {path}, Pillow's mode {' or '.join(modes)}, got mode {image.mode}. Save the labels "

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from captum_pairwise.datasets.inside import inside, read_list
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
 
 SPLITS = ("train", "test")
@@ -27,11 +28,15 @@ def stanford_online_products(root: str | Path, split: str, condition: str = "sup
     root, file = Path(root), Path(root) / f"Ebay_{split}.txt"
     if not file.is_file():
         raise ValueError(f"Expected {file}. Pass the folder Stanford_Online_Products of the unpacked archive.")
-    header, *lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()] or [[]]
-    if header != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
-        raise ValueError(f"Expected the columns {' '.join(COLUMNS)} in {file}, and a value for each in every line.")
+    header, *lines = [line.split() for line in read_list(file)] or [[]]
+    bad = [line for line in lines if len(line) != len(COLUMNS) or not all(number.isdecimal() for number in line[:-1])]
+    if header != COLUMNS or bad:
+        raise ValueError(
+            f"Expected the columns {' '.join(COLUMNS)} in {file}, and a value for each in every line, got "
+            f"{' '.join(*bad[:1] or [header])}. Unpack the archive anew."
+        )
     column = COLUMNS.index(f"{condition}_id")
-    images = tuple(LabelledImage(root / line[-1], label=int(line[column])) for line in lines)
+    images = tuple(LabelledImage(inside(root, line[-1], check=False), label=int(line[column])) for line in lines)
     refuse_missing(images)
     # bicycle_final/111085122871_0.JPG
     return LabelledImages(images, {int(line[column]): line[-1].partition("/")[0].removesuffix("_final") for line in lines})

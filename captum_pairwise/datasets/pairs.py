@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TextIO
 
+from captum_pairwise.datasets.inside import inside, refuse_links_out
 from captum_pairwise.datasets.masks import refuse_label
 from captum_pairwise.replacing import replacing
 
@@ -39,6 +41,9 @@ class Pair:
 
 COLUMNS = [field.name for field in fields(Pair)]
 REQUIRED = ["query", "retrieved"]
+MOST_OF_A_LINE = 2**20  # characters
+MOST_OF_A_CELL = 200  # in a message
+MOST_DIGITS = 9
 PATHS = [*REQUIRED, "query_mask", "retrieved_mask"]
 
 
@@ -51,14 +56,17 @@ def write_pairs(pairs: Iterable[Pair], file: str | Path, root: str | Path | None
         root: the folder that paths in the file are relative to; None means that of the file.
 
     Raises:
-        ValueError: a path lies outside `root`.
+        ValueError: a path lies outside `root`, or is no text.
     """
     file = Path(file)
     folder = os.path.abspath(file.parent if root is None else root)
     with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="") as written:
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([_cell(getattr(pair, column), folder) for column in COLUMNS] for pair in pairs)
+        try:
+            writer.writerows([_cell(getattr(pair, column), folder) for column in COLUMNS] for pair in pairs)
+        except UnicodeEncodeError as error:
+            raise ValueError(f"Expected names that can be written in UTF-8, got {error.object!r:.300}. Rename the files.") from error
 
 
 def _cell(value: object, folder: str) -> object:
@@ -66,9 +74,11 @@ def _cell(value: object, folder: str) -> object:
     if not isinstance(value, Path):
         return value
     try:
-        return Path(os.path.abspath(value)).relative_to(folder).as_posix()
+        text = Path(os.path.abspath(value)).relative_to(folder).as_posix()
     except ValueError:
         raise ValueError(f"Expected every path inside the root {folder}, got {value}. Pass a `root` that holds all images.") from None
+    refuse_links_out(value, Path(folder))
+    return text
 
 
 def read_pairs(file: str | Path, root: str | Path | None = None, check: bool = True) -> list[Pair]:
@@ -93,7 +103,7 @@ def iterate_pairs(file: str | Path, root: str | Path | None = None, check: bool 
     file = Path(file)
     folder = file.parent if root is None else Path(root)
     with file.open(encoding="utf-8-sig", newline="") as opened:  # Excel begins with a mark of UTF-8
-        rows = csv.reader(opened, strict=True)
+        rows = csv.reader(_lines(opened), strict=True)
         columns: list[str] | None = None
         try:
             for row in rows:
@@ -102,15 +112,48 @@ def iterate_pairs(file: str | Path, root: str | Path | None = None, check: bool 
                 elif row:
                     yield _pair(columns, row, folder, check)
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{file}, line {rows.line_num}: {error}") from error
+            raise ValueError(f"{_sentence(error)} Look at {_place(error, rows.line_num)} of {file}.") from error
         if columns is None:
-            raise ValueError(f"Expected {file} to begin with the line {','.join(COLUMNS)}, but it is empty.")
+            raise ValueError(f"Expected {file} to begin with the line {','.join(COLUMNS)}, got an empty file. Write it with `write_pairs`.")
+
+
+def _lines(opened: TextIO) -> Iterator[str]:
+    """The lines of a file, none of them longer than memory allows.
+
+    Yields:
+        one after the other, each with its end.
+    """
+    while line := opened.readline(MOST_OF_A_LINE):
+        if len(line) == MOST_OF_A_LINE and not line.endswith("\n"):
+            raise ValueError(f"Expected lines of at most {MOST_OF_A_LINE} characters, got a longer one. Write a pair in each line.")
+        yield line
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong with a row."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"Expected text in UTF-8, got other bytes ({error}). Save it as UTF-8, without NUL."
+    if isinstance(error, csv.Error):
+        return (
+            f"Expected cells between commas, in quotes where they hold one, got a row that is none ({error}). Write it with `write_pairs`."
+        )
+    return str(error)
+
+
+def _place(error: Exception, line: int) -> str:
+    """Where the row is; text is decoded ahead of the lines."""
+    return f"what comes after line {line}" if isinstance(error, UnicodeDecodeError) else f"line {max(line, 1)}"
 
 
 def _columns(header: list[str]) -> list[str]:
+    if "\0" in "".join(header):
+        raise ValueError("Expected text in UTF-8, got NUL, as UTF-16 has it. Save it as UTF-8.")
     is_pairs = set(REQUIRED) <= set(header) <= set(COLUMNS) and len(set(header)) == len(header)
     if not is_pairs:
-        raise ValueError(f"Expected the columns {','.join(COLUMNS)}, of which the first two must be there, got {','.join(header)}.")
+        raise ValueError(
+            f"Expected the columns {','.join(COLUMNS)}, of which the first two must be there, got {','.join(header)[:MOST_OF_A_CELL]}. "
+            "Save it as UTF-8, with commas."
+        )
     return header
 
 
@@ -120,22 +163,12 @@ def _pair(columns: list[str], row: list[str], folder: Path, check: bool) -> Pair
     cells = dict(zip(columns, row, strict=True))
     missing = [name for name in REQUIRED if not cells[name]]
     if missing:
-        raise ValueError(f"Expected a path in the column {missing[0]}, got nothing.")
-    paths = {name: _inside(folder, cells[name], check) for name in PATHS if cells.get(name)}
+        raise ValueError(f"Expected a path in the column {missing[0]}, got nothing. Leave the row out.")
+    paths = {name: inside(folder, cells[name], check) for name in PATHS if cells.get(name)}
     return Pair(**paths, category=cells.get("category", ""), label=_label(cells.get("label", "")))
 
 
-def _inside(folder: Path, text: str, check: bool) -> Path:
-    """The path of a cell, which leads nowhere else than into the folder."""
-    path = Path(text)
-    if path.anchor or ".." in path.parts:
-        raise ValueError(f"Expected a path inside the root, relative to it and without '..', got {text!r}.")
-    if check and not (folder / path).is_file():
-        raise ValueError(f"Expected a file at {folder / path}, but there is none. Pass the `root` that the paths are relative to.")
-    return folder / path
-
-
 def _label(text: str) -> int | None:
-    if text and not text.isdecimal():
-        raise ValueError(f"Expected a label from 0 to 254, or nothing, got {text!r}.")
+    if text and not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
+        raise ValueError(f"Expected a label from 0 to 254, or nothing, got {text[:MOST_OF_A_CELL]!r}. Write the number in the masks.")
     return int(text) if text else None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torchvision.datasets import VOCSegmentation
 
+from captum_pairwise.datasets.inside import inside
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
 
 SPLITS = ("train", "val", "trainval")
@@ -28,11 +29,17 @@ def voc(root: str | Path, split: str) -> LabelledImages:
         raise ValueError(f"Expected a split of VOC, one of {SPLITS}, got {split!r}.")
     try:
         found = VOCSegmentation(root, image_set=split)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"Expected {Path(root) / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, but "
-            "it is not there. Pass the folder in which VOCtrainval_11-May-2012.tar was unpacked."
+            f"Expected {Path(root) / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, got "
+            f"something else ({error}). Pass the folder in which VOCtrainval_11-May-2012.tar was unpacked."
         ) from error
-    images = tuple(LabelledImage(Path(image), Path(mask)) for image, mask in zip(found.images, found.masks, strict=True))
+    pairs = zip(found.images, found.masks, strict=True)
+    images = tuple(LabelledImage(_listed(root, image), _listed(root, mask)) for image, mask in pairs)
     refuse_missing(images)
     return LabelledImages(images, dict(enumerate(NAMES)), frozenset({NAMES.index("background")}))
+
+
+def _listed(root: str | Path, file: str) -> Path:
+    """A file that the list of the split names, inside the root."""
+    return inside(Path(root), str(Path(file).relative_to(root)), check=False)

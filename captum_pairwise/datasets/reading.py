@@ -5,12 +5,8 @@ from pathlib import Path
 from typing import Generic, TypeVar, final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
-
-from captum_pairwise.backbones import ImageEncoder
 
 T = TypeVar("T")
 
@@ -27,18 +23,6 @@ class _Files(Dataset, Generic[T]):
 
     def __getitem__(self, index: int) -> T:
         return self.read(self.files[index])
-
-
-def read_image(encoder: ImageEncoder, file: Path) -> Float[Tensor, "1 3 height width"]:
-    """The image as the encoder wants it.
-
-    Raises:
-        ValueError: it cannot be read; the message names it.
-    """
-    try:
-        return encoder.preprocess(file)
-    except OSError as error:
-        raise ValueError(f"Expected {file} to be an image, but it cannot be read: {error}.") from error
 
 
 def read_in_batches(

@@ -8,6 +8,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from captum_pairwise.evaluation.convergence import Row
+from captum_pairwise.evaluation.markup import in_markdown
 from captum_pairwise.evaluation.peers import PEERS
 from captum_pairwise.evaluation.random_games import TITLES, TWO_TOWER
 from captum_pairwise.evaluation.savings import saving
@@ -55,7 +56,7 @@ def _table(game: str, rows: Sequence[Row]) -> str:
         seeds = "" if len(last) == n_seeds else f" (seeds: {len(last)})"
         errors = [_number(fmean(row.relative_mse for row in by_budget[budget])) if by_budget[budget] else "" for budget in budgets]
         effort = [f"{fmean(row.distinct for row in last):.0f}", f"{fmean(row.seconds for row in last):.2f}"]
-        lines.append([estimator + seeds, *errors, *effort])
+        lines.append([in_markdown(estimator) + seeds, *errors, *effort])
     header = ["relative MSE", *(str(budget) for budget in budgets), f"distinct of {budgets[-1]}", "seconds"]
     return f"**{TITLES[game]}** ({unit}; mean over seeds: {n_seeds})\n\n{_markdown(header, lines)}"
 

@@ -50,16 +50,31 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
     """The whole rows of a file, none if there is no file; a last line that was cut off, or is being written, is left out.
 
     Raises:
-        ValueError: the file has other columns.
+        ValueError: the file has other columns, or a damaged row.
     """
-    lines = list(csv.reader(io.StringIO(_whole_lines(path).decode(), newline=""))) if path.exists() else []
+    lines = _cells(path) if path.exists() else []
     if lines and lines[0] != _columns(kind):
         raise ValueError(f"Expected the columns {_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file.")
     makes: list[Any] = [field.type for field in fields(kind)]  # pyright: ignore[reportArgumentType]
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            rows.append(kind(*(make(text) for make, text in zip(makes, line, strict=True))))
+        except ValueError as error:
+            raise ValueError(
+                f"Expected {len(makes)} cells in row {number} of {path}, got a damaged one: {error}. Remove the row, or the file."
+            ) from error
+    return rows
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """The whole rows of a file as text, those of the header too."""
     try:
-        return [kind(*(make(text) for make, text in zip(makes, line, strict=True))) for line in lines[1:]]
-    except ValueError as error:
-        raise ValueError(f"Expected rows of {len(makes)} cells in {path}, but one is damaged: {error}. Remove it, or the file.") from error
+        return list(csv.reader(io.StringIO(_whole_lines(path).decode(), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"Expected rows of text in UTF-8 in {path}, got other bytes ({error}). Choose another folder, or remove the file."
+        ) from error
 
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:

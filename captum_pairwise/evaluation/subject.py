@@ -14,7 +14,6 @@ from captum_pairwise.baselines import blur_baseline
 from captum_pairwise.datasets.embeddings import fingerprint
 from captum_pairwise.datasets.masks import open_mask
 from captum_pairwise.datasets.pairs import Pair
-from captum_pairwise.datasets.reading import read_image
 from captum_pairwise.evaluation.remembered import Remembered
 from captum_pairwise.players import superpixels
 from captum_pairwise.similarity import SimilarityWrapper
@@ -127,7 +126,7 @@ def subject_of(pair: Pair, model: Model, n_segments: int = 50) -> Subject:
     Raises:
         ValueError: an image cannot be read, a mask is empty, or only one of two is there.
     """
-    query, retrieved = (read_image(model.encoder, path) for path in (pair.query, pair.retrieved))
+    query, retrieved = (model.encoder.preprocess(path) for path in (pair.query, pair.retrieved))
     if pair.query_mask is None and pair.retrieved_mask is None:
         return Subject(model, query, retrieved, n_segments=n_segments)
     if pair.query_mask is None or pair.retrieved_mask is None:

@@ -9,6 +9,7 @@ import torch
 
 from captum_pairwise import metrics
 from captum_pairwise.evaluation.entrants import CONTROL, ENTRANTS
+from captum_pairwise.evaluation.markup import in_latex, in_markdown
 from captum_pairwise.evaluation.tables import TableRow
 
 DIGITS = 3
@@ -104,7 +105,7 @@ def markdown(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     """The table in Markdown."""
     header = ["metric", "order", "model", *(ENTRANTS[name].title for name in methods)]
     body = [
-        [line.quantity.title, line.quantity.order, _plain(line.model), *(cell.text("**{}**".format, "±") for cell in line.cells)]
+        [line.quantity.title, line.quantity.order, in_markdown(line.model), *(cell.text("**{}**".format, "±") for cell in line.cells)]
         for line in lines_of(rows, methods)
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *body))
@@ -112,12 +113,12 @@ def markdown(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
 
 def latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     """The table in LaTeX, for the packages `booktabs` and `graphicx`."""
-    header = ["Metric", "Order", "Model", *(_tex(ENTRANTS[name].title) for name in methods)]
+    header = ["Metric", "Order", "Model", *(in_latex(ENTRANTS[name].title) for name in methods)]
     groups: dict[Quantity, list[str]] = {}
     for line in lines_of(rows, methods):
         cells = [cell.text(r"\textbf{{{}}}".format, r"$\pm$").replace(MISSING, "--") for cell in line.cells]
         groups.setdefault(line.quantity, []).append(
-            " & ".join([line.quantity.title, line.quantity.order, _tex(line.model), *cells]) + r" \\"
+            " & ".join([line.quantity.title, line.quantity.order, in_latex(line.model), *cells]) + r" \\"
         )
     body = "\n\\midrule\n".join("\n".join(lines) for lines in groups.values())
     columns = "lll" + "c" * len(methods)
@@ -135,18 +136,6 @@ def latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     )
 
 
-def _plain(text: str) -> str:
-    """A name as a cell of a Markdown table shows it, whatever is in it."""
-    return "".join(f"\\{sign}" if sign in r"\`*_{}[]<>|~&" else sign for sign in " ".join(text.split()))
-
-
-TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
-
-
-def _tex(text: str) -> str:
-    return "".join(TEX.get(sign, sign) for sign in " ".join(text.split()))
-
-
 def caption(rows: Sequence[TableRow], about: str) -> str:
     """What the table is of, and what is missing from it."""
     n_pairs = len({(row.query, row.retrieved, row.category, row.label) for row in rows})
@@ -155,7 +144,7 @@ def caption(rows: Sequence[TableRow], about: str) -> str:
     text = f"{n_pairs} {what} of images, {about}; mean ± standard error of the mean over pairs. Bold: the best of its family."
     if failures:
         first = failures[0]
-        example = f"{ENTRANTS[first.method].title} on {_plain(first.retrieved)}: {_plain(first.error)}"
+        example = f"{ENTRANTS[first.method].title} on {in_markdown(first.retrieved)}: {in_markdown(first.error)}"
         text += f" {len(failures)} of {len(rows)} runs failed and are left out; the first, {example}"
     return text
 

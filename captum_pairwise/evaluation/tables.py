@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from captum_pairwise import __version__
 from captum_pairwise.datasets.pairs import Pair
 from captum_pairwise.evaluation.entrants import ENTRANTS
+from captum_pairwise.evaluation.markup import one_line
 from captum_pairwise.evaluation.measures import Measures, measured
 from captum_pairwise.evaluation.presets import Settings
 from captum_pairwise.evaluation.ranks import Ranks
@@ -232,8 +233,8 @@ def _row(run: Run, subject: Subject | Exception, settings: Settings, seed: int) 
     except Exception as error:  # whatever a model or a method raises is written down, and the run goes on
         if isinstance(subject, Subject):
             _refuse_to_go_on(error, subject.model)
-        sentence = shorten(f"{type(error).__name__}: {error}", MOST_OF_A_SENTENCE)
-        tqdm.write(f"{run.model}, {ENTRANTS[run.method].title}, {run.query} and {run.retrieved}: {sentence}")
+        sentence = shorten(one_line(f"{type(error).__name__}: {error}"), MOST_OF_A_SENTENCE)  # a row is a line, in UTF-8
+        tqdm.write(one_line(f"{run.model}, {ENTRANTS[run.method].title}, {run.query} and {run.retrieved}: {sentence}"))
     seconds = round(time.perf_counter() - start, 3)
     return TableRow(**asdict(run), **asdict(numbers), passes=n_passes, seconds=seconds, error=sentence)
 

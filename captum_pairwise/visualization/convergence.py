@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from captum_pairwise.visualization.wording import plain
+
 Curves = Mapping[str, Mapping[int, Sequence[float]]]  # by estimator, by budget, the errors of all seeds
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]  # Okabe and Ito, for the colour-blind
 MARKERS = "osD^vPX"
@@ -36,17 +38,17 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
     columns = min(3, len(panels))
     n_rows = -(-len(panels) // columns)
     figure = Figure(figsize=(SIDE * 1.25 * columns, SIDE * n_rows + 1.2), layout="constrained", dpi=90)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     axes, styles = figure.subplots(n_rows, columns, squeeze=False).ravel(), looks(names, dashed)
     for panel, (name, curves) in zip(axes, panels.items(), strict=False):
         _draw_panel(panel, curves, styles)
-        panel.set_title(name, fontsize="small")
-        panel.set_xlabel(units[name])
+        panel.set_title(plain(name), fontsize="small")
+        panel.set_xlabel(plain(units[name]))
     for panel in axes[::columns]:
         panel.set_ylabel("relative MSE")
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
-    handles = [Line2D([], [], label=name, **styles[name]) for name in names]
+    handles = [Line2D([], [], label=plain(name), **styles[name]) for name in names]
     if len(axes) > len(panels):
         axes[-1].legend(handles=handles, loc="center", frameon=False)
     else:

@@ -8,6 +8,7 @@ from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.maps import pixel_maps
 from captum_pairwise.visualization.photos import Array, frame, show, together
 from captum_pairwise.visualization.scales import largest, signed_bar
+from captum_pairwise.visualization.wording import plain
 
 SIDES = ("query", "better", "worse")
 WIDTH = 3.0  # inches of a photo
@@ -41,13 +42,13 @@ def counterfactual_figure(
     scale, n_examples = largest(heats), len(photos[0])
     height = WIDTH * max(batch.shape[1] / batch.shape[2] for batch in photos) + 0.4
     figure = Figure(figsize=(3 * WIDTH + 1.2, 2 * height * n_examples + 0.3), layout="compressed", dpi=110)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     axes = figure.subplots(2 * n_examples, 3, squeeze=False)
     frame(axes)
     notes = "red: found in the better result,\nnot in the worse one", "red: what the worse result lacks", "blue: what it shows instead"
     for column, name, note, batch, heat in zip(axes.T, names, notes, photos, heats, strict=True):
         for example in range(n_examples):
-            show(column[2 * example], batch[example], name)
+            show(column[2 * example], batch[example], plain(name))
             show(column[2 * example + 1], overlay(batch[example], heat[example], scale), note)
     signed_bar(figure, axes.flat, scale)
     return figure

@@ -3,6 +3,7 @@
 from math import isfinite
 
 from captum_pairwise.interactions import Credits, Interactions
+from captum_pairwise.visualization.wording import plain
 
 
 def header(interactions: Interactions, example: int, title: str = "") -> str:
@@ -10,7 +11,7 @@ def header(interactions: Interactions, example: int, title: str = "") -> str:
     full, empty = interactions.full[example], interactions.empty[example]
     similarities = [f"{name} {value:.4f}" for name, value in (("similarity", full), ("of the baselines", empty)) if isfinite(value)]
     known = "; ".join(filter(None, [", ".join(similarities), uncertainty(interactions, example)]))
-    return f"{title}\n{known}".strip()
+    return f"{plain(title)}\n{known}".strip()
 
 
 def uncertainty(interactions: Interactions, example: int) -> str:

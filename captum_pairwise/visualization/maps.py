@@ -12,6 +12,7 @@ from captum_pairwise.metrics.pixels import maps_of
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, to_photos, together
 from captum_pairwise.visualization.scales import MEANING, bar_in, largest
+from captum_pairwise.visualization.wording import plain
 
 PANEL = 2.1  # inches of a photo's width
 BAR = 0.12  # inches of a bar's height
@@ -49,7 +50,7 @@ def heatmap_figure(
     heights = [PANEL * photos[side].shape[1] / photos[side].shape[2] for side, _ in rows]
     size = max(PANEL * (1 + len(heats)), 5.5) + 0.5, sum(heights) + 0.2 * len(rows) + 1.1
     figure = Figure(figsize=size, layout="compressed", dpi=110)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.supxlabel(MEANING, size="small")
     axes = figure.subplots(len(rows) + 1, 1 + len(heats), squeeze=False, height_ratios=[*heights, BAR])
     frame(axes[:-1])
@@ -58,8 +59,8 @@ def heatmap_figure(
     for column, (name, of_sides) in zip(axes.T[1:], heats.items(), strict=True):
         for panel, (side, example) in zip(column, rows, strict=False):
             show(panel, overlay(photos[side][example], of_sides[side][example], scales[name]))
-        column[0].set_title(name)
-        bar_in(column[-1], scales[name], units.get(name, "similarity"))
+        column[0].set_title(plain(name))
+        bar_in(column[-1], scales[name], plain(units.get(name, "similarity")))
     return figure
 
 

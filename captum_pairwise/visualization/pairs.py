@@ -13,6 +13,7 @@ from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.parts import PART_COLOURS, PhotoParts, mark, parts_of, strongest_parts
 from captum_pairwise.visualization.photos import Array, frame, show
 from captum_pairwise.visualization.scales import largest, signed_bar
+from captum_pairwise.visualization.wording import plain
 
 
 def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts: int = 4, example: int = 0, title: str = "") -> Figure:
@@ -39,7 +40,7 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
     parts = strongest_parts(between, n_parts)
     columns = max(4, len(parts))
     figure = Figure(figsize=(3 * columns, 6.8), layout="constrained", dpi=110)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     axes = figure.subplots(2, columns)
     frame(axes)
     _draw_first_order(figure, axes[0, :4], sides, (interactions.query_marginal[example], interactions.retrieved_marginal[example]))

@@ -12,6 +12,7 @@ from captum_pairwise.visualization.maps import pixel_maps
 from captum_pairwise.visualization.parts import outline
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, together, widths
 from captum_pairwise.visualization.scales import bar_in, largest
+from captum_pairwise.visualization.wording import plain
 
 SIGNAL = "PuOr_r"  # another than that of similarity
 LABEL = "#E69F00"
@@ -52,7 +53,7 @@ def projection_figure(
     columns = widths([batch.shape[1:] for batch in [*photos, *photos[1:] * (found is not None), *kept]], HEIGHT)
     n_pairs, rows = len(photos[0]), [HEIGHT] * len(photos[0]) + [BAR]
     figure = Figure(figsize=(sum(columns), (HEIGHT + 0.45) * n_pairs + 0.9), layout="compressed", dpi=110)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     axes = figure.subplots(n_pairs + 1, len(columns), squeeze=False, height_ratios=rows, width_ratios=columns)
     frame(axes[:-1])
     for panel in axes[-1, 2:]:

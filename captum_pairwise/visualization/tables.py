@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_pairwise.visualization.convergence import looks
+from captum_pairwise.visualization.wording import plain
 
 Means = Mapping[str, Mapping[str, tuple[float, float]]]  # by model, by method, the mean and its error
 
@@ -27,11 +28,11 @@ def table_figure(panels: Mapping[str, Means], title: str = "") -> Figure:
     columns = min(2, len(panels))
     n_rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.5 * columns, 2.9 * n_rows + 0.8), layout="constrained", dpi=90)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(plain(title), fontsize="medium")
     axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
     styles = looks(list(dict.fromkeys(model for means in panels.values() for model in means)), ())
     for panel, (name, means) in zip(axes, panels.items(), strict=False):
-        panel.set_title(name, fontsize="small")
+        panel.set_title(plain(name), fontsize="small")
         _draw(panel, means, styles)
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
@@ -50,8 +51,8 @@ def _draw(panel: Axes, means: Means, styles: Mapping[str, dict]) -> None:
         places, values, errors = zip(*known, strict=True)
         bars = [0.0 if isnan(error) else error for error in errors]
         look: dict[str, Any] = styles[model] | {"linestyle": "none"}
-        panel.errorbar(places, values, bars, label=model, capsize=2, **look)
-    panel.set_xticks(range(len(methods)), methods, rotation=35, ha="right", fontsize="small")
+        panel.errorbar(places, values, bars, label=plain(model), capsize=2, **look)
+    panel.set_xticks(range(len(methods)), list(map(plain, methods)), rotation=35, ha="right", fontsize="small")
     panel.set_xlim(-0.6, len(methods) - 0.4)
     panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     panel.grid(axis="y", alpha=0.25)

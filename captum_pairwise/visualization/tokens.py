@@ -15,6 +15,7 @@ from captum_pairwise.visualization.parts import PhotoParts, check_example, on_ph
 from captum_pairwise.visualization.photos import Array, show, to_photos
 from captum_pairwise.visualization.scales import SIGNED, largest, signed_bar
 from captum_pairwise.visualization.scales import number as written
+from captum_pairwise.visualization.wording import plain
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # the most tokens of a side whose cells have room for numbers
@@ -38,7 +39,7 @@ def token_figure(
     Raises:
         ValueError: names are missing or too many, or a credit is not finite.
     """
-    names = list(query_tokens), list(retrieved_tokens)
+    names = list(map(plain, query_tokens)), list(map(plain, retrieved_tokens))
     query, retrieved = (len(tokens) for tokens in names)
     check_example(interactions, example)
     refuse_unknown(interactions, example)
@@ -137,5 +138,5 @@ def _draw_words(figure: Figure, axes: np.ndarray, parts: PhotoParts, between: Te
     scale, most = largest(maps), credits.abs().max().item()
     for panel, one, token, credit in zip(axes.flat[2:], maps, tokens, credits.tolist(), strict=False):
         show(panel, overlay(parts.photo, one, scale))
-        panel.set_title(f"{token}  {written(credit, most)}", weight="bold")
+        panel.set_title(f"{plain(token)}  {written(credit, most)}", weight="bold")
     signed_bar(figure, axes.flat, scale, "similarity of a pair of part and token")
