@@ -63,7 +63,8 @@ def checked_images(inputs: object, takes_ids: bool = False) -> Images:
         ValueError: they are not two floating-point tensors of the same number of examples, or hold NaN or infinity.
     """
     if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
-        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {type(inputs).__name__}.")
+        came = f"({', '.join(type(one).__name__ for one in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {came}.")
     query, retrieved = map(rememberable, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(

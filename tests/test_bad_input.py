@@ -90,7 +90,7 @@ def vesm(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
 CASES = {
     "one tensor": (lambda: exact(inputs=QUERY), "inputs to be a tuple"),
     "a list": (lambda: exact(inputs=[QUERY, RETRIEVED]), "inputs to be a tuple .* got list"),
-    "three images": (lambda: exact(inputs=(QUERY, QUERY, QUERY)), "inputs to be a tuple"),
+    "three images": (lambda: exact(inputs=(QUERY, QUERY, QUERY)), r"two tensors, got \(Tensor, Tensor, Tensor\)"),
     "different batch sizes": (lambda: exact(inputs=(QUERY, RETRIEVED[:1])), r"as many query images .*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)"),
     "an empty batch": (lambda: exact(inputs=(QUERY[:0], RETRIEVED[:0])), "at least one"),
     "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"floating-point query images, got torch.uint8"),
