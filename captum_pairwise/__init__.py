@@ -9,7 +9,7 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, clip, datasets, interop, metrics, text, visualization
+from captum_pairwise import backbones, clip, datasets, interop, metrics, testing, text, visualization
 from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
 from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
 from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
@@ -92,6 +92,7 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "testing",
     "text",
     "token_grid",
     "viewer",

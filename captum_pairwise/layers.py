@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from captum_pairwise.outputs import first_tensor, for_rows, with_first
 from captum_pairwise.prefixes import Prefix, remembered, skipping
 from captum_pairwise.tails import Tail, is_affine, traced_tail
+from captum_pairwise.threads import own_hook
 
 Layers: TypeAlias = nn.Module | Sequence[nn.Module]
 
@@ -77,7 +78,7 @@ def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 
     try:
         for layer, outputs in zip(layers, calls, strict=True):
-            hooks.append(layer.register_forward_hook(add_to(outputs)))
+            hooks.append(layer.register_forward_hook(own_hook(add_to(outputs))))
         yield calls
     finally:
         for hook in hooks:
@@ -87,7 +88,7 @@ def recorded(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 @contextmanager
 def replaced(layer: nn.Module, output: Tensor) -> Iterator[None]:
     """Make `layer` return `output`, whatever comes in; where it returns a tuple, the first tensor in it."""
-    hook = layer.register_forward_hook(lambda _module, _inputs, returned: with_first(returned, output.clone()))
+    hook = layer.register_forward_hook(own_hook(lambda _module, _inputs, returned: with_first(returned, output.clone())))
     try:
         yield
     finally:
@@ -158,7 +159,11 @@ class _Record:
 def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> _Record:
     """Run the encoder once, and keep what its layer returned."""
     calls_seen: list[tuple[object, int]] = []
-    watch = layer.register_forward_hook(lambda _module, _inputs, returned: calls_seen.append((returned, _version(first_tensor(returned)))))
+
+    def see(_module: nn.Module, _inputs: object, returned: object) -> None:
+        calls_seen.append((returned, _version(first_tensor(returned))))
+
+    watch = layer.register_forward_hook(own_hook(see))
     try:
         with recorded([layer]) as calls:
             final = encoder(images)

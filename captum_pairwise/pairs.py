@@ -11,7 +11,7 @@ from captum_pairwise.game import Affine, CallableGame
 from captum_pairwise.joint_games import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
 from captum_pairwise.layers import Layers, LayerView, look_inside
 from captum_pairwise.masking import Pairs, Request, Side
-from captum_pairwise.similarity import SimilarityWrapper
+from captum_pairwise.similarity import OneSided, SimilarityWrapper
 from captum_pairwise.tower_games import encoders_and_layers, input_towers, layer_towers, tower_pairs
 from captum_pairwise.windows import Size, Windows, height_and_width
 
@@ -81,7 +81,18 @@ def image_games(
         ValueError: an argument does not fit; each message says which and how.
     """
     refuse_training(forward_func)
+    _refuse_fixed_batch(forward_func)
     return joint_image_games(forward_func, layer, checked_image(inputs), request)
+
+
+def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:
+    """Refuse a similarity to a batch: the rows of one example would be matched to all of it in turn."""
+    n_fixed = forward_func.n_fixed if isinstance(forward_func, OneSided) else 1
+    if n_fixed != 1:
+        raise ValueError(
+            f"Expected a similarity to a single fixed image, because examples are explained one at a time, got one to {n_fixed} of them. "
+            "Fix one image, and explain a batch of others, or take LayerIGSAM, which takes pairs."
+        )
 
 
 def affine_pairs(

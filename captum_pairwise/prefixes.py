@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.outputs import copied, first_tensor, for_rows
+from captum_pairwise.threads import in_this_thread, own_hook
 
 # for a module, `(example, n_rows) -> what it returns` for rows that are all one example of the batch
 Prefix: TypeAlias = dict[nn.Module, Callable[[int, int], object]]
@@ -43,7 +44,7 @@ def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
     plain = [module for module in encoder.modules() if not _is_watched(module)]
     # tensors of inference mode do not tell whether they were changed in place
     with torch.inference_mode(False), torch.no_grad(), _hooked(plain, before, after):
-        end = layer.register_forward_hook(lambda *_: reached.append(True))  # after the other hooks
+        end = layer.register_forward_hook(own_hook(lambda *_: reached.append(True)))  # after the other hooks
         try:
             encoder(images)
         finally:
@@ -67,8 +68,8 @@ def _hooked(modules: list[nn.Module], before: Callable[..., None], after: Callab
     hooks: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for module in modules:
-            hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.append(module.register_forward_hook(after, with_kwargs=True))
+            hooks.append(module.register_forward_pre_hook(own_hook(before), with_kwargs=True))
+            hooks.append(module.register_forward_hook(own_hook(after), with_kwargs=True))
         yield
     finally:
         for hook in hooks:
@@ -85,13 +86,14 @@ def _repeated(returned: object, n_examples: int) -> Callable[[int, int], object]
 @contextmanager
 def skipping(prefix: Prefix, example: int, n_rows: int) -> Iterator[None]:
     """Let the modules return what they returned for this example, without running."""
+    is_ours = in_this_thread()
 
-    def give(repeat: Callable[[int, int], object], *_args: object, **_kwargs: object) -> object:
-        return repeat(example, n_rows)
+    def give(module: nn.Module, repeat: Callable[[int, int], object], *args: object, **kwargs: object) -> object:
+        return repeat(example, n_rows) if is_ours(module) else type(module).forward(module, *args, **kwargs)
 
     try:
         for module, repeat in prefix.items():
-            instead: Any = partial(give, repeat)
+            instead: Any = partial(give, module, repeat)
             module.forward = instead
         yield
     finally:

@@ -224,6 +224,11 @@ class OneSided(nn.Module):
         self.register_buffer("query", query)
         self.register_buffer("retrieved", retrieved)
 
+    @property
+    def n_fixed(self) -> int:
+        """How many images are fixed."""
+        return next(len(fixed) for fixed in (self.query, self.retrieved) if fixed is not None)
+
     def forward(self, images: Tensor) -> Float[Tensor, " batch"]:
         """Score a batch against the fixed embeddings, tiled step-major as Captum tiles inputs."""
         embeddings = pool(self.encoder(images))

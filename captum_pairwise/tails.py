@@ -2,14 +2,16 @@
 
 import inspect
 import operator
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from captum_pairwise.threads import TRACING, in_this_thread
 
 AFFINE_MODULES = (
     nn.AdaptiveAvgPool1d,
@@ -48,14 +50,25 @@ class Tail:
 
 
 class _LayerTracer(fx.Tracer):
-    """Traces a network with one layer kept whole."""
+    """Traces a network with one layer kept whole, and past the hooks of users, who would be called with what is no tensor.
+
+    `torch.fx` replaces methods of `nn.Module` itself: what other threads call meanwhile is run as it is.
+    """
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.is_ours = layer, in_this_thread()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return m is self.layer or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step of the graph for a leaf, the steps of its forward for another module."""
+        return super().call_module(m, m.forward, args, kwargs) if self.is_ours(None) else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """What a module has under a name."""
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if self.is_ours(None) else attr_val
 
 
 @contextmanager
@@ -69,25 +82,12 @@ def _new_attributes_removed(module: nn.Module) -> Iterator[None]:
             delattr(module, name)
 
 
-@contextmanager
-def _without_hooks(module: nn.Module) -> Iterator[None]:
-    """Tracing would call a user's hooks with what is no tensor."""
-    hooks = [(part, name, vars(part)[name]) for part in module.modules() for name in ("_forward_hooks", "_forward_pre_hooks")]
-    try:
-        for part, name, _ in hooks:
-            vars(part)[name] = OrderedDict()
-        yield
-    finally:
-        for part, name, original in hooks:
-            vars(part)[name] = original
-
-
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
     """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
     try:
         optional = list(inspect.signature(module.forward).parameters.values())[1:]  # TorchScript has none
         defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
-        with _without_hooks(module):
+        with TRACING:
             return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
         return None
