@@ -20,6 +20,7 @@ FLOORS = [
         "backbones",
         "outputs",
         "threads",
+        "chunks",
         "prefixes",
         "tails",
         "layers",

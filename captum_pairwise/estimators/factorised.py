@@ -16,7 +16,8 @@ from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.tower import Shared, TowerSummary, combine
 from captum_pairwise.estimators.tower_chains import chain_summary
 from captum_pairwise.estimators.tower_process import process_summary
-from captum_pairwise.game import TwoTowerGame, memory_of
+from captum_pairwise.chunks import memory_of
+from captum_pairwise.game import TwoTowerGame
 from captum_pairwise.interactions import Credits, Interactions
 
 FITS = ("process", "chains")

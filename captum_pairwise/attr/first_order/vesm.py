@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.autocast import in_this_autocast
+from captum_pairwise.chunks import Chunk, Evaluator
 from captum_pairwise.checks import SIDES, at_least_float32, refuse_not_finite
 from captum_pairwise.estimators.vesm import MODES, Seen, vesm
 from captum_pairwise.layers import LayerView
@@ -83,7 +84,7 @@ def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int) -
         came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
         raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {came}.")
     refuse_not_finite(negative, "the negative images")
-    embeddings = at_least_float32(model.embed_retrieved(negative))
+    embeddings = at_least_float32(Evaluator(model.embed_retrieved, Chunk(len(negative)))(negative.detach()))
     return list(embeddings.expand(n_pairs, -1))
 
 
