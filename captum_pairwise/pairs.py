@@ -119,13 +119,12 @@ def affine_pairs(
     return tower_pairs(model, *towers, request), affine
 
 
-def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tuple[SimilarityWrapper, list[LayerView]]:
+def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> tuple[SimilarityWrapper, list[LayerView]]:
     """The model, and the tower of each batch of images seen from the layer; outside inference mode, to be differentiated.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    request = Request()
     model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError(

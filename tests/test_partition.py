@@ -6,8 +6,8 @@ import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
 from slow import shapley_values, value_function
 
-from captum_pairwise.estimators.partition import partition_shapley
 from captum_pairwise.chunks import Chunk, Evaluator
+from captum_pairwise.estimators.partition import partition_shapley
 from captum_pairwise.game import CallableGame
 from captum_pairwise.partition_trees import PartitionTree, halved
 

@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
 from captum_pairwise.estimators.exact import exact
 from captum_pairwise.estimators.process import Process, fit
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
-from captum_pairwise.chunks import memory_of
 from captum_pairwise.game import Game
 from captum_pairwise.interactions import Credits, Interactions, blocks_of, from_all_pairs
 

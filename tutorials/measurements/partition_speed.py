@@ -20,8 +20,8 @@ from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise import backbones
-from captum_pairwise.estimators.partition import partition_shapley
 from captum_pairwise.chunks import Chunk, Evaluator, fitting_chunk
+from captum_pairwise.estimators.partition import partition_shapley
 from captum_pairwise.game import one_image_games
 from captum_pairwise.masking import Request
 from captum_pairwise.pairs import input_pairs
