@@ -69,8 +69,8 @@ def _is_setting(value: object) -> bool:
 def _copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
     """Let the twin have the flags and numbers of the original: train mode, dropout rates, strides, and the like."""
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
-        settings = {name: value for name, value in vars(original).items() if _is_setting(value) and not name.startswith("_")}
-        vars(mirror).update(settings)
+        attributes = vars(original).copy()  # at once: another thread may explain the model meanwhile
+        vars(mirror).update((name, value) for name, value in attributes.items() if _is_setting(value) and not name.startswith("_"))
 
 
 def _refuse_common_modules(query_encoder: nn.Module, retrieved_encoder: nn.Module) -> None:

@@ -72,14 +72,15 @@ class _LayerTracer(fx.Tracer):
 
 
 @contextmanager
-def _new_attributes_removed(module: nn.Module) -> Iterator[None]:
-    """Tracing leaves tensor constants on the module."""
-    before = set(vars(module))
-    try:
-        yield
-    finally:
-        for name in set(vars(module)) - before:
-            delattr(module, name)
+def _alone(module: nn.Module) -> Iterator[None]:
+    """No other thread traces meanwhile; the tensor constants that tracing leaves on the module are removed."""
+    with TRACING:
+        before = {"forward", *vars(module)}  # which another thread may put there
+        try:
+            yield
+        finally:
+            for name in {*vars(module)} - before:
+                delattr(module, name)
 
 
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
@@ -87,8 +88,7 @@ def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
     try:
         optional = list(inspect.signature(module.forward).parameters.values())[1:]  # TorchScript has none
         defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
-        with TRACING:
-            return _LayerTracer(layer).trace(module, defaults)
+        return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
         return None
 
@@ -97,7 +97,7 @@ def is_affine(module: nn.Module) -> bool:
     """Whether every step of a module is known to be affine."""
     if _is_affine_module(module):
         return True
-    with _new_attributes_removed(module):
+    with _alone(module):
         graph = _trace(module, module)
     return graph is not None and all(_is_affine_step(module, node) for node in graph.nodes)
 
@@ -127,7 +127,7 @@ def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, returns: R
         images: a batch.
         returns: what the layer returns when its output is replaced, `(outputs [rows, ...], example) -> outputs` or a tuple with them.
     """
-    with _new_attributes_removed(encoder):
+    with _alone(encoder):
         return _cut(encoder, layer, images, _trace(encoder, layer), returns)
 
 

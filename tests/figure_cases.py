@@ -78,5 +78,5 @@ def drawn(figure):
     """The figure, drawn; no part of matplotlib has a complaint."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure.canvas.draw()
+        figure.draw_without_rendering()  # the canvas of a bare Figure draws nothing
     return figure

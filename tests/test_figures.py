@@ -9,8 +9,9 @@ from conftest import random_tensor
 from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, bar_panels, bars, drawn, interactions, shown
 
 from captum_pairwise import visualization
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Credits, Interactions
 from captum_pairwise.players import Players
+from captum_pairwise.visualization.headers import uncertainty
 
 # all figures, of maps filled by one function
 
@@ -94,6 +95,21 @@ def test_a_part_without_a_pair_that_adds_similarity_is_found_nowhere():
     figure = visualization.pair_figure(interactions(between), PHOTOS, n_parts=2)
     titles = [panel.get_title() for panel in figure.axes if "part 1" in panel.get_title() or "part 2" in panel.get_title()]
     assert titles == ["where part 1 is found", "part 2 is found nowhere"]
+    marks = [[mark.get_text() for mark in figure.axes[k].texts] for k in (0, 3)]
+    assert marks == [["1", "2"], ["1"]]  # also without a place on the retrieved photo
+
+
+def with_errors(**errors):
+    return interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
+
+
+def test_titles_say_how_far_pairs_and_parts_may_be_off():
+    pairs, parts = 1e-3 * random_tensor(2, 15, 6).abs(), random_tensor(2, 21).abs()
+    said = [f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts))]
+    assert uncertainty(with_errors(between=pairs, marginal=parts), 1) == f"completeness gap +1.0000, standard error {said[0]}, {said[1]}"
+    assert uncertainty(with_errors(between=pairs), 1) == f"completeness gap +1.0000, standard error {said[0]}"
+    assert uncertainty(with_errors(between=pairs, marginal=parts * torch.nan), 1) == f"completeness gap +1.0000, standard error {said[0]}"
+    assert uncertainty(with_errors(marginal=parts * torch.nan), 1) == "completeness gap +1.0000"  # nothing is said of what is not known
 
 
 @pytest.mark.parametrize("draw", [of_heatmaps, of_counterfactual, of_projection_alone])
@@ -126,6 +142,10 @@ REFUSED = {
     "maps that are not finite": (r"Expected finite", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0] * torch.inf})),
     "one map of a pair": (r"a pair \(query_map, retrieved_map\) for 'one', got 1", lambda: visualization.heatmap_figure(PHOTOS, ONE)),
     "a pair of maps of one image": (r"one map.*for 'one', got 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[:2]})),
+    "units of another method": (
+        r"units of \['one'\], got those of \['won'\]",
+        lambda: visualization.heatmap_figure(QUERY, ONE, units={"won": "votes"}),
+    ),
     "numbers of players as maps": (r"`visualization.to_pixels`", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:, 0, 0]})),
     "different numbers of photos": (
         r"as many photos of each",
@@ -172,6 +192,26 @@ def test_what_cannot_be_drawn_is_refused_with_a_remedy(name):
     with pytest.raises(ValueError, match=message) as refusal:
         draw()
     assert re.match(r"Expected .*(, got | but ).*\.", str(refusal.value))
+
+
+def spoilt(n_dimensions, example):
+    """Random credits, with one NaN in those blocks of an example that have so many dimensions."""
+
+    def fill(*shape):
+        block = random_tensor(*shape)
+        if len(shape) == n_dimensions:
+            block[example].view(-1)[-1] = torch.nan
+        return block
+
+    return fill
+
+
+@pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
+@pytest.mark.parametrize("name", ["transfer", "matches", "pair", "matrix", "token", "caption"])
+def test_credits_that_are_not_finite_are_not_drawn(name, block, n_dimensions):
+    with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):
+        FIGURES[name](spoilt(n_dimensions, example=0))
+    FIGURES[name](spoilt(n_dimensions, example=1))  # of another pair than the one that is drawn
 
 
 # figures of studies

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_tensor
-from figure_cases import MASK, PHOTOS, RETRIEVED, bars, drawn, grey, interactions, picture, shown
+from figure_cases import MASK, PHOTOS, RETRIEVED, bar_panels, bars, drawn, grey, interactions, picture, shown
 from matplotlib.patches import ConnectionPatch
+from matplotlib.text import Text
 from skimage.color import rgb2lab
 
 from captum_pairwise import visualization
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Credits, Interactions
 from captum_pairwise.players import Players, cells
 from captum_pairwise.visualization.parts import PhotoParts
 from captum_pairwise.visualization.position_colours import position_colours
@@ -148,14 +149,14 @@ def test_the_matrix_is_drawn_with_the_credit_of_its_parts(whole):
     np.testing.assert_allclose(shown(middle), matrix)
     scale = matrix.abs().max().item()
     assert middle.images[0].get_clim() == pytest.approx((-scale, scale))
-    assert bars(figure) == {"similarity that a pair of parts adds": [pytest.approx((-scale, scale))]}
+    assert bars(figure) == {"similarity that\na pair of parts adds": [pytest.approx((-scale, scale))]}
     rows, columns = (credit[1], credit[1]) if whole else (credit[1, :15], credit[1, 15:])
     assert [width for width, _ in bars_of(left)] == pytest.approx(rows.tolist())
     assert [height for _, height in bars_of(top)] == pytest.approx(columns.tolist())
     for patch, value in zip(top.patches, columns.tolist(), strict=True):
         red, _, blue, _ = patch.get_facecolor()
         assert (red > blue) == (value > 0)
-    rows_of_map = [("row 1", 0), ("row 2", 5), ("row 3", 10)]
+    rows_of_map = [("row 0", 0), ("row 1", 5), ("row 2", 10)]  # counted as parts are
     numbers = [(str(k), 15 * whole + k) for k in range(6)]
     assert [(label.get_text(), label.get_position()[1]) for label in left.get_yticklabels()] == rows_of_map + numbers * whole
     assert [(label.get_text(), label.get_position()[0]) for label in middle.get_xticklabels()] == rows_of_map * whole + numbers
@@ -181,3 +182,17 @@ def test_ticks_of_large_matrices_do_not_touch(n_players):
     for labels in (figure.axes[2].get_yticklabels(), figure.axes[3].get_xticklabels()):
         boxes = [label.get_window_extent() for label in labels]
         assert len(boxes) > 5 and not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+@pytest.mark.parametrize("sizes", [(98, 1), (49, 2), (1, 49), (12, 4), (1, 1)])
+def test_matrices_of_all_shapes_can_be_read(sizes):
+    errors = Credits(between=random_tensor(1, *sizes), marginal=random_tensor(1, sum(sizes)))
+    figure = drawn(visualization.matrix_figure(interactions(random_tensor(1, *sizes), None, None, standard_error=errors), title="a title"))
+    (bar,) = bar_panels(figure)
+    numbers = [label.get_window_extent() for label in bar.get_yticklabels()]
+    assert len(numbers) == 3 and not any(one.overlaps(other) for one, other in pairwise(numbers))
+    (title,) = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text() == figure.get_suptitle()]
+    panels = [panel.get_tightbbox() for panel in figure.axes]  # with ticks and names
+    for box in [title, *panels]:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    assert not any(title.overlaps(box) for box in panels)

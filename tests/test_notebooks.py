@@ -1,5 +1,8 @@
 """Every page of the tutorials is a script and a notebook of the same cells, the notebook without outputs."""
 
+import ast
+import re
+
 import pytest
 from tutorial_pages import PAGES, TUTORIALS
 
@@ -16,3 +19,21 @@ def test_a_notebook_has_the_cells_of_its_page_and_no_outputs(page):
 
 def test_no_notebook_is_without_its_page():
     assert sorted(TUTORIALS.glob("*.ipynb")) == [page.with_suffix(".ipynb") for page in PAGES]
+
+
+TEXTS = [*PAGES, TUTORIALS.parent / "README.md"]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
+def test_code_in_a_text_is_python(text):
+    lines = [line.removeprefix("# ") if text.suffix == ".py" else line for line in text.read_text().splitlines()]
+    for block in re.findall(r"^```python\n(.*?)^```", "\n".join(lines), re.MULTILINE | re.DOTALL):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, TUTORIALS / "measurements" / "README.md"], ids=lambda text: str(text.name))
+def test_links_and_commands_name_files_that_are_there(text):
+    words = text.read_text()
+    linked = [text.parent / link for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", words)]
+    run = [TUTORIALS.parent / command for command in re.findall(r"python (tutorials/\S+?\.py)", words)]
+    assert not [path for path in (*linked, *run) if not path.exists()]

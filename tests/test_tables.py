@@ -362,7 +362,7 @@ def _process(arguments, launcher, folder):
     )
 
 
-def _when(process, out, n_rows, patience=120):
+def _when(process, out, n_rows, patience=600):  # seconds, for machines that do other work
     """Wait until so many rows are on the disk."""
     end = time.monotonic() + patience
     while len(_rows(out)) < n_rows:
@@ -382,7 +382,7 @@ def test_killed_at_random_the_final_table_is_the_same_to_the_bit(tmp_path, start
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     last = started(_arguments(tmp_path, methods=methods, out=out))
-    assert (last.wait(timeout=240), undisturbed.wait(timeout=240)) == (0, 0)
+    assert (last.wait(timeout=600), undisturbed.wait(timeout=600)) == (0, 0)
     runs = [row.key for row in _rows(out)]
     assert len(runs) == len(set(runs)) == n_rows
     for name in ("table.md", "table.tex"):
@@ -405,7 +405,7 @@ def test_torchrun_shares_the_pairs_and_survives_a_rank_that_dies(tmp_path, start
     _when(process, out, 8)
     before = len(_rows(out))
     os.kill(random.Random(0).choice(_children(process.pid)), signal.SIGKILL)
-    assert process.wait(timeout=240) == 0, (tmp_path / "log").read_text()
+    assert process.wait(timeout=600) == 0, (tmp_path / "log").read_text()
     assert before < n_rows
     by_rank = [read_rows(out / "rows" / f"rank-{rank}.csv", TableRow) for rank in range(2)]
     assert all(len(rows) > n_rows / 6 for rows in by_rank)
@@ -422,7 +422,7 @@ def test_torchrun_ends_when_a_pair_fails(tmp_path, started):
     photo.write_bytes(photo.read_bytes()[:100])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
     process = started(_arguments(tmp_path, out=tmp_path / "out"), launcher)
-    assert process.wait(timeout=240) == 1, (tmp_path / "log").read_text()
+    assert process.wait(timeout=600) == 1, (tmp_path / "log").read_text()
     rows = _rows(tmp_path / "out")
     assert len(rows) == 12 and sum(bool(row.error) for row in rows) == 3
     assert "3 of 12 runs failed" in (tmp_path / "out" / "table.md").read_text()

@@ -151,7 +151,7 @@ def test_a_blur_is_no_baseline_for_colours():
 
 def test_two_towers_are_worth_more_than_ten_times_the_images():
     shown = box()
-    assert shown.by_towers[100] < min(shown.as_a_box.values()) and max(shown.as_a_box) > 10 * 100
+    assert shown.by_towers[100] < shown.as_a_box[max(shown.as_a_box)]  # of 100 images a side, and of 1200
 
 
 def test_sampling_stops_when_the_pairs_are_sure():
@@ -181,7 +181,7 @@ def test_the_taylor_weight_is_nearer_to_the_index_and_nodes_converge():
 
 
 def test_only_a_network_of_relus_misses_credit():
-    gaps = gradients().gaps
+    gaps = dict(gradients().gaps)
     assert abs(gaps.pop(None)) > 0.1
     assert all(abs(gap) < 0.01 for gap in gaps.values())
 

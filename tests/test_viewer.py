@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import assert_refused
+from conftest import assert_refused, images, tiny_encoder
 from PIL import Image
 from viewer_cases import NASTY, Elements, data_of, floats, interactions, of_cells, of_mask, of_words, owners, photo
 
@@ -184,6 +184,7 @@ WRONG = {
     "no token": (lambda: cp.viewer(interactions(of_words(2), of_cells()), ([], PHOTOS[0])), "tokens of one sentence.*got list"),
     "sentences of a batch": (lambda: cp.viewer(interactions(of_words(2), of_cells()), ([["a"]], PHOTOS[0])), "tokens of one sentence"),
     "too many tokens": (lambda: cp.viewer(interactions(of_words(2), of_cells()), (list("abc"), PHOTOS[0])), "the 2 players.*got 3"),
+    "nothing in place of a photo": (lambda: cp.viewer(CELLS, (None, PHOTOS[1])), "tokens of one sentence.*got NoneType"),
     "nothing to show": (lambda: cp.viewer(replace(CELLS, between=None, marginal=None, first_order=None), PHOTOS), "neither"),
 }
 
@@ -203,3 +204,20 @@ def test_credits_that_are_not_finite_are_refused(block):
 def test_methods_of_other_batches_are_refused():
     two = stack([CELLS, CELLS])
     assert_refused(lambda: cp.viewer({"a": CELLS, "b": two}, PHOTOS), "the same pairs, got batches of {'a': 1, 'b': 2}")
+
+
+def test_first_order_methods_are_shown_without_pairs():
+    encoder = tiny_encoder()
+    method = cp.LayerKernelSAM(cp.SimilarityWrapper(encoder), encoder[4])
+    of_query, of_retrieved = method.interactions(images(2))
+    (shown,) = data_of(cp.viewer({"KSAM": (of_query, of_retrieved)}, images(2), example=1))["methods"]
+    assert np.array_equal(floats(shown["credit"]["marginal"]), torch.cat([of_query["marginal"], of_retrieved["marginal"]], 1)[1].float())
+    assert "between" not in shown["credit"] and shown["empty"] is None and [part["n"] for part in shown["parts"]] == [9, 9]
+
+
+def test_a_part_that_the_reduced_mask_would_lose_keeps_a_pixel():
+    ids = torch.zeros(1, 1, 1200, 900, dtype=torch.long)
+    ids[..., 601, 301] = 1
+    known = interactions(Players(ids, (2,)), of_cells())
+    rows, columns = np.nonzero(owners(data_of(cp.viewer(known, (photo(1200, 900), photo())))["methods"][0]["parts"][0]) == 1)
+    assert len(rows) == 1 and abs(rows[0] / 512 - 601 / 1200) < 0.01 and abs(columns[0] / 384 - 301 / 900) < 0.01

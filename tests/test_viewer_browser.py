@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from viewer_cases import NASTY, interactions, of_cells, of_mask, of_words, photo
 from viewer_reading import (
     assert_listed,
@@ -30,7 +31,8 @@ from viewer_reading import (
 )
 
 import captum_pairwise as cp
-from captum_pairwise.visualization.pairs import PART_COLOURS
+from captum_pairwise.players import Players
+from captum_pairwise.visualization.parts import PART_COLOURS
 from captum_pairwise.visualization.viewer import SCRIPTS
 
 ARGUMENTS = [
@@ -148,6 +150,22 @@ def test_the_page_opens_with_the_part_that_has_the_strongest_partner(visit):
     index = CELLS.between[0].max(1).values.argmax().item()
     assert_painted(page, 1, of_cells(2, 2), CELLS.between[0, index].numpy(), largest(CELLS.between))
     assert f"pairs with query {name_of(of_cells(), index)}" in page.locator(".side[data-side='1'] h2").inner_text()
+
+
+def test_the_page_does_not_open_with_the_part_that_is_contradicted_most(visit):
+    between = torch.tensor([[[-5.0, -6.0], [0.5, 0.0], [0.1, 0.0]]])
+    page = visit(cp.viewer(interactions(of_cells(3, 1), of_cells(2, 1), between=between), PHOTOS))
+    assert "pairs with query cell (1, 0)" in page.locator(".side[data-side='1'] h2").inner_text()
+
+
+def test_arrow_keys_pass_by_a_part_that_is_nowhere(visit):
+    nowhere = Players(of_mask().ids + 1, (of_mask().n_players + 1,))  # the first, and the last
+    silent = {name: block * 0 for name, block in (("marginal", torch.ones(1, 12)), ("between", torch.ones(1, 8, 4)))}
+    page = visit(cp.viewer(interactions(nowhere, of_cells(2, 2), **silent), PHOTOS))
+    plate(page, 0).focus()
+    for key in ("ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+        assert "Part 0" not in page.locator(".spoken").inner_text(), "the part that has no pixel"
 
 
 # switches
@@ -471,7 +489,7 @@ def test_the_page_forbids_itself_the_network_and_other_scripts(browser, tmp_path
     page.close()
 
 
-def test_large_masks_and_many_parts_are_drawn(visit):
+def test_many_parts_are_drawn(visit):
     known = interactions(of_cells(14, 28), of_cells(14, 28))
     page = visit(cp.viewer(known, (photo(300, 200), photo(200, 300))))
     sums = []

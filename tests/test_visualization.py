@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -69,14 +71,14 @@ def test_parts_are_the_strongest_rows_with_different_matches():
 def test_a_pair_is_drawn_with_its_parts(query, retrieved, sign):
     between = sign * random_tensor(2, query.n_players, retrieved.n_players).abs()
     figure = visualization.pair_figure(interactions(between, query, retrieved), (PHOTO, PHOTO), n_parts=3, example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     shown = [panel for panel in figure.axes if panel.images]
     parts = visualization.strongest_parts(between[1], 3)
     assert len(shown) == 4 + len(parts)
-    for panel in (shown[0], shown[3]):  # both photos carry the same numbers in the same colours
-        marks = [(mark.get_text(), mark.get_bbox_patch().get_facecolor()) for mark in panel.texts]
-        assert [text for text, _ in marks] == [str(number + 1) for number in range(len(parts))]
-        assert marks == [(mark.get_text(), mark.get_bbox_patch().get_facecolor()) for mark in shown[0].texts]
+    n_found = len(parts) if sign > 0 else 0
+    marks = [[(mark.get_text(), mark.get_bbox_patch().get_facecolor()) for mark in shown[k].texts] for k in (0, 3)]
+    assert [text for text, _ in marks[0]] == [str(number + 1) for number in range(len(parts))]
+    assert marks[1] == marks[0][:n_found]  # the same numbers in the same colours, of what is found
     assert np.array_equal(shown[0].images[0].get_array(), PHOTO[1].permute(1, 2, 0).double().numpy())
     assert figure.get_suptitle() == "a title"
 
@@ -104,7 +106,7 @@ def test_curves_keep_their_look_in_every_panel():
     errors = {100: [1.0, 4.0, 9.0], 1000: [1e-20, 1e-20, 1e-20], 2000: [float("nan"), 1.0, 1.0]}
     panels = {"one": {"ours": errors, "theirs": errors}, "other": {"theirs": errors}}
     figure = visualization.convergence_figure(panels, {"one": "passes", "other": "evaluations"}, dashed=["theirs"])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     (ours, theirs), (again,) = (panel.lines for panel in figure.axes[:2])
     assert list(ours.get_xdata()) == [100, 1000]  # an error that is not finite has no place
     assert list(ours.get_ydata()) == [4.0, 1e-12]  # the median; rounding is drawn at the floor
@@ -129,7 +131,7 @@ def of_tokens(n_left_out=0):
 def test_tokens_are_drawn_as_a_matrix_on_one_scale():
     drawn = of_tokens()
     figure = visualization.token_figure(drawn, *NAMES, example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     matrices = {panel.images[0].get_array().shape: panel for panel in figure.axes if panel.images and panel.images[0].get_clim()[0] < 0}
     assert set(matrices) == {(3, 4), (3, 1), (1, 4)}
     credit = {(3, 4): drawn.between[1], (3, 1): drawn.query_marginal[1, :, None], (1, 4): drawn.retrieved_marginal[1, None]}
@@ -157,7 +159,7 @@ def test_each_token_has_a_map_over_the_photo(flipped):
     between, players = random_tensor(2, 6, 4), (MASK, TOKENS[1])
     drawn = interactions(between.mT.contiguous(), *players[::-1]) if flipped else interactions(between, *players)
     figure = visualization.caption_figure(drawn, PHOTO, NAMES[1], example=1, title="a title")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     shown = [panel for panel in figure.axes if panel.images]
     assert len(shown) == 2 + 4 and np.array_equal(shown[0].images[0].get_array(), PHOTO[1].permute(1, 2, 0).double().numpy())
     for token in range(4):
@@ -165,7 +167,15 @@ def test_each_token_has_a_map_over_the_photo(flipped):
         expected = visualization.overlay(PHOTO[1].permute(1, 2, 0).double().numpy(), heat, between[1].abs().max().item())
         np.testing.assert_allclose(shown[2 + token].images[0].get_array(), expected)
     credit = (drawn.query_marginal if flipped else drawn.retrieved_marginal)[1].tolist()
-    assert [panel.get_title() for panel in shown[2:]] == [f"{name}  {value:+.3f}" for name, value in zip(NAMES[1], credit, strict=True)]
+    assert [panel.get_title() for panel in shown[2:]] == [f"{name}  {value:+.1f}" for name, value in zip(NAMES[1], credit, strict=True)]
+
+
+def test_credits_of_tokens_are_written_as_large_as_they_are():
+    credit = torch.tensor(6 * [1.0] + [2e-4, -1e-4, -1e-7, 0.0]).expand(2, -1)
+    drawn = replace(interactions(random_tensor(2, 6, 4), MASK, TOKENS[1]), marginal=credit)
+    figure = visualization.caption_figure(drawn, PHOTO, list("wxyz"))
+    titles = [panel.get_title() for panel in figure.axes if panel.get_title()]
+    assert titles[2:] == ["w  +0.00020", "x  -0.00010", "y  0", "z  0"]
 
 
 def test_a_caption_needs_an_image():

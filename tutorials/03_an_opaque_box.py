@@ -148,9 +148,9 @@ figure
 
 # %% [markdown]
 # The error falls with the budget, for the fits far faster than for permutations. Which of the two fits is ahead depends on the box: the
-# process where the similarity changes smoothly with the coalition, which networks mostly do (see Convergence in the README), the kernel
-# where little matters but how many parts are there. They have an unknown for each pair, 66 of a dozen players, so do not expect much from
-# few more coalitions than that.
+# process where the similarity changes smoothly with the coalition, which networks mostly do, the kernel where little matters but how many
+# parts are there ([measured](measurements/README.md#convergence)). The kernel has an unknown for each pair, 66 of a dozen players; neither
+# says much from few more coalitions than that.
 #
 # ## How sure?
 #
@@ -190,9 +190,8 @@ for chunk in (1, 16):
 
 # %%
 query_map, retrieved_map = cp.KernelShapley(box).attribute((query, retrieved), means, n_samples=600)  # [B, 3, 96, 96] each
-assert isinstance(query_map, Tensor) and isinstance(retrieved_map, Tensor)
-one_channel = query_map[:, :1], retrieved_map[:, :1]  # each of the three carries the whole credit, and the figure adds channels
-figure = visualization.heatmap_figure((query, retrieved), {"KernelShapley": one_channel})
+assert isinstance(query_map, Tensor) and isinstance(retrieved_map, Tensor)  # with return_convergence_delta=True they are maps and delta
+figure = visualization.heatmap_figure((query, retrieved), {"KernelShapley": (query_map, retrieved_map)})
 figure
 
 # %% [markdown]

@@ -105,7 +105,7 @@ warnings.filterwarnings("ignore", "Multiple layers provided")  # Captum warns of
 in_layers = ca.LayerIntegratedGradients(model, layers).attribute(photos, blurs, n_steps=12)
 maps: dict[str, Any] = {
     "IntegratedGradients": [smooth(one) for one in gradients],
-    "FeatureAblation": [one.mean(1, keepdim=True) for one in ablation],  # painted on each channel
+    "FeatureAblation": ablation,
     "LayerGradCam": (of_query, of_retrieved),
     "LayerIntegratedGradients": in_layers,
 }
@@ -142,7 +142,7 @@ occlusion = ca.Occlusion(forward).attribute(
 noisy = ca.NoiseTunnel(ca.Saliency(forward)).attribute(retrieved, nt_samples=4, stdevs=0.05)
 heatmap_figure(
     retrieved,
-    {"KernelShap": shap.mean(1, keepdim=True), "Occlusion": occlusion.mean(1, keepdim=True), "NoiseTunnel(Saliency)": smooth(noisy)},
+    {"KernelShap": shap, "Occlusion": occlusion, "NoiseTunnel(Saliency)": smooth(noisy)},
     title="The retrieved photo, given the query",
 )
 
@@ -201,8 +201,8 @@ gradient_shap = ca.GradientShap(search).attribute(query, query_blur, n_samples=1
 heatmap_figure(
     query,
     {
-        "ShapleyValueSampling": sampling.mean(1, keepdim=True),
-        "Lime": lime.mean(1, keepdim=True),
+        "ShapleyValueSampling": sampling,
+        "Lime": lime,
         "GradientShap, target=2": smooth(gradient_shap),
     },
     title="The query, given one retrieved photo, or a gallery",

@@ -242,10 +242,13 @@ caption_figure(why, image, caption.split(), title=f"“{caption}” over “{wro
 # to explain, as only its class token is used.
 #
 # ```python
-# clip = transformers.CLIPModel.from_pretrained(folder).eval() image_encoder, text_encoder = cp.clip.clip_encoders(clip,
-# transformers.CLIPTokenizerFast.from_pretrained(folder)) layers = (image_encoder.features.network.encoder.layers[-2],
-# text_encoder.embedding_layer) method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(image_encoder, text_encoder), layers) image,
-# ids = image_encoder.preprocess("photo.jpg"), text_encoder.ids(["a photo of a cat"]) baselines = (None, text_encoder.random_words(ids, 4,
-# torch.Generator().manual_seed(0))) interactions = method.interactions((image, ids), baselines, layer_mask=(cp.token_grid(7, 7),
-# text_encoder.layer_mask(ids)))
+# clip = transformers.CLIPModel.from_pretrained(folder).eval()
+# tokenizer = transformers.CLIPTokenizerFast.from_pretrained(folder)
+# image_encoder, text_encoder = cp.clip.clip_encoders(clip, tokenizer)
+# layers = (image_encoder.features.network.encoder.layers[-2], text_encoder.embedding_layer)
+# method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(image_encoder, text_encoder), layers)
+# image, ids = image_encoder.preprocess("photo.jpg"), text_encoder.ids(["a photo of a cat"])
+# baselines = (None, text_encoder.random_words(ids, 4, torch.Generator().manual_seed(0)))
+# masks = (cp.token_grid(7, 7), text_encoder.layer_mask(ids))
+# interactions = method.interactions((image, ids), baselines, layer_mask=masks)
 # ```

@@ -1,7 +1,9 @@
 """Checks of models in the states that users bring them in."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
@@ -54,7 +56,7 @@ def another_thread(trial: Trial) -> None:
     def explain() -> None:
         trial.assert_same(trial.explain(model), expected, "of a model that another thread explains")
 
-    with ThreadPoolExecutor(3) as threads:
+    with _many_switches(), ThreadPoolExecutor(3) as threads:
         user, other = threads.submit(use), threads.submit(explain)
         try:
             for _ in range(ROUNDS):
@@ -63,6 +65,17 @@ def another_thread(trial: Trial) -> None:
             stop.set()
         user.result()
         other.result()
+
+
+@contextmanager
+def _many_switches() -> Iterator[None]:
+    """Let threads take turns so often that they meet in the middle of everything."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def other_device(trial: Trial) -> None:

@@ -1,5 +1,7 @@
 """What the battery explains: a tiny two-tower model, images, and players that are whole blocks of both."""
 
+from typing import no_type_check
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ class Encoder(nn.Module):
             if blind is not None:
                 linear.weight.view(FEATURES, CHANNELS, CELLS, CELLS)[..., blind] = 0
 
+    @no_type_check  # traced, it is called with what is no tensor
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch."""
         return self.tail(self.layer(images))
@@ -54,6 +57,7 @@ class Summed(nn.Module):
                 parameter.copy_(torch.cat(parts))
         self.tail = nn.Sequential(nn.Flatten(), linear)
 
+    @no_type_check  # traced, it is called with what is no tensor
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch."""
         return self.tail(self.layer(images))

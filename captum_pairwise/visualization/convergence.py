@@ -81,6 +81,8 @@ def _draw_panel(panel: Axes, curves: Curves, styles: Mapping[str, dict[str, Any]
     ticks = sorted({budget for by_budget in curves.values() for budget in by_budget})
     if panel.dataLim.y0 <= FLOOR:
         panel.text(0.02, FLOOR, "exact up to rounding", transform=panel.get_yaxis_transform(), va="center", fontsize="small")
+    if not any(np.size(line.get_xdata()) for line in panel.lines):  # a logarithmic axis finds no limits of its own
+        panel.set(xlim=(ticks[0] / 2, 2 * ticks[-1]) if ticks else (1, 10), ylim=(FLOOR, 1))
     panel.set(xscale="log", yscale="log")
     panel.minorticks_off()
     panel.set_xticks(ticks, [str(tick) for tick in ticks])

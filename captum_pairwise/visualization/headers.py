@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.interactions import Credits, Interactions
 
 
 def header(interactions: Interactions, example: int, title: str = "") -> str:
@@ -14,12 +14,17 @@ def header(interactions: Interactions, example: int, title: str = "") -> str:
 
 
 def uncertainty(interactions: Interactions, example: int) -> str:
-    """What is not known of the heat maps: what they miss in all, and how far a part may be off; nothing where neither can be said."""
+    """What is not known of the credits: what they miss in all, and how far they may be off; nothing where neither can be said."""
     known = []
     if interactions.marginal is not None and isfinite(interactions.completeness_gap[example]):
         missing = round(interactions.completeness_gap[example].item(), 4) + 0.0  # not "-0.0000"
         known.append(f"completeness gap {missing:+.4f}")
-    errors = interactions.standard_error
-    if errors is not None and errors.marginal is not None:
-        known.append(f"standard error of a part {errors.marginal[example].square().mean().sqrt():.4f}")
-    return ", ".join(known)
+    return ", ".join([*known, *_errors(interactions.standard_error or Credits(), example)])
+
+
+def _errors(errors: Credits, example: int) -> list[str]:
+    """How far a pair and a part may be off, the root mean square over all of them, where it is known."""
+    blocks = (("a pair", errors.between), ("a part", errors.marginal))
+    sizes = {what: block[example].square().mean().sqrt().item() for what, block in blocks if block is not None}
+    said = ", ".join(f"of {what} {size:.2g}" for what, size in sizes.items() if isfinite(size))
+    return [f"standard error {said}"] if said else []

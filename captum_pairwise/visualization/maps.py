@@ -1,18 +1,18 @@
 """First-order maps of several methods over the same photos."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.metrics.pixels import maps_of
 from captum_pairwise.visualization.heatmaps import overlay
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, to_photos, together
 from captum_pairwise.visualization.scales import MEANING, bar_in, largest
 
-SIDES = ("query", "retrieved")
 PANEL = 2.1  # inches of a photo's width
 BAR = 0.12  # inches of a bar's height
 Maps = Float[np.ndarray, "batch height width"]
@@ -37,11 +37,12 @@ def heatmap_figure(
         units: what a method measures, by its name, where that is no similarity.
 
     Raises:
-        ValueError: there is no map, or maps or photos do not fit.
+        ValueError: there is no map, maps or photos do not fit, or units are of a method that is not drawn.
     """
     photos = together(images, SIDES) if isinstance(images, tuple) else [to_photos(images)]
     heats = _heats(maps, photos)
-    units, scales = units or {}, {name: largest(of_sides) for name, of_sides in heats.items()}
+    units = _checked_units(units or {}, heats)
+    scales = {name: largest(of_sides) for name, of_sides in heats.items()}
     if one_scale:
         scales = dict.fromkeys(scales, max(scales.values()))
     rows = [(side, example) for example in range(len(photos[0])) for side in range(len(photos))]
@@ -60,6 +61,14 @@ def heatmap_figure(
         column[0].set_title(name)
         bar_in(column[-1], scales[name], units.get(name, "similarity"))
     return figure
+
+
+def _checked_units(units: Mapping[str, str], methods: Collection[str]) -> Mapping[str, str]:
+    """The units, all of methods that are drawn."""
+    unknown = [name for name in units if name not in methods]
+    if unknown:
+        raise ValueError(f"Expected units of {list(methods)}, got those of {unknown}. Name methods as the maps do.")
+    return units
 
 
 def _row_name(photos: list[np.ndarray], side: int, example: int) -> str:

@@ -5,11 +5,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 from matplotlib.patheffects import withStroke
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import PART_COLOURS, mark, parts_of, strongest_parts
 from captum_pairwise.visualization.photos import Array, frame, show, widths
-from captum_pairwise.visualization.scales import number_format
+from captum_pairwise.visualization.scales import number as written
 
 HEIGHT, LEAST_WIDTH = 4.2, 8.5  # inches of a photo, and of what is said about it
 BENT = 0.04  # of a line's length
@@ -32,7 +33,8 @@ def matches_figure(
         title: a line above.
 
     Raises:
-        ValueError: `n_matches` is not positive, the interactions do not know their players, or the photos do not fit.
+        ValueError: `n_matches` is not positive, the interactions do not know their players, a credit is not finite, or the photos do
+            not fit.
     """
     if n_matches < 1:
         raise ValueError(f"Expected n_matches from 1 up, got {n_matches}. Ten lines are easily told apart.")
@@ -44,7 +46,7 @@ def matches_figure(
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(1, 2, width_ratios=columns)
     frame(axes)
-    for k, (panel, side, name) in enumerate(zip(axes, sides, ("query", "retrieved"), strict=True)):
+    for k, (panel, side, name) in enumerate(zip(axes, sides, SIDES, strict=True)):
         show(panel, side.photo, name)
         mark(panel, side, [pair[k] for pair in pairs], linewidth=1.5, above=figure)
     centres = [side.centres() for side in sides]
@@ -71,7 +73,7 @@ def _look(number: int, credits: list[float]) -> dict:
 def _list(figure: Figure, credits: list[float]) -> None:
     """The credit of each line, beside the photos."""
     lines = [
-        Line2D([], [], label=f"{number + 1}:  {credit:{number_format(credits[0])}}", **_look(number, credits))
+        Line2D([], [], label=f"{number + 1}:  {written(credit, credits[0])}", **_look(number, credits))
         for number, credit in enumerate(credits)
     ]
     nothing = [Line2D([], [], linestyle="none", label="none: no pair\nof parts adds any")]

@@ -7,13 +7,15 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.checks import SIDES
+from captum_pairwise.interactions import AXES, Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.headers import header
-from captum_pairwise.visualization.parts import check_example
-from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number_format, signed_bar
+from captum_pairwise.visualization.parts import check_example, refuse_unknown
+from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number, signed_bar
 
 SIDE = 5.6  # inches of the longer side of the matrix
+LEAST = (1.8, 5.5)  # inches of its height and width, with room for names, the bar of the scale and the title
 AWAY = 46  # points from an axis to the name below its ticks
 N_TICKS = 10  # the most on one side of one image, where parts are not in rows
 WHOLE = ("within_query", "within_retrieved")
@@ -40,13 +42,14 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
         title: a line above.
 
     Raises:
-        ValueError: the pairs between the images are not known, or there is no such example.
+        ValueError: the pairs between the images are not known, a credit is not finite, or there is no such example.
     """
     check_example(interactions, example)
+    refuse_unknown(interactions, example, AXES)
     whole = all(getattr(interactions, name) is not None for name in WHOLE)
     matrix = (interactions.second_order if whole else interactions["between"])[example].detach().cpu().double().numpy()
     rows, columns = _axes(interactions, example, whole)
-    size = SIDE * np.array(matrix.shape) / max(matrix.shape)
+    size = np.maximum(SIDE * np.array(matrix.shape) / max(matrix.shape), LEAST)
     figure = Figure(figsize=(size[1] + 3.0, size[0] + 2.4), layout="constrained", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     panels = figure.subplots(2, 2, squeeze=False, width_ratios=[0.9, size[1]], height_ratios=[0.9, size[0]])
@@ -55,7 +58,7 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
     panels[1, 1].imshow(matrix, cmap=SIGNED, aspect="auto", interpolation="nearest", **limits)
     panels[0, 0].set_axis_off()
     _draw_sides(panels, rows, columns)
-    signed_bar(figure, [panels[1, 1]], scale, "similarity that a pair of parts adds")
+    signed_bar(figure, [panels[1, 1]], scale, "similarity that\na pair of parts adds")
     return figure
 
 
@@ -66,7 +69,7 @@ def _axes(interactions: Interactions, example: int, whole: bool) -> tuple[Axis, 
     numbers = None if credit is None else credit[example].detach().cpu().double().numpy()
     places = [interactions.query_players, interactions.retrieved_players]
     if whole:
-        both = Axis(["query", "retrieved"], [n_query, n_retrieved], places, numbers)
+        both = Axis(list(SIDES), [n_query, n_retrieved], places, numbers)
         return both, both
     query, retrieved = (None, None) if numbers is None else (numbers[:n_query], numbers[n_query:])
     return Axis(["query"], [n_query], places[:1], query), Axis(["retrieved"], [n_retrieved], places[1:], retrieved)
@@ -84,9 +87,9 @@ def _draw_sides(panels: np.ndarray, rows: Axis, columns: Axis) -> None:
     left.axvline(0, color="0.4", linewidth=0.8)
     top.axhline(0, color="0.4", linewidth=0.8)
     for axis, along in ((left.xaxis, {"rotation": 90}), (top.yaxis, {})):
-        axis.set_ticks([-scale, 0, scale] if scale else [0])
+        axis.set_ticks([-scale, 0.0, scale] if scale else [0.0])
         axis.set_tick_params(labelsize="small", **along)
-        axis.set_major_formatter(lambda tick, _: f"{tick:{number_format(scale)}}" if tick else "0")
+        axis.set_major_formatter(lambda tick, _: number(tick, scale))
     top.yaxis.tick_right()
     top.yaxis.set_label_position("right")
     left.set_yticks(*ticks(rows), size="small")
@@ -122,6 +125,6 @@ def ticks(axis: Axis) -> tuple[list[int], list[str]]:
         step = shape[1] if len(shape) == 2 else -(-count // N_TICKS)
         for part in range(0, count, step):
             places.append(start + part)
-            labels.append(f"row {part // step + 1}" if len(shape) == 2 else str(part))
+            labels.append(f"row {part // step}" if len(shape) == 2 else str(part))
         start += count
     return places, labels

@@ -13,17 +13,38 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.interactions import AXES, Credits, Interactions
 from captum_pairwise.players import Players
 from captum_pairwise.visualization.heatmaps import SIGNED
-from captum_pairwise.visualization.parts import PART_COLOURS
+from captum_pairwise.visualization.parts import PART_COLOURS, refuse_unknown
 from captum_pairwise.visualization.photos import to_photos
 
 Side = Tensor | Sequence[str]  # a batch of photos, or the words of one sentence
-NAMES = ("query", "retrieved")
 SHOWN = ("marginal", "between", "within_query", "within_retrieved")
 LARGEST_PHOTO, LARGEST_MASK = 1024, 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
+
+
+def of_both(found: Any) -> Any:
+    """What a first-order method found of each image alone, as one: credit of the parts of both, and no pairs.
+
+    What each image adds is over a baseline of its own, so there is no `empty` and no gap. Anything else is returned as it is.
+    """
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(one, Interactions) for one in found):
+        return found
+    query, retrieved = found
+    errors = [one.standard_error.marginal for one in found if one.standard_error is not None and one.standard_error.marginal is not None]
+    return Interactions(
+        n_query=query["marginal"].shape[1],
+        empty=torch.full_like(query.empty, torch.nan),
+        full=query.full,
+        n_evaluations=query.n_evaluations + retrieved.n_evaluations,
+        marginal=torch.cat([query["marginal"], retrieved["marginal"]], 1),
+        standard_error=Credits(marginal=torch.cat(errors, 1)) if len(errors) == 2 else None,
+        query_players=query.query_players,
+        retrieved_players=retrieved.query_players or retrieved.retrieved_players,
+    )
 
 
 def page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], example: int) -> dict[str, Any]:
@@ -37,7 +58,7 @@ def page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], exa
     return {
         "palette": _base64(matplotlib.colormaps[SIGNED](np.arange(256), bytes=True)[:, :3].tobytes()),
         "pinColours": PART_COLOURS,
-        "sides": [_side(side, name, n_pairs, example) for side, name in zip(sides, NAMES, strict=True)],
+        "sides": [_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
         "methods": [_method(name, interactions, sides, example) for name, interactions in methods.items()],
     }
 
@@ -64,7 +85,7 @@ def _refuse_other_batches(methods: Mapping[str, Interactions], example: int) -> 
 def _side(side: Side, name: str, n_pairs: int, example: int) -> dict[str, Any]:
     if isinstance(side, Tensor):
         return _photo(side, name, n_pairs, example)
-    if isinstance(side, str) or not all(isinstance(token, str) for token in side) or not len(side):
+    if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
         came = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
             f"Expected the {name} to be photos [B, 3, H, W] or the tokens of one sentence, a list of strings, got {came}. An encoder's "
@@ -101,7 +122,7 @@ def _method(name: str, interactions: Interactions, sides: tuple[Side, Side], exa
         )
     n_players = _n_players(interactions)
     players = (interactions.query_players, interactions.retrieved_players)
-    named = [_n_named(side, n, what) for side, n, what in zip(sides, n_players, NAMES, strict=True)]
+    named = [_n_named(side, n, what) for side, n, what in zip(sides, n_players, SIDES, strict=True)]
     kept = {"query": list(range(named[0])), "retrieved": list(range(named[1]))}
     kept["players"] = kept["query"] + [n_players[0] + player for player in kept["retrieved"]]
     ends = {"full": interactions.full, "empty": interactions.empty}
@@ -109,7 +130,7 @@ def _method(name: str, interactions: Interactions, sides: tuple[Side, Side], exa
         ends["gap"] = interactions.completeness_gap
     return {
         "name": name,
-        "parts": [_parts(*each, example) for each in zip(sides, players, n_players, NAMES, strict=True)],
+        "parts": [_parts(*each, example) for each in zip(sides, players, n_players, SIDES, strict=True)],
         "credit": _blocks(interactions, kept, example, name),
         "error": _errors(interactions.standard_error or Credits(), kept, example),
         **{end: _number(value[example]) for end, value in ends.items()},
@@ -140,13 +161,12 @@ def _blocks(credits: Credits, kept: Mapping[str, list[int]], example: int, metho
     Raises:
         ValueError: one is not finite, or such a player has credit.
     """
+    refuse_unknown(credits, example, SHOWN, f" of {method!r}")
     packed = {}
     for name in SHOWN:
         block = getattr(credits, name)
         if block is None:
             continue
-        if not torch.isfinite(block[example]).all():
-            raise ValueError(f"Expected finite credits, got NaN or infinity in `{name}` of {method!r}. Look at the images and the network.")
         named = _of_kept(block[example], AXES[name], kept)
         if named.count_nonzero() < block[example].count_nonzero():
             raise ValueError(
@@ -197,7 +217,11 @@ def _reduced(ids: Int[Tensor, "height width"]) -> Int[Tensor, "h w"]:
         return ids
     sizes = [max(1, size * LARGEST_MASK // longest) for size in ids.shape]
     rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(sizes, ids.shape, strict=True))
-    return ids[rows][:, columns]
+    reduced = ids[rows][:, columns]
+    for player in set(ids.unique().tolist()) - set(reduced.unique().tolist()):  # one that no chosen pixel hits keeps one
+        row, column = (ids == player).nonzero().double().mean(0).tolist()
+        reduced[int(row * sizes[0] / ids.shape[0]), int(column * sizes[1] / ids.shape[1])] = player
+    return reduced
 
 
 def _runs(ids: Int[Tensor, "height width"]) -> list[int]:

@@ -19,7 +19,7 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
     """Draw one pair: the photos and their maps above; below, the map that each of the strongest query parts projects on the other.
 
     Both maps of the upper row share one scale, as do those of the lower one. Parts have a number and a colour, the same on both
-    photos: on the query where the part is, on the retrieved photo where its strongest match is.
+    photos: on the query where the part is, on the retrieved photo where its strongest match is, if that adds similarity.
 
     Args:
         interactions: of parts of images, or of the cells of maps.
@@ -29,7 +29,8 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
         title: a line above.
 
     Raises:
-        ValueError: the interactions do not know their players, `n_parts` is not from 1 to 6, or the photos do not fit.
+        ValueError: `n_parts` is not from 1 to 6, the interactions do not know their players, a credit is not finite, or the photos do
+            not fit.
     """
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}. Choose fewer, or draw `matches_figure`.")
@@ -43,7 +44,7 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
     frame(axes)
     _draw_first_order(figure, axes[0, :4], sides, (interactions.query_marginal[example], interactions.retrieved_marginal[example]))
     mark(axes[0, 0], sides[0], [query for query, _ in parts])
-    mark(axes[0, 3], sides[1], [found for _, found in parts])
+    mark(axes[0, 3], sides[1], [found for query, found in parts if between[query, found] > 0])  # the last ones are found nowhere
     _draw_projections(axes[1], sides[1], between, parts)
     figure.supxlabel(_account(interactions, example), size="small")
     return figure
@@ -72,9 +73,9 @@ def _draw_first_order(figure: Figure, axes: np.ndarray, sides: tuple[PhotoParts,
 def _draw_projections(axes: np.ndarray, retrieved: PhotoParts, between: Tensor, parts: list[tuple[int, int]]) -> None:
     rows = [np.clip(retrieved.spread(between[query]), 0, None) for query, _ in parts]  # where a part is found, not where contradicted
     scale = largest(rows)
-    for number, (panel, row) in enumerate(zip(axes, rows, strict=False)):
+    for number, (panel, row, pair) in enumerate(zip(axes, rows, parts, strict=False)):
         colour = PART_COLOURS[number]
         palette = LinearSegmentedColormap.from_list("part", ["white", "white", colour])
         show(panel, overlay(retrieved.photo, row, scale, palette))
-        where = f"where part {number + 1} is found" if row.any() else f"part {number + 1} is found nowhere"
+        where = f"where part {number + 1} is found" if between[pair] > 0 else f"part {number + 1} is found nowhere"
         panel.set_title(where, color=colour, weight="bold")

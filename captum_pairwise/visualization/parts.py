@@ -1,6 +1,6 @@
 """The parts of one photo: where they are, and how they are marked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 from torch import Tensor
 
-from captum_pairwise.interactions import Interactions
+from captum_pairwise.checks import SIDES
+from captum_pairwise.interactions import Credits, Interactions
 from captum_pairwise.players import NEVER_LEAVES, Players
 from captum_pairwise.visualization.heatmaps import refuse_placeless, to_pixels
 from captum_pairwise.visualization.photos import together
@@ -62,10 +63,11 @@ def parts_of(interactions: Interactions, images: object, example: int) -> tuple[
     """The query photo and the retrieved one of one pair of a batch, with their parts.
 
     Raises:
-        ValueError: the interactions do not know their players, or photos or the number of the pair do not fit.
+        ValueError: the interactions do not know their players, a credit is not finite, or photos or the number of the pair do not fit.
     """
-    places, photos = places_of(interactions), together(images, ("query", "retrieved"))
+    places, photos = places_of(interactions), together(images, SIDES)
     check_example(interactions, example)
+    refuse_unknown(interactions, example)
     query, retrieved = (on_photo(side, batch, example) for batch, side in zip(photos, places, strict=True))
     return query, retrieved
 
@@ -92,6 +94,18 @@ def check_example(interactions: Interactions, example: int) -> None:
     n_pairs = len(interactions.full)
     if example not in range(-n_pairs, n_pairs):
         raise ValueError(f"Expected example from 0 to {n_pairs - 1}, got {example}. It is the number of a pair in the batch.")
+
+
+def refuse_unknown(credits: Credits, example: int, names: Iterable[str] = ("between", "marginal"), whose: str = "") -> None:
+    """Refuse credits of one pair that are not finite, among the blocks that are known.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        block = getattr(credits, name)
+        if block is not None and not torch.isfinite(block[example]).all():
+            raise ValueError(f"Expected finite credits, got NaN or infinity in `{name}`{whose}. Look at the images and the network.")
 
 
 def places_of(interactions: Interactions) -> tuple[Players, Players]:

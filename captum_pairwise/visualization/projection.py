@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from captum_pairwise.checks import SIDES
 from captum_pairwise.metrics.pixels import checked_mask
 from captum_pairwise.metrics.propagation import LabelPropagation, label_propagation
 from captum_pairwise.visualization.heatmaps import greyed, overlay
@@ -43,7 +44,7 @@ def projection_figure(
     Raises:
         ValueError: an argument does not fit.
     """
-    photos = together(images, ("query", "retrieved"))
+    photos = together(images, SIDES)
     heats = pixel_maps(projected, photos[1], "projected")
     found = _found(heats, mask, void)
     kept = [] if censored is None else together(censored, ("censored query", "censored retrieved"))
@@ -63,7 +64,7 @@ def projection_figure(
     bar_in(axes[-1, 1], scale)
     if found is not None:
         _draw_comparison(axes[:, 2], photos[1], *found)
-    for column, batch, name in zip(axes.T[-2:], kept, ("query", "retrieved"), strict=False):
+    for column, batch, name in zip(axes.T[-2:], kept, SIDES, strict=False):
         for panel, photo in zip(column, batch, strict=False):
             show(panel, photo, f"{name}:\nwhat is left")
     return figure

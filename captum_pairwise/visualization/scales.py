@@ -33,6 +33,16 @@ def number_format(scale: float) -> str:
     return f"+.{max(0, 1 - floor(log10(scale)))}f"
 
 
+def number(value: float, scale: float) -> str:
+    """A number up to this size; what would be written as 0 has neither sign nor decimals.
+
+    >>> [number(value, 0.2) for value in (0.15, -0.2, -0.001, 0.0)]
+    ['+0.15', '-0.20', '0', '0']
+    """
+    written = f"{value:{number_format(scale)}}"
+    return written if float(written) else "0"
+
+
 def signed_bar(figure: Figure, axes: Iterable[Axes], scale: float, unit: str = "similarity", location: str = "right") -> Colorbar:
     """Draw the bar of a scale beside its maps."""
     bar = figure.colorbar(_mappable(scale, SIGNED), ax=list(axes), location=location, label=unit, shrink=0.7)
@@ -57,5 +67,5 @@ def _mappable(scale: float, colours: str | Colormap) -> ScalarMappable:
 def _numbered(bar: Colorbar, scale: float) -> Colorbar:
     """Write both ends and the middle; where nothing has any credit, 0 is the only number."""
     ticks = [-scale, 0.0, scale] if scale else [0.0]
-    bar.set_ticks(ticks, labels=[f"{tick:{number_format(scale)}}" if tick else "0" for tick in ticks])
+    bar.set_ticks(ticks, labels=[number(tick, scale) for tick in ticks])
     return bar

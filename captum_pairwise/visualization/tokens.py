@@ -11,9 +11,10 @@ from torch import Tensor
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.heatmaps import overlay
-from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of
+from captum_pairwise.visualization.parts import PhotoParts, check_example, on_photo, places_of, refuse_unknown
 from captum_pairwise.visualization.photos import Array, show, to_photos
 from captum_pairwise.visualization.scales import SIGNED, largest, signed_bar
+from captum_pairwise.visualization.scales import number as written
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # the most tokens of a side whose cells have room for numbers
@@ -35,11 +36,12 @@ def token_figure(
         title: a line above.
 
     Raises:
-        ValueError: names are missing or too many.
+        ValueError: names are missing or too many, or a credit is not finite.
     """
     names = list(query_tokens), list(retrieved_tokens)
     query, retrieved = (len(tokens) for tokens in names)
     check_example(interactions, example)
+    refuse_unknown(interactions, example)
     between = interactions["between"][example]
     _refuse_missing_names(between, names)
     blocks = (
@@ -48,7 +50,7 @@ def token_figure(
         interactions.retrieved_marginal[example, None, :retrieved],
     )
     size = (CELL * (retrieved + 1) + SHOWN_TOKENS + 1.2, CELL * (query + 1) + SHOWN_TOKENS)
-    figure = Figure(figsize=(max(size[0], 7.0), size[1]), layout="constrained", dpi=110)
+    figure = Figure(figsize=(max(size[0], 8.5), size[1]), layout="constrained", dpi=110)
     figure.suptitle(header(interactions, example, title), size="medium")
     axes = figure.subplots(2, 2, width_ratios=[1, retrieved], height_ratios=[1, query], squeeze=False)
     _draw_matrices(figure, axes, [block.detach().cpu().double().numpy() for block in blocks])
@@ -103,13 +105,14 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
         title: a line above.
 
     Raises:
-        ValueError: no side lies in an image, names are missing or too many, or a photo is not in [0, 1].
+        ValueError: no side lies in an image, names are missing or too many, a photo is not in [0, 1], or a credit is not finite.
     """
     players = places_of(interactions)
     image = next((k for k in range(2) if players[k].ids.dim() == 4), None)
     if image is None:
         raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
     check_example(interactions, example)
+    refuse_unknown(interactions, example)
     between = interactions["between"][example] if image == 0 else interactions["between"][example].T
     _refuse_missing_names(between, ([""] * len(between), list(tokens)))
     credits = interactions.query_marginal[example], interactions.retrieved_marginal[example]
@@ -131,8 +134,8 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
 def _draw_words(figure: Figure, axes: np.ndarray, parts: PhotoParts, between: Tensor, tokens: Sequence[str], credits: Tensor) -> None:
     """For each token the map of its pairs, and its own credit, on one scale."""
     maps = [parts.spread(between[:, token]) for token in range(len(tokens))]
-    scale = largest(maps)
+    scale, most = largest(maps), credits.abs().max().item()
     for panel, one, token, credit in zip(axes.flat[2:], maps, tokens, credits.tolist(), strict=False):
         show(panel, overlay(parts.photo, one, scale))
-        panel.set_title(f"{token}  {credit:+.3f}", weight="bold")
+        panel.set_title(f"{token}  {written(credit, most)}", weight="bold")
     signed_bar(figure, axes.flat, scale, "similarity of a pair of part and token")

@@ -36,7 +36,8 @@ def transfer_figure(
         least: the least share that counts, in parts of the largest; 0 is all, 1 only the largest.
 
     Raises:
-        ValueError: the interactions do not know their players, `least` is not from 0 to 1, or the photos do not fit.
+        ValueError: the interactions do not know their players, `least` is not from 0 to 1, a credit is not finite, or the photos do
+            not fit.
     """
     if not 0 <= least <= 1:
         raise ValueError(f"Expected least from 0 to 1, got {least}. It is in parts of the largest share.")

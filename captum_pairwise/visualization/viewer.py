@@ -14,7 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from captum_pairwise.interactions import Interactions
 from captum_pairwise.replacing import replacing
-from captum_pairwise.visualization.page_data import Side, page_data
+from captum_pairwise.visualization.page_data import Side, of_both, page_data
 
 PAGE = "page"  # the folder beside this file
 SCRIPTS = ("numbers.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # in the order that they need each other
@@ -50,7 +50,10 @@ class Viewer:
         return f"Viewer({len(self.html) / 1e6:.2f} MB of HTML; `.save(path)` writes it to a file)"
 
 
-def viewer(interactions: Interactions | Mapping[str, Interactions], images: tuple[Side, Side], example: int = 0, title: str = "") -> Viewer:
+Found = Interactions | tuple[Interactions, Interactions]  # of pairs of parts, or by a first-order method of each image alone
+
+
+def viewer(interactions: Found | Mapping[str, Found], images: tuple[Side, Side], example: int = 0, title: str = "") -> Viewer:
     """Make a page on which a part of either image shows what it corresponds to on the other.
 
     One scale holds for all that is on the page at a time: the full colour is the largest credit of either sign, of any part of both
@@ -74,8 +77,8 @@ def viewer(interactions: Interactions | Mapping[str, Interactions], images: tupl
     (False, True)
 
     Args:
-        interactions: what a method returns, or several of the same pairs by name; parts may differ from method to method. Without
-            `between` only the credit of each part is shown, without `marginal` only pairs.
+        interactions: what a method's `interactions(...)` returns, or several of the same pairs by name; parts may differ from method to
+            method. Without `between`, as of first-order methods, only the credit of each part is shown, without `marginal` only pairs.
         images: query and retrieved photos, RGB `[B, 3, H, W]` in [0, 1]; in place of either the tokens of one sentence, strings. The
             photos may be larger than what the network saw, if they show the same.
         example: which pair of the batch.
@@ -84,7 +87,7 @@ def viewer(interactions: Interactions | Mapping[str, Interactions], images: tupl
     Raises:
         ValueError: something does not fit together, the players have no place, or numbers are not finite.
     """
-    methods = {"": interactions} if isinstance(interactions, Interactions) else interactions
+    methods = {"": interactions} if isinstance(interactions, (Interactions, tuple)) else interactions
     if not isinstance(images, tuple) or len(images) != 2:
         raise ValueError(f"Expected images to be a pair (query, retrieved), got {type(images).__name__}. Give both in a tuple.")
     if not isinstance(methods, Mapping):
@@ -92,7 +95,11 @@ def viewer(interactions: Interactions | Mapping[str, Interactions], images: tupl
             f"Expected Interactions, or a mapping from names to them, got {type(interactions).__name__}. Call a method's "
             "`.interactions(...)`."
         )
-    return Viewer(_template().render(data=page_data(methods, images, example), title=title, **_page()))
+    return Viewer(
+        _template().render(
+            data=page_data({name: of_both(found) for name, found in methods.items()}, images, example), title=title, **_page()
+        )
+    )
 
 
 @cache

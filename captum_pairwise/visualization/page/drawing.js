@@ -125,8 +125,9 @@ function drawControls() {
 function drawFacts() {
   const { full, empty, gap } = method(), known = (value) => value !== null && value !== undefined, list = find('.facts');
   list.replaceChildren();
-  if (known(full)) list.append(pair('similarity', full.toFixed(4).replace('-', '−')));
-  if (known(empty)) list.append(pair('of the baselines', empty.toFixed(4).replace('-', '−')));
+  const write = writer(Math.min(1, Math.max(Math.abs(full ?? 0), Math.abs(empty ?? 0))) / 50), plain = (value) => write(value).replace('+', '');
+  if (known(full)) list.append(pair('similarity', plain(full)));
+  if (known(empty)) list.append(pair('of the baselines', plain(empty)));
   if (known(gap)) list.append(pair('completeness gap', writer(0.01)(Math.abs(gap) < MINUTE ? 0 : gap)));
 }
 

@@ -99,7 +99,7 @@ function listenToPanel(panel, side) {
 function entrance(side) {
   if (state.here?.side === side) return state.here;
   if (cursor[side] !== null) return { side, index: cursor[side] };
-  return strongestPart(side) ?? { side, index: 0 };
+  return strongestPart(side) ?? { side, index: Math.max(0, places(side).findIndex(Boolean)) };
 }
 
 function handleKey(event, panel, side) {
@@ -112,12 +112,20 @@ function handleKey(event, panel, side) {
   event.preventDefault();
 }
 
+/** Of the parts that are somewhere the one with the strongest partner, or with the most credit where no pairs are known. */
 function strongestPart(side) {
-  const { credit } = method(), n = credit.counts[side];
-  const [index] = credit.has('between')
-    ? strongest(Float32Array.from({ length: n }, (_, part) => Math.max(...credit.pairs({ side, index: part }, 1 - side))), 1)
-    : strongest(credit.parts(side), 1);
-  return index === undefined ? null : { side, index };
+  const { credit } = method();
+  const strength = places(side).map((isSomewhere, index) => {
+    if (!isSomewhere) return -Infinity;
+    return credit.has('between') ? Math.max(...credit.pairs({ side, index }, 1 - side)) : Math.abs(credit.parts(side)[index]);
+  });
+  const index = strength.indexOf(Math.max(...strength));
+  return strength.some((value) => isFinite(value) && value) ? { side, index } : null;
+}
+
+/** For each part of a side whether it lies anywhere; words all do. */
+function places(side) {
+  return panels[side].middles?.map(Boolean) ?? Array(method().credit.counts[side]).fill(true);
 }
 
 function listenToControls() {

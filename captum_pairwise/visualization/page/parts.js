@@ -138,6 +138,7 @@ function addSmooth(path, loop) {
 /** The nearest place in the direction of an arrow key: straight ahead before aslant. */
 function neighbour(middles, from, key) {
   const [dx, dy] = DIRECTIONS[key], start = middles[from];
+  if (!start) return Math.max(0, middles.findIndex(Boolean)); // a part that is nowhere has no neighbours
   let best = from, least = Infinity;
   middles.forEach((middle, index) => {
     if (!middle || index === from) return;
