@@ -145,7 +145,7 @@ FLOORS = [
         "testing.battery",
         "testing",
     ],
-    ["", "methods", "testing.own", "testing.__main__"],
+    ["", "memory", "methods", "testing.own", "testing.__main__"],
     [
         "evaluation.random_games",
         "evaluation.rows",
