@@ -9,14 +9,14 @@ The bounds count numbers of eight bytes, hold for a `SimilarityWrapper` on a CPU
 
 from collections.abc import Mapping
 
-BASE = "4 * B * x + 4 * c * a"
-PAIRS = "4 * B * n**2"
-TOWERS = f"{BASE} + {PAIRS} + 4 * s**2 + 4 * s * n * k + 4 * n * k * d + 2**21"
-QUADRATIC = f"{BASE} + {PAIRS} + n**4 / 2 + 1024 * n**2 + 4 * s * n + 2**23"
+BASE = "3 * B * x + 2 * c * a"
+PAIRS = "3 * B * n**2"
+TOWERS = f"{BASE} + {PAIRS} + 4 * s**2 + 3 * s * n * k + 2 * n * k * d + 2**20"
+QUADRATIC = f"{BASE} + {PAIRS} + n**4 / 2 + 1024 * n**2 + 2 * s * n + 2**20"
 ORDERS = f"{BASE} + {PAIRS} + 2 * s * (n + d)"
-PROCESS = f"{BASE} + {PAIRS} + 4 * s**2 + 4 * s * n * k + 2**25"
-CLOSED = f"{BASE} + {PAIRS} + 4 * n * d"
-PATH = f"{BASE} + {PAIRS} + 64 * n**2 + 64 * n * d"
+PROCESS = f"{BASE} + {PAIRS} + 4 * s**2 + 2 * s * n * k + 4 * min(2**23, s * n**2) + 2**20"
+CLOSED = f"{BASE} + {PAIRS} + 2 * n * d"
+PATH = f"{BASE} + {PAIRS} + 16 * n**2 + 16 * n * d"
 ENUMERATED = f"{BASE} + {PAIRS} + 4 * 2 ** (n / 2) * (n + d)"
 LINEAR = f"{BASE} + 4 * s * (n + d)"
 

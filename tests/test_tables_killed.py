@@ -69,6 +69,15 @@ def workers(tmp_path):
     crew.stop()
 
 
+def test_drafts_of_the_dead_are_removed(tmp_path):
+    draft, other = tmp_path / "out" / "table.md.1.tmp", tmp_path / "out" / "mine.tmp"
+    for file in (draft, other):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("half of a")
+    assert command.main(command_line(tmp_path, n_pairs=1, methods=["sam"])) == 0
+    assert not draft.exists() and other.exists()
+
+
 def _kill_all_along(workers, out):
     """Kill workers while rows are written, then the one that writes the table; yields how many rows there were at each kill."""
     draws, n_rows = random.Random(0), PAIRS * len(ENTRANTS)
