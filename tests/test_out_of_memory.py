@@ -20,7 +20,6 @@ from captum_pairwise.testing.subject import Encoder, images
 from captum_pairwise.testing.trial import Trial
 
 CLASSES = list(own_classes())
-each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # nothing but a linear layer may follow theirs
 ERRORS = {"torch": torch.cuda.OutOfMemoryError("CUDA out of memory"), "runtime": RuntimeError("out of memory"), "python": MemoryError()}
 STATE = {"limit": 10**9, "error": ERRORS["runtime"], "largest": 0}
@@ -90,8 +89,10 @@ def said(caught):
     return [str(one.message) for one in caught if "Memory ran out" in str(one.message)]
 
 
-@pytest.mark.parametrize(("part", "limit"), [(Narrow, 2), (Untraceable, 1)])
-@each_class
+OF_LAYERS = [(cls, Untraceable, 1) for cls in CLASSES if issubclass(cls, LayerAttribution)]
+
+
+@pytest.mark.parametrize(("cls", "part", "limit"), [*((cls, Narrow, 2) for cls in CLASSES), *OF_LAYERS])
 def test_a_chunk_that_does_not_fit_is_halved_and_it_is_said_once(cls, part, limit):
     trial = trial_of(cls)
     model, pair = narrow_model(trial, cls, part), images(4)
@@ -103,8 +104,7 @@ def test_a_chunk_that_does_not_fit_is_halved_and_it_is_said_once(cls, part, limi
     assert 0 < STATE["largest"] <= limit and 0 < len(said(caught)) <= n_calls
 
 
-@pytest.mark.parametrize("error", ERRORS)
-@each_class
+@pytest.mark.parametrize(("cls", "error"), [*((cls, "runtime") for cls in CLASSES), *((cp.LayerKernelSAM, error) for error in ERRORS)])
 def test_one_row_that_does_not_fit_is_the_error_itself_and_nothing_is_left(cls, error):
     trial = trial_of(cls)
     model, pair = narrow_model(trial, cls), images(2)

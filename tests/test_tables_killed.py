@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 by_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by /proc")
 LONG = os.environ.get("CAPTUM_PAIRWISE_LONG") == "1"
 KILLS, PAIRS = (100, 40) if LONG else (10, 6)
+ENOUGH = ("--set", "second=200")  # coalitions for the pairs of any two images
 KILLS_OF_THE_WRITER = 0.2  # of all: while the table is written, not the rows
 
 
@@ -63,7 +64,7 @@ def _when(process, out, n_rows, patience=600):  # seconds, for machines that do 
 @pytest.fixture
 def workers(tmp_path):
     """Four of them, which are gone when the test is."""
-    line = command_line(tmp_path, methods=["all"], n_pairs=PAIRS)
+    line = command_line(tmp_path, *ENOUGH, methods=["all"], n_pairs=PAIRS)
     crew = Workers(line, tmp_path / "log")
     yield crew
     crew.stop()
@@ -111,7 +112,7 @@ def test_killed_at_random_nothing_is_lost_or_double(tmp_path, workers, record_pr
     assert {str(file.relative_to(out)) for file in out.rglob("*.*")} == by_rank | {"results.csv", "table.md", "table.tex", "table.png"}
     assert all(file.read_bytes().endswith(b"\n") for file in (out / "rows").glob("*.csv"))
     calm = tmp_path / "calm"
-    assert command.main(command_line(tmp_path, methods=["all"], out=calm)) == 0
+    assert command.main(command_line(tmp_path, *ENOUGH, methods=["all"], out=calm)) == 0
     for name in ("table.md", "table.tex"):
         assert (out / name).read_bytes() == (calm / name).read_bytes()
     rows, others = ([timeless(row) for row in read_rows(folder / "results.csv", TableRow)] for folder in (calm, out))

@@ -13,7 +13,7 @@ MMAP_THRESHOLD, BYTES = -3, 2**16  # `mallopt`: what is larger than that is give
 
 def is_measurable() -> bool:
     """Whether this system lets a process forget its peak, and tells it."""
-    return hasattr(os, "fork") and os.access("/proc/self/clear_refs", os.W_OK)
+    return hasattr(os, "fork") and os.access("/proc/self/clear_refs", os.W_OK) and hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
 def _peak() -> int:
@@ -22,9 +22,11 @@ def _peak() -> int:
 
 
 def _grown(call, warm_up):
-    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, BYTES)
+    library = ctypes.CDLL(None)
+    library.mallopt(MMAP_THRESHOLD, BYTES)
     warm_up()  # code is loaded when it is first run
     gc.collect()
+    library.malloc_trim(0)  # what is free, but still ours, would be taken without a sign
     Path("/proc/self/clear_refs").write_text("5")
     before = _peak()
     call()
