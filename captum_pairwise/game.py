@@ -1,8 +1,6 @@
 """One pair of images as a game on the cube: what the similarity is when only some players are present."""
 
 import abc
-import os
-import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, final
@@ -10,69 +8,12 @@ from typing import Any, final
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from captum_pairwise.checks import refuse_not_finite
+from captum_pairwise.chunks import Chunk
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
-BYTES_PER_CHUNK = {"cpu": 2**22}
-BYTES_PER_CHUNK_ELSEWHERE = 2**27
 ROWS_REMEMBERED = 2**10
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-
-
-@dataclass
-class Evaluator:
-    """Calls a function on rows, a chunk at a time.
-
-    When memory runs out the chunk is halved and tried again.
-
-    Attributes:
-        function: one row in, one row out, in any number.
-        chunk: the most rows in a call.
-        description: what a progress bar says; None shows no bar.
-        n_rows: rows asked for so far. A bar goes on from them, and leaves no line: an estimator may call many times.
-    """
-
-    function: Callable[[Tensor], Tensor]
-    chunk: int
-    description: str | None = None
-    n_rows: int = 0
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Evaluate every row."""
-        results, done, before = [], 0, self.n_rows
-        self.n_rows += len(rows)
-        with tqdm(total=self.n_rows, initial=before, desc=self.description, leave=False, disable=self.description is None) as progress:
-            while done < len(rows):
-                part = rows[done : done + self.chunk]
-                try:
-                    results.append(self.function(part))
-                except RuntimeError as error:
-                    if not _is_out_of_memory(error) or len(part) == 1:
-                        raise
-                    self.chunk = len(part) // 2
-                    continue
-                done += len(part)
-                progress.update(len(part))
-        return torch.cat(results)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
-
-
-def fitting_chunk(row: Tensor) -> int:
-    """How many rows like this one to put through a network at once: small batches are fastest on a CPU, large ones on a GPU."""
-    size = BYTES_PER_CHUNK.get(row.device.type, BYTES_PER_CHUNK_ELSEWHERE)
-    return max(1, size // max(1, row.numel() * row.element_size()))
-
-
-def memory_of(device: torch.device) -> int:
-    """The bytes of memory that a device has: free ones of a GPU, all of the machine otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
 
 
 class Game(abc.ABC):
@@ -88,12 +29,13 @@ class Game(abc.ABC):
         chunk: the most rows whose evaluation can be remembered at once, for derivatives.
     """
 
-    def __init__(self, n_query: int, n_retrieved: int, chunk: int = ROWS_REMEMBERED) -> None:
+    def __init__(self, n_query: int, n_retrieved: int, chunk: Chunk | None = None) -> None:
         if min(n_query, n_retrieved) < 0 or n_query + n_retrieved == 0:
             raise ValueError(
                 f"Expected a game of at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image."
             )
-        self.n_query, self.n_retrieved, self.chunk = n_query, n_retrieved, chunk
+        self.n_query, self.n_retrieved = n_query, n_retrieved
+        self.chunk = chunk if chunk is not None else Chunk(ROWS_REMEMBERED)
         self.n_evaluations = 0
 
     @property
@@ -115,7 +57,7 @@ class CallableGame(Game):
     tensor([1., 0.])
     """
 
-    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor], chunk: int = ROWS_REMEMBERED) -> None:
+    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor], chunk: Chunk | None = None) -> None:
         super().__init__(n_query, n_retrieved, chunk)
         self._function = function
 
@@ -147,7 +89,7 @@ class TwoTowerGame(Game):
         embed_query: Callable[[Tensor], Tensor],
         embed_retrieved: Callable[[Tensor], Tensor],
         query_tables: dict[Hashable, Any] | None = None,
-        chunk: int = ROWS_REMEMBERED,
+        chunk: Chunk | None = None,
     ) -> None:
         super().__init__(n_query, n_retrieved, chunk)
         self.query_tables = query_tables if query_tables is not None else {}

@@ -1,6 +1,6 @@
 """Games of a forward function that is opaque: both mixed tensors go through it together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
 from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.checks import Images, checked_values
-from captum_pairwise.game import CallableGame, Evaluator, Game, fitting_chunk
+from captum_pairwise.chunks import Chunk, Evaluator, fitting_chunk
+from captum_pairwise.game import CallableGame, Game
 from captum_pairwise.layers import Layers, layers_of, look_inside, only_output, record, recorded, refuse_compiled, replaced
 from captum_pairwise.masking import Pairs, Request, Side, input_side, layer_side
 
@@ -41,6 +42,7 @@ def _refuse_uneven(request: Request, images: tuple[Tensor, ...]) -> None:
 def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:
     """Games whose value is `evaluate(query rows, retrieved rows, example=…)`."""
     evaluate = in_this_autocast(evaluate)
+    chunk = request.chunk_of(min(fitting_chunk(query.present[0]), fitting_chunk(retrieved.present[0])))
 
     def game(example: int) -> Game:
         n_query, n_retrieved = query.n_coordinates(example), retrieved.n_coordinates(example)
@@ -50,7 +52,6 @@ def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Calla
             scores = [evaluate(q(z[:, :n_query]), r(z[:, n_query:]), example=example) for q, r in mixers]
             return torch.stack([checked_values(score, len(z)) for score in scores]).mean(0)
 
-        chunk = request.chunk or min(fitting_chunk(query.present[0]), fitting_chunk(retrieved.present[0]))
         return CallableGame(n_query, n_retrieved, Evaluator(values, chunk, request.description), chunk)
 
     return Pairs(query, retrieved, game)
@@ -78,9 +79,8 @@ def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, 
     layers = layers_of(layer)
 
     def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
-        with recorded(layers) as calls:
-            run_forward(forward_func, inputs, request.target, request.additional_forward_args)
-        return [_of_one_side(only_output(outputs, one), one, inputs[0]) for outputs, one in zip(calls, layers, strict=True)]
+        outputs = _layer_outputs(forward_func, layers, inputs, request)
+        return [_of_one_side(output, one, inputs[0]) for output, one in zip(outputs, layers, strict=True)]
 
     outputs = run(images)
     if len(outputs) == 1:
@@ -99,6 +99,22 @@ def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, 
             return _forward(forward_func, rows, request, example)
 
     return _joint_pairs(query, retrieved, request, evaluate)
+
+
+def _layer_outputs(forward_func: ForwardFunc, layers: Sequence[nn.Module], images: tuple[Tensor, ...], request: Request) -> list[Tensor]:
+    """What each layer returns for a batch, or for parts of it where memory is for no more."""
+    target: Any = request.target
+    arguments = format_additional_forward_args(request.additional_forward_args) or ()
+
+    def run(part: slice) -> list[Tensor]:
+        own = tuple(a[part] if isinstance(a, Tensor) and a.dim() else a for a in arguments)
+        is_list = (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1)
+        with recorded(layers) as calls:
+            run_forward(forward_func, tuple(batch[part] for batch in images), target[part] if is_list else target, own or None)
+        return [only_output(outputs, one) for outputs, one in zip(calls, layers, strict=True)]
+
+    found = Chunk(len(images[0]), request.notices).parts(run, len(images[0]))
+    return [torch.cat(of_layer) for of_layer in zip(*found, strict=True)]
 
 
 def _of_one_side(output: Tensor, layer: nn.Module, images: Tensor) -> Tensor:
@@ -120,14 +136,14 @@ def joint_image_games(
     refuse_compiled(forward_func)
     _refuse_uneven(request, (images,))
     if isinstance(forward_func, nn.Module) and request.additional_forward_args is None:
-        view, network = look_inside(forward_func, layer, images), forward_func
-        side = layer_side(view.output, images, request, 0, lambda baseline: record(network, layer, baseline), names=("images'",))
+        view, network = look_inside(forward_func, layer, images, request.notices), forward_func
+        side = layer_side(
+            view.output, images, request, 0, lambda baseline: record(network, layer, baseline, request.notices), names=("images'",)
+        )
         return side, _image_game(side, request, view.tail.run)
 
     def run(inputs: Tensor) -> Tensor:
-        with recorded([layer]) as calls:
-            run_forward(forward_func, (inputs,), request.target, request.additional_forward_args)
-        return only_output(calls[0], layer)
+        return _layer_outputs(forward_func, [layer], (inputs,), request)[0]
 
     def rerun(mixed: Tensor, example: int) -> object:
         rows = images[example : example + 1].expand(len(mixed), *images.shape[1:])
@@ -140,7 +156,7 @@ def joint_image_games(
 
 def _image_game(side: Side, request: Request, tail: Callable[[Tensor, int], Any]) -> Callable[[int], CallableGame]:
     """The game of each image; `tail` gives the function's whole output for rows of the layer's."""
-    chunk, chosen = request.chunk or fitting_chunk(side.present[0]), replace(request, additional_forward_args=None)
+    chunk, chosen = request.chunk_of(fitting_chunk(side.present[0])), replace(request, additional_forward_args=None)
     run = in_this_autocast(tail)
 
     def game(example: int) -> CallableGame:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.chunks import Chunk, is_out_of_memory
 from captum_pairwise.outputs import first_tensor, for_rows, with_first
 from captum_pairwise.prefixes import Prefix, remembered, skipping
 from captum_pairwise.tails import Tail, is_affine, traced_tail
@@ -137,13 +138,24 @@ def refuse_compiled(model: object) -> None:
         )
 
 
-def record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
-    """Run the encoder once for the layer's output.
+def record(encoder: nn.Module, layer: nn.Module, images: Tensor, notices: set[str] | None = None) -> Tensor:
+    """Run the encoder once for the layer's output; for parts of the batch, where memory is for no more.
+
+    Args:
+        encoder: the network.
+        layer: a module of it.
+        images: a batch.
+        notices: what the user was told in this call, see `Chunk`.
 
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    return _record(encoder, layer, images).output
+    parts = _whole_batch(images, notices).parts(lambda part: _record(encoder, layer, images[part]).output, len(images))
+    return torch.cat(list(parts))
+
+
+def _whole_batch(images: Tensor, notices: set[str] | None) -> Chunk:
+    return Chunk(max(1, len(images)), set() if notices is None else notices)
 
 
 @dataclass(frozen=True)
@@ -178,12 +190,33 @@ def _version(output: object) -> int:
     return output._version if isinstance(output, Tensor) and not output.is_inference() else -1
 
 
-def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
-    """See the encoder from `layer`, with the cheapest tail that reproduces it.
+def look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor, notices: set[str] | None = None) -> LayerView:
+    """See the encoder from `layer`, with the cheapest tail that reproduces it; arguments as for `record`.
 
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
     in the encoder's `torch.fx` graph; the encoder with the layer's output replaced, and without the modules that ran before it.
     """
+    views = list(_whole_batch(images, notices).parts(lambda part: _look_inside(encoder, layer, images[part]), len(images)))
+    return views[0] if len(views) == 1 else _joined(views)
+
+
+def _joined(views: Sequence[LayerView]) -> LayerView:
+    """The view of a batch from those of its parts, in order."""
+    places = [(view, example) for view in views for example in range(len(view.output))]
+
+    def run_tail(outputs: Tensor, example: int) -> object:
+        view, place = places[example]
+        return view.tail.run(outputs, place)
+
+    def has(name: str) -> list[bool]:
+        return [getattr(view.tail, name) for view in views]
+
+    tail = Tail(run_tail, is_affine=all(has("is_affine")), reruns=any(has("reruns")), in_vain=any(has("in_vain")))
+    return LayerView(torch.cat([view.output for view in views]), tail)
+
+
+def _look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
+    """The same of a batch that memory is enough for."""
     # tensors of inference mode do not tell whether they were changed in place
     with_grad = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
@@ -230,12 +263,20 @@ def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
     """Whether the tail gives the encoder's own output, for a batch of another size: a traced graph can hold the size as a constant."""
     if not isinstance(final, Tensor):
         return False
-    rows = [0] * (len(final) + 1)
+    again, expected = _on_another_batch(lambda rows: (tail.run(output[rows], 0), final[rows]), 0, len(final))
+    return _is_same(again, expected)
+
+
+def _on_another_batch(run: Callable[[list[int]], tuple[object, object]], example: int, n_rows: int) -> tuple[object, object]:
+    """Two outputs for a batch of one example, of another size; of a single row where memory is for no more, nothing if it fails."""
     try:
-        again = tail.run(output[rows], 0)
-    except Exception:  # the network's own code, on a batch of another size
-        return False
-    return _is_same(again, final[rows])
+        return run([example] * (n_rows + 1))
+    except Exception as error:  # the network's own code, on a batch of another size
+        if not is_out_of_memory(error):
+            return None, None
+        if n_rows > 1:
+            raise
+    return run([example])
 
 
 def _depends_on_output(tail: Tail, output: Tensor) -> bool:
@@ -247,12 +288,8 @@ def _depends_on_output(tail: Tail, output: Tensor) -> bool:
 
 def _agree(one: Callable[[Tensor, int], object], other: Callable[[Tensor, int], object], output: Tensor) -> bool:
     """Whether two tails give the same for the last example with another output than its own, and a batch of another size."""
-    example, rows = len(output) - 1, output[[-1] * (len(output) + 1)] / 2
-    try:
-        ours, theirs = one(rows, example), other(rows, example)
-    except Exception:  # the network's own code, on a batch of another size
-        return False
-    return _is_same(ours, theirs)
+    last = len(output) - 1
+    return _is_same(*_on_another_batch(lambda rows: (one(output[rows] / 2, last), other(output[rows] / 2, last)), last, len(output)))
 
 
 def _is_same(found: object, expected: object) -> bool:

@@ -1,7 +1,7 @@
 """What a coalition looks like: the sides of a batch of pairs, with every absent player replaced by its baseline."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,8 @@ from captum_pairwise._compat import TargetType
 from captum_pairwise.autocast import without_autocast
 from captum_pairwise.baselines import Baseline, background_members
 from captum_pairwise.checks import SIDES, rememberable
-from captum_pairwise.game import Game, memory_of, one_image_games
+from captum_pairwise.chunks import Chunk, memory_of
+from captum_pairwise.game import Game, one_image_games
 from captum_pairwise.interactions import Interactions, spread, stack
 from captum_pairwise.players import NEVER_LEAVES, Layout, Players, as_players, cells, default_players, laid_out, map_cells
 from captum_pairwise.windows import Windows
@@ -35,6 +36,7 @@ class Request:
         additional_forward_args: what that function gets beside the images.
         chunk: the most rows in one forward pass; None fits it to memory.
         description: what a progress bar says; None shows no bar.
+        notices: what the user was told in this call, see `Chunk`.
     """
 
     baselines: PairOf = (None, None)
@@ -47,10 +49,15 @@ class Request:
     additional_forward_args: object = None
     chunk: int | None = None
     description: str | None = None
+    notices: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.chunk}.")
+
+    def chunk_of(self, size: int) -> Chunk:
+        """A chunk of this size, or of that asked for, in this call."""
+        return Chunk(size if self.chunk is None else self.chunk, self.notices)
 
     def by_default(self, baseline: Baseline) -> "Request":
         """The same request, with this baseline for an image for which none is asked."""

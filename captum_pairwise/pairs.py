@@ -119,13 +119,13 @@ def affine_pairs(
     return tower_pairs(model, *towers, request), affine
 
 
-def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tuple[SimilarityWrapper, list[LayerView]]:
+def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> tuple[SimilarityWrapper, list[LayerView]]:
     """The model, and the tower of each batch of images seen from the layer; outside inference mode, to be differentiated.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    model, images = _checked_model(forward_func, Request()), checked_images(inputs, takes_ids=True)
+    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError(
             "Expected a SimilarityWrapper, because this method looks at both embeddings, not at their similarity. Pass "
@@ -133,4 +133,4 @@ def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object) -> tup
         )
     encoders, layers = encoders_and_layers(model, layer)
     with torch.no_grad():
-        return model, [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
+        return model, [look_inside(encoders[k], layers[k], images[k], request.notices) for k in range(2)]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 
@@ -24,4 +25,10 @@ def replacing(file: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(draft, file)
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def remove_drafts(file: Path) -> None:
+    """Remove what processes left that died while they wrote to a path; for whoever alone writes there."""
+    for draft in file.parent.glob(f"{escape(file.name)}.*.tmp"):
         draft.unlink(missing_ok=True)

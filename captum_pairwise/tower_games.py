@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from captum_pairwise._compat import select_targets
 from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.checks import Images, at_least_float32, checked_values, refuse_not_finite
-from captum_pairwise.game import ROWS_REMEMBERED, Affine, CallableGame, Evaluator, Game, TwoTowerGame, embed_distinct, fitting_chunk
+from captum_pairwise.chunks import Chunk, Evaluator, fitting_chunk
+from captum_pairwise.game import ROWS_REMEMBERED, Affine, CallableGame, Game, TwoTowerGame, embed_distinct
 from captum_pairwise.heads import Score
 from captum_pairwise.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
 from captum_pairwise.masking import Pairs, Request, Side, input_side, layer_side
@@ -28,11 +29,13 @@ class Tower:
     Attributes:
         side: the players.
         embed: `(mixed [rows, ...], example) -> embeddings [rows, channels]`.
+        chunk: the most rows in one forward pass.
         is_affine: whether `embed` is an affine function of the mixed tensors.
     """
 
     side: Side
     embed: Callable[[Tensor, int], Tensor]
+    chunk: Chunk
     is_affine: bool = False
 
     def functions(self, example: int, request: Request) -> list[Embed]:
@@ -54,12 +57,8 @@ class Tower:
             found.append(Affine(at_least_float32(self.embed(nobody, example)[0]), at_least_float32(moves)))
         return found
 
-    def chunk(self, request: Request) -> int:
-        """The most rows in one forward pass."""
-        return request.chunk or fitting_chunk(self.side.present[0])
-
     def _in_chunks(self, function: Embed, request: Request) -> Evaluator:
-        return Evaluator(function, self.chunk(request), request.description)
+        return Evaluator(function, self.chunk, request.description)
 
 
 def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> tuple[Tower, Tower]:
@@ -67,7 +66,8 @@ def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> 
     query, retrieved = (input_side(images[k], request, k) for k in range(2))
     # the door has brought a twin up to date; to do so at each chunk would cost 2 ms
     runs = [in_this_autocast(lambda rows, run=run: pool(run(rows))) for run in (model.query_encoder, model.retrieved_encoder)]
-    return Tower(query, lambda rows, _: runs[0](rows)), Tower(retrieved, lambda rows, _: runs[1](rows))
+    chunks = [request.chunk_of(fitting_chunk(side.present[0])) for side in (query, retrieved)]
+    return Tower(query, lambda rows, _: runs[0](rows), chunks[0]), Tower(retrieved, lambda rows, _: runs[1](rows), chunks[1])
 
 
 def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
@@ -84,7 +84,7 @@ def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[
 def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
     """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
     encoders, layers = encoders_and_layers(model, layer)
-    views = [look_inside(encoders[k], layers[k], images[k]) for k in range(2)]
+    views = [look_inside(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
     reruns = [k for k in range(2) if views[k].tail.in_vain]
     if reruns:
         warnings.warn(
@@ -97,14 +97,16 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
 
 
 def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
-    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline))
+    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline, request.notices))
     run = in_this_autocast(view.tail.run)
-    return Tower(side, lambda outputs, example: pool(run(outputs, example)), view.tail.is_affine)
+    chunk = request.chunk_of(fitting_chunk(side.present[0]))
+    return Tower(side, lambda outputs, example: pool(run(outputs, example)), chunk, view.tail.is_affine)
 
 
 def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:
     """The games of two towers: an inner product where the head has that form."""
     select_targets(query.side.present.new_zeros(len(query.side.present)), request.target)  # Captum's own error for a target
+    chunk = Chunk(min([ROWS_REMEMBERED, *(tower.chunk.size for tower in (query, retrieved) if not tower.is_affine)]), request.notices)
     first_alike = [0]  # where each run of equal queries begins
     for example in range(1, len(query.side.present)):
         first_alike.append(first_alike[-1] if query.side.is_same(example - 1, example) else example)
@@ -116,7 +118,6 @@ def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, reques
     def game(example: int) -> Game:
         head, sizes = model.head, (query.side.n_coordinates(example), retrieved.side.n_coordinates(example))
         u, w = query.functions(example, request), retrieved.functions(example, request)
-        chunk = min([ROWS_REMEMBERED, *(tower.chunk(request) for tower in (query, retrieved) if not tower.is_affine)])
         if head.lift_query is not None and head.lift_retrieved is not None:
             dtype = torch.promote_types(query.side.present.dtype, retrieved.side.present.dtype)  # one tower may be more precise
             lifted = _mean_lifted(u, head.lift_query, "query", dtype), _mean_lifted(w, head.lift_retrieved, "retrieved", dtype)

@@ -1,6 +1,7 @@
 """A tiny encoder and tiny pairs of images for the command of the tables, which other processes import."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -8,6 +9,8 @@ from torch import nn
 
 from captum_pairwise.backbones import ImageEncoder
 from captum_pairwise.datasets.pairs import Pair, write_pairs
+from captum_pairwise.evaluation.rows import read_rows
+from captum_pairwise.evaluation.tables import TableRow
 
 SIZE = 32
 SMALL = ("window=8", "stride=8", "n_segments=4", "first=16", "second=40", "first_layer=60", "second_layer=1500", "n_steps=4", "n_nodes=3")
@@ -53,3 +56,23 @@ def write_cases(folder, n_pairs: int = 3, with_masks: bool = True):
         pairs.append(Pair(query, retrieved, "square", query_mask, retrieved_mask))
     write_pairs(pairs, folder / "pairs.csv")
     return folder / "pairs.csv"
+
+
+def command_line(folder, *more, n_pairs=3, out=None, methods=("sam", "vesm", "random")):
+    """What the command of the tables is told: the quick preset, made small, for the tiny encoder and its pairs."""
+    file = folder / "pairs.csv"
+    if not file.exists():
+        write_cases(folder, n_pairs)
+    out = out if out is not None else folder / "out"
+    always = ["--pairs", str(file), "--backbones", "tiny=table_cases:encoder", "--preset", "quick", "--set", *SMALL]
+    return ["tables", *always, "--device", "cpu", "--out", str(out), "--methods", *methods, *more]
+
+
+def rows_in(out):
+    """The rows of all processes."""
+    return [row for file in sorted((out / "rows").glob("*.csv")) for row in read_rows(file, TableRow)]
+
+
+def timeless(row):
+    """A row without its seconds: equal to the last bit, where NaN is not equal to itself."""
+    return repr(replace(row, seconds=0.0))

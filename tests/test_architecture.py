@@ -23,6 +23,7 @@ FLOORS = [
         "backbones",
         "outputs",
         "threads",
+        "chunks",
         "prefixes",
         "tails",
         "layers",
@@ -149,7 +150,7 @@ FLOORS = [
         "testing.battery",
         "testing",
     ],
-    ["", "methods", "testing.own", "testing.__main__"],
+    ["", "memory", "methods", "testing.own", "testing.__main__"],
     [
         "evaluation.markup",
         "evaluation.random_games",

@@ -43,12 +43,19 @@ def near(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
+def expected_features(order, p, n_players):
+    """One row of features for each player, or pair of players, that changes."""
+    every = torch.eye(trends(torch.zeros(1, n_players, dtype=torch.float64)).shape[1], dtype=torch.float64)
+    same, share = expected_trends(order, p, n_players).parts(every)
+    return [same, same + share.T, same + share.T[:, None] + share.T][order]
+
+
 @pytest.mark.parametrize("p", NODES)
 def test_expected_trends(p):
     features = trends(CORNERS)
-    near(expected_trends(0, p, N_PLAYERS), probabilities(p) @ features)
-    near(expected_trends(1, p, N_PLAYERS), slope_weights(p) @ features)
-    pairs = expected_trends(2, p, N_PLAYERS) - pair_weights(p) @ features
+    near(expected_features(0, p, N_PLAYERS), probabilities(p) @ features)
+    near(expected_features(1, p, N_PLAYERS), slope_weights(p) @ features)
+    pairs = expected_features(2, p, N_PLAYERS) - pair_weights(p) @ features
     near(off_diagonal(pairs.permute(2, 0, 1)), torch.zeros(features.shape[1], N_PLAYERS * (N_PLAYERS - 1), dtype=torch.float64))
 
 
@@ -57,9 +64,9 @@ def test_expected_trends(p):
 def test_expected_trends_of_very_few_players(n_players, p):
     corners = all_coalitions(n_players).double()
     weight = p ** corners.sum(1) * (1 - p) ** (n_players - corners.sum(1))
-    near(expected_trends(0, p, n_players), weight @ trends(corners))
+    near(expected_features(0, p, n_players), weight @ trends(corners))
     slopes = ((corners / p - (1 - corners) / (1 - p)) * weight[:, None]).T
-    near(expected_trends(1, p, n_players), slopes @ trends(corners))
+    near(expected_features(1, p, n_players), slopes @ trends(corners))
 
 
 def test_the_gram_matrix_is_what_is_printed():
@@ -83,9 +90,10 @@ def test_expectations_are_sums_over_all_coalitions(p):
     near(slopes[:, 0], slope_weights(p) @ gram[:, seen])
     weights = random_tensor(len(seen), seed=2)
     near(off_diagonal(k.pairs(p, CORNERS[seen], weights)), off_diagonal(pair_weights(p) @ (gram[:, seen] @ weights)))
-    values, variances = k.pair_covariances(NODES[:2], NODES[1:], CORNERS[seen])
-    functional = sum(weight * pair_weights(node) for node, weight in pairwise(NODES))
     i, j = torch.triu_indices(N_PLAYERS, N_PLAYERS, 1)
+    found = zip(*k.pair_covariances(NODES[:2], NODES[1:], CORNERS[seen], at_once=2), strict=True)
+    values, variances = (torch.cat(parts)[i, j] for parts in found)
+    functional = sum(weight * pair_weights(node) for node, weight in pairwise(NODES))
     near(values, functional[i, j] @ gram[:, seen])
     near(variances, torch.einsum("ks,st,kt->k", functional[i, j], gram, functional[i, j]))
 

@@ -6,8 +6,9 @@ import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
 from slow import shapley_values, value_function
 
+from captum_pairwise.chunks import Chunk, Evaluator
 from captum_pairwise.estimators.partition import partition_shapley
-from captum_pairwise.game import CallableGame, Evaluator
+from captum_pairwise.game import CallableGame
 from captum_pairwise.partition_trees import PartitionTree, halved
 
 
@@ -163,7 +164,7 @@ def test_no_coalition_is_evaluated_twice(batch_size):
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_rounds_are_of_a_batch_whatever_the_chunk(chunk):
     game, tree, rounds = random_game(0, 10, seed=8), halved(torch.arange(10.0)[:, None]), []
-    chunked = CallableGame(0, 10, lambda z: rounds.append(len(z)) or Evaluator(game.values, chunk)(z))
+    chunked = CallableGame(0, 10, lambda z: rounds.append(len(z)) or Evaluator(game.values, Chunk(chunk))(z))
     found = partition_shapley(chunked, tree, 60, batch_size=16)
     assert torch.equal(found.marginal, partition_shapley(game, tree, 60, batch_size=16).marginal)
     assert rounds == [2, 2, 8, 16, 16, 16]  # the root, its four credits, then whole batches

@@ -1,10 +1,4 @@
 import csv
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from itertools import chain
 from math import isnan, nan
@@ -227,21 +221,8 @@ def test_no_coalition_of_an_image_is_embedded_twice():
         remembered_pair(CallableGame(1, 1, lambda z: z[:, 0]))
 
 
-def _arguments(folder, *more, n_pairs=3, out=None, methods=("sam", "vesm", "random")):
-    file = folder / "pairs.csv"
-    if not file.exists():
-        table_cases.write_cases(folder, n_pairs)
-    out = out if out is not None else folder / "out"
-    always = ["--pairs", str(file), "--backbones", "tiny=table_cases:encoder", "--preset", "quick", "--set", *table_cases.SMALL]
-    return ["tables", *always, "--device", "cpu", "--out", str(out), "--methods", *methods, *more]
-
-
-def _rows(out):
-    return [row for file in sorted((out / "rows").glob("*.csv")) for row in read_rows(file, TableRow)]
-
-
 def test_a_run_writes_rows_tables_and_a_picture(tmp_path, capsys):
-    assert command.main(_arguments(tmp_path, methods=["all"])) == 0
+    assert command.main(table_cases.command_line(tmp_path, methods=["all"])) == 0
     printed, out = capsys.readouterr().out, tmp_path / "out"
     rows = read_rows(out / "results.csv", TableRow)
     assert len(rows) == 3 * len(METHODS) and not any(row.error for row in rows)
@@ -259,20 +240,20 @@ def test_a_run_writes_rows_tables_and_a_picture(tmp_path, capsys):
 def test_a_second_run_computes_only_what_is_new(tmp_path, monkeypatch, capsys):
     calls, real = [], tables._row
     monkeypatch.setattr(tables, "_row", lambda run, *more: calls.append(run) or real(run, *more))
-    command.main(_arguments(tmp_path, "--limit", "2"))
+    command.main(table_cases.command_line(tmp_path, "--limit", "2"))
     assert len(calls) == 2 * 3
-    command.main(_arguments(tmp_path, "--limit", "2"))
+    command.main(table_cases.command_line(tmp_path, "--limit", "2"))
     assert len(calls) == 6
-    command.main(_arguments(tmp_path, methods=["gcam", "sam"]))
+    command.main(table_cases.command_line(tmp_path, methods=["gcam", "sam"]))
     assert [(run.query[7:8], run.method) for run in calls[6:]] == [("0", "gcam"), ("1", "gcam"), ("2", "gcam"), ("2", "sam")]
-    command.main([*_arguments(tmp_path, methods=["sam"]), "--seed", "1"])  # other weights, other draws
+    command.main([*table_cases.command_line(tmp_path, methods=["sam"]), "--seed", "1"])  # other weights, other draws
     assert len(calls) == 6 + 4 + 3 and len(read_rows(tmp_path / "out" / "results.csv", TableRow)) == 3
-    command.main([*_arguments(tmp_path, methods=["sam"]), "--set", "window=9"])  # and the others as before
+    command.main([*table_cases.command_line(tmp_path, methods=["sam"]), "--set", "window=9"])  # and the others as before
     assert len(calls) == 6 + 4 + 3 + 3 and "window=8" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_masks_that_are_added_later_are_seen(tmp_path):
-    file, arguments = table_cases.write_cases(tmp_path, 2), _arguments(tmp_path, methods=["sam"])
+    file, arguments = table_cases.write_cases(tmp_path, 2), table_cases.command_line(tmp_path, methods=["sam"])
     whole = file.read_text()
     write_pairs([replace(pair, query_mask=None, retrieved_mask=None) for pair in _pairs(file, whole)], file)
     assert command.main(arguments) == 0 and isnan(read_rows(tmp_path / "out" / "results.csv", TableRow)[0].mean_iou)
@@ -286,20 +267,16 @@ def _pairs(file, content):
 
 
 def test_results_do_not_depend_on_what_was_run_before(tmp_path):
-    command.main(_arguments(tmp_path, methods=["all"]))
+    command.main(table_cases.command_line(tmp_path, methods=["all"]))
     for name in ("kshap", "ksam", "factorised"):
-        command.main(_arguments(tmp_path, methods=[name], out=tmp_path / name))
+        command.main(table_cases.command_line(tmp_path, methods=[name], out=tmp_path / name))
         alone = read_rows(tmp_path / name / "results.csv", TableRow)
         among = [row for row in read_rows(tmp_path / "out" / "results.csv", TableRow) if row.method == name]
-        assert [_timeless(row) for row in alone] == [_timeless(row) for row in among]
-
-
-def _timeless(row):
-    return repr(replace(row, seconds=0.0))  # equal to the last bit; NaN is not equal to itself
+        assert [table_cases.timeless(row) for row in alone] == [table_cases.timeless(row) for row in among]
 
 
 def test_a_pair_that_fails_is_written_down_and_the_rest_goes_on(tmp_path, capsys):
-    arguments, out = _arguments(tmp_path), tmp_path / "out"
+    arguments, out = table_cases.command_line(tmp_path), tmp_path / "out"
     photo = tmp_path / "retrieved, 1.png"
     whole = photo.read_bytes()
     photo.write_bytes(whole[:100])
@@ -310,13 +287,18 @@ def test_a_pair_that_fails_is_written_down_and_the_rest_goes_on(tmp_path, capsys
     assert all("retrieved, 1.png to be an image" in row.error for row in rows[3:6])
     assert "3 of 9 runs failed" in printed.out and "retrieved, 1.png" in printed.out
     photo.write_bytes(whole)
-    assert command.main(arguments) == 1 and len(_rows(out)) == 9  # written down is done
-    assert command.main([*arguments, "--retry"]) == 0 and len(_rows(out)) == 12
+    assert command.main(arguments) == 1 and len(table_cases.rows_in(out)) == 9  # written down is done
+    assert command.main([*arguments, "--retry"]) == 0 and len(table_cases.rows_in(out)) == 12
     assert "failed" not in (out / "table.md").read_text()
 
 
 def test_a_method_that_fails_is_written_down(tmp_path, capsys):
-    assert command.main([*_arguments(tmp_path, methods=["kshap", "sam"]), "--set", *table_cases.SMALL, "first=3", "n_segments=9"]) == 1
+    assert (
+        command.main(
+            [*table_cases.command_line(tmp_path, methods=["kshap", "sam"]), "--set", *table_cases.SMALL, "first=3", "n_segments=9"]
+        )
+        == 1
+    )
     rows = read_rows(tmp_path / "out" / "results.csv", TableRow)
     assert {row.method for row in rows if row.error} == {"kshap"} and "n_samples" in rows[0].error and "\n" not in rows[0].error
 
@@ -331,108 +313,16 @@ def test_an_interrupted_run_says_that_it_goes_on(tmp_path, monkeypatch, capsys):
         return real(*arguments)
 
     monkeypatch.setattr(tables, "_row", interrupted)
-    assert command.main(_arguments(tmp_path)) == command.INTERRUPTED
-    assert "goes on" in capsys.readouterr().err and len(_rows(tmp_path / "out")) == 4
-    assert command.main(_arguments(tmp_path)) == 0 and len(_rows(tmp_path / "out")) == 9
-
-
-@pytest.fixture
-def started(tmp_path):
-    """Starts the command in a process of its own, which is gone when the test is."""
-    processes = []
-
-    def start(arguments, launcher=()):
-        processes.append(_process(arguments, launcher, tmp_path))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.terminate()  # torchrun then stops its workers
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _process(arguments, launcher, folder):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]), "OMP_NUM_THREADS": "1"}
-    module = [*launcher, "-m", "captum_pairwise.evaluation"]
-    return subprocess.Popen(
-        [sys.executable, *module, *arguments], env=environment, stdout=(folder / "log").open("ab"), stderr=subprocess.STDOUT
-    )
-
-
-def _when(process, out, n_rows, patience=600):  # seconds, for machines that do other work
-    """Wait until so many rows are on the disk."""
-    end = time.monotonic() + patience
-    while len(_rows(out)) < n_rows:
-        assert process.poll() is None, (out.parent / "log").read_text()
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def test_killed_at_random_the_final_table_is_the_same_to_the_bit(tmp_path, started):
-    draws, methods = random.Random(0), ["all"]
-    undisturbed = started(_arguments(tmp_path, methods=methods, n_pairs=4, out=tmp_path / "calm"))
-    out, n_rows = tmp_path / "out", 4 * len(METHODS)
-    for _ in range(5):
-        process = started(_arguments(tmp_path, methods=methods, out=out))
-        _when(process, out, min(n_rows - 2, len(_rows(out)) + draws.randint(1, 12)))
-        time.sleep(draws.random() * 0.2)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    last = started(_arguments(tmp_path, methods=methods, out=out))
-    assert (last.wait(timeout=600), undisturbed.wait(timeout=600)) == (0, 0)
-    runs = [row.key for row in _rows(out)]
-    assert len(runs) == len(set(runs)) == n_rows
-    for name in ("table.md", "table.tex"):
-        assert (out / name).read_bytes() == (tmp_path / "calm" / name).read_bytes()
-    calm, killed = ([_timeless(row) for row in read_rows(folder / "results.csv", TableRow)] for folder in (tmp_path / "calm", out))
-    assert calm == killed
-
-
-def _children(pid):
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers by /proc")
-def test_torchrun_shares_the_pairs_and_survives_a_rank_that_dies(tmp_path, started):
-    table_cases.write_cases(tmp_path, 6)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "3"]
-    out, n_rows = tmp_path / "out", 6 * len(METHODS)
-    process = started(_arguments(tmp_path, methods=["all"], out=out), launcher)
-    _when(process, out, 8)
-    before = len(_rows(out))
-    os.kill(random.Random(0).choice(_children(process.pid)), signal.SIGKILL)
-    assert process.wait(timeout=600) == 0, (tmp_path / "log").read_text()
-    assert before < n_rows
-    by_rank = [read_rows(out / "rows" / f"rank-{rank}.csv", TableRow) for rank in range(2)]
-    assert all(len(rows) > n_rows / 6 for rows in by_rank)
-    runs = [row.key for rows in by_rank for row in rows]
-    assert len(runs) == len(set(runs)) == n_rows
-    assert command.main(_arguments(tmp_path, methods=["all"], out=tmp_path / "alone")) == 0
-    for name in ("table.md", "table.tex"):
-        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-
-
-def test_torchrun_ends_when_a_pair_fails(tmp_path, started):
-    table_cases.write_cases(tmp_path, 4)
-    photo = tmp_path / "retrieved, 1.png"
-    photo.write_bytes(photo.read_bytes()[:100])
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
-    process = started(_arguments(tmp_path, out=tmp_path / "out"), launcher)
-    assert process.wait(timeout=600) == 1, (tmp_path / "log").read_text()
-    rows = _rows(tmp_path / "out")
-    assert len(rows) == 12 and sum(bool(row.error) for row in rows) == 3
-    assert "3 of 12 runs failed" in (tmp_path / "out" / "table.md").read_text()
+    assert command.main(table_cases.command_line(tmp_path)) == command.INTERRUPTED
+    assert "goes on" in capsys.readouterr().err and len(table_cases.rows_in(tmp_path / "out")) == 4
+    assert command.main(table_cases.command_line(tmp_path)) == 0 and len(table_cases.rows_in(tmp_path / "out")) == 9
 
 
 def test_two_commands_do_not_write_to_one_file(tmp_path, capsys):
     with tables.alone(tmp_path / "out" / "rows" / "rank-0.csv"), pytest.raises(SystemExit):
-        command.main(_arguments(tmp_path))
+        command.main(table_cases.command_line(tmp_path))
     assert "another process" in capsys.readouterr().err
-    assert command.main(_arguments(tmp_path)) == 0
+    assert command.main(table_cases.command_line(tmp_path)) == 0
 
 
 def test_shares_are_even_and_whole(monkeypatch):
@@ -450,8 +340,8 @@ def test_memory_that_is_gone_is_no_result(tmp_path, monkeypatch):
 
     monkeypatch.setitem(entrants.ENTRANTS, "sam", replace(entrants.ENTRANTS["sam"], explain=failing))
     with pytest.raises(MemoryError):
-        command.main(_arguments(tmp_path, methods=["sam"]))
-    assert not _rows(tmp_path / "out")
+        command.main(table_cases.command_line(tmp_path, methods=["sam"]))
+    assert not table_cases.rows_in(tmp_path / "out")
 
 
 def test_a_long_error_is_shortened(tmp_path, monkeypatch):
@@ -459,9 +349,9 @@ def test_a_long_error_is_shortened(tmp_path, monkeypatch):
         raise RuntimeError("é\n\udcff\x1b" * 200_000)  # what is in a file may be in its error
 
     monkeypatch.setitem(entrants.ENTRANTS, "sam", replace(entrants.ENTRANTS["sam"], explain=failing))
-    assert command.main(_arguments(tmp_path, methods=["sam"])) == 1
-    assert command.main(_arguments(tmp_path, methods=["sam"])) == 1  # and can be read again
-    rows = _rows(tmp_path / "out")
+    assert command.main(table_cases.command_line(tmp_path, methods=["sam"])) == 1
+    assert command.main(table_cases.command_line(tmp_path, methods=["sam"])) == 1  # and can be read again
+    rows = table_cases.rows_in(tmp_path / "out")
     assert all(len(row.error) <= 500 and row.error.isprintable() for row in rows) and len(rows) == 3
 
 
@@ -500,7 +390,7 @@ def test_what_would_be_mixed_up_is_refused(tmp_path):
 )
 def test_a_command_that_cannot_be_done_is_refused(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        command.main([*_arguments(tmp_path), *arguments])
+        command.main([*table_cases.command_line(tmp_path), *arguments])
     assert message in capsys.readouterr().err
 
 
@@ -548,7 +438,7 @@ def test_the_picture_has_every_mean(tmp_path):
 
 
 def test_rows_are_a_plain_table(tmp_path):
-    command.main(_arguments(tmp_path))
+    command.main(table_cases.command_line(tmp_path))
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0])[:10] == [*Run.__dataclass_fields__]

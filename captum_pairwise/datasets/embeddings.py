@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.backbones import ImageEncoder
 from captum_pairwise.checks import at_least_float32
+from captum_pairwise.chunks import Chunk, Evaluator
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.datasets.reading import read_in_batches
 from captum_pairwise.similarity import pool
@@ -45,10 +46,10 @@ def embed(
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in store.rows}
     read = ImageEncoder(nn.Identity(), size=encoder.size).preprocess  # without weights, on the CPU: for other processes
     batches = read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress else None)
-    left = list(new)
+    left, chunk = list(new), Chunk(batch_size)
     for batch in batches:
         done, left = left[: len(batch)], left[len(batch) :]
-        store.add(done, _embeddings(encoder, torch.cat(batch), [new[key] for key in done]))
+        store.add(done, _embeddings(encoder, torch.cat(batch), [new[key] for key in done], chunk))
     store.merge()
     return torch.stack([store.rows[key] for key in keys])
 
@@ -70,9 +71,9 @@ def _key(file: Path) -> int:
 
 
 @torch.inference_mode()
-def _embeddings(encoder: ImageEncoder, pixels: Tensor, files: list[Path]) -> Float[Tensor, "images channels"]:
+def _embeddings(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
     """Those of one batch, each with a direction."""
-    embeddings = at_least_float32(pool(encoder(pixels.to(encoder.mean)))).cpu()
+    embeddings = Evaluator(lambda some: at_least_float32(pool(encoder(some.to(encoder.mean)))).cpu(), chunk)(pixels)
     norms = torch.linalg.vector_norm(embeddings, dim=1)
     for file, norm in zip(files, norms.tolist(), strict=True):
         if not 0 < norm < float("inf"):

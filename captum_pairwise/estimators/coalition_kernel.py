@@ -1,14 +1,16 @@
 """A covariance between coalitions, and its expectations when every player is in with probability `p`, in closed form."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.trends import N_COMMON, expected_trends, trends
+from captum_pairwise.estimators.trends import N_COMMON, N_OWN, ExpectedTrends, expected_trends, trends, weighted_trends
 
 Rows = Float[Tensor, "rows players"]
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,12 @@ class CoalitionKernel:
         self, nodes: Float[Tensor, " nodes"], rows: Rows
     ) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
         """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node."""
-        scaled = self._scales()[:, None] * trends(rows).T
+        scaled = trends(rows) * self._scales()
         means, slopes = [], []
         for p in nodes:
-            mean, slope = (expected_trends(order, p, self.n_players) @ scaled for order in (0, 1))
+            mean, _ = expected_trends(0, p, self.n_players).parts(scaled)
+            same, share = expected_trends(1, p, self.n_players).parts(scaled)
+            slope = share.T + same
             for scale, product in self._terms():
                 steps, whole = product.expected(p, rows)
                 mean, slope = mean + scale * whole, slope + (scale * steps * whole[:, None]).T
@@ -96,7 +100,8 @@ class CoalitionKernel:
 
     def pairs(self, p: Tensor, rows: Rows, weights: Float[Tensor, " rows"]) -> Float[Tensor, "players players"]:
         """`Σ_r weights_r E_p[δ_ij k(·, row_r)]`; the diagonal means nothing."""
-        total = expected_trends(2, p, self.n_players) @ (self._scales() * (trends(rows).T @ weights))
+        same, share = expected_trends(2, p, self.n_players).parts(self._scales() * (trends(rows).T @ weights))
+        total = same + share[:, None] + share
         for scale, product in self._terms():
             steps, whole = product.expected(p, rows)
             total = total + steps.T @ ((scale * weights * whole)[:, None] * steps)
@@ -104,35 +109,73 @@ class CoalitionKernel:
 
     def mean_covariance(self, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes nodes"]:
         """The covariance of `E_p[f]` between nodes, before anything is known of `f`."""
-        features = torch.stack([expected_trends(0, p, self.n_players) for p in nodes])
-        total = (features * self._scales()) @ features.T
+        total = self._trend_covariance(0, nodes)[0]
         for scale, product in self._terms():
             total = total + scale * product.overlap(nodes)[1]
         return total
 
     def slope_covariance(self, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "players nodes nodes"]:
         """The covariance of `E_p[f(A∪i) - f(A)]` between nodes, before anything is known of `f`."""
-        features = torch.stack([expected_trends(1, p, self.n_players) for p in nodes], 1)
-        total = (features * self._scales()) @ features.mT
+        total = self._trend_covariance(1, nodes)
         for scale, product in self._terms():
             changes, whole = product.overlap(nodes)
             total = total + scale * changes * whole
         return total
 
+    def _trend_covariance(self, order: int, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "players nodes nodes"]:
+        """What the trends add to a covariance between nodes; of each player, where one changes."""
+        expected = [expected_trends(order, p, self.n_players) for p in nodes]
+        common, own, other = (torch.stack([getattr(one, name) for one in expected]) for name in ("common", "own", "other"))
+        of_size, of_players = self._scales()[:N_COMMON], self._scales()[N_COMMON:].unflatten(0, (-1, N_OWN))
+        changing = of_players if order else torch.zeros_like(of_players)
+        total = torch.einsum("kd,d,ld->kl", common, of_size, common)
+        for each, features in ((of_players.sum(0) - changing, other), (changing, own)):
+            total = total + torch.einsum("id,kd,ld->ikl", each, features, features)
+        return total
+
     def pair_covariances(
-        self, nodes: Float[Tensor, " nodes"], weights: Float[Tensor, " nodes"], rows: Rows
-    ) -> tuple[Float[Tensor, "pairs rows"], Float[Tensor, " pairs"]]:
-        """What `F_ij = Σ_k weights_k E_{p_k}[δ_ij f]` has to do with the rows, and its variance, for every pair `i < j`."""
-        i, j = torch.triu_indices(self.n_players, self.n_players, 1)
-        features = sum((w * expected_trends(2, p, self.n_players)[i, j] for p, w in zip(nodes, weights, strict=True)), torch.zeros(()))
-        covariances, variances = (features * self._scales()) @ trends(rows).T, features.square() @ self._scales()
-        both_weights = weights[:, None] * weights
+        self, nodes: Float[Tensor, " nodes"], weights: Float[Tensor, " nodes"], rows: Rows, at_once: int
+    ) -> Iterator[tuple[Float[Tensor, "some players rows"], Float[Tensor, "some players"]]]:
+        """What `F_ij = Σ_k weights_k E_{p_k}[δ_ij f]` has to do with the rows, and its variance; `i = j` means nothing.
+
+        Args:
+            nodes: `p_k`.
+            weights: `weights_k`.
+            rows: the coalitions.
+            at_once: how many players `i` to yield at a time, each with every `j`.
+
+        Yields:
+            both of the next players.
+        """
+        features = weighted_trends([expected_trends(2, p, self.n_players) for p in nodes], weights)
+        variances = self._pair_variances(nodes, weights, features)
+        batches = rows.split(max(1, NUMBERS_AT_ONCE // (len(nodes) * self.n_players)))
+        for some in torch.arange(self.n_players).split(at_once):
+            found = []
+            for batch in batches:
+                same, share = features.parts(trends(batch) * self._scales())
+                found.append(
+                    self._steps(nodes, weights, batch, some).add_((same[:, None] + share[:, some])[..., None]).add_(share[:, None])
+                )
+            yield torch.cat(found).permute(1, 2, 0), variances[some]
+
+    def _pair_variances(
+        self, nodes: Float[Tensor, " nodes"], weights: Float[Tensor, " nodes"], features: ExpectedTrends
+    ) -> Float[Tensor, "players players"]:
+        same, share = features.squared().parts(self._scales())
+        both_weights, variances = weights[:, None] * weights, same + share[:, None] + share
         for scale, product in self._terms():
-            for p, weight in zip(nodes, weights, strict=True):
-                steps, whole = product.expected(p, rows)
-                left, right = (scale * weight * whole[:, None] * steps).T, steps.T
-                covariances.add_(left[i] * right[j])
             changes, whole = product.overlap(nodes)
-            together = (changes * (both_weights * whole)).flatten(1) @ changes.flatten(1).T
-            variances = variances + scale * together[i, j]
-        return covariances, variances
+            variances = variances + scale * (changes * (both_weights * whole)).flatten(1) @ changes.flatten(1).T
+        return variances
+
+    def _steps(
+        self, nodes: Float[Tensor, " nodes"], weights: Float[Tensor, " nodes"], rows: Rows, some: Int[Tensor, " some"]
+    ) -> Float[Tensor, "rows some players"]:
+        """What the steps of two players have in common, summed over the nodes: a product of matrices for each row."""
+        total = torch.zeros(len(rows), len(some), self.n_players, dtype=rows.dtype)
+        for scale, product in self._terms():
+            expected = [product.expected(p, rows) for p in nodes]
+            steps, whole = torch.stack([step for step, _ in expected], 1), torch.stack([one for _, one in expected], 1)
+            total.baddbmm_(((scale * weights * whole)[..., None] * steps[..., some]).mT, steps)
+        return total

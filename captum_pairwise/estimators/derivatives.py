@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from captum_pairwise.game import Evaluator
+from captum_pairwise.chunks import Chunk, Evaluator
 
 Points = Float[Tensor, "points players"]
 Embed = Callable[[Tensor], Tensor]
@@ -50,7 +50,7 @@ def _load_forward_mode() -> None:
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
-def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: int) -> Points:
+def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: Chunk) -> Points:
     """The gradient of a function at each point; `function(rows, index)` gets the rows of `points` that `index` names."""
 
     def part(index: Int[Tensor, " rows"]) -> Tensor:
@@ -62,7 +62,7 @@ def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chun
         return _in_chunks(part, len(points), chunk)
 
 
-def hessian_products(function: Callable[[Tensor, Tensor], Tensor], points: Points, directions: Points, chunk: int) -> Points:
+def hessian_products(function: Callable[[Tensor, Tensor], Tensor], points: Points, directions: Points, chunk: Chunk) -> Points:
     """`H d` of a function at each point, in the direction that belongs to it; arguments as for `gradients`."""
 
     def part(index: Int[Tensor, " rows"]) -> Tensor:
@@ -122,11 +122,11 @@ def directional(embed: Embed, points: Points, directions: Points) -> Float[Tenso
 
 
 def jacobians(
-    embed: Embed, points: Points, chunk: int
+    embed: Embed, points: Points, chunk: Chunk
 ) -> tuple[Float[Tensor, "points channels"], Float[Tensor, "points players channels"]]:
     """The embedding at each point, and its derivative by each player.
 
-    >>> embeddings, slopes = jacobians(lambda z: torch.stack([z[:, 0] * z[:, 1], z[:, 1]], 1), torch.tensor([[2.0, 3.0]]), chunk=8)
+    >>> embeddings, slopes = jacobians(lambda z: torch.stack([z[:, 0] * z[:, 1], z[:, 1]], 1), torch.tensor([[2.0, 3.0]]), Chunk(8))
     >>> embeddings.tolist(), slopes.tolist()
     ([[6.0, 3.0]], [[[3.0, 0.0], [2.0, 1.0]]])
     """
@@ -138,21 +138,21 @@ def jacobians(
     if n_players <= n_channels:
         try:
             return embeddings, _forward_slopes(embed, points, chunk)
-        except RuntimeError:  # an operation without forward mode, or not in this precision
+        except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for half of it
             pass
     channel = torch.arange(n_channels).repeat(n_points)
     slopes = gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
     return embeddings, slopes.unflatten(0, (n_points, n_channels)).mT
 
 
-def _forward_slopes(embed: Embed, points: Points, chunk: int) -> Float[Tensor, "points players channels"]:
+def _forward_slopes(embed: Embed, points: Points, chunk: Chunk) -> Float[Tensor, "points players channels"]:
     """All slopes in forward mode: the embeddings once, with all directions together, or else once for every direction."""
     (n_points, n_players), units = points.shape, torch.eye(points.shape[1], dtype=points.dtype)
+    along = torch.vmap(lambda unit: jvp(embed, (points,), (unit.expand_as(points),))[1])
     try:
         with torch.no_grad():
-            along = torch.vmap(lambda unit: jvp(embed, (points,), (unit.expand_as(points),))[1], chunk_size=max(1, chunk // n_points))
-            return along(units).transpose(0, 1)
-    except RuntimeError:  # an operation that is not vectorised, or too little memory for it
+            return Evaluator(along, chunk, cost=n_points)(units).transpose(0, 1)
+    except (RuntimeError, MemoryError):  # an operation that is not vectorised, or memory for less than all points
         rows = directional(embed, points.repeat_interleave(n_players, 0), units.repeat(n_points, 1))
         return rows.unflatten(0, (n_points, n_players))
 
@@ -161,5 +161,5 @@ def _picked(embeddings: Tensor, channel: Int[Tensor, " rows"]) -> Float[Tensor, 
     return embeddings.gather(1, channel.to(embeddings.device)[:, None])[:, 0]
 
 
-def _in_chunks(part: Callable[[Tensor], Tensor], n_points: int, chunk: int) -> Tensor:
-    return Evaluator(part, max(1, chunk // COST_OF_GRADIENT))(torch.arange(n_points))
+def _in_chunks(part: Callable[[Tensor], Tensor], n_points: int, chunk: Chunk) -> Tensor:
+    return Evaluator(part, chunk, cost=COST_OF_GRADIENT)(torch.arange(n_points))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators import chains
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles, refuse_too_few
@@ -16,7 +17,7 @@ from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.tower import Shared, TowerSummary, combine
 from captum_pairwise.estimators.tower_chains import chain_summary
 from captum_pairwise.estimators.tower_process import process_summary
-from captum_pairwise.game import TwoTowerGame, memory_of
+from captum_pairwise.game import TwoTowerGame
 from captum_pairwise.interactions import Credits, Interactions
 
 FITS = ("process", "chains")

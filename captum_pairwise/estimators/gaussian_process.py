@@ -4,14 +4,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
 from captum_pairwise.estimators.exact import exact
 from captum_pairwise.estimators.process import Process, fit
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
-from captum_pairwise.game import Game, memory_of
+from captum_pairwise.game import Game
 from captum_pairwise.interactions import Credits, Interactions, blocks_of, from_all_pairs
 
 MOST_SAMPLES = 8192
+NUMBERS_AT_ONCE = 2**23  # of covariances
 ROWS_FOR_KERNEL = 512  # a single output says less of the kernel than the many of a tower
 
 
@@ -61,8 +63,7 @@ def _refuse_budget(n_samples: int, n_players: int) -> None:
             f"Expected n_samples of at least {least} for {n_players} players (none, all, each alone, and as many others), got "
             f"{n_samples}. Raise n_samples, or take fewer players."
         )
-    n_pairs = n_players * (n_players - 1) // 2
-    needed, has = 8 * n_samples * (4 * n_samples + 3 * n_pairs), memory_of(torch.device("cpu"))
+    needed, has = 8 * (4 * n_samples**2 + 3 * max(NUMBERS_AT_ONCE, n_samples * n_players)), memory_of(torch.device("cpu"))
     if n_samples > MOST_SAMPLES or needed > has:
         raise ValueError(
             f"Expected n_samples of at most {MOST_SAMPLES} and a process that fits memory, got {n_samples}, which with {n_players} players "
@@ -72,15 +73,15 @@ def _refuse_budget(n_samples: int, n_players: int) -> None:
 
 def _pairs(process: Process, path: Path) -> tuple[Float[Tensor, "players players"], Float[Tensor, "players players"]]:
     """The pairs and their standard errors, symmetric with zero diagonals."""
-    covariances, variances = process.kernel.pair_covariances(path.nodes, path.taylor, process.rows)
-    whitened = process.whiten(covariances)
-    left = (variances - whitened.square().sum(1)).clamp(min=0) * process.channels.square().sum()
-    n_players = process.rows.shape[1]
-    found = torch.zeros(2, n_players, n_players, dtype=torch.float64)
-    i, j = torch.triu_indices(n_players, n_players, 1)
-    found[:, i, j] = torch.stack([(whitened @ process.whitened)[:, 0], left.sqrt()])
-    second, errors = found + found.mT
-    return second, errors
+    n_rows, n_players = process.rows.shape
+    second, errors = [], []
+    at_once = max(1, NUMBERS_AT_ONCE // (n_rows * n_players))
+    for covariances, variances in process.kernel.pair_covariances(path.nodes, path.taylor, process.rows, at_once):
+        whitened = process.whiten(covariances)
+        second.append((whitened @ process.whitened)[..., 0])
+        errors.append(((variances - whitened.square().sum(2)).clamp(min=0) * process.channels.square().sum()).sqrt())
+    halves = [torch.cat(found).triu(1) for found in (second, errors)]  # symmetric to the last digit
+    return halves[0] + halves[0].T, halves[1] + halves[1].T
 
 
 def _marginal_error(process: Process, path: Path) -> Float[Tensor, " players"]:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.chunks import Chunk
 from captum_pairwise.estimators.derivatives import gradients, hessian_products, jacobians
 from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
 from captum_pairwise.game import Game, TwoTowerGame
@@ -260,7 +261,7 @@ def _rows_of_hessian(
 
 
 def _tower_hessian(
-    embed: Callable[[Tensor], Tensor], nodes: Float[Tensor, " nodes"], n_players: int, other: Float[Tensor, "nodes channels"], chunk: int
+    embed: Callable[[Tensor], Tensor], nodes: Float[Tensor, " nodes"], n_players: int, other: Float[Tensor, "nodes channels"], chunk: Chunk
 ) -> Float[Tensor, "nodes players players"]:
     """The second derivatives of `<embed(z), other>` at each node, the other tower standing still."""
     if n_players == 0:

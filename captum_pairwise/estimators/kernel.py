@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators.coalition_sampling import (
     Sampler,
     WeightedCoalitions,
@@ -51,7 +52,7 @@ def kernel(
         generator: the source of randomness; one seeded with 0 if None.
 
     Raises:
-        ValueError: the sampling is unknown, or the coalitions do not determine the pairs.
+        ValueError: the sampling is unknown, the pairs do not fit memory, or the coalitions do not determine them.
 
     >>> from captum_pairwise.game import CallableGame
     >>> product = CallableGame(2, 1, lambda z: 6.0 * z.all(1))
@@ -61,6 +62,7 @@ def kernel(
     """
     n_players = game.n_players
     pairs = tuple(torch.triu_indices(n_players, n_players, 1))
+    _refuse_beyond_memory(n_players, len(pairs[0]))
     refusal = _refusal(len(pairs[0]), n_samples)
     if ridge is None and n_samples < len(pairs[0]) - 1:
         raise ValueError(refusal)  # before anything is evaluated
@@ -76,6 +78,15 @@ def kernel(
         left = game.values(drawn.coalitions).cpu().double() - known
         second[pairs] = fit_pairs(drawn, left, total, ridge, refusal, takes_out_sizes=sampling == "distinct")
     return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
+
+
+def _refuse_beyond_memory(n_players: int, n_pairs: int) -> None:
+    needed, has = 16 * n_pairs**2, memory_of(torch.device("cpu"))
+    if needed > has:
+        raise ValueError(
+            f"Expected fewer players: a fit of the {n_pairs} pairs of {n_players} players needs {needed / 2**30:.0f} GiB, and there are "
+            f"{has / 2**30:.0f} GiB. Group them with a coarser mask, or use FactorisedShapleyTaylor or ShapleyTaylorSampling."
+        )
 
 
 def _refusal(n_pairs: int, n_samples: int) -> str:

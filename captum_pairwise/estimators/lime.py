@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.least_squares import add_products
-from captum_pairwise.game import Game, memory_of
+from captum_pairwise.game import Game
 from captum_pairwise.interactions import Interactions, from_all_pairs
 
 ROWS_AT_ONCE = 2048

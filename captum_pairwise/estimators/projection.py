@@ -44,7 +44,7 @@ def _towers_products(
     points = nodes.expand(-1, game.n_query)
     try:
         moved = directional(game.embed_query, points, attention.expand_as(points))
-    except RuntimeError:  # an operation without forward mode, or not in this precision
+    except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for it
         return None
     return gradients(
         lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),

@@ -3,6 +3,9 @@
 The features are `T_k(|A|)`, and `(z_l - ½) T_k(|A|)` for each player `l`, with Chebyshev polynomials of the size scaled to [-1, 1].
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,11 +22,41 @@ def trends(rows: Float[Tensor, "rows players"]) -> Float[Tensor, "rows trends"]:
     return torch.cat([by_size, own.flatten(1)], 1)
 
 
-def expected_trends(order: int, p: Tensor, n_players: int) -> Float[Tensor, "... trends"]:
+@dataclass(frozen=True)
+class ExpectedTrends:
+    """The expectation of the features, of what players `i` add to them, or of the mixed difference of two players: it has few numbers.
+
+    Attributes:
+        common: of the features of the size.
+        own: of those of a player that changes.
+        other: of those of every other player.
+    """
+
+    common: Float[Tensor, " common"]
+    own: Float[Tensor, " degrees"]
+    other: Float[Tensor, " degrees"]
+
+    def parts(self, vectors: Float[Tensor, "*rows trends"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows players"]]:
+        """The inner product with vectors, in two parts: the first, and the second of every player that changes, summed."""
+        of_size, of_players = vectors[..., :N_COMMON], vectors[..., N_COMMON:].unflatten(-1, (-1, N_OWN))
+        return of_size @ self.common + of_players.sum(-2) @ self.other, of_players @ (self.own - self.other)
+
+    def squared(self) -> "ExpectedTrends":
+        """Every number squared."""
+        return ExpectedTrends(self.common.square(), self.own.square(), self.other.square())
+
+
+def weighted_trends(expected: Sequence[ExpectedTrends], weights: Float[Tensor, " nodes"]) -> ExpectedTrends:
+    """The sum over nodes."""
+    common, own, other = (weights @ torch.stack([getattr(one, name) for one in expected]) for name in ("common", "own", "other"))
+    return ExpectedTrends(common, own, other)
+
+
+def expected_trends(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
     """The expectation at `p` of the features themselves, of what each player adds to them, or of each pair's mixed difference.
 
     Args:
-        order: 0, 1 or 2; the result has as many leading axes, of players. The diagonal of pairs means nothing.
+        order: 0, 1 or 2, how many players change.
         p: the probability of each player to be in.
         n_players: how many players there are.
     """
@@ -37,15 +70,7 @@ def expected_trends(order: int, p: Tensor, n_players: int) -> Float[Tensor, "...
     if n_players > order:
         chances, change = _binomial(n_players - order - 1, p), change[:, :N_OWN]
         other = (p * chances @ change[1:] - (1 - p) * chances @ change[:-1]) / 2
-    member = _members(order, n_players)[..., None].to(p)
-    of_players = member * own + (1 - member) * other
-    return torch.cat([common.expand(*member.shape[:-2], -1), of_players.flatten(-2)], -1)
-
-
-def _members(order: int, n_players: int) -> Tensor:
-    """Which players are the ones that change: none, one, or two."""
-    one = torch.eye(n_players, dtype=torch.bool)
-    return [one.new_zeros(n_players), one, one[:, None] | one][order]
+    return ExpectedTrends(common, own, other)
 
 
 def _chebyshev(n_players: int) -> Float[Tensor, "sizes common"]:

@@ -137,12 +137,17 @@ def study(errands: Sequence[Errand], settings: Settings, seed: int, folder: Path
     Raises:
         ValueError: another process writes to the same file.
     """
-    file = folder / "rows" / f"rank-{among.rank}.csv"
+    file = rows_file(folder, among)
     with alone(file):
         known = rows_of(errands, folder)
         done = {run for run, row in known.items() if not (retry and row.error)}
         left = [errand.without(done) for errand in among.share(list(errands))]
         _run_all([errand for errand in left if errand.runs], settings, seed, Journal(file, TableRow), among)
+
+
+def rows_file(folder: Path, among: Ranks) -> Path:
+    """Where a process writes its rows."""
+    return folder / "rows" / f"rank-{among.rank}.csv"
 
 
 def rows_of(errands: Sequence[Errand], folder: Path) -> dict[Run, TableRow]:

@@ -18,8 +18,8 @@ from captum_pairwise.evaluation.presets import PRESETS, Settings, changed
 from captum_pairwise.evaluation.ranks import Ranks, device_of, ranks
 from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.subject import Model
-from captum_pairwise.evaluation.tables import POLL, Errand, TableRow, awaited, plan, settings_digest, study
-from captum_pairwise.replacing import replacing
+from captum_pairwise.evaluation.tables import POLL, Errand, TableRow, alone, awaited, plan, rows_file, settings_digest, study
+from captum_pairwise.replacing import remove_drafts, replacing
 from captum_pairwise.visualization.tables import table_figure
 
 FAILED = 1
@@ -77,7 +77,8 @@ def tables(options: argparse.Namespace) -> int:
     if not among.is_first:
         return 0
     rows = awaited(errands, options.out)
-    _write(rows, methods, options)
+    with alone(rows_file(options.out, among)):
+        _write(rows, methods, options)
     return FAILED if any(row.error for row in rows) else 0
 
 
@@ -115,6 +116,8 @@ def _model(text: str, seed: int, device: torch.device) -> Model:
 
 def _write(rows: list[TableRow], methods: Sequence[str], options: argparse.Namespace) -> None:
     """The rows, the tables and the picture."""
+    for name in ("results.csv", "table.md", "table.tex", "table.png"):
+        remove_drafts(options.out / name)
     about = ", ".join([f"preset {options.preset}", *options.set, f"seed {options.seed}"])
     text, caption = table_report.markdown(rows, methods), table_report.caption(rows, about)
     write_rows(options.out / "results.csv", rows, TableRow)

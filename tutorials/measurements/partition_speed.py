@@ -20,8 +20,9 @@ from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise import backbones
+from captum_pairwise.chunks import Chunk, Evaluator, fitting_chunk
 from captum_pairwise.estimators.partition import partition_shapley
-from captum_pairwise.game import Evaluator, fitting_chunk, one_image_games
+from captum_pairwise.game import one_image_games
 from captum_pairwise.masking import Request
 from captum_pairwise.pairs import input_pairs
 from captum_pairwise.partition_trees import halved
@@ -38,7 +39,7 @@ def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: 
 
 
 def by_shap(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: int, chunk: int) -> Tensor:
-    evaluate = Evaluator(model.given_query(pair[0]), chunk)
+    evaluate = Evaluator(model.given_query(pair[0]), Chunk(chunk))
     photo = pair[1][0].permute(1, 2, 0).numpy()
     masker = Image("blur(25,25)", photo.shape)
     explainer = shap.PartitionExplainer(lambda rows: evaluate(torch.from_numpy(rows).permute(0, 3, 1, 2)).numpy(), masker)

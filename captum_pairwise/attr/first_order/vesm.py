@@ -10,8 +10,10 @@ from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.autocast import in_this_autocast
 from captum_pairwise.checks import SIDES, at_least_float32, refuse_not_finite
+from captum_pairwise.chunks import Evaluator
 from captum_pairwise.estimators.vesm import MODES, Seen, vesm
 from captum_pairwise.layers import LayerView
+from captum_pairwise.masking import Request
 from captum_pairwise.pairs import layer_views
 from captum_pairwise.similarity import SimilarityWrapper, pool
 
@@ -55,10 +57,11 @@ class LayerVESM(LayerGradientMethod):
             ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.
         """
         _refuse_mode(mode, negative)
+        request = Request()
         with torch.inference_mode(False), torch.enable_grad():
-            model, views = layer_views(self.forward_func, self.layer, inputs)
+            model, views = layer_views(self.forward_func, self.layer, inputs, request)
             found = []
-            for example, other in enumerate(_embedded(model, negative, len(views[0].output))):
+            for example, other in enumerate(_embedded(model, negative, len(views[0].output), request)):
                 query, retrieved = (_seen(view, example) for view in views)
                 found.append(vesm(query, retrieved, mode, other, relu_attributions))
         query, retrieved = (torch.stack(maps) for maps in zip(*found, strict=True))
@@ -75,7 +78,7 @@ def _refuse_mode(mode: str, negative: Tensor | None) -> None:
 
 
 @torch.no_grad()
-def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int) -> list[Tensor] | list[None]:
+def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int, request: Request) -> list[Tensor] | list[None]:
     """The embedding of the negative image of each pair."""
     if negative is None:
         return [None] * n_pairs
@@ -83,7 +86,7 @@ def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int) -
         came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
         raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {came}.")
     refuse_not_finite(negative, "the negative images")
-    embeddings = at_least_float32(model.embed_retrieved(negative))
+    embeddings = at_least_float32(Evaluator(model.embed_retrieved, request.chunk_of(len(negative)))(negative.detach()))
     return list(embeddings.expand(n_pairs, -1))
 
 
