@@ -110,6 +110,10 @@ CASES = {
     "nobody plays": (lambda: exact(feature_mask=(torch.full_like(MASKS[0], -1), MASKS[1])), "ids from -1 to -1"),
     "a layer mask that does not fit": (lambda: layered(layer_mask=(cp.grid(5, 5, 2, 2), None)), "query layer_mask to be broadcastable"),
     "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
+    "all of far too many coalitions": (
+        lambda: exact(feature_mask=(cp.grid(12, 12, 12, 12),) * 2, n_samples=2**144),
+        r"coalitions that fit memory, got all 2\*\*144 of the 144 players of one image",
+    ),
     "too few embeddings": (lambda: layered(n_samples=15), "at least 16 for 9 players"),
     "pixels by pixels": (
         lambda: cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(nn.Flatten())).attribute(

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.chunks import memory_of
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.tower import Curves, TowerSummary, combine
@@ -44,7 +45,7 @@ def every_value(game: Game) -> Float[Tensor, " coalitions"]:
 
 
 def refuse_more(n_players: int, most: int, whose: str) -> None:
-    """Refuse to enumerate more coalitions than `most`.
+    """Refuse to enumerate more coalitions than `most`, or than fit memory.
 
     Raises:
         ValueError: there are more.
@@ -53,6 +54,11 @@ def refuse_more(n_players: int, most: int, whose: str) -> None:
         raise ValueError(
             f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players "
             f"{whose}, got {most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
+        )
+    if 8 * n_players * 2**n_players > memory_of(torch.device("cpu")):
+        raise ValueError(
+            f"Expected coalitions that fit memory, got all 2**{n_players} of the {n_players} players {whose}. Take fewer players (a coarser "
+            "mask), or sample them with FactorisedShapleyTaylor."
         )
 
 
