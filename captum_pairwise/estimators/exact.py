@@ -57,8 +57,8 @@ def refuse_more(n_players: int, most: int, whose: str) -> None:
         )
     if 8 * n_players * 2**n_players > memory_of(torch.device("cpu")):
         raise ValueError(
-            f"Expected coalitions that fit memory, got all 2**{n_players} of the {n_players} players {whose}. Take fewer players (a coarser "
-            "mask), or sample them with FactorisedShapleyTaylor."
+            f"Expected coalitions that fit memory, got all 2**{n_players} of the {n_players} players {whose}. Take fewer players (a "
+            "coarser mask), or sample them with FactorisedShapleyTaylor."
         )
 
 
