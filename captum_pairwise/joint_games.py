@@ -108,9 +108,11 @@ def _layer_outputs(forward_func: ForwardFunc, layers: Sequence[nn.Module], image
 
     def run(part: slice) -> list[Tensor]:
         own = tuple(a[part] if isinstance(a, Tensor) and a.dim() else a for a in arguments)
-        is_list = (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1)
+        of_part = target
+        if (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1):
+            of_part = target[part]
         with recorded(layers) as calls:
-            run_forward(forward_func, tuple(batch[part] for batch in images), target[part] if is_list else target, own or None)
+            run_forward(forward_func, tuple(batch[part] for batch in images), of_part, own or None)
         return [only_output(outputs, one) for outputs, one in zip(calls, layers, strict=True)]
 
     found = Chunk(len(images[0]), request.notices).parts(run, len(images[0]))

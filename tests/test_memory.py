@@ -29,7 +29,7 @@ CHUNK, CELL, CHANNELS, STEPS = 16, 4, 32, 6
 def budget(cls, n_players):
     """A number of samples that is hardly enough."""
     if cls in ENUMERATE:
-        return 2 ** (n_players // 2)
+        return 2 ** min(n_players // 2, 16)
     if issubclass(cls, (cp.KernelShapleyTaylor, cp.LayerKernelShapleyTaylor)):
         return n_players * (n_players - 1) // 2 + 200
     if issubclass(cls, (cp.ShapleyTaylorSampling, cp.LayerShapleyTaylorSampling)):

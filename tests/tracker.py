@@ -17,8 +17,8 @@ def is_measurable() -> bool:
 
 
 def _peak() -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return 1024 * int(found[1])
+    (found,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(found)
 
 
 def _grown(call, warm_up):
