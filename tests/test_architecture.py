@@ -258,6 +258,13 @@ def test_imports_sit_at_the_top_and_users_are_not_asserted(name):
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_no_exception_is_swallowed_whole(name):
+    handlers = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.ExceptHandler)]
+    broad = [node for node in handlers if node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")]
+    assert not [node.lineno for node in broad if all(isinstance(step, (ast.Pass, ast.Continue)) for step in node.body)]
+
+
 def test_only_compat_imports_what_captum_keeps_private():
     for name, tree in MODULES.items():
         private = [found for found in imported(tree) if found.startswith("captum.") and "._" in found]
