@@ -1,7 +1,9 @@
 """No method takes more memory than it says, at 98 players, at 392, and for batches of 8; all layer methods do 392."""
 
 import inspect
+from concurrent.futures import ProcessPoolExecutor
 from math import ceil, sqrt
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -37,12 +39,12 @@ def budget(cls, n_players):
     return n_players if "Factorised" in cls.__name__ or "Jagged" in cls.__name__ else 2 * n_players + 60
 
 
-def explain(cls, side, batch, watch=None):
-    """Explain a batch of pairs of `side × side` players each."""
+def explain(cls, side, batch, kept=None):
+    """Explain a batch of pairs of `side × side` players each; with a list, keep what goes through the network in it."""
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Conv2d(3, 16, CELL, stride=CELL), nn.ReLU(), nn.Conv2d(16, CHANNELS, 1), nn.ReLU()).eval()
-    if watch is not None:
-        encoder[2].register_forward_hook(watch)
+    if kept is not None:
+        encoder[2].register_forward_hook(lambda _, inputs, output: kept.append(output.clone()))
     model, made = cp.SimilarityWrapper(encoder), OfEachImage if cls is cp.LayerIGCAM else cls
     method = made(model, encoder[3 if cls in AFFINE else 1]) if issubclass(cls, LayerAttribution) else made(model)
     size, parts = CELL * side, (cp.grid(side, side, side, side),) * 2
@@ -81,8 +83,15 @@ def is_refused(cls, side):
     return (cls in ENUMERATE and side > 3) or (cls in FITS and side > 7)
 
 
-def peak(cls, side, batch, watch=None):
-    return peak_of(lambda: explain(cls, side, batch, watch), lambda: explain(cls, 3, 1))
+def peak(cls, side, batch, kept=None):
+    return peak_of(lambda: explain(cls, side, batch, kept), lambda: explain(cls, 3, 1))
+
+
+@pytest.fixture(scope="module")
+def process():
+    """A small one: pages of one that has run other tests, which the system took away, would come back while we measure."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        yield process
 
 
 def test_every_method_says_how_much_it_takes():
@@ -91,23 +100,22 @@ def test_every_method_says_how_much_it_takes():
 
 @pytest.mark.parametrize("case", BATCHES)
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_no_method_takes_more_than_it_says(cls, case, record_property):
+def test_no_method_takes_more_than_it_says(cls, case, process, record_property):
     side, batch = (3, 8) if cls in ENUMERATE else BATCHES[case]
     if is_refused(cls, side):
         pytest.skip("refused, see below")
     if is_left_out(cls, side):
         pytest.skip("CAPTUM_PAIRWISE_LONG=1 does it")
-    taken, most = peak(cls, side, batch), bound(cls, side, batch)
+    taken, most = process.submit(peak, cls, side, batch).result(), bound(cls, side, batch)
     record_property("share of the bound", taken / most)
     print(f"{cls.__name__}, {case}: {taken / 2**20:.1f} of {most / 2**20:.1f} MiB")
     assert taken <= most + ALLOWANCE
 
 
-def test_a_method_that_keeps_what_went_through_the_network_takes_more():
-    kept = []
+def test_a_method_that_keeps_what_went_through_the_network_takes_more(process):
     most = bound(cp.LayerKernelSAM, 14, 1)
-    assert peak(cp.LayerKernelSAM, 14, 1) <= most + ALLOWANCE
-    assert peak(cp.LayerKernelSAM, 14, 1, lambda _, inputs, output: kept.append(output.clone())) > most + ALLOWANCE
+    assert process.submit(peak, cp.LayerKernelSAM, 14, 1).result() <= most + ALLOWANCE
+    assert process.submit(peak, cp.LayerKernelSAM, 14, 1, []).result() > most + ALLOWANCE
 
 
 @pytest.mark.parametrize("cls", [cp.LayerExactShapleyTaylor, cp.LayerKernelShapleyTaylor], ids=lambda cls: cls.__name__)
