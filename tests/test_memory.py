@@ -10,6 +10,7 @@ import torch
 from captum.attr import LayerAttribution
 from conftest import LONG
 from torch import nn
+from tqdm.std import tqdm
 from tracker import is_measurable, peak_of
 
 import captum_pairwise as cp
@@ -90,7 +91,7 @@ def peak(cls, side, batch, kept=None):
 @pytest.fixture(scope="module")
 def process():
     """A small one: pages of one that has run other tests, which the system took away, would come back while we measure."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=tqdm.get_lock) as process:
         yield process
 
 
