@@ -196,3 +196,15 @@ def test_matrices_of_all_shapes_can_be_read(sizes):
     for box in [title, *panels]:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
     assert not any(title.overlaps(box) for box in panels)
+
+
+@pytest.mark.parametrize("figure", [visualization.pair_figure, visualization.matches_figure, visualization.transfer_figure])
+def test_all_that_is_said_of_a_pair_is_on_the_figure(figure):
+    errors = Credits(between=1.1e-6 * random_tensor(2, 15, 6), marginal=1.1e-4 * random_tensor(2, 21))
+    between = random_tensor(2, 15, 6)
+    drew = drawn(figure(interactions(between, first_order=random_tensor(2, 21), standard_error=errors), PHOTOS, title="a title"))
+    texts = [text for text in drew.findobj(Text) if text.get_visible() and text.get_text()]
+    assert any("standard error of a pair" in text.get_text() for text in texts)
+    for text in texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drew.bbox.x1 and box.y1 <= drew.bbox.y1, text.get_text()

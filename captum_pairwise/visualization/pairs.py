@@ -55,10 +55,12 @@ def _account(interactions: Interactions, example: int) -> str:
     brought = (interactions.full - interactions.empty)[example].item()
     in_all = [f"in all {brought:+.4f}"] if isfinite(brought) else []
     known = ", ".join(filter(None, [*in_all, uncertainty(interactions, example)]))
-    return (
-        "Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away"
-        f"{'; ' if known else ''}{known}.\nBelow: only credit above 0, all on one scale."
-    )
+    lines = [
+        "Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away.",
+        f"{known.capitalize()}." if known else "",
+        "Below: only credit above 0, all on one scale.",
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def _draw_first_order(figure: Figure, axes: np.ndarray, sides: tuple[PhotoParts, PhotoParts], credits: tuple[Tensor, Tensor]) -> None:
