@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 
 import jaxtyping
 import pytest
@@ -11,6 +13,7 @@ import torch
 from captum.attr import LayerAttribution
 from hypothesis import Phase, settings
 from torch import Tensor, nn
+from tqdm.std import tqdm
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
@@ -206,6 +209,13 @@ def shapiqs_index(game, order):
     shapiq = pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     exact = shapiq.ExactComputer(n_players=game.n_players, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())
     return exact("STII", order=order)
+
+
+@pytest.fixture(scope="module")
+def process():
+    """A process of its own without checks of shapes, as users have it, which other tests have not filled; its forks share a bar's lock."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=tqdm.get_lock) as process:
+        yield process
 
 
 @pytest.fixture

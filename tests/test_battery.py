@@ -1,8 +1,6 @@
 """Every public method passes the battery, and the battery sees what is wrong with methods that are."""
 
 import re
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,13 +18,6 @@ from captum_pairwise.testing.own import check_own, own_classes
 
 PAGE = Path(__file__).parents[1] / "tutorials" / "trust" / "battery.md"
 pytestmark = [pytest.mark.filterwarnings("ignore:.*jit.*is deprecated")]
-
-
-@pytest.fixture(scope="module")
-def process():
-    """One without checks of shapes, as users have it: decorating nested functions takes longer than they do, and leaves objects behind."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        yield process
 
 
 @pytest.mark.parametrize("cls", list(own_classes()), ids=lambda cls: cls.__name__)

@@ -127,14 +127,14 @@ class Cross(nn.Module):
         return (self.query(query) * self.retrieved(retrieved)).sum(1).tanh() * weight
 
 
-JOINT = [one for one in CLASSES if "additional_forward_args" in inspect.signature(one.attribute).parameters and one is not cp.LayerIGCAM]
+TWO_TOWERS = (cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor)
+TAKE_MORE = [one for one in CLASSES if "additional_forward_args" in inspect.signature(one.attribute).parameters]
+JOINT = [one for one in TAKE_MORE if one not in (*TWO_TOWERS, cp.LayerIGCAM)]
 
 
 @pytest.mark.parametrize("cls", JOINT, ids=lambda cls: cls.__name__)
 def test_opaque_functions_too(cls):
     trial = trial_of(cls)
-    if "Factorised" in cls.__name__:
-        pytest.skip("needs two towers")
     model = narrow_model(trial, cls)
     cross, (query, retrieved) = Cross(model), images(4)
     layers = [(cross.query.layer, cross.retrieved.layer)] if issubclass(cls, LayerAttribution) else []

@@ -256,7 +256,7 @@ def bert(folder):
 
 @pytest.mark.parametrize("attack", ["Python", "an open file"])
 def test_code_beside_a_sentence_encoder_does_not_run(tmp_path, attack):
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
     trace = tmp_path / "it ran"
     settings = bert(tmp_path)
     torch.save({"embeddings.word_embeddings.weight": attacks(trace)[attack]}, tmp_path / "pytorch_model.bin")
@@ -273,11 +273,11 @@ def test_code_beside_a_sentence_encoder_does_not_run(tmp_path, attack):
     "modules", ["", "{", "3", '["a"]', '[{"type": "x.Pooling", "path": "nowhere"}]', '[{"type": "x.Pooling"}]', "\xe4"]
 )
 def test_a_damaged_list_of_modules_is_refused(tmp_path, modules):
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
     (tmp_path / "modules.json").write_bytes(modules.encode("latin-1"))
     assert_refused(lambda: text.sentence_encoder(tmp_path), "modules.json in .* to list the modules of sentence-transformers, got ")
 
 
 def test_a_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
     assert_refused(lambda: text.sentence_encoder(tmp_path / "nowhere"), "the folder of a saved model, got .*nowhere")

@@ -23,7 +23,7 @@ from captum_pairwise.evaluation.subject import Model, subject_of
 from captum_pairwise.evaluation.tables import Run, TableRow
 from captum_pairwise.game import CallableGame
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
 REPOSITORY = Path(__file__).parents[1]
 SETTINGS = presets.changed(presets.PRESETS["quick"], table_cases.SMALL)
 METHODS = list(entrants.ENTRANTS)

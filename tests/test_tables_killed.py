@@ -18,7 +18,7 @@ from captum_pairwise.evaluation.entrants import ENTRANTS
 from captum_pairwise.evaluation.rows import read_rows
 from captum_pairwise.evaluation.tables import TableRow
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
 REPOSITORY = Path(__file__).parents[1]
 by_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by /proc")
 KILLS, PAIRS = (100, 40) if LONG else (10, 6)

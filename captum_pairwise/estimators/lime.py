@@ -82,7 +82,7 @@ def _refuse(n_players: int, n_samples: int, decay: float | None, alpha: float) -
     if needed > has:
         raise ValueError(
             f"Expected fewer players: the {_n_terms(n_players)} terms of {n_players} need {needed / 2**30:.0f} GiB, and there are "
-            f"{has / 2**30:.0f} GiB. Group them with a coarser mask."
+            f"{has / 2**30:.0f} GiB. Group them with a coarser mask, or use FactorisedShapleyTaylor."
         )
 
 
