@@ -9,35 +9,36 @@
 (torch.Size([1, 32]), torch.Size([1, 16, 16]))
 """
 
-from captum_pairwise import backbones, clip, datasets, interop, metrics, testing, text, visualization
+from captum_pairwise import datasets, interop, metrics, testing, visualization
 from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
-from captum_pairwise.attr.first_order.ig_cam import LayerIGCAM
-from captum_pairwise.attr.first_order.ig_sam import LayerIGSAM
-from captum_pairwise.attr.first_order.kernel import KernelShapley, LayerKernelSAM
-from captum_pairwise.attr.first_order.lime import SuperpixelLime
-from captum_pairwise.attr.first_order.partition import PartitionShap
-from captum_pairwise.attr.first_order.sam import LayerSAM
-from captum_pairwise.attr.first_order.sbsm import SBSM
-from captum_pairwise.attr.first_order.vesm import LayerVESM
-from captum_pairwise.attr.second_order.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
-from captum_pairwise.attr.second_order.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
-from captum_pairwise.attr.second_order.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
-from captum_pairwise.attr.second_order.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
-from captum_pairwise.attr.second_order.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
-from captum_pairwise.attr.second_order.kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
-from captum_pairwise.attr.second_order.lime import PairwiseLime
-from captum_pairwise.attr.second_order.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
-from captum_pairwise.attr.second_order.projection import project_attention, project_attention_through
-from captum_pairwise.attr.second_order.sam import LayerPairwiseSAM
-from captum_pairwise.attr.second_order.sbsm import PairwiseSBSM
-from captum_pairwise.baselines import Backgrounds, blur_baseline, mean_colour
+from captum_pairwise.attr.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
+from captum_pairwise.attr.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
+from captum_pairwise.attr.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
+from captum_pairwise.attr.ig_cam import LayerIGCAM
+from captum_pairwise.attr.ig_sam import LayerIGSAM
+from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
+from captum_pairwise.attr.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
+from captum_pairwise.attr.kernel import KernelShapley, LayerKernelSAM
+from captum_pairwise.attr.lime import SuperpixelLime
+from captum_pairwise.attr.pairwise_kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
+from captum_pairwise.attr.pairwise_lime import PairwiseLime
+from captum_pairwise.attr.pairwise_sam import LayerPairwiseSAM
+from captum_pairwise.attr.pairwise_sbsm import PairwiseSBSM
+from captum_pairwise.attr.partition import PartitionShap
+from captum_pairwise.attr.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
+from captum_pairwise.attr.project_attention import project_attention, project_attention_through
+from captum_pairwise.attr.sam import LayerSAM
+from captum_pairwise.attr.sbsm import SBSM
+from captum_pairwise.attr.vesm import LayerVESM
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
-from captum_pairwise.interactions import Interactions, project
-from captum_pairwise.layers import SplitEncoder
-from captum_pairwise.players import grid, paint, patches, superpixels, token_grid
-from captum_pairwise.similarity import SimilarityWrapper
+from captum_pairwise.models import backbones, clip, text
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.layers import SplitEncoder
+from captum_pairwise.players.baselines import Backgrounds, blur_baseline, mean_colour
+from captum_pairwise.players.regions import grid, paint, patches, superpixels, token_grid
+from captum_pairwise.results.interactions import Interactions, project
+from captum_pairwise.results.window_pairs import WindowPairs
 from captum_pairwise.visualization.viewer import Viewer, viewer
-from captum_pairwise.window_pairs import WindowPairs
 
 __all__ = [
     "SBSM",

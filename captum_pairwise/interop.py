@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.game import Game
-from captum_pairwise.interactions import Interactions, from_all_pairs, stack
+from captum_pairwise.games.game import Game
+from captum_pairwise.results.interactions import Interactions, from_all_pairs, stack
 
 # shapiq is optional, so its types have no names here
 InteractionValues = Any
@@ -100,8 +100,8 @@ def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players p
     Raises:
         ValueError: single players or some of the pairs were not computed.
 
-    >>> from captum_pairwise.estimators.exact import exact
-    >>> from captum_pairwise.game import CallableGame
+    >>> from captum_pairwise.estimators.enumeration import exact
+    >>> from captum_pairwise.games.game import CallableGame
     >>> to_shap_matrix(exact(CallableGame(1, 1, lambda z: z[:, 0] + 4.0 * (z[:, 0] & z[:, 1]))))
     tensor([[[1., 2.],
              [2., 0.]]])

@@ -17,7 +17,7 @@ from tqdm.std import tqdm
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.game import CallableGame, TwoTowerGame
+from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 torch.set_num_threads(1)
 LONG = os.environ.get("CAPTUM_PAIRWISE_LONG", "0") != "0"  # many more random games, kills and failures: for a nightly run

@@ -8,7 +8,7 @@ from conftest import seeded
 from PIL import Image
 from torch import nn
 
-from captum_pairwise.backbones import ImageEncoder
+from captum_pairwise.models.backbones import ImageEncoder
 
 VOID = 255
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)

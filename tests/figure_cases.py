@@ -8,8 +8,8 @@ import torch
 from conftest import random_tensor
 
 import captum_pairwise as cp
-from captum_pairwise.interactions import Interactions
-from captum_pairwise.players import NEVER_LEAVES, Players, cells
+from captum_pairwise.players.regions import NEVER_LEAVES, Players, cells
+from captum_pairwise.results.interactions import Interactions
 
 matplotlib.use("Agg")
 QUERY, RETRIEVED = (torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(k)) for k, size in enumerate([(20, 30), (24, 16)]))

@@ -12,18 +12,18 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.exact import exact
-from captum_pairwise.estimators.factorised import Options, factorised
-from captum_pairwise.estimators.gaussian_process import gaussian_process
-from captum_pairwise.estimators.jagged import PAIRS, jagged
-from captum_pairwise.estimators.kernel import kernel
-from captum_pairwise.estimators.kernel_shapley import kernel_shapley
-from captum_pairwise.estimators.lime import lime
-from captum_pairwise.estimators.partition import partition_shapley
-from captum_pairwise.estimators.permutation import permutation
-from captum_pairwise.game import CallableGame, Game, TwoTowerGame
-from captum_pairwise.interactions import Interactions
-from captum_pairwise.partition_trees import PartitionTree, halved
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.jagged_index import PAIRS, jagged
+from captum_pairwise.estimators.owen_values import partition_shapley
+from captum_pairwise.estimators.permutation_sampling import permutation
+from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
+from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.local_surrogate import lime
+from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
+from captum_pairwise.players.trees import PartitionTree, halved
+from captum_pairwise.results.interactions import Interactions
 
 EPS = torch.finfo(torch.float64).eps
 MOST_PLAYERS = 7  # the tests that need more say so

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_pairwise.game import Game
+from captum_pairwise.games.game import Game
 
 Coalition = frozenset[int]
 

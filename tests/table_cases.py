@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from captum_pairwise.backbones import ImageEncoder
-from captum_pairwise.datasets.pairs import Pair, write_pairs
+from captum_pairwise.datasets.pair_list import Pair, write_pairs
 from captum_pairwise.evaluation.rows import read_rows
-from captum_pairwise.evaluation.tables import TableRow
+from captum_pairwise.evaluation.tables.study import TableRow
+from captum_pairwise.models.backbones import ImageEncoder
 
 SIZE = 32
 SMALL = ("window=8", "stride=8", "n_segments=4", "first=16", "second=40", "first_layer=60", "second_layer=1500", "n_steps=4", "n_nodes=3")

@@ -9,12 +9,12 @@ from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise import interop
-from captum_pairwise.estimators.exact import exact
-from captum_pairwise.estimators.factorised import factorised
-from captum_pairwise.game import CallableGame
-from captum_pairwise.interactions import stack
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import input_pairs
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.towers.factorised import factorised
+from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.game import CallableGame
+from captum_pairwise.games.sides import Request
+from captum_pairwise.results.interactions import stack
 
 shapiq = pytest.importorskip("shapiq", reason="conversions to and from shapiq need it: pip install 'captum-pairwise[interop]'")
 

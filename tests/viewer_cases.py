@@ -10,8 +10,8 @@ import torch
 from conftest import random_tensor
 
 import captum_pairwise as cp
-from captum_pairwise.interactions import Credits, Interactions
-from captum_pairwise.players import Players, as_players, cells
+from captum_pairwise.players.regions import Players, as_players, cells
+from captum_pairwise.results.interactions import Credits, Interactions
 
 NASTY = "</script><script>window.hacked = 1</script><!-- \"quoted\" & 'all' <b>héé</b> \u2028 猫"
 

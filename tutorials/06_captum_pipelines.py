@@ -246,4 +246,4 @@ figure
 #
 # Captum's classes explain single parts. None of them knows that a similarity has two towers, so each sees both photos as one input, or one
 # photo while the other is fixed. For *pairs* of parts, and for methods that use the towers, take those of this package:
-# `cp.LayerFactorisedShapleyTaylor` and the others of the README's table. `python -m captum_pairwise.methods` prints it.
+# `cp.LayerFactorisedShapleyTaylor` and the others of the README's table. `python -m captum_pairwise.testing.method_table` prints it.

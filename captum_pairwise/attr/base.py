@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.baselines import Baseline
-from captum_pairwise.checks import both
-from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.layers import Layers, layers_of
-from captum_pairwise.masking import Pairs, Request
-from captum_pairwise.pairs import input_pairs, layer_pairs
-from captum_pairwise.players import Layout, Players, default_players
+from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.build import input_pairs, layer_pairs
+from captum_pairwise.games.checks import both
+from captum_pairwise.games.sides import Pairs, Request
+from captum_pairwise.network.layers import Layers, layers_of
+from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.regions import Layout, Players, default_players
 
 Baselines = tuple[Baseline, Baseline] | None
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone

@@ -7,7 +7,7 @@ from captum.attr import Attribution
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.baselines import Baseline
+from captum_pairwise.players.baselines import Baseline
 
 
 class Counterfactual(NamedTuple):

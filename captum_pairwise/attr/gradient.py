@@ -8,8 +8,8 @@ from captum.attr import GradientAttribution, LayerAttribution
 from captum_pairwise._compat import approximation_parameters
 from captum_pairwise.attr.base import name_layers
 from captum_pairwise.estimators.quadrature import Path
-from captum_pairwise.joint_games import ForwardFunc
-from captum_pairwise.layers import Layers
+from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.network.layers import Layers
 
 
 class GradientMethod(GradientAttribution, abc.ABC):

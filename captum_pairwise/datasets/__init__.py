@@ -6,7 +6,7 @@ from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages
 from captum_pairwise.datasets.masks import open_mask
 from captum_pairwise.datasets.mining import conditional_nearest_neighbours
 from captum_pairwise.datasets.online_products import stanford_online_products
-from captum_pairwise.datasets.pairs import Pair, iterate_pairs, read_pairs, write_pairs
+from captum_pairwise.datasets.pair_list import Pair, iterate_pairs, read_pairs, write_pairs
 from captum_pairwise.datasets.pascal_voc import voc
 
 __all__ = [

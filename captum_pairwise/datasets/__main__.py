@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from captum_pairwise import backbones
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco
-from captum_pairwise.datasets.inside import refuse_links_out
 from captum_pairwise.datasets.labelled import LabelledImages
 from captum_pairwise.datasets.mining import conditional_nearest_neighbours
 from captum_pairwise.datasets.online_products import CONDITIONS, stanford_online_products
-from captum_pairwise.datasets.pairs import write_pairs
+from captum_pairwise.datasets.pair_list import write_pairs
 from captum_pairwise.datasets.pascal_voc import voc
+from captum_pairwise.datasets.safe_paths import refuse_links_out
+from captum_pairwise.models import backbones
 
 INTERRUPTED = 130
 

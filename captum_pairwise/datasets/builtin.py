@@ -9,8 +9,8 @@ from PIL import Image
 from skimage.draw import disk, polygon
 
 from captum_pairwise.datasets.collage import Picture, crop, flipped, pasted, recoloured, resized
-from captum_pairwise.datasets.pairs import Pair, write_pairs
-from captum_pairwise.datasets.photos import cat, dahlia, garden, lunch, motorcycles
+from captum_pairwise.datasets.package_photos import cat, dahlia, garden, lunch, motorcycles
+from captum_pairwise.datasets.pair_list import Pair, write_pairs
 
 SHORTER_SIDE = 224
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from captum_pairwise.datasets.inside import read_list
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
+from captum_pairwise.datasets.safe_paths import read_list
 
 SPLITS = ("train", "val")
 

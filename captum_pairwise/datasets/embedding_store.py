@@ -10,8 +10,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_pairwise.replacing import replacing
-from captum_pairwise.tensor_files import damaged, read_tensors
+from captum_pairwise.files.atomic import replacing
+from captum_pairwise.files.tensors import damaged, read_tensors
 
 PART = 1024  # embeddings; as many are lost at most
 WHAT = "a cache of embeddings"

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.backbones import ImageEncoder
-from captum_pairwise.checks import at_least_float32
-from captum_pairwise.chunks import Chunk, Evaluator
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
-from captum_pairwise.datasets.reading import read_in_batches
-from captum_pairwise.similarity import pool
+from captum_pairwise.datasets.readers import read_in_batches
+from captum_pairwise.games.checks import at_least_float32
+from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.similarity import pool
+from captum_pairwise.network.batching import Chunk, Evaluator
 
 
 def embed(

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from captum_pairwise.datasets.masks import label_shares
-from captum_pairwise.datasets.reading import read_in_batches
+from captum_pairwise.datasets.readers import read_in_batches
 
 
 @dataclass(frozen=True)

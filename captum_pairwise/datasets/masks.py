@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
-from captum_pairwise.pictures import read_as_it_is
+from captum_pairwise.files.images import read_as_it_is
 
 VOID = 255
 ONE_NUMBER = ("1", "L", "P", "I", "I;16")

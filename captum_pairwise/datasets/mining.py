@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.backbones import ImageEncoder
 from captum_pairwise.datasets.embeddings import embed
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, labels_above
-from captum_pairwise.datasets.pairs import Pair
-from captum_pairwise.heads import unit
+from captum_pairwise.datasets.pair_list import Pair
+from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.heads import unit
 
 QUERIES, CANDIDATES = 1024, 4096  # that are compared at a time
 DIGITS = 9  # of a cosine; what differs beyond is rounding

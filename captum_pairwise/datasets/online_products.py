@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from captum_pairwise.datasets.inside import inside, read_list
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
+from captum_pairwise.datasets.safe_paths import inside, read_list
 
 SPLITS = ("train", "test")
 CONDITIONS = ("super_class", "class")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torchvision.datasets import VOCSegmentation
 
-from captum_pairwise.datasets.inside import inside
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
+from captum_pairwise.datasets.safe_paths import inside
 
 SPLITS = ("train", "val", "trainval")
 # as the challenge numbers them

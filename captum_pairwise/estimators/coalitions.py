@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.checks import refuse_not_finite
+from captum_pairwise.games.checks import refuse_not_finite
 
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22

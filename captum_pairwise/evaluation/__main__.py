@@ -5,7 +5,8 @@ import io
 import sys
 from collections.abc import Sequence
 
-from captum_pairwise.evaluation import convergence_command, tables_command
+from captum_pairwise.evaluation.convergence import command as convergence_command
+from captum_pairwise.evaluation.tables import command as tables_command
 
 INTERRUPTED = 130
 

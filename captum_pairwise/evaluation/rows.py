@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from captum_pairwise.replacing import replacing
+from captum_pairwise.files.atomic import replacing
 
 AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
 

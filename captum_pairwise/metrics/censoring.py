@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.baselines import Baseline, background_members
-from captum_pairwise.checks import SIDES, Images, at_least_float32, both, checked_images, refuse_not_finite, refuse_training
+from captum_pairwise.games.checks import SIDES, Images, at_least_float32, both, checked_images, refuse_not_finite, refuse_training
 from captum_pairwise.metrics.pixels import checked_mask, maps_of, ranks
+from captum_pairwise.players.baselines import Baseline, background_members
 
 ForwardFunc = Callable[..., Tensor]
 Baselines = tuple[Baseline, Baseline] | None

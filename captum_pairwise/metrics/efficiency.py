@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.checks import at_least_float32, refuse_not_finite
+from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.checks import at_least_float32, refuse_not_finite
+from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
 
 
 @torch.no_grad()

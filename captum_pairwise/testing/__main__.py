@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tqdm import tqdm
 
 from captum_pairwise.testing.battery import CHECKS, EXEMPT, FAILS, PASSES, Report
-from captum_pairwise.testing.own import check_own, own_classes
+from captum_pairwise.testing.own_methods import check_own, own_classes
 
 HEAD = """# The battery
 

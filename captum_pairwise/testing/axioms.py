@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from captum_pairwise.similarity import SimilarityWrapper
-from captum_pairwise.testing.subject import CELLS, Encoder, Summed, cell_masks, images
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.testing.test_model import CELLS, Encoder, Summed, cell_masks, images
 from captum_pairwise.testing.trial import DoesNotApply, Trial, expect
 
 DELTA = 1e-6  # by how much a convergence delta may be off

@@ -6,7 +6,7 @@ from typing import Any
 
 from captum_pairwise.testing.axioms import CHECKS as AXIOMS
 from captum_pairwise.testing.behaviour import CHECKS as BEHAVIOUR
-from captum_pairwise.testing.models import CHECKS as MODELS
+from captum_pairwise.testing.model_states import CHECKS as MODELS
 from captum_pairwise.testing.state import CHECKS as STATE
 from captum_pairwise.testing.trial import TOLERANCE, CheckFailed, DoesNotApply, Make, Trial
 

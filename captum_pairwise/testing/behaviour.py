@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_pairwise.testing.subject import Encoder, images
+from captum_pairwise.testing.test_model import Encoder, images
 from captum_pairwise.testing.trial import DoesNotApply, Trial, expect
 
 CALLS, WARM = 50, 5  # calls of the check of memory, and those before it looks

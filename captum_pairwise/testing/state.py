@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from captum_pairwise.similarity import SimilarityWrapper
-from captum_pairwise.testing.subject import images
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.testing.test_model import images
 from captum_pairwise.testing.trial import Trial, expect
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

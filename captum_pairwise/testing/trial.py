@@ -9,8 +9,8 @@ from captum.attr import Attribution
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.similarity import SimilarityWrapper
-from captum_pairwise.testing.subject import PIXELS, Encoder, cell_masks, images, on_pixels
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.testing.test_model import PIXELS, Encoder, cell_masks, images, on_pixels
 
 Make = Callable[[SimilarityWrapper], Attribution]
 Masks = tuple[Tensor, ...]  # integer ids, of the query and of the retrieved image

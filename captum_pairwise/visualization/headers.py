@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from captum_pairwise.interactions import Credits, Interactions
+from captum_pairwise.results.interactions import Credits, Interactions
 from captum_pairwise.visualization.wording import plain
 
 

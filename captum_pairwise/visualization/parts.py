@@ -12,10 +12,10 @@ from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 from torch import Tensor
 
-from captum_pairwise.checks import SIDES
-from captum_pairwise.interactions import Credits, Interactions
-from captum_pairwise.players import NEVER_LEAVES, Players
-from captum_pairwise.visualization.heatmaps import refuse_placeless, to_pixels
+from captum_pairwise.games.checks import SIDES
+from captum_pairwise.players.regions import NEVER_LEAVES, Players
+from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.visualization.heatmap_figure import refuse_placeless, to_pixels
 from captum_pairwise.visualization.photos import together
 
 PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for the colour-blind

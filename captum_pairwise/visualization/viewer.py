@@ -12,8 +12,8 @@ from typing import final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
-from captum_pairwise.interactions import Interactions
-from captum_pairwise.replacing import replacing
+from captum_pairwise.files.atomic import replacing
+from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.visualization.page_data import Side, of_both, page_data
 
 PAGE = "page"  # the folder beside this file
@@ -61,7 +61,7 @@ def viewer(interactions: Found | Mapping[str, Found], images: tuple[Side, Side],
     and as much again for its standard error: 98 parts on each side make a page of less than 1 MB, 392 of up to 6.
 
     >>> import torch
-    >>> from captum_pairwise.players import cells
+    >>> from captum_pairwise.players.regions import cells
     >>> parts = cells(torch.zeros(1, 1, 2, 2))
     >>> same = Interactions(
     ...     n_query=4,

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captum_pairwise.estimators.coalition_sampling import WeightedCoalitions, distinct, taylor_law
-from captum_pairwise.estimators.kernel import fit_pairs
-from captum_pairwise.game import TwoTowerGame
+from captum_pairwise.estimators.regression.kernel_taylor import fit_pairs
+from captum_pairwise.estimators.regression.sampling import WeightedCoalitions, distinct, taylor_law
+from captum_pairwise.games.game import TwoTowerGame
 
 CELLS, N_SAMPLES = 49, 20_000
 

@@ -20,13 +20,13 @@ from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise import backbones
-from captum_pairwise.chunks import Chunk, Evaluator, fitting_chunk
-from captum_pairwise.estimators.partition import partition_shapley
-from captum_pairwise.game import one_image_games
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import input_pairs
-from captum_pairwise.partition_trees import halved
-from captum_pairwise.players import places, scalars
+from captum_pairwise.estimators.owen_values import partition_shapley
+from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.game import one_image_games
+from captum_pairwise.games.sides import Request
+from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk
+from captum_pairwise.players.regions import places, scalars
+from captum_pairwise.players.trees import halved
 
 BATCH = 64
 

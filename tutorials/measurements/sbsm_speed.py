@@ -24,11 +24,11 @@ from xaitk_saliency.impls.gen_image_similarity_blackbox_sal.sbsm import SBSMStac
 
 import captum_pairwise as cp
 from captum_pairwise import backbones, visualization
-from captum_pairwise.estimators.sbsm import sbsm
-from captum_pairwise.game import one_image_games
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import window_pairs
-from captum_pairwise.players import undivided
+from captum_pairwise.estimators.occlusion import sbsm
+from captum_pairwise.games.build import window_pairs
+from captum_pairwise.games.game import one_image_games
+from captum_pairwise.games.sides import Request
+from captum_pairwise.players.regions import undivided
 
 Result = TypeVar("Result")
 WINDOW = 20

@@ -17,14 +17,14 @@ from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise import backbones
-from captum_pairwise.estimators.factorised import Options, factorised
-from captum_pairwise.estimators.gaussian_process import gaussian_process
-from captum_pairwise.estimators.kernel import kernel
-from captum_pairwise.estimators.permutation import permutation
-from captum_pairwise.game import CallableGame, TwoTowerGame
-from captum_pairwise.interactions import Interactions
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import input_pairs
+from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.permutation_sampling import permutation
+from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.game import CallableGame, TwoTowerGame
+from captum_pairwise.games.sides import Request
+from captum_pairwise.results.interactions import Interactions
 
 ROWS_OF_A_PERMUTATION = 1050  # distinct coalitions of one photo in a permutation of both photos' players, about
 

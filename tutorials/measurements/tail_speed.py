@@ -15,9 +15,9 @@ import torchvision
 from torch import Tensor
 
 import captum_pairwise as cp
-from captum_pairwise.game import Game
-from captum_pairwise.masking import Request
-from captum_pairwise.pairs import layer_pairs
+from captum_pairwise.games.build import layer_pairs
+from captum_pairwise.games.game import Game
+from captum_pairwise.games.sides import Request
 
 
 def photo(pixels: object) -> Tensor:

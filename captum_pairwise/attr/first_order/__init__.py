@@ -1,1 +1,0 @@
-"""Methods that credit parts of each image."""

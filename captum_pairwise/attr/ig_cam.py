@@ -1,0 +1,93 @@
+"""Class activation maps by integrated gradients."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import integrated_gradients
+from captum_pairwise.games.build import image_games
+from captum_pairwise.games.sides import Request
+from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.layers import layers_of
+from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.regions import Layout
+
+Map = Float[Tensor, "batch 1 ..."]
+
+
+@final
+class LayerIGCAM(LayerGradientMethod):
+    r"""The integrated gradient of each position of an image for any output of any network (the paper's A.5): GradCAM put right.
+
+    $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial f}{\partial y_{chw}}(b + t (y - b)) \, dt$$
+
+    Unlike GradCAM's, the map sums to what the image adds to the output over
+    its baseline, and gives nothing to positions that the output does not depend on.
+
+    Args:
+        forward_func: a network of one image, such as a classifier, or any differentiable callable `f(images, ...)` that returns `[B]` or
+            `[B, classes]`.
+        layer: a module of it.
+        device_ids: as in Captum.
+
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 49, 10))
+    >>> LayerIGCAM(network, network[0]).attribute(torch.rand(2, 3, 9, 9), target=7).shape
+    torch.Size([2, 1, 7, 7])
+    """
+
+    @log_usage()
+    @differentiable()
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Baseline | tuple[Baseline] = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baseline = None,
+        layer_mask: Tensor | Layout | None = None,
+    ) -> Map | tuple[Map, Float[Tensor, " batch"]]:
+        """The map `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
+
+        Args:
+            inputs: a batch of images.
+            baselines: where the paths start: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is the
+                25×25 box blur of each image. A tuple of one is taken as it, because `NoiseTunnel` makes one.
+            target: which output, as in Captum.
+            additional_forward_args: as in Captum; a tensor has an entry per image.
+            n_steps: how many points of each path to look at.
+            method: Captum's name of a quadrature, as for `LayerIGSAM`.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`, all credit less what the image adds to the output over its baseline.
+            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            layer_mask: an integer mask over the layer's output, or a function that lays out its tokens; None makes every cell a player.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        path, layers = quadrature(method, n_steps), layers_of(self.layer)
+        if len(layers) > 1:
+            raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
+        request = Request(
+            baselines=(baselines[0] if isinstance(baselines, tuple) else baselines, None),
+            layer_baselines=(layer_baselines, None),
+            layer_mask=(layer_mask, None),
+            target=target,
+            additional_forward_args=additional_forward_args,
+            chunk=internal_batch_size,
+        )
+        side, game = image_games(self.forward_func, layers[0], inputs, request)
+        with without_autocast():
+            found = [integrated_gradients(game(example), path) for example in range(len(inputs))]
+        credit = side.scatter([one["marginal"][0] for one in found])[:, None]
+        return (credit, -torch.cat([one.completeness_gap for one in found])) if return_convergence_delta else credit

@@ -1,0 +1,105 @@
+"""Search activation maps by integrated gradients."""
+
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.base import Baselines, Masks, requested
+from captum_pairwise.attr.first_order import Maps, OfBoth, deltas, maps
+from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import integrated_gradients
+from captum_pairwise.games.build import layer_pairs
+
+
+@final
+class LayerIGSAM(LayerGradientMethod):
+    r"""The integrated gradient of each position of each image, the other image being whole (IG-SAM, paper eq. 9 and Prop. 4.2).
+
+    $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial s}{\partial y_{chw}}(b + t (y - b)) \, dt$$
+
+    for any differentiable similarity and any layer: what Captum's
+    `LayerIntegratedGradients` gives, summed over channels, for both images and from a blurred background.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+
+    >>> import torch
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
+    >>> method = LayerIGSAM(SimilarityWrapper(encoder), encoder[1])
+    >>> [tuple(one.shape) for one in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
+    [(2, 1, 4, 4), (2, 1, 3, 3)]
+    """
+
+    @differentiable()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> OfBoth:
+        """`Interactions` of the query's players and of the retrieved image's, with `marginal` and the gap; arguments as for `attribute`."""
+        path, by_image = quadrature(method, n_steps), {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
+        pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
+        return pairs.explain_images(lambda game, *_: integrated_gradients(game, path))
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Maps | tuple[Maps, Float[Tensor, "batch 2"]]:
+        """One map per image, `[B, 1, H, W]` each, or `[B, 1, n]` with a mask.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: where the paths start, as for the other layer methods: a pair in input space, each None, a number, a tensor,
+                `Backgrounds`, or a function. None is the 25×25 box blur of each image.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            n_steps: how many points of each path to look at.
+            method: Captum's name of a quadrature: `"gausslegendre"`, or `"riemann_"` with `"trapezoid"`, `"middle"`, `"left"` or `"right"`.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B, 2]`: for each image all credit less what it adds to the similarity over
+                its baseline.
+            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            layer_mask: who owns what of the layer's output, as for the other layer methods; None makes every cell a player.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        found = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            layer_baselines=layer_baselines,
+            layer_mask=layer_mask,
+        )
+        return (maps(found), deltas(found)) if return_convergence_delta else maps(found)

@@ -1,0 +1,260 @@
+"""Integrated Hessians of two images."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.base import Baselines, Masks, requested
+from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, quadrature
+from captum_pairwise.attr.second_order import Attribution, Delta, between
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrated_hessians, random_index
+from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.build import input_pairs, layer_pairs
+from captum_pairwise.games.game import Game
+from captum_pairwise.network.layers import Layers
+from captum_pairwise.network.smooth_relu import smoothed_relu
+from captum_pairwise.results.interactions import Interactions
+
+METHODS = ("gauss", "expected")
+N_STEPS = 16
+N_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What both classes are told when they are made, see `IntegratedHessians`."""
+
+    weight: str
+    within: bool
+    softplus_beta: float | None
+
+    def __post_init__(self) -> None:
+        self.smoothing()  # refuses a beta that is none
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {self.weight!r}.")
+
+    def smoothing(self) -> AbstractContextManager:
+        """The context in which the network is smooth, if that is wanted."""
+        return nullcontext() if self.softplus_beta is None else smoothed_relu(self.softplus_beta)
+
+
+def _estimator(
+    options: Options, n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
+) -> Callable[[Game], Interactions]:
+    """How each game is integrated; what does not fit is refused before the network has run."""
+    if method not in METHODS:
+        raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's are those of first order.")
+    is_random = method == "expected"
+    if n_samples is not None and (not is_random or n_samples < 2):
+        raise ValueError(
+            f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other counts n_steps."
+        )
+    path = None if options.within else quadrature("gausslegendre", n_steps)
+    index = (
+        random_index(options.weight, N_SAMPLES if n_samples is None else n_samples, generator)
+        if is_random
+        else gauss_index(options.weight, n_steps)
+    )
+    return lambda game: integrated_hessians(game, index, path, is_random=is_random)
+
+
+@final
+class IntegratedHessians(GradientMethod):
+    r"""The interaction of every part of one image with every part of the other, by second derivatives along a path (paper eq. 15).
+
+    $$\Gamma_{ij} = \int_0^1 \int_0^1 \alpha \beta \, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha \beta) \, d\alpha \, d\beta$$
+
+    All parts fade in together, from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
+    each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
+    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs: it tells
+    nothing of the pairs, which need not sum to anything.
+
+    A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss what happens at
+    its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The
+    option `softplus_beta` explains the network with every ReLU replaced by a softplus: another function, with another similarity.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
+        weight: `"hessian"`, the paper's: each entry is $\Gamma_{ij} + \Gamma_{ji}$, which for pooled features and a dot product is half of
+            the Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the
+            discrete one there, and near it under cosine similarity.
+        within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
+        softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
+    """
+
+    def __init__(
+        self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
+    ) -> None:
+        GradientMethod.__init__(self, forward_func)
+        self.options = Options(weight, within, softplus_beta)
+
+    @differentiable()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        *,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
+        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
+        by_image = {"baselines": baselines, "feature_mask": feature_mask}
+        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
+        with self.options.smoothing():
+            return input_pairs(self.forward_func, inputs, request).explain(estimate)
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | tuple[Attribution, Delta]:
+        """The pairs between the images, `[B, *query_players, *retrieved_players]`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many examples.
+            baselines: where the path starts, as for the other pairwise methods; None is the 25×25 box blur of each image.
+            target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+            additional_forward_args: likewise; a tensor has an entry per pair.
+            n_steps: how many points of the path to look at; with `"expected"`, only for the integrated gradients.
+            method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`: of the whole index, or else of the
+                integrated gradients, taken at `n_steps` Gauss–Legendre nodes.
+            feature_mask: a pair of integer masks over the images, as for the other pairwise methods; None gives images superpixels.
+            n_samples: how many points to draw with `"expected"`; 1000 if None.
+            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        found = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            feature_mask=feature_mask,
+            n_samples=n_samples,
+            generator=generator,
+        )
+        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)
+
+
+@final
+class LayerIntegratedHessians(LayerGradientMethod):
+    """The interaction of every cell of one image with every cell of the other: `IntegratedHessians` in feature space (second-order IG-SAM).
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+        weight: as for `IntegratedHessians`, and so are `within` and `softplus_beta`.
+        within: whether to integrate the pairs within each image.
+        softplus_beta: how sharp the bends are that replace those of ReLUs, or None.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Softplus())
+    >>> method = LayerIntegratedHessians(SimilarityWrapper(encoder), encoder[0], weight="taylor")
+    >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
+    torch.Size([2, 4, 4, 3, 3])
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: list[int] | None = None,
+        *,
+        weight: str = "hessian",
+        within: bool = False,
+        softplus_beta: float | None = None,
+    ) -> None:
+        LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
+        self.options = Options(weight, within, softplus_beta)
+
+    @differentiable()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """All that was found, as `interactions` of the method without a layer; arguments as for `attribute`."""
+        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
+        by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
+        with self.options.smoothing():
+            return layer_pairs(self.forward_func, self.layer, inputs, request).explain(estimate)
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Attribution | tuple[Attribution, Delta]:
+        """The pairs between the images, `[B, H, W, H', W']`.
+
+        Arguments and errors are those of the method without a layer, but that `baselines`, `layer_baselines` and `layer_mask` are those
+        of the other layer methods: the path starts at the layer's output for the baselines, and every cell is a player.
+        """
+        found = self.interactions(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            layer_baselines=layer_baselines,
+            layer_mask=layer_mask,
+            n_samples=n_samples,
+            generator=generator,
+        )
+        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)

@@ -1,0 +1,180 @@
+"""Where a part of one image goes in the other, without the matrix of pairs."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from captum_pairwise._compat import TargetType
+from captum_pairwise.attr.base import Baselines, Masks, requested
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
+from captum_pairwise.estimators.paths.projected import projected, sum_of_maps, swapped
+from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.build import input_pairs, layer_pairs
+from captum_pairwise.games.checks import both, refuse_not_finite
+from captum_pairwise.games.sides import Pairs, Side
+from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.regions import average, grid
+from captum_pairwise.results.interactions import DIRECTIONS
+
+N_STEPS = 6
+
+
+@differentiable()
+def project_attention(
+    forward_func: ForwardFunc,
+    layer: Layers | None,
+    inputs: tuple[Tensor, Tensor],
+    attention: Shaped[Tensor, "batch ..."],
+    baselines: Baselines = None,
+    target: TargetType = None,
+    additional_forward_args: object = None,
+    n_steps: int = N_STEPS,
+    internal_batch_size: int | None = None,
+    *,
+    direction: str = DIRECTIONS[0],
+    weight: str = "taylor",
+    feature_mask: Masks = None,
+    layer_baselines: Baselines = None,
+    layer_mask: Masks = None,
+) -> Float[Tensor, "batch ..."]:
+    r"""Carry an attention over one image to the parts of the other, $\sum_i a_i \phi_{ij}$, at any resolution.
+
+    The same as projecting through the matrix of `IntegratedHessians` with as many steps, which is never built: two towers take one
+    forward-mode and one reverse-mode product a step, whatever the number of parts. The nearer a layer is to the images, the more steps it
+    needs: 6 do for the last ones of a network, pixels want some 50.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, a pair `(query layer, retrieved layer)`, or None for the images themselves.
+        inputs: `(query, retrieved)`, two batches of as many examples.
+        attention: over the query: a mask `[B, H, W]`, of any size, averaged over each part; or a weight for each part `[B, n]`.
+        baselines: where the path starts, as for the pairwise methods; None is the 25×25 box blur of each image.
+        target: as in Captum, for a forward function that is no `SimilarityWrapper`.
+        additional_forward_args: likewise; a tensor has an entry per pair.
+        n_steps: how many points of the path to look at.
+        internal_batch_size: the most points in one forward pass; None fits it to memory.
+        direction: `"query->retrieved"`, or `"retrieved->query"` for an attention over the retrieved image.
+        weight: `"taylor"` or `"hessian"`, as for `IntegratedHessians`.
+        feature_mask: without a layer, a pair of integer masks over the images; None makes every pixel a part.
+        layer_baselines: with a layer, as for the other layer methods, and so is `layer_mask`.
+        layer_mask: with a layer, who owns what of its output; None makes every cell a part.
+
+    Returns:
+        A number for each part of the other image: `[B, H, W]` for a map or pixels, else `[B, n]`.
+
+    Raises:
+        ValueError: an argument does not fit; the message says what was expected.
+    """
+    _refuse_attention(attention, direction, weight)
+    if (layer is None and (layer_baselines is not None or layer_mask is not None)) or (layer is not None and feature_mask is not None):
+        raise ValueError(
+            "Expected feature_mask for the images, where layer is None, or layer_baselines and layer_mask for a layer, got the other's."
+        )
+    by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+    masks = _or_every_pixel(feature_mask, inputs) if layer is None else None
+    request = requested(None, target, additional_forward_args, internal_batch_size, False, feature_mask=masks, **by_image)
+    pairs = input_pairs(forward_func, inputs, request) if layer is None else layer_pairs(forward_func, layer, inputs, request)
+    values, side = _carried(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
+    is_of_pixels = values.shape[1:] == (side.present[0, 0].numel(),) and side.present.dim() == 4
+    return values.reshape(len(values), *(side.present.shape[2:] if is_of_pixels else side.shown.shape))
+
+
+def project_attention_through(
+    forward_func: ForwardFunc,
+    layers: Sequence[Layers | None],
+    inputs: tuple[Tensor, Tensor],
+    attention: Shaped[Tensor, "batch height width"],
+    baselines: Baselines = None,
+    n_steps: int = N_STEPS,
+    *,
+    direction: str = DIRECTIONS[0],
+    weight: str = "taylor",
+    layer_masks: Sequence[Masks] | None = None,
+) -> Float[Tensor, "batch height width"]:
+    """The attention carried by `project_attention` through each of several layers, their maps drawn over the pixels and added.
+
+    Fine layers are sharp and noisy, coarse ones neither; their sum is often better than each.
+
+    Args:
+        forward_func: as for `project_attention`.
+        layers: modules, pairs of them, or None for pixels.
+        inputs: `(query, retrieved)`, two batches of images.
+        attention: a mask over the query, `[B, H, W]`.
+        baselines: where the path starts.
+        n_steps: how many points of the path to look at.
+        direction: from which image to which.
+        weight: `"taylor"` or `"hessian"`.
+        layer_masks: a `layer_mask` for each layer, such as the `token_grid` of a transformer's block, or None.
+
+    Returns:
+        `[B, H, W]`, of the other image: the sum of the maps, each divided by its largest absolute value.
+
+    Raises:
+        ValueError: an argument does not fit; the message says what was expected.
+    """
+    if not isinstance(layers, (list, tuple)) or not layers:
+        raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
+    masks = [None] * len(layers) if layer_masks is None else layer_masks
+    if len(masks) != len(layers):
+        raise ValueError(f"Expected layer_masks with an entry for each of {len(layers)} layers, got {len(masks)}.")
+    height, width = inputs[direction == DIRECTIONS[0]].shape[2:]
+    maps = []
+    for layer, mask in zip(layers, masks, strict=True):
+        arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask}
+        one = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
+        if one.dim() != 3:
+            raise ValueError(
+                "Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by its entry of `layer_masks`."
+            )
+        maps.append(F.interpolate(one[:, None], (height, width), mode="bilinear")[:, 0])
+    return sum_of_maps(torch.stack(maps))
+
+
+def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:
+    if direction not in DIRECTIONS:
+        raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
+    if weight not in WEIGHTS:
+        raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
+    if not isinstance(attention, Tensor) or attention.dim() not in (2, 3):
+        came = tuple(attention.shape) if isinstance(attention, Tensor) else type(attention).__name__
+        raise ValueError(f"Expected attention to be a tensor: a mask [B, H, W], or a weight for each part [B, n], got {came}.")
+    refuse_not_finite(attention, "the attention")
+
+
+def _or_every_pixel(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
+    """A part for each pixel of images `[B, C, H, W]` without a mask; for other inputs the default, a part for each scalar."""
+    query, retrieved = (
+        grid(*one.shape[2:], *one.shape[2:]) if mask is None and one.dim() == 4 else mask
+        for mask, one in zip(both(masks, "feature_mask"), inputs, strict=True)
+    )
+    return query, retrieved
+
+
+@without_autocast()
+def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
+    """The attention carried to every player of the other side, and that side."""
+    source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)
+    weights = _weights(attention, source)
+    games = (game if is_forward else swapped(game) for game in pairs.games())
+    found = [projected(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
+    return destination.scatter(found).flatten(1), destination
+
+
+def _weights(attention: Tensor, side: Side) -> Float[Tensor, "batch players"]:
+    """The attention that each part gets."""
+    expected = (len(side.present), side.players.n_players)
+    if attention.dim() == 3 and side.shown.ids.dim() != 4:
+        raise ValueError(
+            f"Expected a weight for each part {expected}, because these parts have no known place in an image, got a mask "
+            f"{tuple(attention.shape)}. Lay tokens out with layer_mask=(token_grid(height, width), ...)."
+        )
+    if len(attention) != expected[0] or (attention.dim() == 2 and attention.shape != expected):
+        raise ValueError(
+            f"Expected an attention [{expected[0]}, H, W], or a weight for each part {expected}, got {tuple(attention.shape)}."
+        )
+    return average(attention.to(side.present), side.shown) if attention.dim() == 3 else attention

@@ -1,1 +1,0 @@
-"""Methods that credit pairs of parts, one of each image."""

@@ -1,0 +1,107 @@
+"""Visually explaining similarity models: which positions of each image carry what the embeddings have in common."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise._compat import log_usage
+from captum_pairwise.attr.gradient import LayerGradientMethod
+from captum_pairwise.estimators.weighted_activation import MODES, Seen, vesm
+from captum_pairwise.games.build import layer_views
+from captum_pairwise.games.checks import SIDES, at_least_float32, refuse_not_finite
+from captum_pairwise.games.sides import Request
+from captum_pairwise.models.similarity import SimilarityWrapper, pool
+from captum_pairwise.network.autocast import in_this_autocast
+from captum_pairwise.network.batching import Evaluator
+from captum_pairwise.network.layers import LayerView
+
+Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
+
+
+@final
+class LayerVESM(LayerGradientMethod):
+    r"""Where in each image the features are in which the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
+
+    $\sum_c \alpha_c A_c$ as in GradCAM, of the score $\langle w, f \rangle$: `f` is the image's embedding, and the constants `w` say how
+    near the directions of both embeddings are in each feature. Only `w` knows of the other image, and with many features it is near 1,
+    whatever that shows. It is no Shapley value: there is no delta.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, with any head, as only the embeddings are looked at.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+    """
+
+    _is_complete = False  # the maps need not sum to anything
+
+    @log_usage()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        mode: str = "positive",
+        negative: Tensor | None = None,
+        *,
+        relu_attributions: bool = True,
+    ) -> Maps:
+        """One map per image, `[B, 1, H, W]` each, or `[B, 1, T]` where the layer returns tokens `[B, T, C]`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many images.
+            mode: `"positive"` weighs what agrees, `"negative"` what differs, `"triplet"` what agrees and differs from `negative`.
+            negative: for triplets, a batch like the retrieved one, or a single image for all pairs.
+            relu_attributions: whether to cut off negative values.
+
+        Raises:
+            ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.
+        """
+        _refuse_mode(mode, negative)
+        request = Request()
+        with torch.inference_mode(False), torch.enable_grad():
+            model, views = layer_views(self.forward_func, self.layer, inputs, request)
+            found = []
+            for example, other in enumerate(_embedded(model, negative, len(views[0].output), request)):
+                query, retrieved = (_seen(view, example) for view in views)
+                found.append(vesm(query, retrieved, mode, other, relu_attributions))
+        query, retrieved = (torch.stack(maps) for maps in zip(*found, strict=True))
+        for name, maps in zip(SIDES, (query, retrieved), strict=True):
+            refuse_not_finite(maps, f"the maps of the {name} images")
+        return query, retrieved
+
+
+def _refuse_mode(mode: str, negative: Tensor | None) -> None:
+    if mode not in MODES:
+        raise ValueError(f"Expected mode to be one of {MODES}, got {mode!r}.")
+    if (mode == "triplet") != (negative is not None):
+        raise ValueError(f"Expected `negative` images for mode='triplet' and for no other, got mode={mode!r}. Pass both, or neither.")
+
+
+@torch.no_grad()
+def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int, request: Request) -> list[Tensor] | list[None]:
+    """The embedding of the negative image of each pair."""
+    if negative is None:
+        return [None] * n_pairs
+    if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
+        came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
+        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {came}.")
+    refuse_not_finite(negative, "the negative images")
+    embeddings = at_least_float32(Evaluator(model.embed_retrieved, request.chunk_of(len(negative)))(negative.detach()))
+    return list(embeddings.expand(n_pairs, -1))
+
+
+def _seen(view: LayerView, example: int) -> Seen:
+    """The layer's output for one image, channels first, and how its embedding is made of that."""
+    if view.output.dim() == 2:
+        raise ValueError(
+            f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
+            f"{tuple(view.output.shape)}. Pick an earlier layer."
+        )
+    is_map, run = view.output.dim() == 4, in_this_autocast(view.tail.run)
+
+    def embed(activations: Tensor) -> Tensor:
+        output = (activations if is_map else activations.mT).to(view.output)
+        return at_least_float32(pool(run(output, example)))
+
+    activations = at_least_float32(view.output[example : example + 1])
+    return activations if is_map else activations.mT, embed

@@ -1,0 +1,1 @@
+"""Integrals of derivatives along a path."""

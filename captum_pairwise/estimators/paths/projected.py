@@ -1,0 +1,73 @@
+"""Projection of an attention through a matrix of pairs that is never built."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.estimators.paths.derivatives import directional, gradients, hessian_products
+from captum_pairwise.estimators.paths.integrated import PathIndex, slopes_at
+from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
+
+
+def projected(game: Game, attention: Float[Tensor, " query"], index: PathIndex) -> Float[Tensor, " retrieved"]:
+    """`Σ_i a_i φ_ij` for an index along the diagonal, from two products a node whatever the number of players.
+
+    For two towers `Σ_i a_i ∂²_ij v = <Σ_i a_i ∂_i u, ∂_j w>`: the left vector is one forward-mode product in the direction `a`, and all
+    `j` at once are one reverse-mode product with it. Any other game takes one Hessian–vector product a node.
+
+    Args:
+        game: the game.
+        attention: the weight of each query player.
+        index: the index, as for `integrated_hessians`.
+
+    >>> from captum_pairwise.estimators.paths.integrated import gauss_index
+    >>> towers = TwoTowerGame(2, 1, lambda z: z.float(), lambda z: torch.cat([z, 3 * z], 1).float())
+    >>> projected(towers, torch.tensor([1.0, 1.0]), gauss_index("taylor", 1))
+    tensor([4.])
+    """
+    n_query, nodes, attention = game.n_query, index.nodes[:, None], attention.detach().cpu().to(index.nodes)
+    products = None
+    if isinstance(game, TwoTowerGame):
+        products = _towers_products(game, nodes, attention)
+    if products is None:
+        points, direction = nodes.expand(-1, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
+        products = hessian_products(lambda rows, _: game.values(rows), points, direction.expand_as(points), game.chunk)[:, n_query:]
+    if not products.any():
+        slopes_at(game, index.nodes)  # refuses a network that is cut off from its derivatives
+    return index.pairs.to(products) @ products
+
+
+def _towers_products(
+    game: TwoTowerGame, nodes: Float[Tensor, "nodes 1"], attention: Float[Tensor, " query"]
+) -> Float[Tensor, "nodes retrieved"] | None:
+    """The product at each node, or None where the query's tower has no forward mode."""
+    points = nodes.expand(-1, game.n_query)
+    try:
+        moved = directional(game.embed_query, points, attention.expand_as(points))
+    except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for it
+        return None
+    return gradients(
+        lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
+        nodes.expand(-1, game.n_retrieved),
+        game.chunk,
+    )
+
+
+def swapped(game: Game) -> Game:
+    """The same game with the retrieved image as the query."""
+    if isinstance(game, TwoTowerGame):
+        return TwoTowerGame(game.n_retrieved, game.n_query, game.embed_retrieved, game.embed_query, chunk=game.chunk)
+    n_query, n_retrieved = game.n_query, game.n_retrieved
+    return CallableGame(
+        n_retrieved, n_query, lambda z: game.values(torch.cat([z[:, n_retrieved:], z[:, :n_retrieved]], 1)), chunk=game.chunk
+    )
+
+
+def sum_of_maps(maps: Float[Tensor, "maps batch height width"]) -> Float[Tensor, "batch height width"]:
+    """The maps of each example, each divided by its largest absolute value, added; what is 0 everywhere stays so.
+
+    >>> sum_of_maps(torch.tensor([[[[1.0, -2.0]]], [[[5.0, 0.0]]]]))
+    tensor([[[ 1.5000, -1.0000]]])
+    """
+    largest = maps.abs().amax((2, 3), keepdim=True)
+    return (maps / largest.clamp(min=torch.finfo(maps.dtype).tiny)).sum(0)

@@ -1,0 +1,1 @@
+"""Weighted regressions on sampled coalitions."""

@@ -1,0 +1,1 @@
+"""The factorised estimator for two-tower games."""

@@ -1,0 +1,1 @@
+"""From a model and a batch of pairs to cooperative games."""

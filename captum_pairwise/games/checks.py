@@ -1,0 +1,153 @@
+"""What comes in is looked at once: networks, images, windows over them, and what networks and forward functions return."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from captum_pairwise.players.windows import Windows, sliding_windows
+
+Images = tuple[Tensor, Tensor]
+SIDES = ("query", "retrieved")
+
+
+def both(value: object, name: str) -> tuple:
+    """A pair, one entry per image, from an argument that may be None for both.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value is None:
+        return (None, None)
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise ValueError(f"Expected {name} to be a pair (for the query, for the retrieved image), got {type(value).__name__}.")
+    return value
+
+
+def refuse_training(forward_func: object) -> None:
+    """Refuse a network that draws dropout, or normalises by its batch: it is no function of one pair.
+
+    Args:
+        forward_func: the network, its `forward`, or any function, into which nobody looks.
+
+    Raises:
+        ValueError: a module of the network does so.
+    """
+    owner = getattr(forward_func, "__self__", forward_func)
+    modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
+    active = [module for module in modules if module.training and _depends_on_mode(module)]
+    if active:
+        raise ValueError(
+            f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training, which makes the similarity depend "
+            "on the batch or on chance. Call `model.eval()` first."
+        )
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
+        raise ValueError(
+            "Expected batch normalisation with running statistics, because without them the similarity of a pair depends on the rest "
+            "of its batch. Build it with `track_running_stats=True`."
+        )
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    """Whether a module in training mode draws, or looks at its batch."""
+    rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
+    if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
+        rates.append(getattr(module, "p", 0))
+    is_random = any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
+    return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def checked_images(inputs: object, takes_ids: bool = False) -> Images:
+    """The two batches of images, detached; token ids `[B, T]` where the players are no parts of them.
+
+    Raises:
+        ValueError: they are not two floating-point tensors of the same number of examples, or hold NaN or infinity.
+    """
+    if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
+        came = f"({', '.join(type(one).__name__ for one in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {came}.")
+    query, retrieved = map(rememberable, inputs)
+    if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
+        raise ValueError(
+            f"Expected as many query images as retrieved ones, and at least one, got shapes {tuple(query.shape)} and "
+            f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
+        )
+    for name, images in zip(SIDES, (query, retrieved), strict=True):
+        _refuse_images(images, f"{name} images", takes_ids)
+    return query.detach(), retrieved.detach()
+
+
+def checked_image(inputs: object) -> Tensor:
+    """One batch of images, detached; or of token ids `[B, T]`.
+
+    Raises:
+        ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
+    """
+    if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
+        came = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {came}.")
+    _refuse_images(inputs, "images", takes_ids=True)
+    return rememberable(inputs).detach()
+
+
+def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
+    are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
+    if not images.is_floating_point() and not (takes_ids and are_ids):
+        raise ValueError(
+            f"Expected floating-point {name}, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain the "
+            "embedding layer by a method for layers."
+        )
+    refuse_not_finite(images, f"the {name}")
+
+
+def rememberable(tensor: Tensor) -> Tensor:
+    """A tensor that derivatives may use: those of inference mode cannot be remembered."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def windows_over(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
+    """Windows over the query images and over the retrieved ones.
+
+    Raises:
+        ValueError: the inputs are no images.
+    """
+    images = checked_images(inputs)
+    for name, batch in zip(SIDES, images, strict=True):
+        if batch.dim() != 4:
+            raise ValueError(
+                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
+                "feature_mask take any inputs."
+            )
+    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
+    return query, retrieved
+
+
+def refuse_not_finite(rows: Tensor, what: str) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        ValueError: there is some; the message names the row.
+    """
+    bad = (~torch.isfinite(rows)).flatten(1).any(1).nonzero()
+    if len(bad):
+        raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {what}.")
+
+
+def checked_values(values: object, n_rows: int, what: str = "similarity") -> Float[Tensor, " rows"]:
+    """One finite similarity, or what it is called, per row.
+
+    Raises:
+        ValueError: the forward function returned something else.
+    """
+    if not isinstance(values, Tensor) or values.shape != (n_rows,):
+        came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"Expected one {what} per example, shape ({n_rows},), from the forward function, got {came}. Return a vector, or choose "
+            "one output with `target`."
+        )
+    refuse_not_finite(values[:, None], f"what the forward function returned, one {what} a coalition")
+    return at_least_float32(values)
+
+
+def at_least_float32(numbers: Tensor) -> Tensor:
+    """Half precision is enough for a network, not for the differences of its outputs."""
+    return numbers if numbers.dtype in (torch.float32, torch.float64) else numbers.float()

@@ -1,0 +1,174 @@
+"""One pair of images as a game on the cube: what the similarity is when only some players are present."""
+
+import abc
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from captum_pairwise.games.checks import refuse_not_finite
+from captum_pairwise.network.batching import Chunk
+
+Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
+ROWS_REMEMBERED = 2**10
+
+
+class Game(abc.ABC):
+    """The value function `v` of one pair: `z[k]` in [0, 1] says how present player `k` is.
+
+    Query players come first, then the retrieved image's. At the corners of the cube `v` is the similarity of the two images with
+    every absent player replaced by its baseline (the paper's eq. 6).
+
+    Attributes:
+        n_query: players of the query.
+        n_retrieved: players of the retrieved image.
+        n_evaluations: coalitions evaluated so far; of a two-tower game, coalitions embedded by either tower.
+        chunk: the most rows whose evaluation can be remembered at once, for derivatives.
+    """
+
+    def __init__(self, n_query: int, n_retrieved: int, chunk: Chunk | None = None) -> None:
+        if min(n_query, n_retrieved) < 0 or n_query + n_retrieved == 0:
+            raise ValueError(
+                f"Expected a game of at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image."
+            )
+        self.n_query, self.n_retrieved = n_query, n_retrieved
+        self.chunk = chunk if chunk is not None else Chunk(ROWS_REMEMBERED)
+        self.n_evaluations = 0
+
+    @property
+    def n_players(self) -> int:
+        """Players of both images."""
+        return self.n_query + self.n_retrieved
+
+    @abc.abstractmethod
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row."""
+
+
+@final
+class CallableGame(Game):
+    """A game whose value is any function of the presences, `[rows, players] -> [rows]`.
+
+    >>> game = CallableGame(1, 1, lambda z: z[:, 0] * z[:, 1])
+    >>> game.values(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    tensor([1., 0.])
+    """
+
+    def __init__(self, n_query: int, n_retrieved: int, function: Callable[[Tensor], Tensor], chunk: Chunk | None = None) -> None:
+        super().__init__(n_query, n_retrieved, chunk)
+        self._function = function
+
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row."""
+        self.n_evaluations += len(z)
+        return _finite(self._function(z), "the values of the game (rows are coalitions)")
+
+
+@final
+class TwoTowerGame(Game):
+    """A game whose value is an inner product of two embeddings, `v(z) = <query(z_q), retrieved(z_r)>`.
+
+    Each tower is a function `[rows, its players] -> [rows, channels]`. Cosine similarity, the dot product and the negative
+    squared distance have this form once a head has lifted the embeddings.
+
+    Attributes:
+        query_tables: what estimators keep of the query's tower, by names of their own; games of the same query share it.
+
+    >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
+    >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
+    tensor([4., 1.])
+    """
+
+    def __init__(
+        self,
+        n_query: int,
+        n_retrieved: int,
+        embed_query: Callable[[Tensor], Tensor],
+        embed_retrieved: Callable[[Tensor], Tensor],
+        query_tables: dict[Hashable, Any] | None = None,
+        chunk: Chunk | None = None,
+    ) -> None:
+        super().__init__(n_query, n_retrieved, chunk)
+        self.query_tables = query_tables if query_tables is not None else {}
+        self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
+
+    def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+        """The query's embedding for each row of presences of its players."""
+        self.n_evaluations += len(z)
+        return _finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
+
+    def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+        """The retrieved image's embedding for each row of presences of its players."""
+        self.n_evaluations += len(z)
+        return _finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
+
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row; each tower embeds its distinct rows once."""
+        u = embed_distinct(self.embed_query, z[:, : self.n_query])
+        w = embed_distinct(self.embed_retrieved, z[:, self.n_query :])
+        return (u * w).sum(1)
+
+
+def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
+    """What the query's players do while the retrieved image is whole, and the other way round (paper eq. 2, for each image).
+
+    Of a two-tower game each whole image is embedded once, and serves both.
+
+    >>> query, retrieved = one_image_games(CallableGame(2, 1, lambda z: z[:, 0] + 10 * z[:, 1] * z[:, 2]))
+    >>> query.values(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), retrieved.values(torch.tensor([[0.0]]))
+    (tensor([ 1., 10.]), tensor([1.]))
+    """
+    n_query, n_retrieved = game.n_query, game.n_retrieved
+    values = (
+        lambda z: game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1)),
+        lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1)),
+    )
+    if isinstance(game, TwoTowerGame):
+        u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
+        values = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
+    return CallableGame(n_query, 0, values[0], game.chunk), CallableGame(0, n_retrieved, values[1], game.chunk)
+
+
+def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
+    """The values of one image's players against the other's embedding; the image whole is not embedded again."""
+
+    def values(z: Tensor) -> Tensor:
+        if z.requires_grad:
+            return embed(z) @ other
+        found, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
+        if is_partial.any():
+            found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
+        return found
+
+    return values
+
+
+def _finite(found: Tensor, what: str) -> Tensor:
+    """What a game's function returned, NaN and infinity refused: no estimator could tell later whose they were."""
+    refuse_not_finite(found[:, None], what)
+    return found
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Embeddings that are affine in the presences, `u(z) = offset + z @ moves`."""
+
+    offset: Float[Tensor, " channels"]
+    moves: Float[Tensor, "players channels"]
+
+    def __call__(self, z: Tensor) -> Float[Tensor, "rows channels"]:
+        """The embedding of each row of presences."""
+        return self.offset + z.to(self.moves) @ self.moves
+
+
+def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+    """Embed the distinct rows of `z`, and hand each row its embedding; where derivatives are asked for, every row has its own."""
+    if z.requires_grad:
+        return embed(z)
+    if z.shape[1] == 0:  # an image without players has one coalition
+        return embed(z[:1]).expand(len(z), -1)
+    distinct, row = torch.unique(z, dim=0, return_inverse=True)
+    return embed(distinct)[row]

@@ -1,0 +1,1 @@
+"""Similarity models: two encoders and a head, and known encoders."""

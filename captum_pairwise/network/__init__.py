@@ -1,0 +1,1 @@
+"""Forward passes in batches, and single layers of a network."""

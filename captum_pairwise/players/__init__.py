@@ -1,0 +1,1 @@
+"""The parts of the inputs that receive credit, and their baselines."""

@@ -1,0 +1,97 @@
+"""Every method in a table, which README.md shows: `python -m captum_pairwise.testing.method_table` prints it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from captum.attr import GradientAttribution, IntegratedGradients, LayerAttribution, LayerGradCam
+
+import captum_pairwise as cp
+
+HEADER = ("method", "class", "order", "players", "needs", "sums to `v(N) - v(∅)`", "network passes for a pair", "paper")
+COMPLETE, QUADRATURE, GAP, NO_SUM = "yes", "but for its quadrature", "no, reports the gap", "no"
+WITHIN = "with `within=True`, but for its quadrature; else `marginal` does"
+PARTS, CELLS = "superpixels, any mask", "positions of a layer"
+OPAQUE, TOWERS, AFFINE = "black box", "two towers", "two towers; pooling and linear layers after it"
+TAIL, OF_TAIL = "`4`, then `{}` of the tail", "`4`, then at most `{}` of the tail"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row.
+
+    Attributes:
+        name: what the literature calls it; the paper's abbreviation where it has one.
+        function: the class, or the function.
+        players: what gets credit.
+        completeness: whether all credit sums to what the parts add over their baselines.
+        passes: images that one pair sends through the network, by a `SimilarityWrapper` with the default baselines, give or take a few:
+            Python expressions of the method's arguments, and what else there is to say.
+        source: where the paper has it.
+        needs: what the forward function must be; None is told by the family of the class.
+    """
+
+    name: str
+    function: Callable
+    players: str
+    completeness: str
+    passes: str
+    source: str
+    needs: str | None = None
+
+    @property
+    def order(self) -> int:
+        """Of single parts, 1, or of pairs of parts, 2."""
+        return 2 if ".second_order." in self.function.__module__ else 1
+
+    def is_a(self, family: type) -> bool:
+        """Whether it is a class of one of Captum's families."""
+        return isinstance(self.function, type) and issubclass(self.function, family)
+
+    def row(self) -> tuple[str, ...]:
+        """The row of the table."""
+        needs = self.needs or ("gradients" if self.is_a(GradientAttribution) else OPAQUE)
+        where = "" if self.function.__module__.startswith("captum_pairwise.") else "captum.attr."
+        name, needs = f"`{where}{self.function.__name__}`", f"layer; {needs}" if self.is_a(LayerAttribution) else needs
+        return self.name, name, str(self.order), self.players, needs, self.completeness, self.passes, self.source
+
+
+METHODS = (
+    Method("SAM", cp.LayerSAM, CELLS, f"dot product: {COMPLETE}; cosine: {GAP}", "`2`; 4 with image baselines", "eq. 3", AFFINE),
+    Method("IG-SAM", cp.LayerIGSAM, CELLS, QUADRATURE, TAIL.format("2 * n_steps"), "eq. 9"),
+    Method("KSAM", cp.LayerKernelSAM, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "eq. 2, §4"),
+    Method("SBSM", cp.SBSM, "sliding windows", NO_SUM, "`2 * n_windows`", "§A.11, eq. 10"),
+    Method("PSHAP", cp.PartitionShap, "pixels, any mask", COMPLETE, "`2 * n_samples`", "§4, §A.2"),
+    Method("LIME", cp.SuperpixelLime, PARTS, GAP, "at most `2 * n_samples`", "§4, §A.2", f"{OPAQUE}; extra `lime`"),
+    Method("KSHAP", cp.KernelShapley, PARTS, COMPLETE, "`2 * n_samples`", "eq. 2, §4"),
+    Method("VESM", cp.LayerVESM, CELLS, NO_SUM, "`2`", "§6", f"{TOWERS}; gradients"),
+    Method("GCAM", LayerGradCam, CELLS, NO_SUM, "`2`", "§A.3"),
+    Method("IG", IntegratedGradients, "pixels", QUADRATURE, "`2 * n_steps`", "§6"),
+    Method("IG-CAM", cp.LayerIGCAM, f"{CELLS}, one image", QUADRATURE, "`2`, then `n_steps` of the tail", "§A.5"),
+    Method("SAM", cp.LayerPairwiseSAM, CELLS, f"dot product: {COMPLETE}; cosine: {GAP}", "`2`; 4 with image baselines", "eq. 8", AFFINE),
+    Method("factorised", cp.FactorisedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`; less where a query repeats", "ours", TOWERS),
+    Method("factorised", cp.LayerFactorisedShapleyTaylor, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "ours", TOWERS),
+    Method("Integrated Hessians", cp.IntegratedHessians, PARTS, WITHIN, "at most `2 * n_steps * n_players`", "§A.14, eq. 15"),
+    Method("Integrated Hessians", cp.LayerIntegratedHessians, CELLS, WITHIN, OF_TAIL.format("2 * n_steps * n_players"), "§A.14, eq. 15"),
+    Method("KSHAP, kernel", cp.KernelShapleyTaylor, PARTS, COMPLETE, "at most `2 * n_samples`", "§5.2, eq. 7"),
+    Method("KSAM, kernel", cp.LayerKernelShapleyTaylor, CELLS, COMPLETE, OF_TAIL.format("2 * n_samples"), "§5.2, eq. 7"),
+    Method("permutations", cp.ShapleyTaylorSampling, PARTS, COMPLETE, "at most `2 * n_samples`", "§5.2"),
+    Method("permutations", cp.LayerShapleyTaylorSampling, CELLS, COMPLETE, OF_TAIL.format("2 * n_samples"), "§5.2"),
+    Method("Gaussian process", cp.GaussianProcessShapleyTaylor, PARTS, COMPLETE, "at most `2 * n_samples`", "ours"),
+    Method("Gaussian process", cp.LayerGaussianProcessShapleyTaylor, CELLS, COMPLETE, OF_TAIL.format("2 * n_samples"), "ours"),
+    Method("LIME", cp.PairwiseLime, PARTS, GAP, "at most `2 * n_samples`", "§5.2", f"{OPAQUE}; extra `lime`"),
+    Method("SBSM", cp.PairwiseSBSM, "sliding windows, read off at any mask", NO_SUM, "at most `2 * n_windows`", "§A.11, eq. 11"),
+    Method("enumeration", cp.ExactShapleyTaylor, "few", COMPLETE, "`2**n_query + 2**n_retrieved`", "eq. 5"),
+    Method("enumeration", cp.LayerExactShapleyTaylor, "few", COMPLETE, TAIL.format("2**n_query + 2**n_retrieved"), "eq. 5"),
+    Method("jagged", cp.JaggedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`", "§5.1"),
+    Method("jagged", cp.LayerJaggedShapleyTaylor, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "§5.1"),
+)
+
+
+def table() -> str:
+    """The table in Markdown."""
+    rows = [HEADER, ("---",) * len(HEADER), *(method.row() for method in METHODS)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(table())

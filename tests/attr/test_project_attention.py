@@ -1,0 +1,146 @@
+"""Projection without the matrix: the same numbers as through it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import images, opaque, random_tensor, seeded, smooth_game, tiny_encoder
+
+import captum_pairwise as cp
+from captum_pairwise.attr.gradient import quadrature
+from captum_pairwise.estimators.paths.integrated import gauss_index, integrated_hessians
+from captum_pairwise.estimators.paths.projected import projected, swapped
+
+MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
+
+
+@pytest.mark.parametrize("weight", ["hessian", "taylor"])
+@pytest.mark.parametrize("kind", ["towers", "opaque", "no forward mode"])
+def test_both_directions_are_products_with_the_matrix(weight, kind):
+    towers, index = smooth_game(5, 4, 0), gauss_index(weight, 6)
+    between = integrated_hessians(towers, index, quadrature("gausslegendre", 1)).between
+    game = {"towers": towers, "opaque": opaque(towers), "no forward mode": backward_only(towers)}[kind]
+    there, back = random_tensor(5), random_tensor(4, seed=1)
+    torch.testing.assert_close(projected(game, there, index), there @ between[0], rtol=0, atol=1e-13)
+    torch.testing.assert_close(projected(swapped(game), back, index), between[0] @ back, rtol=0, atol=1e-13)
+
+
+class _Identity(torch.autograd.Function):
+    """The identity, without a derivative in forward mode, but with a second one in reverse mode."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope
+
+
+def backward_only(game):
+    return type(game)(5, 4, lambda z: _Identity.apply(game.embed_query(z)), lambda z: _Identity.apply(game.embed_retrieved(z)))
+
+
+@pytest.mark.parametrize("direction", ["query->retrieved", "retrieved->query"])
+@pytest.mark.parametrize("index", [0, 2, 4])
+def test_a_layer_carries_a_mask_as_its_matrix_does(index, direction, model):
+    layer, pair = model.query_encoder[index], images(2)
+    mask = torch.rand(2, 24, 24, generator=seeded(3), dtype=torch.float64)
+    matrix = cp.LayerIntegratedHessians(model, layer, weight="taylor").interactions(pair, n_steps=6)
+    found, side = cp.project_attention(model, layer, pair, mask, direction=direction), matrix.retrieved_players.shape
+    assert found.shape == (2, *side)
+    torch.testing.assert_close(found.flatten(1), matrix.project(mask, direction), rtol=0, atol=1e-12)
+
+
+def test_parts_of_images_and_every_pixel(model):
+    pair, weights = images(2), random_tensor(2, 4)
+    matrix = cp.IntegratedHessians(model).interactions(pair, n_steps=5, feature_mask=MASKS)
+    found = cp.project_attention(model, None, pair, weights, n_steps=5, weight="hessian", feature_mask=MASKS)
+    torch.testing.assert_close(found, matrix.project(weights), rtol=0, atol=1e-12)
+    # pixels, summed over the parts: a mask that is the same all over a part is a weight for the part
+    of_pixels = cp.project_attention(model, None, pair, weights[:, MASKS[0][0, 0]], n_steps=5, weight="hessian")
+    assert of_pixels.shape == (2, 12, 12)
+    sums = torch.zeros(2, 6).double().index_add_(1, MASKS[1].flatten(), of_pixels.flatten(1))
+    torch.testing.assert_close(sums, found, rtol=0, atol=1e-12)
+
+
+def test_several_layers_are_the_sum_of_their_normalised_maps(model):
+    layers, pair, mask = [model.query_encoder[4], None, model.query_encoder[2]], images(2), torch.ones(2, 12, 12)
+    found, expected = cp.project_attention_through(model, layers, pair, mask), torch.zeros(2, 12, 12).double()
+    for layer in layers:
+        one = cp.project_attention(model, layer, pair, mask)
+        drawn = F.interpolate(one[:, None], (12, 12), mode="bilinear")[:, 0]
+        expected += drawn / drawn.abs().flatten(1).max(1).values[:, None, None]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_players_that_differ_between_the_pairs_of_a_batch(model):
+    ids = cp.grid(12, 12, 2, 2).repeat(2, 1, 1, 1)
+    ids[1][ids[1] == 2] = -1
+    weights = random_tensor(2, 4)
+    found = cp.project_attention(model, None, images(2), weights, feature_mask=(ids, MASKS[1]))
+    matrix = cp.IntegratedHessians(model, weight="taylor").interactions(images(2), n_steps=6, feature_mask=(ids, MASKS[1]))
+    torch.testing.assert_close(found, matrix.project(weights), rtol=0, atol=1e-12)
+
+
+def test_other_inputs_than_images_and_a_plain_callable():
+    towers = [torch.nn.Sequential(torch.nn.Linear(size, 4), torch.nn.Tanh()).double() for size in (3, 5)]
+    wrapper, pair, weights = cp.SimilarityWrapper(*towers), (random_tensor(2, 3), random_tensor(2, 5, seed=1)), random_tensor(2, 3, seed=2)
+    found = cp.project_attention(wrapper, None, pair, weights)
+    assert found.shape == (2, 5)
+    torch.testing.assert_close(cp.project_attention(lambda q, r: wrapper(q, r), None, pair, weights), found, rtol=0, atol=1e-12)
+
+
+def test_nothing_is_projected_onto_nothing(model):
+    assert (cp.project_attention_through(model, [model.query_encoder[4]], images(1), torch.zeros(1, 12, 12)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"direction": "sideways"}, "Expected direction to be one of"),
+        ({"weight": "flat"}, "Expected weight to be one of"),
+        ({"n_steps": 0}, "Expected n_steps"),
+        ({"attention": torch.ones(1, 7)}, r"a weight for each part \(1, 9\), got \(1, 7\)"),
+        ({"attention": torch.ones(2, 12, 12)}, r"an attention \[1, H, W\], or a weight for each part \(1, 9\), got \(2, 12, 12\)"),
+        ({"attention": torch.ones(1, 1, 12, 12)}, r"Expected attention to be a tensor: a mask \[B, H, W\].*got \(1, 1, 12, 12\)"),
+        ({"feature_mask": MASKS}, "Expected feature_mask for the images"),
+        ({"layer": None, "layer_mask": MASKS}, "Expected feature_mask for the images"),
+        ({"layer": None, "layer_baselines": (0, 0)}, "Expected feature_mask for the images"),
+        ({"attention": torch.full((1, 9), torch.nan)}, "NaN"),
+    ],
+)
+def test_bad_arguments_are_refused(model, arguments, message):
+    given = {"attention": torch.ones(1, 9), "layer": model.query_encoder[4]} | arguments
+    with pytest.raises(ValueError, match=message):
+        cp.project_attention(model, inputs=images(1), **given)
+
+
+@pytest.mark.parametrize(
+    ("layers", "more", "message"), [([], {}, "Expected a list of layers"), ([None], {"layer_masks": []}, "an entry for each of 1 layers")]
+)
+def test_bad_lists_of_layers_are_refused(model, layers, more, message):
+    with pytest.raises(ValueError, match=message):
+        cp.project_attention_through(model, layers, images(1), torch.ones(1, 12, 12), **more)
+
+
+def test_one_mask_of_two_leaves_the_other_image_its_pixels(model):
+    found = cp.project_attention(model, None, images(1), torch.ones(1, 4), feature_mask=(MASKS[0], None))
+    assert found.shape == (1, 12, 12)
+    back = cp.project_attention(model, None, images(1), torch.ones(1, 12, 12), feature_mask=(MASKS[0], None), direction="retrieved->query")
+    assert back.shape == (1, 4)
+
+
+def test_the_caller_may_be_in_inference_mode(model):
+    expected = cp.project_attention(model, model.query_encoder[2], images(1), torch.ones(1, 12, 12))
+    assert not expected.requires_grad
+    with torch.inference_mode():
+        found = cp.project_attention(model, model.query_encoder[2], images(1), torch.ones(1, 12, 12))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+
+
+def test_a_tiny_encoder_at_float32_is_near_float64(model):
+    expected = cp.project_attention(model, None, images(1), torch.ones(1, 12, 12))
+    low = cp.SimilarityWrapper(tiny_encoder().float())
+    found = cp.project_attention(low, None, tuple(one.float() for one in images(1)), torch.ones(1, 12, 12))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * expected.abs().max().item())

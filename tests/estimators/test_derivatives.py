@@ -1,0 +1,158 @@
+"""Derivatives of batches of points, against `torch.autograd.functional` a point at a time."""
+
+import pytest
+import torch
+from conftest import random_tensor
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from captum_pairwise.estimators.paths.derivatives import differentiable, directional, gradients, hessian_products, jacobians
+from captum_pairwise.network.batching import Chunk
+
+
+def network(n_inputs: int, n_outputs: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(n_inputs, 8), nn.Tanh(), nn.Linear(8, n_outputs)).double()
+
+
+class Doubled(torch.autograd.Function):
+    """An operation without forward mode."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 2 * slope
+
+
+class Tripled(torch.autograd.Function):
+    """An operation with a forward mode, which `torch.func` refuses for its old style."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * slope
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 3 * tangent
+
+
+@pytest.mark.parametrize("n_outputs", [2, 5], ids=["reverse", "forward"])
+@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply, Tripled.apply], ids=["plain", "no forward mode", "not vectorised"])
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_jacobians(n_outputs, wrap, chunk):
+    net, points = network(3, n_outputs), random_tensor(4, 3)
+    embeddings, found = jacobians(lambda z: wrap(net(z)), points, Chunk(chunk))
+    expected = torch.stack([torch.autograd.functional.jacobian(lambda z: wrap(net(z)), point) for point in points]).mT
+    torch.testing.assert_close(embeddings, wrap(net(points)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_gradients_and_hessian_products_of_a_function_of_the_row(chunk):
+    net, points, directions, weights = network(3, 5), random_tensor(4, 3), random_tensor(4, 3, seed=1), random_tensor(4, 5, seed=2)
+
+    def function(rows, index):
+        return (net(rows) * weights[index]).sum(1).sin()
+
+    for k, point in enumerate(points):
+        one = lambda z, k=k: (net(z) * weights[k]).sum().sin()  # noqa: E731
+        slope, hessian = torch.autograd.functional.jacobian(one, point), torch.autograd.functional.hessian(one, point)
+        torch.testing.assert_close(gradients(function, points, Chunk(chunk))[k], slope, rtol=0, atol=1e-14)
+        torch.testing.assert_close(
+            hessian_products(function, points, directions, Chunk(chunk))[k], hessian @ directions[k], rtol=0, atol=1e-14
+        )
+
+
+def test_what_depends_on_nothing_has_no_slope():
+    points, row = random_tensor(2, 3), random_tensor(4)
+    assert (gradients(lambda rows, _: row[:1].expand(len(rows)), points, Chunk(8)) == 0).all()
+    assert (hessian_products(lambda rows, _: rows.sum(1), points, points, Chunk(8)) == 0).all()
+    assert (directional(lambda rows: row.expand(len(rows), 4), points, points) == 0).all()
+    assert jacobians(lambda rows: row.expand(len(rows), 4), points, Chunk(8))[1].shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_whatever_mode_the_caller_is_in(mode):
+    net, points = network(3, 5), random_tensor(2, 3)
+    expected = jacobians(net, points, Chunk(8))[1].detach()
+    with mode(), differentiable():
+        torch.testing.assert_close(jacobians(net, points, Chunk(8))[1], expected, rtol=0, atol=1e-14)
+        assert gradients(lambda rows, _: net(rows).sum(1), points, Chunk(8)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("block", [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)])
+def test_fused_attention_has_derivatives(block):
+    """Alone it has none in forward mode on the CPU, and none of second order: the test would fail without `differentiable`."""
+    block = block.double().eval()
+    tokens = random_tensor(5, 8)
+
+    def embed(z):
+        given = (z[:, :, None] * tokens,) * (3 if isinstance(block, nn.MultiheadAttention) else 1)
+        out = block(*given)
+        return (out[0] if isinstance(out, tuple) else out).mean(1)
+
+    points, step = torch.full((1, 5), 0.5, dtype=torch.float64), 1e-5
+    with torch.no_grad():
+        units = step * torch.eye(5, dtype=torch.float64)
+        numerical = (embed(points + units) - embed(points - units)) / (2 * step)
+    with differentiable():
+        _, slopes = jacobians(embed, points, Chunk(8))
+        curvature = hessian_products(lambda rows, _: embed(rows).square().sum(1), points, torch.ones_like(points), Chunk(8))
+        there, back = (gradients(lambda rows, _: embed(rows).square().sum(1), points + sign * step, Chunk(8)) for sign in (1, -1))
+    torch.testing.assert_close(slopes[0], numerical, rtol=0, atol=1e-8)
+    torch.testing.assert_close(curvature, (there - back) / (2 * step), rtol=0, atol=1e-7)
+
+
+def test_attention_is_left_as_it_came():
+    before = torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(KeyError), differentiable():
+        assert not torch.backends.mha.get_fastpath_enabled()
+        raise KeyError
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+class Once(torch.autograd.Function):
+    """An operation whose derivative is not to be differentiated, as that of many a custom kernel."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sigmoid() * x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope):
+        (x,) = ctx.saved_tensors
+        return slope * (x.sigmoid() + x * x.sigmoid() * (1 - x.sigmoid()))
+
+
+def test_second_derivatives_that_nobody_wrote_are_refused_and_not_0():
+    points = random_tensor(2, 3)
+    assert gradients(lambda rows, _: Once.apply(rows).sum(1), points, Chunk(8)).all()
+    with pytest.raises(ValueError, match="differentiated twice"):
+        hessian_products(lambda rows, _: Once.apply(rows).sum(1), points, points, Chunk(8))
+    relus = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()  # with parameters that have derivatives, too
+    assert hessian_products(lambda rows, _: relus(rows)[:, 0], points, points, Chunk(8)).shape == (2, 3)
+
+
+def test_chunks_are_no_larger_than_asked_for():
+    sizes = []
+
+    def function(rows, _):
+        sizes.append(len(rows))
+        return rows.square().sum(1)
+
+    for derivative in (
+        lambda: gradients(function, random_tensor(10, 3), Chunk(8)),
+        lambda: hessian_products(function, *[random_tensor(10, 3)] * 2, Chunk(8)),
+    ):
+        sizes.clear()
+        derivative()
+        assert sum(sizes) == 10 and max(sizes) == 2

@@ -1,0 +1,231 @@
+from statistics import mean, median
+
+import pytest
+import torch
+from conftest import looked_up, random_tensor, relu_game, relu_tower, seeded
+from slow import relative_mse
+
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.towers.factorised import FITS, Options, factorised
+from captum_pairwise.games.game import TwoTowerGame
+
+SEEDS = range(6)
+both_fits = pytest.mark.parametrize("fit", FITS)
+
+
+def fading_tower(n_players, seed):
+    """A tower with random interactions of every order, in players that are -1 or 1, fading by 0.4 with each player."""
+    coalitions = all_coalitions(n_players).double()
+    coefficients = random_tensor(2**n_players, 8, seed=seed) * 0.4 ** coalitions.sum(1, keepdim=True)
+    signs = 1 - 2 * ((coalitions @ (1 - coalitions).T) % 2)  # (-1)^{|T \\ S|} = Π_{l∈T} x_l
+    return looked_up(signs.T @ coefficients)
+
+
+def fading_game(n_query, n_retrieved, seed):
+    return TwoTowerGame(n_query, n_retrieved, fading_tower(n_query, 2 * seed), fading_tower(n_retrieved, 2 * seed + 1))
+
+
+@both_fits
+@pytest.mark.parametrize(("n_samples", "least_accurate"), [(100, 4e-2), (250, 1.6e-2), (1000, 3.2e-3), (4000, 8e-4)])
+def test_accuracy_on_random_relu_towers(n_samples, least_accurate, fit):
+    errors = []
+    for seed in SEEDS:
+        game = relu_game(8, 7, seed)
+        truth = exact(relu_game(8, 7, seed)).between
+        errors.append(relative_mse(factorised(game, n_samples, Options(fit), generator=seeded(seed)).between, truth))
+        assert game.n_evaluations <= 2 * (n_samples + 2)
+    assert median(errors) <= least_accurate
+
+
+@both_fits
+def test_each_tower_keeps_its_budget_and_embeds_no_row_twice(fit):
+    rows = {"query": [], "retrieved": []}
+    game = relu_game(12, 9, seed=0)
+    towers = {"query": game._embed_query, "retrieved": game._embed_retrieved}
+
+    def counted(name):
+        return lambda z: rows[name].append(z) or towers[name](z)
+
+    factorised(TwoTowerGame(12, 9, counted("query"), counted("retrieved")), 120, Options(fit))
+    for name in rows:
+        embedded = torch.cat(rows[name])
+        assert len(embedded) == len(embedded.unique(dim=0)) <= 120 + 2
+
+
+@both_fits
+def test_a_budget_that_covers_every_coalition_is_exact(fit):
+    game = relu_game(6, 5, seed=1)
+    found, truth = factorised(game, 2**6 - 2, Options(fit)), exact(relu_game(6, 5, seed=1))
+    for name in ("empty", "full", "first_order", "marginal", "between"):
+        torch.testing.assert_close(getattr(found, name), getattr(truth, name), rtol=0, atol=1e-12)
+    assert (found.standard_error.between == 0).all() and (found.standard_error.marginal == 0).all()
+    assert found.within_query is None
+
+
+def test_eight_and_seven_players_are_exact_from_384_embeddings():
+    game, truth = relu_game(8, 7, seed=0), exact(relu_game(8, 7, seed=0))
+    found = factorised(game, 256)
+    torch.testing.assert_close(found.between, truth.between, rtol=0, atol=1e-12)
+    assert found.n_evaluations.item() == game.n_evaluations == 384
+
+
+@both_fits
+def test_first_order_is_always_exact(fit):
+    found, truth = factorised(relu_game(10, 9, 1), 60, Options(fit)), exact(relu_game(10, 9, 1))
+    torch.testing.assert_close(found.first_order, truth.first_order, rtol=0, atol=1e-12)
+
+
+@both_fits
+def test_a_dummy_gets_nothing(fit):
+    """Chains see it move nothing, the process learns it: what is left is within its error."""
+    embed = relu_tower(9, 1)
+    game = TwoTowerGame(10, 10, lambda z: embed(z[:, :9]), lambda z: embed(z[:, :9]))
+    found = factorised(game, 60, Options(fit))
+    credits = torch.cat([found.between[0, 9], found.between[0, :, 9], found.marginal[0, [9, 19]]])
+    if fit == "chains":
+        assert credits.abs().max() < 1e-12
+    else:
+        errors = found.standard_error
+        assert credits.abs().max() < found.between.abs().max() / 20
+        within = torch.cat([errors.between[0, 9], errors.between[0, :, 9], errors.marginal[0, [9, 19]]])
+        assert (credits.abs() <= 3 * within).all()
+
+
+def test_the_credit_sums_to_the_similarity_at_any_budget():
+    """The process reproduces what it saw, the full and the empty image included."""
+    for n_samples in (20, 60, 300):
+        assert factorised(relu_game(11, 10, 0), n_samples).completeness_gap.abs().max() < 1e-9
+
+
+@both_fits
+def test_a_bilinear_game_needs_few_coalitions(fit):
+    """Steps do not depend on the coalition, so that one chain is already exact, and so is a process that has learned it."""
+    moves = torch.randn(10, 3, generator=seeded(0), dtype=torch.float64)
+    game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
+    n_samples, tolerance = (18, 1e-12) if fit == "chains" else (40, 1e-4)
+    torch.testing.assert_close(factorised(game, n_samples, Options(fit)).between[0], moves @ moves.flip(0).T, rtol=0, atol=tolerance)
+
+
+@both_fits
+def test_it_converges(fit):
+    errors = []
+    for seed in SEEDS:
+        truth = exact(relu_game(12, 11, seed)).between
+        errors.append([relative_mse(factorised(relu_game(12, 11, seed), n, Options(fit)).between, truth) for n in (60, 240, 960)])
+    small, medium, large = torch.tensor(errors).median(0).values
+    assert medium < small and large < medium / 4  # at least as fast as independent samples
+
+
+@pytest.mark.parametrize("make_game", [relu_game, fading_game])
+@pytest.mark.parametrize(("players", "n_samples"), [((8, 7), 60), ((11, 10), 120)])
+def test_two_standard_errors_cover_what_they_should(make_game, players, n_samples):
+    covered = {"between": [], "marginal": []}
+    for seed in range(6):
+        truth = exact(make_game(*players, seed))
+        found = factorised(make_game(*players, seed), n_samples, generator=seeded(seed))
+        for name, shares in covered.items():
+            shares.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
+    for shares in covered.values():
+        assert 0.88 <= mean(shares) <= 0.995  # 0.954 for normal errors; the mean of six games is uncertain by 0.03
+
+
+def test_the_jackknife_of_chains_covers():
+    within = []
+    for seed in SEEDS:
+        truth, found = exact(relu_game(12, 11, seed)), factorised(relu_game(12, 11, seed), 300, Options("chains"), generator=seeded(seed))
+        for name in ("between", "marginal"):
+            within.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
+    assert mean(within) >= 0.9
+
+
+def test_repeated_draws_of_chains_average_to_the_truth():
+    """The mean of many estimates is nearer than one by what independence allows: no bias is left at a budget that fills the cells."""
+    truth = exact(relu_game(7, 6, seed=2)).between
+    game = relu_game(7, 6, seed=2)
+    estimates = torch.stack([factorised(game_of(game), 50, Options("chains"), generator=seeded(seed)).between for seed in range(60)])
+    noise = estimates.std(0) / len(estimates) ** 0.5
+    score = (estimates.mean(0) - truth) / noise
+    assert score.square().mean() < 2  # 1 for an unbiased estimator
+
+
+def game_of(game):
+    """The same game, of whose query nothing is known yet."""
+    return TwoTowerGame(game.n_query, game.n_retrieved, game._embed_query, game._embed_retrieved)
+
+
+@both_fits
+def test_the_generator_decides_and_one_seeded_with_0_is_the_default(fit):
+    options = Options(fit)
+    first, same, other = (factorised(relu_game(9, 9, 0), 60, options, generator=seeded(seed)).between for seed in (0, 0, 1))
+    assert torch.equal(first, same) and not torch.equal(first, other)
+    assert torch.equal(first, factorised(relu_game(9, 9, 0), 60, options).between)
+
+
+@both_fits
+def test_float32_is_near_float64(fit):
+    double = relu_game(9, 8, seed=0)
+    single = TwoTowerGame(9, 8, lambda z: double.embed_query(z).float(), lambda z: double.embed_retrieved(z).float())
+    expected = factorised(double, 100, Options(fit)).between
+    torch.testing.assert_close(factorised(single, 100, Options(fit)).between.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_a_tolerance_stops_early_and_is_kept():
+    game, truth = relu_game(14, 13, 0), exact(relu_game(14, 13, 0)).between
+    found = factorised(game, 4000, Options(tolerance=0.1))
+    assert found.n_evaluations.item() == game.n_evaluations < 2 * 4000 / 4
+    assert found.standard_error.between.norm() <= 0.1 * found.between.norm()
+    assert relative_mse(found.between, truth) ** 0.5 < 2 * 0.1
+    whole = factorised(relu_game(14, 13, 0), 60, Options(tolerance=1e-9))
+    assert whole.n_evaluations.item() == 2 * 62  # never more than the budget
+
+
+def test_pairs_within_an_image_on_request():
+    truth = exact(relu_game(11, 10, 3))
+    found = factorised(relu_game(11, 10, 3), 600, Options(within=True))
+    for name in ("within_query", "within_retrieved"):
+        assert relative_mse(found[name], truth[name]) < 0.05
+        assert torch.equal(found[name], found[name].mT) and (found[name].diagonal(dim1=1, dim2=2) == 0).all()
+    enumerated = factorised(relu_game(6, 5, 3), 64, Options(within=True))
+    torch.testing.assert_close(enumerated.second_order, exact(relu_game(6, 5, 3)).second_order, rtol=0, atol=1e-12)
+
+
+@both_fits
+def test_games_of_one_query_share_its_table(fit):
+    query, tables, evaluations = relu_tower(9, 0), {}, []
+    for seed in (1, 2, 3):
+        retrieved = relu_tower(8, seed)
+        shared = factorised(TwoTowerGame(9, 8, query, retrieved, tables), 60, Options(fit))
+        alone = factorised(TwoTowerGame(9, 8, query, retrieved), 60, Options(fit))
+        for name in ("empty", "full", "first_order", "marginal", "between"):
+            assert torch.equal(getattr(shared, name), getattr(alone, name))
+        evaluations.append(shared.n_evaluations.item())
+    assert evaluations == [124, 62, 62]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fit": "spline"}, "Expected fit to be one of"),
+        ({"tolerance": 0.0}, "Expected a tolerance above 0"),
+        ({"fit": "chains", "within": True}, "Expected fit='process' with within=True"),
+        ({"fit": "chains", "tolerance": 0.1}, "Expected fit='process' with within=True or a tolerance"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**arguments)
+
+
+@both_fits
+def test_a_budget_that_is_too_small_is_refused(fit):
+    with pytest.raises(ValueError, match="Expected n_samples of at least 18 for 10 players"):
+        factorised(relu_game(10, 10, 0), 17, Options(fit))
+
+
+def test_chains_take_over_beyond_what_a_process_can_hold(monkeypatch):
+    monkeypatch.setattr("captum_pairwise.estimators.towers.factorised.MOST_FOR_PROCESS", 100)
+    found = factorised(relu_game(10, 10, 0), 200)
+    assert torch.equal(found.between, factorised(relu_game(10, 10, 0), 200, Options("chains")).between)
+    with pytest.raises(ValueError, match="Expected at most 100 embeddings"):
+        factorised(relu_game(10, 10, 0), 200, Options(within=True))

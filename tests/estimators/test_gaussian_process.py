@@ -1,0 +1,84 @@
+from statistics import mean
+
+import pytest
+import torch
+from conftest import looked_up, opaque, random_game, relu_game, seeded
+from slow import relative_mse, taylor_pairs
+
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
+from captum_pairwise.estimators.enumeration import every_value, exact
+from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.gaussian.process import fit
+from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.games.game import CallableGame
+
+
+def tabulated(game):
+    """The same opaque game, every value computed once."""
+    return CallableGame(game.n_query, game.n_retrieved, looked_up(every_value(game)))
+
+
+def test_all_coalitions_give_the_exact_index():
+    found = gaussian_process(random_game(4, 3, seed=0), 2**7)
+    torch.testing.assert_close(found.second_order[0], taylor_pairs(random_game(4, 3, seed=0)), rtol=0, atol=1e-12)
+
+
+def test_the_estimate_is_the_index_of_the_fitted_function():
+    """The closed form against brute force over the posterior mean of every coalition."""
+    game, n_players = opaque(relu_game(4, 3, seed=1)), 7
+    rows = []
+    values = game._function
+    game._function = lambda z: rows.append(z) or values(z)
+    found = gaussian_process(game, 40)
+    process = fit(rows[0], values(rows[0])[:, None], 512)
+    everywhere = torch.cat([process.rows, all_coalitions(n_players).double()]).unique(dim=0)
+    place = (everywhere @ (2.0 ** torch.arange(n_players).double())).long()
+    index = {int(code): k for k, code in enumerate(place)}
+    seen = torch.tensor([index[int(code)] for code in (process.rows @ (2.0 ** torch.arange(n_players).double())).long()])
+    fitted = process.mean + process.kernel.gram(everywhere)[:, seen] @ process.weights
+    _, first, second = shapley_taylor(fitted[place.argsort(), 0])
+    torch.testing.assert_close(found.second_order[0], second, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.first_order[0], first, rtol=0, atol=1e-9)
+
+
+def test_the_budget_is_kept_and_the_credit_adds_up():
+    for n_samples in (40, 300):
+        game = opaque(relu_game(8, 7, seed=0))
+        found = gaussian_process(game, n_samples)
+        assert found.n_evaluations.item() == game.n_evaluations == n_samples
+        assert found.completeness_gap.abs() < 1e-9
+        torch.testing.assert_close(found.first_order, exact(relu_game(8, 7, seed=0)).first_order, rtol=0, atol=1e-12)
+
+
+def test_it_needs_fewer_evaluations_than_the_kernel():
+    errors = {gaussian_process: [], kernel: []}
+    for seed in range(4):
+        truth = exact(relu_game(8, 7, seed)).second_order
+        for estimator, found in errors.items():
+            estimate = estimator(tabulated(opaque(relu_game(8, 7, seed))), 500, generator=seeded(seed))
+            found.append(relative_mse(estimate.second_order, truth))
+    assert mean(errors[gaussian_process]) < mean(errors[kernel]) / 2
+
+
+def test_two_standard_errors_cover_what_they_should():
+    shares = []
+    for seed in range(6):
+        truth = exact(relu_game(6, 5, seed))
+        found = gaussian_process(tabulated(opaque(relu_game(6, 5, seed))), 200, generator=seeded(seed))
+        for name in ("between", "within_query", "within_retrieved", "marginal"):
+            inside = (found[name] - truth[name]).abs() <= 2 * found.standard_error[name]
+            shares.append(inside.double().mean().item())
+    assert 0.88 <= mean(shares) <= 0.995
+
+
+def test_the_generator_decides():
+    first, same, other = (gaussian_process(opaque(relu_game(6, 6, 0)), 100, generator=seeded(seed)).between for seed in (0, 0, 1))
+    assert torch.equal(first, same) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "message"), [(20, "Expected n_samples of at least 32"), (9000, "Expected n_samples of at most 8192")]
+)
+def test_budgets_that_do_not_fit_are_refused(n_samples, message):
+    with pytest.raises(ValueError, match=message):
+        gaussian_process(opaque(relu_game(8, 7, 0)), n_samples)

@@ -1,0 +1,82 @@
+import math
+
+import torch
+from conftest import random_tensor, relu_tower, seeded
+
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.draws import Draws, ends_and_singles
+from captum_pairwise.estimators.enumeration import enumerated_summary
+from captum_pairwise.estimators.gaussian import process
+from captum_pairwise.estimators.gaussian.trends import trends
+from captum_pairwise.estimators.quadrature import diagonal_path
+from captum_pairwise.estimators.towers.process_slopes import process_summary
+
+
+def drawn(n_players, n_rows, seed=0):
+    rows = ends_and_singles(n_players)
+    return torch.cat([rows, Draws(n_players, seeded(seed)).more(n_rows - len(rows))])
+
+
+def test_what_was_seen_is_reproduced():
+    rows, embed = drawn(7, 40), relu_tower(7, 0)
+    found = process.fit(rows, embed(rows))
+    torch.testing.assert_close(found.mean + found.kernel.gram(found.rows) @ found.weights, embed(rows), rtol=0, atol=1e-9)
+
+
+def test_the_likelihood_and_its_gradient_are_those_of_the_normal_density():
+    """Each output an independent draw from `N(0, σ² K)`, with the most likely `σ²`; the gradient against finite differences."""
+    rows, outputs = drawn(4, 9).double(), random_tensor(9, 3)
+    outputs = outputs - outputs.mean(0)
+    spread = outputs @ outputs.T
+    spread = spread / spread.diagonal().mean()
+    start = random_tensor(len(process.START) + 4, seed=3).numpy() / 3
+    objective = process._objective(rows, spread, start, len(start))
+    loss, gradient = objective(start)
+
+    def density(parameters):
+        gram = process._kernel(torch.tensor(parameters)).gram(rows)
+        scale = (outputs * torch.linalg.solve(gram, outputs)).sum() / outputs.numel()
+        normal = torch.distributions.MultivariateNormal(torch.zeros(9, dtype=torch.float64), scale * gram)
+        return -normal.log_prob(outputs.T).mean()
+
+    moved = start + 0.1
+    found, expected = objective(moved)[0] - loss, density(moved) - density(start)
+    prior = (moved[-4:] ** 2 - start[-4:] ** 2).sum() / 2 * spread.square().sum() / spread.diagonal().sum() ** 2
+    assert math.isclose(found, expected.item() + prior.item(), abs_tol=1e-9)
+    for k in range(len(start)):
+        step = torch.eye(len(start), dtype=torch.float64)[k].numpy() * 1e-6
+        assert math.isclose(gradient[k], (objective(start + step)[0] - objective(start - step)[0]) / 2e-6, abs_tol=1e-6)
+
+
+def test_constant_and_nearly_constant_functions_are_fitted():
+    rows = drawn(6, 30)
+    for outputs in (torch.full((30, 2), 3.0), 1e-12 * random_tensor(30, 2), 1e12 * random_tensor(30, 2)):
+        found = process.fit(rows, outputs)
+        assert found.weights.isfinite().all() and found.channels.isfinite().all()
+
+
+def test_slopes_and_means_are_those_of_the_most_likely_function():
+    """Bayesian quadrature: summing the fitted function over all coalitions gives the same."""
+    n_players, path = 6, diagonal_path(12)
+    rows, embed = drawn(n_players, 30), relu_tower(n_players, 2)
+    summary, fitted = process_summary(rows, embed(rows), path), process.fit(rows, embed(rows))
+    corners = all_coalitions(n_players).double()
+    seen = {tuple(row.tolist()): k for k, row in enumerate(fitted.rows)}
+    rough = torch.zeros(len(corners), len(rows), dtype=torch.float64)
+    for c, corner in enumerate(corners):
+        if tuple(corner.tolist()) in seen:
+            rough[c, seen[tuple(corner.tolist())]] = fitted.kernel.rough
+    smooth = torch.exp(-((corners[:, None] != fitted.rows) * fitted.kernel.smooth.rates).sum(2))
+    features, of_rows = (trends(z) for z in (corners, fitted.rows))
+    everywhere = fitted.mean + (smooth + rough + (features * fitted.kernel._scales()) @ of_rows.T) @ fitted.weights
+    truth = enumerated_summary(everywhere, path)
+    torch.testing.assert_close(summary.slopes.values, truth.slopes.values, rtol=0, atol=1e-9)
+    torch.testing.assert_close(summary.mean.values, truth.mean.values, rtol=0, atol=1e-9)
+
+
+def test_a_function_that_is_a_sum_over_players_is_found_from_the_singles():
+    n_players, path = 8, diagonal_path(16)
+    moves = random_tensor(n_players, 3)
+    rows = drawn(n_players, 24)
+    found = process_summary(rows, 1 + rows.double() @ moves, path)
+    torch.testing.assert_close(found.slopes.values, moves[:, None].expand(-1, len(path.nodes), -1), rtol=0, atol=1e-4)

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from conftest import opaque, random_game, relu_game, seeded
+from slow import taylor_pairs, value_function
+
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.permutation_sampling import _extension_values, _pairs, permutation
+from captum_pairwise.games.game import CallableGame
+
+
+def test_one_order_is_the_published_estimator():
+    """Pair by pair: the discrete derivative at the players that arrive before both."""
+    game = random_game(3, 3, seed=1)
+    value, order = value_function(game), torch.randperm(6, generator=seeded(2))
+    ends = torch.tensor([value([]), value(range(6))], dtype=torch.float64)
+    singles = torch.tensor([value([i]) for i in range(6)], dtype=torch.float64)
+    found = _pairs(order[None], _extension_values(game, order[None], singles, ends), ends[0])[0]
+    arrival = order.argsort().tolist()
+    for i in range(6):
+        for j in range(i):
+            first = [player for player in range(6) if arrival[player] < min(arrival[i], arrival[j])]
+            derivative = value([*first, i, j]) - value([*first, i]) - value([*first, j]) + value(first)
+            assert found[i, j].item() == found[j, i].item() == pytest.approx(derivative, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_players", [2, 3, 4])
+def test_all_orders_average_to_the_index(n_players):
+    game = random_game(1, n_players - 1, seed=n_players)
+    orders = torch.cartesian_prod(*[torch.arange(n_players)] * n_players)
+    orders = orders[(orders.sort(1).values == torch.arange(n_players)).all(1)]
+    value = value_function(game)
+    ends = torch.tensor([value([]), value(range(n_players))], dtype=torch.float64)
+    singles = torch.tensor([value([i]) for i in range(n_players)], dtype=torch.float64)
+    found = _pairs(orders, _extension_values(game, orders, singles, ends), ends[0]).mean(0)
+    torch.testing.assert_close(found, taylor_pairs(game), rtol=0, atol=1e-12)
+
+
+def test_it_is_unbiased_and_its_standard_errors_are_honest():
+    game = opaque(relu_game(5, 5, seed=0))
+    truth = exact(game).second_order
+    runs = [permutation(game, 500, generator=seeded(seed)) for seed in range(100)]
+    estimates = torch.stack([run.second_order for run in runs])
+    off_diagonal = ~torch.eye(10, dtype=torch.bool)
+    score = (estimates.mean(0) - truth)[0][off_diagonal] / (estimates.std(0)[0][off_diagonal] / 10)
+    assert score.square().mean() < 2  # 1 for an unbiased estimator
+    inside = torch.stack([(run.between - exact(game).between).abs() <= 2 * run.standard_error.between for run in runs])
+    assert 0.85 < inside.double().mean() < 0.99
+    inside = torch.stack([(run.marginal - exact(game).marginal).abs() <= 2 * run.standard_error.marginal for run in runs])
+    assert 0.85 < inside.double().mean() < 0.99
+
+
+def test_every_order_is_efficient_and_first_order_is_exact():
+    found = permutation(random_game(4, 4, seed=3), 100)
+    assert found.completeness_gap.item() == pytest.approx(0, abs=1e-12)
+    torch.testing.assert_close(found.first_order, exact(random_game(4, 4, seed=3)).first_order, rtol=0, atol=1e-12)
+
+
+def test_a_budget_that_covers_every_coalition_is_exact():
+    game = random_game(3, 4, seed=0)
+    torch.testing.assert_close(permutation(game, 2**7).second_order, exact(game).second_order, rtol=0, atol=1e-12)
+    assert permutation(game, 2**7 - 1).standard_error is not None
+
+
+def test_a_dummy_gets_nothing():
+    game = random_game(3, 3, seed=4)
+    found = permutation(CallableGame(3, 4, lambda z: game.values(z[:, :6])), 100)
+    assert found.second_order[0, 6].abs().max() < 1e-12 and found.marginal[0, 6].abs() < 1e-12
+
+
+@pytest.mark.parametrize(("n_players", "n_samples"), [(5, 40), (8, 37), (12, 1000)])
+def test_the_budget_holds_whole_permutations_and_no_more(n_players, n_samples):
+    game = random_game(n_players // 2, n_players - n_players // 2, seed=0)
+    permutation(game, n_samples)
+    assert game.n_evaluations <= n_samples
+
+
+def test_the_least_budget_is_named():
+    game = random_game(4, 4, seed=0)  # 2 ends, 8 singles and 8 · 7 / 2 - 1 extensions
+    with pytest.raises(ValueError, match="at least 37 for one permutation of 8 players"):
+        permutation(game, 36)
+    assert permutation(game, 37).standard_error is None
+
+
+def test_the_generator_decides():
+    first, same, other = (permutation(random_game(4, 4, 0), 100, generator=seeded(seed)).between for seed in (0, 0, 1))
+    assert torch.equal(first, same) and not torch.equal(first, other)

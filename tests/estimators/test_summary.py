@@ -1,0 +1,75 @@
+from math import comb
+
+import pytest
+import torch
+from conftest import relu_game, relu_tower
+
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
+from captum_pairwise.estimators.enumeration import enumerated_summary, exact
+from captum_pairwise.estimators.quadrature import diagonal_path
+from captum_pairwise.estimators.towers.summary import combine, combine_between
+
+
+def mean_steps(embed, n_players):
+    """`D_i^a`: the mean of `u(A∪i) - u(A)` over all `A` of size `a` without `i`, `[players, sizes, channels]`."""
+    table = []
+    for player in range(n_players):
+        without = all_coalitions(n_players)
+        without = without[~without[:, player]]
+        along = without.clone()
+        along[:, player] = True
+        steps, size = embed(along) - embed(without), without.sum(1)
+        table.append(torch.stack([steps[size == a].mean(0) for a in range(n_players)]))
+    return torch.stack(table)
+
+
+def test_the_path_integral_is_the_double_sum_over_sizes():
+    n_query, n_retrieved = 5, 4
+    towers = relu_tower(n_query, 1), relu_tower(n_retrieved, 2)
+    n = n_query + n_retrieved
+    weights = torch.tensor(
+        [
+            [2 / n * comb(n_query - 1, a) * comb(n_retrieved - 1, b) / comb(n - 1, a + b) for b in range(n_retrieved)]
+            for a in range(n_query)
+        ],
+        dtype=torch.float64,
+    )
+    slow = torch.einsum("ab,iac,jbc->ij", weights, mean_steps(towers[0], n_query), mean_steps(towers[1], n_retrieved))
+    path = diagonal_path(n)
+    summaries = [enumerated_summary(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
+    torch.testing.assert_close(combine(*summaries, path)[0].between[0], slow, rtol=0, atol=1e-13)
+
+
+def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the_embeddings():
+    towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
+    embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
+    left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
+    found, _ = combine_between(*(enumerated_summary(rows, path) for rows in embedded), path)
+    torch.testing.assert_close(found.between[0], left @ right.T, rtol=0, atol=1e-13)
+    torch.testing.assert_close(found.first_order[0], torch.cat([left @ embedded[1][0], right @ embedded[0][0]]), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_players", [2, 5, 64, 98, 400])
+def test_the_nodes_integrate_products_of_binomials(n_players):
+    half = n_players // 2
+    path, beta = diagonal_path(n_players), torch.arange(half, dtype=torch.float64)
+    binomial = torch.distributions.Binomial(half - 1, path.nodes[:, None]).log_prob(beta).exp() if half > 1 else torch.ones(1, 1)
+    found = torch.einsum("k,ka,kb->ab", 2 * path.weights * (1 - path.nodes), binomial.double(), binomial.double())
+    n = 2 * half  # the closed form: a beta integral
+    exact_weights = torch.tensor(
+        [[2 / n * comb(half - 1, a) * comb(half - 1, b) / comb(n - 1, a + b) for b in range(half)] for a in range(half)],
+        dtype=torch.float64,
+    )
+    torch.testing.assert_close(found, exact_weights, rtol=0, atol=1e-13)
+
+
+def test_one_query_summary_serves_many_retrieved_images():
+    """The table of the query does not depend on the other image."""
+    path, query = diagonal_path(8), relu_tower(4, 0)
+    u = enumerated_summary(query(all_coalitions(4)), path)
+    for seed in (1, 2):
+        retrieved = relu_tower(4, seed)
+        w = enumerated_summary(retrieved(all_coalitions(4)), path)
+        game = relu_game(4, 4, 0)
+        game._embed_query, game._embed_retrieved = query, retrieved
+        torch.testing.assert_close(combine(u, w, path)[0].between, exact(game).between, rtol=0, atol=1e-13)

@@ -1,0 +1,138 @@
+"""Names from outside, of files, labels, models and words: they stay text wherever they are shown."""
+
+import html
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
+from test_convergence import ROW as STUDY_ROW
+from test_tables import ROW
+from viewer_cases import Elements, data_of, interactions, of_cells, of_words, photo
+
+import captum_pairwise as cp
+from captum_pairwise import visualization
+from captum_pairwise.evaluation.convergence import report
+from captum_pairwise.evaluation.escaping import in_latex, in_markdown
+from captum_pairwise.evaluation.tables import report as table_report
+from captum_pairwise.evaluation.tables.study import MOST_OF_A_SENTENCE
+
+NAMES = [
+    "</script><script>window.hacked = 1</script>",
+    "<!-- <script>",
+    "\"double\" & 'single' quotes",
+    "a|b||c",
+    r"C:\new\table\\",
+    "$x_i$ costs $5 and \\$6",
+    "$\\frac{1$",
+    "line\nbreak\r\nand\ttab",
+    "{{ 7 * 7 }} {% raw %} {# no #}",
+    "_underlined_ *bold* `code` ~~gone~~ # [link](javascript:alert(1)) ![image](x)",
+    "100 % of ^ and #",
+    "<img src=x onerror=alert(1)>",
+    "猫 \u2028 \u202e héé",
+    "\x1b[31mred\x1b[0m",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_the_viewer_stay_text(name):
+    known = interactions(of_words(2), of_cells())
+    page = cp.viewer({name: known}, ([name, "b"], photo()), title=name)
+    elements, data = Elements(page.html), data_of(page)
+    assert data["sides"][0]["tokens"] == [name, "b"] and data["methods"][0]["name"] == name
+    assert html.unescape(re.search("<title>(.*?)</title>", page.html, re.S).group(1)) == name
+    assert len(elements.of("script")) == 7 and not elements.of("iframe") and len(elements.of("img")) == 1
+    assert not [key for _, attributes, _ in elements.tags for key in attributes if key.startswith("on")]
+
+
+def shown_by_markdown(text):
+    """The cells of a row, as a reader of GitHub's Markdown sees them: a backslash before punctuation is not shown."""
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", text)[1:-1]
+    return [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell).strip() for cell in cells]
+
+
+def one_line(name):
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(name.split()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_markdown_stay_text(name):
+    (row,) = [line for line in table_report.markdown([replace(ROW, model=name)], ["sam"]).splitlines() if "Faith" in line]
+    assert "\x1b" not in row and len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 5
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", row).startswith(f"| Faithfulness | first | {one_line(name)} | ")
+    assert not re.search(r"(?<!\\)[<>\[\]`*_~$]", in_markdown(name).replace("\\\\", ""))
+    failed = replace(ROW, retrieved=name, error=f"ValueError: {name}"[:MOST_OF_A_SENTENCE])
+    assert in_markdown(name) in table_report.caption([failed], "here")
+    table = report.tables([replace(STUDY_ROW, estimator=name)])
+    assert [line for line in table.splitlines() if line.startswith(f"| {in_markdown(name)} |")]
+
+
+LATEX = {
+    r"\textbackslash{}": "\\",
+    r"\textasciitilde{}": "~",
+    r"\textasciicircum{}": "^",
+    r"\textbar{}": "|",
+    r"\textless{}": "<",
+    r"\textgreater{}": ">",
+}
+LATEX |= {f"\\{sign}": sign for sign in "&%$#_{}"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_latex_stay_text(name):
+    """Read as TeX reads it: the commands that we know, and no sign that means anything else."""
+    known = re.compile("|".join(map(re.escape, LATEX)))
+    assert known.sub(lambda found: LATEX[found.group()], in_latex(name)) == one_line(name)
+    assert not re.search(r"[\\&%$#_{}~^|<>\x00-\x1f]", known.sub("", in_latex(name)))
+    assert in_latex(name) in table_report.latex([replace(ROW, model=name)], ["sam"])
+
+
+SMALL = photo(8, 9), photo(7, 6, seed=1)
+EVERY = [*NAMES, "_net"]  # a legend leaves out what begins so
+TITLE = " and ".join(EVERY)
+
+
+def figures():
+    """Every figure, with all names wherever it takes one."""
+    grids, words = interactions(of_cells(), of_cells(2, 2)), of_words(len(EVERY))
+    maps = torch.rand(1, 3, 4), torch.rand(1, 2, 2)
+    means = {model: {method: (0.1, 0.01) for method in EVERY} for model in EVERY}
+    ends = {name: {300: [1e-2], 600: [1e-3]} for name in EVERY}
+    return {
+        "caption_figure": lambda: visualization.caption_figure(interactions(of_cells(), words), SMALL[0], EVERY, title=TITLE),
+        "convergence_figure": lambda: visualization.convergence_figure({TITLE: ends}, {TITLE: TITLE}, title=TITLE),
+        "counterfactual_figure": lambda: visualization.counterfactual_figure((SMALL[0],) * 3, maps[:1] * 3, [TITLE] * 3, TITLE),
+        "heatmap_figure": lambda: visualization.heatmap_figure(SMALL, dict.fromkeys(EVERY, maps), TITLE, units={EVERY[0]: TITLE}),
+        "matches_figure": lambda: visualization.matches_figure(grids, SMALL, title=TITLE),
+        "matrix_figure": lambda: visualization.matrix_figure(grids, title=TITLE),
+        "pair_figure": lambda: visualization.pair_figure(grids, SMALL, title=TITLE),
+        "projection_figure": lambda: visualization.projection_figure(SMALL, *maps, title=TITLE),
+        "table_figure": lambda: visualization.table_figure({TITLE: means}, TITLE),
+        "token_figure": lambda: visualization.token_figure(interactions(words, words), EVERY, EVERY, title=TITLE),
+        "transfer_figure": lambda: visualization.transfer_figure(grids, SMALL, title=TITLE),
+    }
+
+
+def test_every_figure_is_asked():
+    assert list(figures()) == [name for name in visualization.__all__ if name.endswith("_figure")]
+
+
+HAS_NAMES = {"caption_figure": 1, "convergence_figure": 1, "heatmap_figure": 1, "table_figure": 2, "token_figure": 2}  # on its axes
+HAS_TITLES = {"convergence_figure": 3, "counterfactual_figure": 4, "heatmap_figure": 2, "table_figure": 2}
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # what the font has not
+@pytest.mark.filterwarnings("ignore:.*layout not applied")  # no figure has room for a title of all names
+@pytest.mark.parametrize("figure", figures())
+def test_names_in_figures_stay_text(figure):
+    drawn = figures()[figure]()
+    drawn.canvas.draw()
+    texts = [text.get_text() for text in drawn.findobj(Text) if text.get_visible() and "mathdefault" not in text.get_text()]
+    assert not [text for text in texts if is_math_text(text)]
+    shown = [text.replace(r"\$", "$") for text in texts]
+    assert sum(TITLE in text for text in shown) == HAS_TITLES.get(figure, 1)
+    for name in EVERY:
+        assert sum(name in text and TITLE not in text for text in shown) == HAS_NAMES.get(figure, 0)

@@ -1,0 +1,102 @@
+"""CLIP's two towers, small and random: the patches of an image and the tokens of a sentence are the players of one pair."""
+
+import matplotlib
+import pytest
+import torch
+from conftest import random_tensor, seeded
+from test_text import tokenizer_of
+from torch import nn
+
+import captum_pairwise as cp
+from captum_pairwise.network.layers import record, replaced
+
+transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
+matplotlib.use("Agg")
+WORDS = ["<start>", "<end>", "<unk>", "a", "cat", "dog</w>", "sat"]
+NAMES = {"unk_token": "<unk>", "pad_token": "<end>", "bos_token": "<start>", "eos_token": "<end>"}  # CLIP pads with its end
+
+
+def clip_model():
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = sizes | {"image_size": 16, "patch_size": 8}
+    words = sizes | {"vocab_size": len(WORDS), "max_position_embeddings": 8, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = transformers.CLIPConfig(text_config=words, vision_config=vision, projection_dim=6)
+    model = transformers.CLIPModel(config).double().eval()
+    for seed, parameter in enumerate(model.parameters()):
+        if parameter.dim():
+            parameter.data = random_tensor(*parameter.shape, seed=seed) * (0.5 if parameter.dim() > 1 else 0.3)
+    return model
+
+
+CLIP = clip_model()
+IMAGES, TEXTS = (encoder.double().eval() for encoder in cp.clip.clip_encoders(CLIP, tokenizer_of(WORDS, **NAMES)))
+MODEL = cp.SimilarityWrapper(IMAGES, TEXTS)
+PHOTOS = torch.rand(2, 3, 16, 16, generator=seeded(0), dtype=torch.float64)
+IDS = TEXTS.ids(["a cat sat", "a dog</w>"])
+LAYERS = (IMAGES.features.network.encoder.layers[0], TEXTS.embedding_layer)
+MASKS = (cp.token_grid(2, 2), TEXTS.layer_mask(IDS))
+ARGUMENTS = {"layer_baselines": (0.1, -0.2), "layer_mask": MASKS}
+
+
+def features(returned):
+    """Of `get_image_features` and its twin: the tensor of transformers 4, or what holds it since 5."""
+    return returned if isinstance(returned, torch.Tensor) else returned.pooler_output
+
+
+@torch.no_grad()
+def test_the_towers_are_clips_own():
+    normalised = (PHOTOS - IMAGES.mean) / IMAGES.std
+    torch.testing.assert_close(IMAGES(PHOTOS), features(CLIP.get_image_features(pixel_values=normalised)))
+    torch.testing.assert_close(TEXTS(IDS), features(CLIP.get_text_features(input_ids=IDS)))
+    scores = CLIP(input_ids=IDS, pixel_values=normalised).logits_per_image / CLIP.logit_scale.exp()
+    torch.testing.assert_close(MODEL(PHOTOS, IDS), scores.diagonal())
+    assert TEXTS.pieces(IDS) == [["a", "cat", "sat"], ["a", "dog"]]
+
+
+@pytest.mark.filterwarnings("error:.*could not be split")  # nothing is run in vain
+@torch.no_grad()
+def test_patches_and_tokens_against_brute_force():
+    """Each coalition is a pass of the whole model with both layers' outputs replaced."""
+    method = cp.LayerExactShapleyTaylor(MODEL, LAYERS)
+    found, pairs = method.interactions((PHOTOS, IDS), **ARGUMENTS), method.attribute((PHOTOS, IDS), **ARGUMENTS)
+    assert pairs.shape == (2, 2, 2, 3) and torch.equal(pairs.flatten(1, 2), found.between)
+    states = record(IMAGES, LAYERS[0], PHOTOS)
+    embedded = TEXTS.embedding_layer(IDS)
+    z = (torch.arange(2**7)[:, None] >> torch.arange(7)) % 2 == 1
+    patches = torch.where(nn.functional.pad(z[:, :4], (1, 0), value=True)[..., None], states[0], 0.1)
+    tokens = torch.where(nn.functional.pad(z[:, 4:], (1, 1), value=True)[..., None], embedded[0], -0.2)
+    with replaced(LAYERS[0], patches), replaced(LAYERS[1], tokens):
+        values = MODEL(PHOTOS[:1].expand(len(z), -1, -1, -1), IDS[:1].expand(len(z), -1))
+    _, first, second = cp.shapley_taylor(values)
+    torch.testing.assert_close(found.first_order[0], first)
+    torch.testing.assert_close(found.second_order[0], second)
+    assert not found.between[1, :, 2].any()  # the second sentence has two tokens
+
+
+@pytest.mark.filterwarnings("error:.*could not be split")
+def test_a_sentence_in_a_batch_is_what_it_is_alone_and_words_are_drawn_over_the_photo():
+    method = cp.LayerFactorisedShapleyTaylor(MODEL, LAYERS)
+    together, ids = method.interactions((PHOTOS, IDS), **ARGUMENTS), TEXTS.ids(["a dog</w>"])
+    alone = method.interactions((PHOTOS[1:], ids), layer_baselines=(0.1, -0.2), layer_mask=(MASKS[0], TEXTS.layer_mask(ids)))
+    torch.testing.assert_close(together.between[1, :, :2], alone.between[0])
+    torch.testing.assert_close(together.project(torch.ones(2, 16, 16)), together.between.sum(1))
+    figure = cp.visualization.caption_figure(together, PHOTOS, TEXTS.pieces(IDS)[1], example=1)
+    figure.canvas.draw()
+    shown = [panel for panel in figure.axes if panel.images]
+    assert len(shown) == 2 + 2 and [panel.get_title().split()[0] for panel in shown[2:]] == ["a", "dog"]
+
+
+def test_integrated_hessians_of_patches_and_tokens():
+    """By Jacobians of each tower, and by Hessian–vector products of both as one opaque function."""
+    arguments = {"baselines": (None, 2), "layer_mask": MASKS}  # blurred photos, unknown words
+    for weight in ("taylor", "hessian"):
+        methods = [cp.LayerIntegratedHessians(model, LAYERS, weight=weight, within=True) for model in (MODEL, lambda *pair: MODEL(*pair))]
+        towers, opaque = (method.interactions((PHOTOS, IDS), n_steps=32, **arguments) for method in methods)
+        torch.testing.assert_close(towers.second_order, opaque.second_order, rtol=0, atol=1e-9)
+        assert towers.completeness_gap.abs().max() < 1e-4 * (towers.full - towers.empty).abs().max()
+        assert towers.between.any() and not towers.between[1, :, 2].any()
+
+
+def test_clip_has_no_mask_token():
+    with pytest.raises(ValueError, match="mask token"):
+        TEXTS.baseline(IDS)

@@ -1,0 +1,172 @@
+"""Layers that return tuples: the first tensor is explained, and everything else is kept."""
+
+from collections import OrderedDict, namedtuple
+
+import pytest
+import torch
+from conftest import random_tensor
+from torch import nn
+
+import captum_pairwise as cp
+from captum_pairwise.network.layer_outputs import first_tensor, for_rows, with_first
+from captum_pairwise.network.layers import look_inside, record, replaced
+
+Named = namedtuple("Named", ["nothing", "tokens", "weights"])
+PACKS = {
+    "tuple": lambda tokens, weights: (tokens, weights),
+    "list": lambda tokens, weights: [tokens, weights],
+    "none first": lambda tokens, weights: (None, tokens, weights),
+    "named": lambda tokens, weights: Named(None, tokens, weights),
+    "mapping": lambda tokens, weights: OrderedDict(tokens=tokens, weights=weights),
+    "nested": lambda tokens, weights: (tokens, (weights, weights)),
+    "the same twice": lambda tokens, weights: (tokens, tokens),
+}
+TOKENS = random_tensor(2, 5, 4)
+
+
+class Packing(nn.Module):
+    """A layer that returns its output in a container, with weights that depend on the input."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.inner, self.pack = nn.Linear(4, 4).double(), pack
+
+    def forward(self, tokens):
+        return self.pack(self.inner(tokens).tanh(), tokens.square().sum(2))
+
+
+def unpacked(returned):
+    """The output of a packing layer, and its weights."""
+    members = [member for member in (returned.values() if isinstance(returned, dict) else returned) if member is not None]
+    weights = members[1][0] if isinstance(members[1], tuple) else members[1]
+    return members[0], weights if weights.dim() == 2 else weights.sum(2)
+
+
+class Encoder(nn.Module):
+    """Uses both things that its layer returns, with control flow that torch.fx cannot follow."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.before, self.layer = nn.Linear(4, 4).double(), Packing(pack)
+
+    def forward(self, tokens):
+        output, weights = unpacked(self.layer(self.before(tokens)))
+        if output.isnan().any():
+            raise ArithmeticError
+        return (output * weights[..., None]).mean(1).tanh()
+
+
+def expected(encoder, outputs, example):
+    """The encoder written out, with the layer's output replaced and the weights of this example."""
+    before = encoder.before(TOKENS[example : example + 1])
+    second = unpacked(encoder.layer(before))[1]
+    return (outputs * second[..., None]).mean(1).tanh()
+
+
+@pytest.mark.parametrize("name", PACKS)
+@torch.no_grad()
+def test_the_first_tensor_is_the_output_and_the_rest_is_kept(name):
+    encoder, outputs = Encoder(PACKS[name]), random_tensor(3, 5, 4, seed=1)
+    view = look_inside(encoder, encoder.layer, TOKENS)
+    torch.testing.assert_close(view.output, encoder.layer.inner(encoder.before(TOKENS)).tanh())
+    assert view.tail.reruns
+    for example in range(2):
+        torch.testing.assert_close(view.tail.run(outputs, example), expected(encoder, outputs, example))
+
+
+class Traced(nn.Module):
+    """The same in a graph that torch.fx follows: attention's output and weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.attention = nn.Linear(4, 4).double(), nn.MultiheadAttention(4, 2, batch_first=True).double()
+
+    def forward(self, tokens):
+        tokens = self.before(tokens)
+        output, weights = self.attention(tokens, tokens, tokens)
+        return (output.transpose(1, 2) @ weights).mean(2)
+
+
+@torch.no_grad()
+def test_attention_is_split_by_its_graph_with_the_weights_of_each_example():
+    encoder = Traced().eval()
+    view, outputs = look_inside(encoder, encoder.attention, TOKENS), random_tensor(3, 5, 4, seed=2)
+    assert not view.tail.reruns
+    for example in range(2):
+        with replaced(encoder.attention, outputs):
+            rerun = encoder(TOKENS[example].expand(3, -1, -1))
+        torch.testing.assert_close(view.tail.run(outputs, example), rerun)
+        weights = encoder.attention(*[encoder.before(TOKENS[[example]])] * 3)[1]
+        torch.testing.assert_close(rerun, (outputs.mT @ weights).mean(2))
+
+
+class FirstOf(nn.Module):
+    """Returns what its layer returned first, as it is, or after a step in place."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.layer, self.in_place = Packing(PACKS["tuple"]), in_place
+
+    def forward(self, tokens):
+        output = self.layer(tokens)[0]
+        return output.mul_(2) if self.in_place else output
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@torch.no_grad()
+def test_an_encoder_that_returns_the_first_tensor_needs_no_tail_unless_it_changed_it(in_place):
+    encoder = FirstOf(in_place)
+    view, outputs = look_inside(encoder, encoder.layer, TOKENS), random_tensor(3, 5, 4, seed=3)
+    assert view.tail.is_affine is not in_place
+    torch.testing.assert_close(view.output, encoder.layer.inner(TOKENS).tanh())
+    torch.testing.assert_close(view.tail.run(outputs, 0), outputs * (2 if in_place else 1))
+    assert torch.equal(outputs, random_tensor(3, 5, 4, seed=3))
+
+
+@torch.no_grad()
+def test_opaque_functions_take_layers_that_return_tuples():
+    """An opaque function of two such towers has the credits of the two towers."""
+    encoders = Encoder(PACKS["tuple"]), Encoder(PACKS["named"])
+    layers, inputs = tuple(encoder.layer for encoder in encoders), (TOKENS, random_tensor(2, 5, 4, seed=4))
+
+    def opaque(query, retrieved):
+        return torch.cosine_similarity(encoders[0](query), encoders[1](retrieved))
+
+    known = cp.LayerExactShapleyTaylor(cp.SimilarityWrapper(*encoders), layers).attribute(inputs)
+    assert known.abs().max() > 1e-3
+    torch.testing.assert_close(cp.LayerExactShapleyTaylor(opaque, layers).attribute(inputs), known)
+
+
+def test_the_record_is_a_copy_and_nothing_else_is_changed():
+    returned = (None, torch.ones(2), "kept")
+    assert with_first(returned, torch.zeros(2))[2] == "kept" and returned[1].sum() == 2
+    mapping = OrderedDict(nothing=None, tokens=torch.ones(2))
+    assert with_first(mapping, torch.zeros(2))["tokens"].sum() == 0 and mapping["tokens"].sum() == 2
+    assert first_tensor("none") is None and first_tensor((None, ())) is None
+    encoder = Encoder(PACKS["tuple"])
+    assert record(encoder, encoder.layer, TOKENS).shape == (2, 5, 4)
+    assert not encoder.layer._forward_hooks
+
+
+def test_what_is_kept_is_repeated_for_the_rows_of_one_example():
+    outputs = random_tensor(3, 5, 4, seed=5)
+    first, second, nothing = for_rows((TOKENS, TOKENS, None), 2)(outputs, 1)
+    assert first is outputs and nothing is None
+    assert torch.equal(second, TOKENS[[1, 1, 1]])
+    for unknown in ("word", 3, TOKENS[0], (TOKENS,), torch.tensor(1.0)):
+        assert for_rows((TOKENS, unknown), 2) is None
+
+
+def test_a_layer_whose_first_tensor_nobody_uses_is_refused():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x):
+            return self.recurrent(x)[1][0][-1]  # the last state, not the states
+
+    encoder = Last().eval()
+    pair = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
+    with pytest.raises(ValueError, match=r"use the first tensor that the layer \(LSTM\) returns"):
+        cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.recurrent).attribute(pair)

@@ -1,0 +1,187 @@
+"""Every public method goes on with less where memory runs out, says so once, and leaves nothing behind where it cannot."""
+
+import inspect
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerAttribution
+from PIL import Image
+from torch import fx, nn
+
+import captum_pairwise as cp
+from captum_pairwise.datasets.embeddings import embed
+from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.testing.own_methods import ARGUMENTS, TOLERANCES, OfEachImage, own_classes
+from captum_pairwise.testing.state import snapshot
+from captum_pairwise.testing.test_model import Encoder, images
+from captum_pairwise.testing.trial import Trial
+
+CLASSES = list(own_classes())
+CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # nothing but a linear layer may follow theirs
+ERRORS = {"torch": torch.cuda.OutOfMemoryError("CUDA out of memory"), "runtime": RuntimeError("out of memory"), "python": MemoryError()}
+STATE = {"limit": 10**9, "error": ERRORS["runtime"], "largest": 0}
+
+
+@fx.wrap
+def crowded(rows):
+    """The rows, if they are few enough."""
+    if len(rows) > STATE["limit"]:
+        raise STATE["error"]
+    STATE["largest"] = max(STATE["largest"], len(rows))
+    return rows
+
+
+class Narrow(nn.Module):
+    def forward(self, rows):
+        return crowded(rows)
+
+
+class Untraceable(nn.Module):
+    def forward(self, rows):
+        return crowded(rows) if len(rows) > 0 else rows
+
+
+@contextmanager
+def memory_for(limit, error="runtime"):
+    STATE.update(limit=limit, error=ERRORS[error], largest=0)
+    try:
+        yield
+    finally:
+        STATE.update(limit=10**9)
+
+
+def trial_of(cls):
+    made, taken = OfEachImage if cls is cp.LayerIGCAM else cls, inspect.signature(cls.attribute).parameters
+
+    def make(model):
+        return made(model, model.query_encoder.layer) if issubclass(cls, LayerAttribution) else made(model)
+
+    players = next((name for name in ("feature_mask", "layer_mask") if name in taken), None)
+    order, tolerance = 2 if ".second_order." in cls.__module__ else 1, TOLERANCES.get(cls.__name__, 1e-9)
+    arguments = {"n_steps": 5} if "n_steps" in taken else ARGUMENTS.get(cls.__name__, {})
+    return Trial(make, order, players, arguments=arguments, tolerance=tolerance)
+
+
+def few(trial):
+    """Three players of each image."""
+    return tuple(mask % 3 for mask in trial.masks)
+
+
+class Traceable(Encoder):
+    """The same; `torch.fx` does not follow an annotated forward, whose types are checked in tests."""
+
+    def forward(self, images):
+        return self.tail(self.layer(images))
+
+
+def narrow_model(trial, cls, part=Narrow):
+    encoder = Traceable()
+    encoder.layer.insert(0, part())
+    if cls not in CLOSED_FORM:
+        encoder.tail.insert(0, part())
+    return trial.model(encoder)
+
+
+def said(caught):
+    return [str(one.message) for one in caught if "Memory ran out" in str(one.message)]
+
+
+OF_LAYERS = [(cls, Untraceable, 1) for cls in CLASSES if issubclass(cls, LayerAttribution)]
+
+
+@pytest.mark.parametrize(("cls", "part", "limit"), [*((cls, Narrow, 2) for cls in CLASSES), *OF_LAYERS])
+def test_a_chunk_that_does_not_fit_is_halved_and_it_is_said_once(cls, part, limit):
+    trial = trial_of(cls)
+    model, pair = narrow_model(trial, cls, part), images(4)
+    expected = trial.explain(model, pair, few(trial))
+    with warnings.catch_warnings(record=True) as caught, memory_for(limit):
+        warnings.simplefilter("always")
+        trial.assert_same(trial.explain(model, pair, few(trial)), expected, f"with memory for {limit}")
+    n_calls = 2 * len(pair[0]) if cls is cp.LayerIGCAM else 1  # of one image each
+    assert 0 < STATE["largest"] <= limit and 0 < len(said(caught)) <= n_calls
+
+
+@pytest.mark.parametrize(("cls", "error"), [*((cls, "runtime") for cls in CLASSES), *((cp.LayerKernelSAM, error) for error in ERRORS)])
+def test_one_row_that_does_not_fit_is_the_error_itself_and_nothing_is_left(cls, error):
+    trial = trial_of(cls)
+    model, pair = narrow_model(trial, cls), images(2)
+    expected, before = trial.explain(model, pair, few(trial)), snapshot(model)
+    with memory_for(0, error), pytest.raises((RuntimeError, MemoryError)) as raised:
+        trial.explain(model, pair, few(trial))
+    assert raised.value is ERRORS[error]
+    assert snapshot(model) == before
+    trial.assert_same(trial.explain(model, pair, few(trial)), expected, "after memory had run out")
+
+
+class Cross(nn.Module):
+    """A similarity that is opaque: both images go through it together."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.query, self.retrieved = model.query_encoder, model.retrieved_encoder
+
+    def forward(self, query, retrieved, weight):
+        return (self.query(query) * self.retrieved(retrieved)).sum(1).tanh() * weight
+
+
+TWO_TOWERS = (cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor)
+TAKE_MORE = [one for one in CLASSES if "additional_forward_args" in inspect.signature(one.attribute).parameters]
+JOINT = [one for one in TAKE_MORE if one not in (*TWO_TOWERS, cp.LayerIGCAM)]
+
+
+@pytest.mark.parametrize("cls", JOINT, ids=lambda cls: cls.__name__)
+def test_opaque_functions_too(cls):
+    trial = trial_of(cls)
+    model = narrow_model(trial, cls)
+    cross, (query, retrieved) = Cross(model), images(4)
+    layers = [(cross.query.layer, cross.retrieved.layer)] if issubclass(cls, LayerAttribution) else []
+    pair, more = (query, retrieved), {"additional_forward_args": torch.tensor([1.0, 2.0, -1.0, 0.5]).double()}
+
+    def explain():
+        return trial.read(trial.attribute(cls(cross, *layers), pair, few(trial), **more), few(trial))
+
+    expected = explain()
+    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+        warnings.simplefilter("always")
+        trial.assert_same(explain(), expected, "of an opaque function")
+    assert STATE["largest"] == 1 and len(said(caught)) == 1
+
+
+@pytest.mark.parametrize("mode", ["positive", "triplet"])
+def test_the_negative_images_of_vesm(mode):
+    model, pair = narrow_model(trial_of(cp.LayerVESM), cp.LayerVESM), images(4)
+    method, more = cp.LayerVESM(model, model.query_encoder.layer), {} if mode == "positive" else {"negative": images(4, seed=5)[0]}
+    expected = method.attribute(pair, mode, **more)
+    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+        warnings.simplefilter("always")
+        found = method.attribute(pair, mode, **more)
+    torch.testing.assert_close(found, expected)
+    assert len(said(caught)) == 1
+
+
+@pytest.mark.parametrize("direction", ["query->retrieved", "retrieved->query"])
+def test_projected_attention(direction):
+    model, pair = narrow_model(trial_of(cp.LayerIntegratedHessians), None), images(4)
+    ask = {"inputs": pair, "attention": torch.rand(4, 12, 12), "direction": direction}
+    expected = cp.project_attention(model, model.query_encoder.layer, **ask)
+    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+        warnings.simplefilter("always")
+        found = cp.project_attention(model, model.query_encoder.layer, **ask)
+    torch.testing.assert_close(found, expected)
+    assert len(said(caught)) == 1
+
+
+def test_embeddings_of_a_data_set(tmp_path):
+    files = []
+    for number in range(5):
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(files[-1])
+    encoder = ImageEncoder(nn.Sequential(Narrow(), nn.Conv2d(3, 4, 3)), size=(8, 8)).eval()
+    expected = embed(files, encoder, show_progress=False)
+    with warnings.catch_warnings(record=True) as caught, memory_for(2):
+        warnings.simplefilter("always")
+        torch.testing.assert_close(embed(files, encoder, show_progress=False), expected)
+    assert STATE["largest"] == 2 and len(said(caught)) == 1

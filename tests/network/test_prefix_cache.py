@@ -1,0 +1,135 @@
+"""What comes before a layer is remembered for each example, and skipped only where nobody can tell."""
+
+import pytest
+import torch
+from conftest import random_tensor
+from torch import nn
+
+from captum_pairwise.network.layers import look_inside, recorded, replaced
+from captum_pairwise.network.prefix_cache import remembered, skipping
+
+INPUTS = random_tensor(2, 3, 4)
+
+
+class Deep(nn.Module):
+    """Three blocks, with control flow that torch.fx cannot follow, and any step between them and the layer's."""
+
+    def __init__(self, between=lambda net, x: x):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(3)).double()
+        self.between, self.activation, self.shared = between, nn.ReLU(inplace=True), nn.Linear(4, 4).double()
+        for seed, parameter in enumerate(self.parameters()):
+            parameter.data = random_tensor(*parameter.shape, seed=seed)
+
+    def forward(self, x):
+        x = self.between(self, self.blocks[0](x))
+        x = self.blocks[2](self.blocks[1](x))
+        return x.mean(1) if x.isfinite().all() else x
+
+
+def dropped(net, x):
+    net.activation(x)  # works in place, its result is not used
+    return x
+
+
+def forked(net, x):
+    return torch.cat([net.shared(x), net.shared(2 * x)[:, :1]], 1)
+
+
+BETWEEN = {"nothing": lambda net, x: x, "in-place module as a statement": dropped, "a module used twice": forked}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+@pytest.mark.parametrize("negative", [False, True])
+@torch.no_grad()
+def test_a_rerun_without_the_prefix_is_the_whole_rerun(name, negative):
+    encoder = Deep(BETWEEN[name])
+    inputs = INPUTS * torch.tensor([1, -1 if negative else 1])[:, None, None]
+    layer = encoder.blocks[1]
+    view = look_inside(encoder, layer, inputs)
+    for example in range(2):
+        outputs = random_tensor(4, *view.output.shape[1:], seed=example)
+        with replaced(layer, outputs):
+            expected = encoder(inputs[example].expand(4, -1, -1))
+        torch.testing.assert_close(view.tail.run(outputs, example), expected)
+    assert not any("forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks for module in encoder.modules())
+
+
+@torch.no_grad()
+def test_only_what_follows_the_layer_runs_again():
+    encoder = Deep()
+    view, parts = look_inside(encoder, encoder.blocks[1], INPUTS), [encoder.blocks[k][0] for k in range(3)]
+    with recorded(parts) as calls:
+        view.tail.run(view.output, 0)
+    assert [len(one) for one in calls] == [0, 0, 1] and view.tail.reruns and not view.tail.in_vain
+
+
+@torch.no_grad()
+def test_what_is_watched_used_twice_or_works_in_place_is_not_remembered():
+    encoder = Deep(lambda net, x: forked(net, dropped(net, x)))
+    encoder.blocks[0].register_forward_hook(lambda *_: None)
+    assert set(remembered(encoder, encoder.blocks[2], INPUTS)) == {*encoder.blocks[0], encoder.blocks[1], encoder.blocks[2]}
+
+
+@torch.no_grad()
+@torch.no_grad()
+def test_nothing_after_the_layer_is_remembered_also_where_the_layer_is_watched():
+    encoder = Deep()
+    encoder.blocks[1].register_forward_hook(lambda *_: None)
+    assert set(remembered(encoder, encoder.blocks[1], INPUTS)) == {encoder.blocks[0], *encoder.blocks[1]}
+    view, outputs = look_inside(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4, seed=9)
+    torch.testing.assert_close(view.tail.run(outputs, 0), encoder.blocks[2](outputs).mean(1))
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_inference_mode_makes_no_difference(name):
+    encoder = Deep(BETWEEN[name])
+    with torch.no_grad():
+        expected = look_inside(encoder, encoder.blocks[1], INPUTS).tail.run(random_tensor(4, 4, 4), 1)
+        known = set(remembered(encoder, encoder.blocks[1], INPUTS))
+    with torch.inference_mode():
+        view = look_inside(encoder, encoder.blocks[1], INPUTS.clone())
+        assert torch.equal(view.tail.run(random_tensor(4, 4, 4), 1), expected)
+        assert set(remembered(encoder, encoder.blocks[1], INPUTS.clone())) == known
+
+
+def test_gradient_flows_through_the_tail_of_a_rerun():
+    encoder = Deep()
+    view, outputs = look_inside(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4).requires_grad_()
+    (found,) = torch.autograd.grad(view.tail.run(outputs, 0).square().sum(), outputs)
+    (expected,) = torch.autograd.grad(encoder.blocks[2](outputs).mean(1).square().sum(), outputs)
+    torch.testing.assert_close(found, expected)
+
+
+def test_modules_are_left_as_found_after_a_failure():
+    encoder = Deep()
+    prefix = remembered(encoder, encoder.blocks[1], INPUTS)
+    with pytest.raises(ArithmeticError), skipping(prefix, 0, 1):
+        raise ArithmeticError
+    assert not any("forward" in vars(module) for module in encoder.modules())
+
+
+class _Marked(nn.Module):
+    """A module that leaves a note for a later one: skipping it would change what that does."""
+
+    def forward(self, x):
+        self.seen = len(x)
+        return x
+
+
+def test_a_prefix_that_changes_the_rest_is_not_skipped():
+    class Noted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.note, self.layer, self.last = _Marked(), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            hidden = self.layer(self.note(x)) if x.sum() > -1e9 else x  # cannot be traced
+            return self.last(hidden) * self.note.seen
+
+    encoder, inputs = Noted(), torch.rand(2, 4)
+    with torch.no_grad():
+        view = look_inside(encoder, encoder.layer, inputs)
+        rows = torch.rand(3, 4)
+        torch.testing.assert_close(view.tail.run(rows, 0), encoder.last(rows) * 3)
+    assert view.tail.in_vain

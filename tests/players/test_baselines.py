@@ -1,0 +1,124 @@
+import pytest
+import torch
+from conftest import random_tensor, seeded
+from scipy.ndimage import uniform_filter
+from torch import Tensor
+from torch.testing import assert_close
+
+from captum_pairwise.players.baselines import Backgrounds, Baseline, background_members, blur_baseline, mean_colour, part_colour
+
+IMAGES = random_tensor(2, 3, 12, 9)
+
+
+def mirrored_box_mean(image: Tensor, *size: int) -> Tensor:
+    return torch.from_numpy(uniform_filter(image.numpy(), (1, 1, *size), mode="mirror"))
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 7, 17])
+def test_blur_is_a_box_mean_with_mirrored_borders(kernel_size: int) -> None:
+    assert_close(blur_baseline(IMAGES, kernel_size), mirrored_box_mean(IMAGES, kernel_size, kernel_size))
+
+
+def test_blur_is_as_wide_as_the_paper_says() -> None:
+    large = random_tensor(1, 3, 40, 30)
+    assert_close(blur_baseline(large), mirrored_box_mean(large, 25, 25))  # A.2
+
+
+@pytest.mark.parametrize("kernel_size", [3, 25])
+def test_blur_is_opencvs(kernel_size: int) -> None:
+    """Which shap's masker of images calls, as the paper did."""
+    cv2 = pytest.importorskip("cv2", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
+    large = random_tensor(2, 3, 40, 30)
+    expected = [cv2.blur(image.permute(1, 2, 0).numpy(), (kernel_size, kernel_size)) for image in large]
+    expected = torch.stack([torch.from_numpy(one).permute(2, 0, 1) for one in expected])
+    assert_close(blur_baseline(large, kernel_size), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 40), (2, 3), (1, 1)])
+def test_blur_shrinks_to_what_can_be_mirrored(height: int, width: int) -> None:
+    small = random_tensor(1, 2, height, width)
+    reach = [min(2 * size - 1, 25) for size in (height, width)]
+    assert_close(blur_baseline(small), mirrored_box_mean(small, *reach))
+
+
+@pytest.mark.parametrize("kernel_size", [-1, 0, 2, 24])
+def test_blur_needs_an_odd_width(kernel_size: int) -> None:
+    with pytest.raises(ValueError, match=f"odd kernel_size of at least 1, got {kernel_size}"):
+        blur_baseline(IMAGES, kernel_size)
+
+
+@pytest.mark.parametrize("baseline", [blur_baseline, mean_colour])
+def test_gradient_flows(baseline) -> None:
+    assert torch.autograd.gradcheck(baseline, IMAGES[:1, :1, :4, :5].clone().requires_grad_())
+
+
+def test_mean_colour_keeps_only_the_colour() -> None:
+    expected = torch.stack([torch.stack([torch.full_like(plane, plane.mean()) for plane in image]) for image in IMAGES])
+    assert_close(mean_colour(IMAGES), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_mean_colour_of_parts_is_each_parts_own(dtype: torch.dtype) -> None:
+    ids = torch.randint(-1, 4, (2, 1, 12, 9), generator=seeded(0))
+    found = mean_colour(IMAGES.to(dtype), ids)
+    assert found.dtype == dtype
+    for image, mask, shown in zip(IMAGES.to(dtype), ids[:, 0], found, strict=True):
+        assert torch.equal(shown[:, mask == -1], image[:, mask == -1])
+        for player in range(4):
+            own = image[:, mask == player].double().mean(1, keepdim=True)
+            assert_close(
+                shown[:, mask == player].double(), own.expand(-1, (mask == player).sum()), rtol=2 * torch.finfo(dtype).eps, atol=1e-12
+            )
+
+
+def test_a_mask_of_one_part_is_the_image_and_may_be_shared() -> None:
+    assert_close(mean_colour(IMAGES, torch.zeros(12, 9, dtype=torch.long)), mean_colour(IMAGES))
+
+
+def test_a_function_as_baseline_gets_the_batch_and_its_mask() -> None:
+    ids, seen = torch.zeros(2, 1, 12, 9, dtype=torch.long), []
+    found = background_members(lambda *given: seen.append(given) or 0.5, IMAGES, "baselines", ids)
+    assert_close(found, [torch.full_like(IMAGES, 0.5)], rtol=0, atol=0)
+    assert seen[0][0] is IMAGES and seen[0][1] is ids
+
+
+def test_limes_default_is_0_for_what_is_no_image() -> None:
+    assert torch.equal(part_colour(IMAGES[0], None), torch.zeros_like(IMAGES[0]))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        (None, [blur_baseline(IMAGES)]),
+        (2, [torch.full_like(IMAGES, 2)]),
+        (0.5, [torch.full_like(IMAGES, 0.5)]),
+        (IMAGES + 1, [IMAGES + 1]),
+        (IMAGES[1:].float(), [IMAGES[[1, 1]].float().double()]),
+        (Backgrounds(IMAGES + 1), [IMAGES[[0, 0]] + 1, IMAGES[[1, 1]] + 1]),
+        (Backgrounds(IMAGES[:1]), [IMAGES[[0, 0]]]),
+    ],
+    ids=["none", "integer", "number", "tensor", "one example", "backgrounds", "one background"],
+)
+def test_members_fit_the_batch(baseline: Baseline, expected: list[Tensor]) -> None:
+    assert_close(background_members(baseline, IMAGES, "baselines"), expected, rtol=0, atol=0)
+
+
+def test_what_is_no_image_has_baseline_0() -> None:
+    assert torch.equal(background_members(None, IMAGES[0], "baselines")[0], torch.zeros_like(IMAGES[0]))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        (IMAGES[..., :-1], r"a tensor of shape \(2, 3, 12, 9\) .*got a tensor of shape \(2, 3, 12, 8\)"),
+        (IMAGES[[0, 1, 0]], r"got a tensor of shape \(3, 3, 12, 9\)"),
+        (IMAGES[0], r"got a tensor of shape \(3, 12, 9\)"),
+        (torch.tensor(0.5), r"got a tensor of shape \(\)"),
+        (Backgrounds(IMAGES[..., :-1]), r"\[K, 3, 12, 9\], got \(2, 3, 12, 8\)"),
+        (Backgrounds(IMAGES[:0]), r"\[K, 3, 12, 9\], got \(0, 3, 12, 9\)"),
+        (Backgrounds(IMAGES[0]), r"\[K, 3, 12, 9\], got \(3, 12, 9\)"),
+    ],
+)
+def test_baselines_that_do_not_fit_are_refused(baseline: Baseline, message: str) -> None:
+    with pytest.raises(ValueError, match=f"the query baseline .*{message}"):
+        background_members(baseline, IMAGES, "the query baseline")

@@ -1,0 +1,223 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import random_tensor
+from torch import Tensor
+from torch.testing import assert_close
+
+from captum_pairwise.players.regions import Players, as_players, average, cells, grid
+from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, spread, stack
+
+SIZES = {"query": 6, "retrieved": 4, "players": 10}
+BLOCKS = ("first_order", "between", "within_query", "within_retrieved")
+
+
+def random_blocks(batch: int, seed: int) -> dict[str, Tensor]:
+    blocks = {name: random_tensor(batch, *(SIZES[axis] for axis in axes), seed=seed + k) for k, (name, axes) in enumerate(AXES.items())}
+    return {name: (value + value.mT).tril(-1) + (value + value.mT).triu(1) if "within" in name else value for name, value in blocks.items()}
+
+
+def estimate(batch: int = 2, seed: int = 0, **fields) -> Interactions:
+    """Random credits of six query players and four retrieved ones, with random standard errors."""
+    blocks, errors = random_blocks(batch, seed), random_blocks(batch, seed + 10)
+    return Interactions(
+        n_query=SIZES["query"],
+        empty=random_tensor(batch, seed=seed + 20),
+        full=random_tensor(batch, seed=seed + 30),
+        standard_error=Credits(**errors),
+        n_evaluations=torch.arange(batch) + seed,
+        **{name: blocks[name] for name in BLOCKS},
+        **fields,
+    )
+
+
+def players_of_images(batch: int = 2) -> dict[str, Players]:
+    """A 2×3 grid of the query and the cells of a 2×2 map of the retrieved image."""
+    return {
+        "query_players": as_players(grid(4, 6, 2, 3), torch.zeros(batch, 3, 4, 6), "feature_mask"),
+        "retrieved_players": cells(torch.zeros(batch, 5, 2, 2)),
+    }
+
+
+def contents(interactions: Interactions) -> dict[str, object]:
+    """Every field, those of the fields' own too."""
+    fields = vars(interactions)
+    return fields | {name: vars(value) for name, value in fields.items() if isinstance(value, (Credits, Players))}
+
+
+def assert_same(one: Interactions, other: Interactions) -> None:
+    assert_close(contents(one), contents(other), rtol=0, atol=0)
+
+
+def pair_credit(interactions: Interactions, example: int, i: int, j: int) -> Tensor:
+    """The oracle for `second_order`: find the pair in its block."""
+    n_query = interactions.n_query
+    if i >= n_query:
+        return (
+            interactions.within_retrieved[example, i - n_query, j - n_query] if j >= n_query else pair_credit(interactions, example, j, i)
+        )
+    return interactions.between[example, i, j - n_query] if j >= n_query else interactions.within_query[example, i, j]
+
+
+def test_second_order_holds_every_pair() -> None:
+    interactions, n_players = estimate(), SIZES["players"]
+    expected = [[[pair_credit(interactions, b, i, j) for j in range(n_players)] for i in range(n_players)] for b in range(2)]
+    assert_close(interactions.second_order, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_second_order_is_symmetric_with_a_zero_diagonal() -> None:
+    pairs = estimate().second_order
+    assert torch.equal(pairs, pairs.mT)
+    assert not pairs.diagonal(dim1=1, dim2=2).any()
+
+
+def test_marginal_shares_each_pair_equally() -> None:
+    interactions = estimate()
+    expected = interactions.first_order.clone()
+    for i in range(SIZES["players"]):
+        expected[:, i] += sum(interactions.second_order[:, i, j] for j in range(SIZES["players"])) / 2
+    assert_close(interactions.marginal, expected)
+    assert torch.equal(torch.cat([interactions.query_marginal, interactions.retrieved_marginal], 1), interactions.marginal)
+    assert interactions.query_marginal.shape[1] == interactions.n_query
+
+
+def test_marginal_that_is_given_stays() -> None:
+    given = random_tensor(2, SIZES["players"])
+    assert torch.equal(estimate(marginal=given).marginal, given)
+
+
+def test_completeness_gap_is_what_no_credit_explains() -> None:
+    interactions = estimate()
+    unordered_pairs = interactions.second_order.triu(1).sum((1, 2))
+    expected = interactions.full - interactions.empty - interactions.first_order.sum(1) - unordered_pairs
+    assert_close(interactions.completeness_gap, expected)
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_missing_block_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"Expected {name} to have been computed"):
+        _ = Credits()[name]
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKS if name != "first_order"])
+def test_second_order_names_what_is_missing(name: str) -> None:
+    with pytest.raises(ValueError, match=f"Expected {name} to have been computed"):
+        _ = replace(estimate(), **{name: None}).second_order
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_nothing_is_made_up_for_a_missing_block(name: str) -> None:
+    interactions = replace(estimate(), marginal=None, **{name: None})
+    with pytest.raises(ValueError, match="Expected marginal to have been computed"):
+        _ = interactions.completeness_gap
+
+
+def slow_project(signal: Tensor, between: Tensor) -> Tensor:
+    batch, n_query, n_retrieved = between.shape
+    rows = [[sum(signal[b, i] * between[b, i, j] for i in range(n_query)) for j in range(n_retrieved)] for b in range(batch)]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_project_to_the_retrieved_image() -> None:
+    interactions, signal = estimate(), random_tensor(2, SIZES["query"], seed=1)
+    assert_close(interactions.project(signal), slow_project(signal, interactions.between))
+    assert_close(project(interactions.between, signal), slow_project(signal, interactions.between))
+
+
+def test_project_to_the_query() -> None:
+    interactions, signal = estimate(), random_tensor(2, SIZES["retrieved"], seed=1)
+    assert_close(interactions.project(signal, "retrieved->query"), slow_project(signal, interactions.between.mT))
+
+
+@pytest.mark.parametrize(("direction", "side"), [("query->retrieved", "query_players"), ("retrieved->query", "retrieved_players")])
+@pytest.mark.parametrize("shape", [(2, 8, 12), (2, 1, 8, 12)])
+def test_project_a_mask_of_an_image(direction: str, side: str, shape: tuple[int, ...]) -> None:
+    interactions, mask = estimate(**players_of_images()), random_tensor(*shape, seed=1)
+    weights = average(mask, getattr(interactions, side))
+    assert_close(interactions.project(mask, direction), interactions.project(weights, direction))
+
+
+@pytest.mark.parametrize("players", [None, cells(torch.zeros(2, 6, 5)), cells(torch.zeros(2, 6))], ids=["none", "tokens", "units"])
+def test_project_a_mask_needs_players_in_an_image(players: Players | None) -> None:
+    with pytest.raises(ValueError, match="weight for each player"):
+        estimate(query_players=players).project(random_tensor(2, 8, 12))
+
+
+def test_project_refuses_other_directions() -> None:
+    with pytest.raises(ValueError, match=r"'query->retrieved', 'retrieved->query'.*got 'up'"):
+        estimate().project(random_tensor(2, SIZES["query"]), "up")
+
+
+SAVED = {
+    "everything": lambda: estimate(**players_of_images()),
+    "one pair": lambda: estimate(1, **players_of_images(1)),
+    "little": lambda: Interactions(
+        n_query=1, empty=torch.zeros(2), full=torch.ones(2), n_evaluations=torch.ones(2).long(), between=torch.rand(2, 1, 3)
+    ),
+    "the same mask twice": lambda: estimate(1, **dict.fromkeys(("query_players", "retrieved_players"), cells(torch.zeros(1, 5, 2, 3)))),
+    "parts of one tensor": lambda: replace(estimate(), **dict(zip(("full", "empty"), random_tensor(2, 2).T, strict=True))),
+}
+
+
+@pytest.mark.parametrize("saved", SAVED)
+@pytest.mark.parametrize("as_path", [Path, str])
+def test_load_gives_what_was_saved(saved: str, as_path: type, tmp_path: Path) -> None:
+    interactions, file = SAVED[saved](), as_path(tmp_path / "pair.safetensors")
+    interactions.save(file)
+    assert_same(Interactions.load(file), interactions)
+
+
+def rows(interactions: Interactions, example: int) -> Interactions:
+    """One pair of a batch."""
+
+    def of_pair(fields: dict[str, object]) -> dict[str, object]:
+        return {name: value[example : example + 1] for name, value in fields.items() if isinstance(value, Tensor)}
+
+    return replace(interactions, standard_error=Credits(**of_pair(vars(interactions.standard_error))), **of_pair(vars(interactions)))
+
+
+def test_stack_joins_batches() -> None:
+    parts = [estimate(1, seed=0), estimate(2, seed=40)]
+    joined = stack(parts)
+    for example, (part, index) in enumerate([(0, 0), (1, 0), (1, 1)]):
+        assert_same(rows(joined, example), rows(parts[part], index))
+
+
+def test_stack_leaves_out_what_nobody_computed() -> None:
+    parts = [replace(estimate(1), standard_error=None, within_query=None, marginal=None)] * 2
+    missing = {name for name, value in vars(stack(parts)).items() if value is None}
+    assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players"}
+
+
+def slow_spread(block: Tensor, axes: tuple[str, ...], ids: dict[str, list[int]], sizes: dict[str, int]) -> Tensor:
+    """Each number at its new place, one at a time."""
+    larger = torch.zeros(1, *(sizes[axis] for axis in axes), dtype=block.dtype)
+    for index in torch.cartesian_prod(*(torch.arange(size) for size in block.shape[1:])).reshape(-1, len(axes)).tolist():
+        larger[0][tuple(ids[axis][k] for axis, k in zip(axes, index, strict=True))] = block[0][tuple(index)]
+    return larger
+
+
+def test_spread_gives_0_to_ids_that_nobody_has() -> None:
+    pair, sizes = estimate(1), {"query": 8, "retrieved": 5, "players": 8 + 5}
+    query, retrieved = [0, 1, 3, 4, 6, 7], [1, 2, 3, 4]
+    ids = {"query": query, "retrieved": retrieved, "players": query + [8 + k for k in retrieved]}
+    found = spread(pair, torch.tensor(query), torch.tensor(retrieved), 8, 5)
+    for name, axes in AXES.items():
+        assert_close(found[name], slow_spread(pair[name], axes, ids, sizes))
+        assert_close(found.standard_error[name], slow_spread(pair.standard_error[name], axes, ids, sizes))
+    assert found.n_query == sizes["query"]
+    assert_close(found.completeness_gap, pair.completeness_gap)
+    assert torch.equal(found.n_evaluations, pair.n_evaluations)
+
+
+def test_spread_keeps_a_pair_that_misses_nobody() -> None:
+    pair = estimate(1)
+    assert_same(spread(pair, torch.arange(6), torch.arange(4), 6, 4), pair)
+
+
+def test_spread_leaves_out_what_nobody_computed() -> None:
+    pair = replace(estimate(1), standard_error=None, within_query=None, marginal=None)
+    found = spread(pair, torch.arange(6), torch.arange(4), 7, 4)
+    assert found.standard_error is None and found.within_query is None and found.marginal is None

@@ -1,0 +1,230 @@
+"""Every figure: maps without contrast, signs, what is refused, studies without numbers."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_tensor
+from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, bar_panels, bars, drawn, interactions, shown
+
+from captum_pairwise import visualization
+from captum_pairwise.players.regions import Players
+from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.visualization.headers import uncertainty
+
+# all figures, of maps filled by one function
+
+
+def of_heatmaps(fill):
+    maps = {"one": (fill(2, 1, 3, 5), fill(2, 1, 6, 2)), "other": (fill(2, 20, 30), fill(2, 3, 24, 16))}
+    return visualization.heatmap_figure(PHOTOS, maps)
+
+
+def of_counterfactual(fill):
+    return visualization.counterfactual_figure((QUERY, RETRIEVED, RETRIEVED[:1]), (fill(2, 1, 3, 5), fill(2, 1, 4, 2), fill(2, 24, 16)))
+
+
+def of_projection(fill):
+    return visualization.projection_figure(PHOTOS, fill(2, 1, 3, 5), fill(2, 24, 16), RETRIEVED[:, 0] > 0.5, PHOTOS)
+
+
+def of_projection_alone(fill):
+    return visualization.projection_figure(PHOTOS, fill(2, 1, 3, 5), fill(2, 24, 16))
+
+
+def of_interactions(figure):
+    def draw(fill):
+        return figure(interactions(fill(2, 15, 6), credit=fill(2, 21)), PHOTOS, example=0)
+
+    return draw
+
+
+def of_matrix(fill):
+    blocks = {"within_query": fill(2, 15, 15), "within_retrieved": fill(2, 6, 6)}
+    return visualization.matrix_figure(interactions(fill(2, 15, 6), credit=fill(2, 21), **blocks))
+
+
+def of_tokens(fill):
+    places = [Players(torch.arange(n)[None, :, None].expand(2, -1, 1), (n,)) for n in (3, 4)]
+    return visualization.token_figure(interactions(fill(2, 3, 4), *places, credit=fill(2, 7)), list("abc"), list("wxyz"))
+
+
+def of_caption(fill):
+    tokens = Players(torch.arange(4)[None, :, None].expand(2, -1, 1), (4,))
+    return visualization.caption_figure(interactions(fill(2, 6, 4), MASK, tokens, credit=fill(2, 10)), RETRIEVED, list("wxyz"))
+
+
+FIGURES = {
+    "heatmap": of_heatmaps,
+    "counterfactual": of_counterfactual,
+    "projection": of_projection,
+    "transfer": of_interactions(visualization.transfer_figure),
+    "matches": of_interactions(visualization.matches_figure),
+    "pair": of_interactions(visualization.pair_figure),
+    "matrix": of_matrix,
+    "token": of_tokens,
+    "caption": of_caption,
+}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 1e-30, -1e-30])
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws_maps_without_contrast(name, value):
+    figure = drawn(FIGURES[name](lambda *shape: torch.full(shape, value, dtype=torch.float64)))
+    for panel in figure.axes:
+        for image in panel.images:
+            array = np.asarray(image.get_array())
+            assert np.isfinite(array).all()
+            assert array.ndim == 2 or ((array >= 0) & (array <= 1)).all()
+    for limits in bars(figure).values():  # where there is no credit at all, 0 is all that the scale says
+        for low, high in limits:
+            assert low == -high and (high > 0.99e-30 if value else high == 1)
+    numbered = [label.get_text() for panel in bar_panels(figure) for label in panel.get_xticklabels() + panel.get_yticklabels()]
+    assert value or set(filter(None, numbered)) <= {"0"}
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("transfer", "matches")])
+def test_figures_of_credit_say_how_much_is_what(name):
+    assert any("similarity" in label for label in bars(drawn(FIGURES[name](random_tensor))))
+
+
+def test_a_part_without_a_pair_that_adds_similarity_is_found_nowhere():
+    between = torch.full((2, 15, 6), -1.0)
+    between[0, 4, 3] = 1.0
+    figure = visualization.pair_figure(interactions(between), PHOTOS, n_parts=2)
+    titles = [panel.get_title() for panel in figure.axes if "part 1" in panel.get_title() or "part 2" in panel.get_title()]
+    assert titles == ["where part 1 is found", "part 2 is found nowhere"]
+    marks = [[mark.get_text() for mark in figure.axes[k].texts] for k in (0, 3)]
+    assert marks == [["1", "2"], ["1"]]  # also without a place on the retrieved photo
+
+
+def with_errors(**errors):
+    return interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
+
+
+def test_titles_say_how_far_pairs_and_parts_may_be_off():
+    pairs, parts = 1e-3 * random_tensor(2, 15, 6).abs(), random_tensor(2, 21).abs()
+    said = [f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts))]
+    assert uncertainty(with_errors(between=pairs, marginal=parts), 1) == f"completeness gap +1.0000, standard error {said[0]}, {said[1]}"
+    assert uncertainty(with_errors(between=pairs), 1) == f"completeness gap +1.0000, standard error {said[0]}"
+    assert uncertainty(with_errors(between=pairs, marginal=parts * torch.nan), 1) == f"completeness gap +1.0000, standard error {said[0]}"
+    assert uncertainty(with_errors(marginal=parts * torch.nan), 1) == "completeness gap +1.0000"  # nothing is said of what is not known
+
+
+@pytest.mark.parametrize("draw", [of_heatmaps, of_counterfactual, of_projection_alone])
+def test_a_change_of_sign_swaps_red_and_blue(draw):
+    before, after = (draw(lambda *shape, sign=sign: sign * random_tensor(*shape)) for sign in (1, -1))
+    swapped = 0
+    for one, other in zip(before.axes, after.axes, strict=True):
+        if one.images and not np.array_equal(shown(one), shown(other)):
+            redder, again = (shown(panel)[..., 0] - shown(panel)[..., 2] for panel in (one, other))
+            strong = np.abs(redder) > 0.2
+            assert strong.any() and (np.sign(redder[strong]) == -np.sign(again[strong])).all()
+            swapped += 1
+    assert swapped
+
+
+# what cannot be drawn
+
+ONE = {"one": random_tensor(2, 1, 3, 5)}
+MAPS = tuple(random_tensor(2, 1, 3, 5) for _ in range(3))
+LABEL = RETRIEVED[:, 0] > 0.5
+KNOWN = interactions(random_tensor(2, 15, 6))
+REFUSED = {
+    "no method": (r"maps by the name of their method, got none", lambda: visualization.heatmap_figure(QUERY, {})),
+    "photos that are normalised": (r"photos in \[0, 1\], got the photos from", lambda: visualization.heatmap_figure(4 * QUERY - 2, ONE)),
+    "bytes": (r"Divide bytes by 255", lambda: visualization.heatmap_figure((255 * QUERY).byte(), ONE)),
+    "NaN": (r"photos in \[0, 1\], got the photos from nan", lambda: visualization.heatmap_figure(QUERY * torch.nan, ONE)),
+    "one photo": (r"batch \[B, 3, H, W\].*image\[None\]", lambda: visualization.heatmap_figure(QUERY[0], ONE)),
+    "no photo": (r"batch \[B, 3, H, W\]", lambda: visualization.heatmap_figure(QUERY[:0], ONE)),
+    "a map too few": (r"the maps of 'one' with a map per pair, 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:1]})),
+    "maps that are not finite": (r"Expected finite", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0] * torch.inf})),
+    "one map of a pair": (r"a pair \(query_map, retrieved_map\) for 'one', got 1", lambda: visualization.heatmap_figure(PHOTOS, ONE)),
+    "a pair of maps of one image": (r"one map.*for 'one', got 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[:2]})),
+    "units of another method": (
+        r"units of \['one'\], got those of \['won'\]",
+        lambda: visualization.heatmap_figure(QUERY, ONE, units={"won": "votes"}),
+    ),
+    "numbers of players as maps": (r"`visualization.to_pixels`", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:, 0, 0]})),
+    "different numbers of photos": (
+        r"as many photos of each",
+        lambda: visualization.heatmap_figure((QUERY.repeat(2, 1, 1, 1)[:3], RETRIEVED), ONE),
+    ),
+    "two maps of three": (r"maps of query, better and worse result", lambda: visualization.counterfactual_figure((QUERY,) * 3, MAPS[:2])),
+    "two photos of three": (r"\(query, better, worse\), got 2", lambda: visualization.counterfactual_figure(PHOTOS, MAPS)),
+    "two names": (r"3 names", lambda: visualization.counterfactual_figure((QUERY,) * 3, MAPS, ("query", "result"))),
+    "no lines": (r"n_matches from 1 up, got 0", lambda: visualization.matches_figure(KNOWN, PHOTOS, 0)),
+    "more than all": (r"least from 0 to 1, got 2", lambda: visualization.transfer_figure(KNOWN, PHOTOS, least=2.0)),
+    "players without a place": (
+        r"know where their players are",
+        lambda: visualization.transfer_figure(interactions(random_tensor(2, 15, 6), None, None), PHOTOS),
+    ),
+    "tokens": (
+        r"lie in an image",
+        lambda: visualization.matches_figure(interactions(random_tensor(2, 3, 6), Players(torch.arange(3).expand(2, -1), (3,))), PHOTOS),
+    ),
+    "photos of another batch": (
+        r"photos of 2 pairs",
+        lambda: visualization.matches_figure(KNOWN, tuple(one[:1].expand(3, -1, -1, -1) for one in PHOTOS)),
+    ),
+    "a pair that is not there": (r"example from 0 to 1, got 2", lambda: visualization.matrix_figure(KNOWN, example=2)),
+    "no pairs": (r"between to have been computed", lambda: visualization.matrix_figure(interactions_without_pairs())),
+    "a label of another size": (r"a label as signal", lambda: visualization.projection_figure(PHOTOS, LABEL, MAPS[0])),
+    "an empty true label": (r"mask with at least one pixel", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], LABEL & False)),
+    "void alone": (r"a mask with void", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], void=LABEL)),
+    "censored photos of another batch": (
+        r"censored photos of 2 pairs",
+        lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], censored=(QUERY[:1], RETRIEVED[:1])),
+    ),
+}
+
+
+def interactions_without_pairs():
+    return Interactions(
+        n_query=1, empty=torch.zeros(1), full=torch.ones(1), n_evaluations=torch.ones(1, dtype=torch.long), first_order=torch.ones(1, 2)
+    )
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_drawn_is_refused_with_a_remedy(name):
+    message, draw = REFUSED[name]
+    with pytest.raises(ValueError, match=message) as refusal:
+        draw()
+    assert re.match(r"Expected .*(, got | but ).*\.", str(refusal.value))
+
+
+def spoilt(n_dimensions, example):
+    """Random credits, with one NaN in those blocks of an example that have so many dimensions."""
+
+    def fill(*shape):
+        block = random_tensor(*shape)
+        if len(shape) == n_dimensions:
+            block[example].view(-1)[-1] = torch.nan
+        return block
+
+    return fill
+
+
+@pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
+@pytest.mark.parametrize("name", ["transfer", "matches", "pair", "matrix", "token", "caption"])
+def test_credits_that_are_not_finite_are_not_drawn(name, block, n_dimensions):
+    with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):
+        FIGURES[name](spoilt(n_dimensions, example=0))
+    FIGURES[name](spoilt(n_dimensions, example=1))  # of another pair than the one that is drawn
+
+
+# figures of studies
+
+
+def test_studies_without_a_single_number_are_drawn_empty():
+    nothing = {10: [float("nan")]}
+    figure = drawn(visualization.convergence_figure({"a": {"ours": nothing}}, {"a": "passes"}))
+    assert not len(figure.axes[0].lines[0].get_xdata())
+    figure = drawn(visualization.table_figure({"a": {"model": {"ours": (float("nan"), float("nan"))}}}))
+    assert not figure.axes[0].containers
+
+
+def test_errors_of_zero_are_drawn_at_the_floor():
+    figure = drawn(visualization.convergence_figure({"a": {"ours": {10: [0.0], 20: [0.0]}}}, {"a": "passes"}))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [1e-12, 1e-12]
