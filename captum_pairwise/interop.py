@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.games.game import Game
-from captum_pairwise.results.interactions import Interactions, from_all_pairs, stack
+from captum_pairwise.results.interactions import Interactions, make_interactions, stack_interactions
 
 # shapiq is optional, so its types have no names here
 InteractionValues = Any
@@ -73,7 +73,7 @@ def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:
             f"Expected values of as many players each, n_query of them of the query and some left, got {sorted(counts)} players and "
             f"n_query {n_query}. Convert games of different sizes one by one."
         )
-    return stack([_interactions(value, n_query) for value in values])
+    return stack_interactions([_interactions(value, n_query) for value in values])
 
 
 def _refuse_other_indices(value: InteractionValues) -> None:
@@ -88,7 +88,7 @@ def _interactions(value: InteractionValues, n_query: int) -> Interactions:
     empty = torch.tensor(float(value.baseline_value), dtype=torch.float64)
     first, second = (torch.from_numpy(np.asarray(value.get_n_order_values(order), dtype=np.float64)) for order in (1, ORDER))
     full = empty * torch.nan if value.estimated else empty + first.sum() + second.sum() / 2
-    return from_all_pairs(torch.stack([empty, full]), first, second, n_query, value.estimation_budget or 0)
+    return make_interactions(torch.stack([empty, full]), first, second, n_query, value.estimation_budget or 0)
 
 
 def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players players"]:

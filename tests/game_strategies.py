@@ -14,15 +14,15 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
-from captum_pairwise.estimators.jagged_index import PAIRS, jagged
+from captum_pairwise.estimators.jagged_index import PAIRS, share_dividends
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.estimators.permutation_sampling import permutation
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.regression.local_surrogate import lime
-from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
-from captum_pairwise.players.trees import PartitionTree, halved
+from captum_pairwise.players.trees import PartitionTree, bisection_tree
 from captum_pairwise.results.interactions import Interactions
 
 EPS = torch.finfo(torch.float64).eps
@@ -223,30 +223,30 @@ Estimate = Callable[[Game, int], Interactions]
 EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact where the budget covers all coalitions
     "exact": lambda game, n_samples: exact(game, max(n_samples, 2**game.n_players)),
     "permutation": permutation,
-    "kernel": kernel,
+    "kernel": kernel_taylor,
     "gaussian_process": gaussian_process,
-    "jagged, all pairs": lambda game, n_samples: jagged(game, n_samples, PAIRS),
+    "jagged, all pairs": lambda game, n_samples: share_dividends(game, n_samples, PAIRS),
 }
 VALUES: dict[str, Estimate] = {  # Shapley values alone, likewise
     "kernel_shapley": kernel_shapley,
-    "jagged, no pairs": lambda game, n_samples: jagged(game, n_samples, ()),
+    "jagged, no pairs": lambda game, n_samples: share_dividends(game, n_samples, ()),
 }
 OWEN: dict[str, Estimate] = {
-    "jagged": jagged,
+    "jagged": share_dividends,
     "partition": lambda game, n_samples: partition_shapley(game, two_images(game), n_samples),
 }
 REPEATING: dict[str, Estimate] = {  # coalitions with repetition: no budget covers them all
-    "kernel, direct": lambda game, n_samples: kernel(game, n_samples, sampling="paper-direct"),
-    "kernel, weighting": lambda game, n_samples: kernel(game, n_samples, sampling="paper-weighting"),
-    "kernel, ridge": lambda game, n_samples: kernel(game, n_samples, ridge=1e-3),
+    "kernel, direct": lambda game, n_samples: kernel_taylor(game, n_samples, sampling="paper-direct"),
+    "kernel, weighting": lambda game, n_samples: kernel_taylor(game, n_samples, sampling="paper-weighting"),
+    "kernel, ridge": lambda game, n_samples: kernel_taylor(game, n_samples, ridge=1e-3),
     "kernel_shapley, direct": lambda game, n_samples: kernel_shapley(game, n_samples, sampling="paper-direct"),
     "kernel_shapley, ridge": lambda game, n_samples: kernel_shapley(game, n_samples, ridge=1e-3),
 }
 OF_TOWERS: dict[str, Estimate] = {
-    "factorised": factorised,
-    "factorised, process": lambda game, n_samples: factorised(game, n_samples, Options(fit="process", within=True)),
-    "factorised, chains": lambda game, n_samples: factorised(game, n_samples, Options(fit="chains")),
-    "factorised, tolerance": lambda game, n_samples: factorised(game, n_samples, Options(tolerance=0.1)),
+    "factorised": factorise,
+    "factorised, process": lambda game, n_samples: factorise(game, n_samples, TowerOptions(fit="process", within=True)),
+    "factorised, chains": lambda game, n_samples: factorise(game, n_samples, TowerOptions(fit="chains")),
+    "factorised, tolerance": lambda game, n_samples: factorise(game, n_samples, TowerOptions(tolerance=0.1)),
 }
 OTHERS: dict[str, Estimate] = {
     "lime": lambda game, n_samples: lime(game, torch.ones(game.n_players), n_samples, alpha=0.0),
@@ -259,4 +259,4 @@ ALL = ANY_GAME | OF_TOWERS
 def two_images(game: Game) -> PartitionTree:
     """The tree whose root parts the images."""
     place = [(float(player >= game.n_query) * 2**10, float(player)) for player in range(game.n_players)]
-    return halved(torch.tensor(place))
+    return bisection_tree(torch.tensor(place))

@@ -10,11 +10,11 @@ from torch.testing import assert_close
 import captum_pairwise as cp
 from captum_pairwise import interop
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.towers.factorised import factorised
+from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.games.build import input_pairs
 from captum_pairwise.games.game import CallableGame
 from captum_pairwise.games.sides import Request
-from captum_pairwise.results.interactions import stack
+from captum_pairwise.results.interactions import stack_interactions
 
 shapiq = pytest.importorskip("shapiq", reason="conversions to and from shapiq need it: pip install 'captum-pairwise[interop]'")
 
@@ -22,7 +22,7 @@ GAMES = [random_game(3, 2, seed=1), relu_game(3, 2, seed=2)]
 
 
 def batch():
-    return stack([exact(game) for game in GAMES])
+    return stack_interactions([exact(game) for game in GAMES])
 
 
 def assert_same_values(found, expected):
@@ -128,7 +128,7 @@ def test_shap_agrees():
 
 @pytest.mark.parametrize("convert", [interop.to_shapiq, interop.to_shap_matrix])
 def test_pairs_that_nobody_computed_are_not_made_up(convert):
-    partial = factorised(GAMES[1], 20)
+    partial = factorise(GAMES[1], 20)
     with pytest.raises(ValueError, match="within_query and within_retrieved to have been computed"):
         convert(partial)
     convert(replace(partial, within_query=torch.zeros(1, 3, 3).double(), within_retrieved=torch.zeros(1, 2, 2).double()))

@@ -10,7 +10,7 @@ import torch
 from conftest import random_tensor
 
 import captum_pairwise as cp
-from captum_pairwise.players.regions import Players, as_players, cells
+from captum_pairwise.players.regions import Players, cells, parse_mask
 from captum_pairwise.results.interactions import Credits, Interactions
 
 NASTY = "</script><script>window.hacked = 1</script><!-- \"quoted\" & 'all' <b>héé</b> \u2028 猫"
@@ -47,7 +47,7 @@ def of_cells(rows=3, columns=4):
 def of_mask(rows=2, columns=3):
     """Parts of a photo of 60 by 80 pixels that are no cells of a map, the last id without a part."""
     ids = cp.grid(60, 80, rows, columns).flip(3)
-    return Players(as_players(ids, photo(), "mask").ids, (rows * columns + 1,))
+    return Players(parse_mask(ids, photo(), "mask").ids, (rows * columns + 1,))
 
 
 def of_words(n):

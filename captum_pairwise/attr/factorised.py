@@ -5,20 +5,20 @@ from typing import final
 import torch
 
 from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
-from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.results.interactions import Interactions
 
 
-def _estimate(game: Game, n_samples: int, options: Options, generator: torch.Generator | None) -> Interactions:
+def _estimate(game: Game, n_samples: int, options: TowerOptions, generator: torch.Generator | None) -> Interactions:
     if not isinstance(game, TwoTowerGame):
         raise ValueError(
             "Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity, because the estimator embeds each image alone. "
             "Pass `SimilarityWrapper(encoder)`, or use ExactShapleyTaylor on few players."
         )
-    return factorised(game, n_samples, options, generator=generator)
+    return factorise(game, n_samples, options, generator=generator)
 
 
 @final
@@ -44,7 +44,7 @@ class FactorisedShapleyTaylor(InputPairwise):
 
     def __init__(self, forward_func: ForwardFunc, *, fit: str | None = None, tolerance: float | None = None, within: bool = False) -> None:
         InputPairwise.__init__(self, forward_func)
-        self.options = Options(fit, tolerance, within)
+        self.options = TowerOptions(fit, tolerance, within)
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         return _estimate(game, 500 if n_samples is None else n_samples, self.options, generator)
@@ -80,7 +80,7 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
         within: bool = False,
     ) -> None:
         LayerPairwise.__init__(self, forward_func, layer, device_ids)
-        self.options = Options(fit, tolerance, within)
+        self.options = TowerOptions(fit, tolerance, within)
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         return _estimate(game, 2000 if n_samples is None else n_samples, self.options, generator)

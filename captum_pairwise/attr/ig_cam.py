@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import integrated_gradients
+from captum_pairwise.estimators.paths.integrated import integrate_gradients
 from captum_pairwise.games.build import image_games
 from captum_pairwise.games.sides import Request
 from captum_pairwise.network.autocast import without_autocast
@@ -88,6 +88,6 @@ class LayerIGCAM(LayerGradientMethod):
         )
         side, game = image_games(self.forward_func, layers[0], inputs, request)
         with without_autocast():
-            found = [integrated_gradients(game(example), path) for example in range(len(inputs))]
+            found = [integrate_gradients(game(example), path) for example in range(len(inputs))]
         credit = side.scatter([one["marginal"][0] for one in found])[:, None]
         return (credit, -torch.cat([one.completeness_gap for one in found])) if return_convergence_delta else credit

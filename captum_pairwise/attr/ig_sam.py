@@ -10,7 +10,7 @@ from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.first_order import Maps, OfBoth, deltas, maps
 from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import integrated_gradients
+from captum_pairwise.estimators.paths.integrated import integrate_gradients
 from captum_pairwise.games.build import layer_pairs
 
 
@@ -54,7 +54,7 @@ class LayerIGSAM(LayerGradientMethod):
         path, by_image = quadrature(method, n_steps), {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
         request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
         pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
-        return pairs.explain_images(lambda game, *_: integrated_gradients(game, path))
+        return pairs.explain_images(lambda game, *_: integrate_gradients(game, path))
 
     @log_usage()
     def attribute(

@@ -13,7 +13,7 @@ from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, quadrature
 from captum_pairwise.attr.second_order import Attribution, Delta, between
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrated_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
 from captum_pairwise.games.game import Game
@@ -61,7 +61,7 @@ def _estimator(
         if is_random
         else gauss_index(options.weight, n_steps)
     )
-    return lambda game: integrated_hessians(game, index, path, is_random=is_random)
+    return lambda game: integrate_hessians(game, index, path, is_random=is_random)
 
 
 @final

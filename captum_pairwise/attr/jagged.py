@@ -7,7 +7,7 @@ import torch
 
 from captum_pairwise.attr.exact import MOST_COALITIONS
 from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
-from captum_pairwise.estimators.jagged_index import BETWEEN, jagged, takes_towers
+from captum_pairwise.estimators.jagged_index import BETWEEN, share_dividends, uses_towers
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.layers import Layers
@@ -18,7 +18,7 @@ def _budget(game: Game, pairs: Collection[str], n_samples: int | None, embedding
     """The budget that was asked for, or the default of how the game is estimated."""
     if n_samples is not None:
         return n_samples
-    return embeddings if takes_towers(game, pairs) else MOST_COALITIONS
+    return embeddings if uses_towers(game, pairs) else MOST_COALITIONS
 
 
 @final
@@ -46,7 +46,7 @@ class JaggedShapleyTaylor(InputPairwise):
         self.pairs = pairs
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return jagged(game, _budget(game, self.pairs, n_samples, 500), self.pairs, generator=generator)
+        return share_dividends(game, _budget(game, self.pairs, n_samples, 500), self.pairs, generator=generator)
 
 
 @final
@@ -74,4 +74,4 @@ class LayerJaggedShapleyTaylor(LayerPairwise):
         self.pairs = pairs
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return jagged(game, _budget(game, self.pairs, n_samples, 2000), self.pairs, generator=generator)
+        return share_dividends(game, _budget(game, self.pairs, n_samples, 2000), self.pairs, generator=generator)

@@ -5,7 +5,7 @@ from typing import final
 import torch
 
 from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.layers import Layers
@@ -32,7 +32,7 @@ class KernelShapleyTaylor(InputPairwise):
         self.sampling, self.ridge = sampling, ridge
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return kernel(game, 2000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return kernel_taylor(game, 2000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
 
 
 @final
@@ -60,4 +60,6 @@ class LayerKernelShapleyTaylor(LayerPairwise):
         self.sampling, self.ridge = sampling, ridge
 
     def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return kernel(game, 20_000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        return kernel_taylor(
+            game, 20_000 if n_samples is None else n_samples, sampling=self.sampling, ridge=self.ridge, generator=generator
+        )

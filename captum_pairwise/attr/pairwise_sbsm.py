@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.attr.second_order import Attribution
-from captum_pairwise.estimators.occlusion import drawn_pairs, rises
+from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import window_pairs
 from captum_pairwise.games.sides import Pairs
@@ -159,8 +159,8 @@ class PairwiseSBSM(PerturbationAttribution):
 def weighted(pairs: Pairs, windows: tuple[Windows, Windows], n_samples: int, generator: torch.Generator | None) -> WindowPairs:
     """The weighted pairs of the windows of each pair of images."""
     query, retrieved = windows
-    drawn, games = drawn_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
-    found = [rises(game, query.occlusions(), retrieved.occlusions(), drawn) for game in games]
+    drawn, games = draw_window_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
+    found = [measure_rises(game, query.occlusions(), retrieved.occlusions(), drawn) for game in games]
     return WindowPairs(
         weights=torch.stack([weights for weights, _ in found]),
         drawn=drawn,

@@ -8,8 +8,8 @@ from captum_pairwise.attr.first_order import InputFirstOrder, OfBoth
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.sides import Pairs
-from captum_pairwise.players.regions import places, scalars
-from captum_pairwise.players.trees import halved
+from captum_pairwise.players.regions import player_centres, scalars
+from captum_pairwise.players.trees import bisection_tree
 
 
 @final
@@ -35,5 +35,7 @@ class PartitionShap(InputFirstOrder):
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
         budget = 5000 if n_samples is None else n_samples
         return pairs.explain_images(
-            lambda game, side, example: partition_shapley(game, halved(places(side.players, example)), budget, batch_size=self.batch_size)
+            lambda game, side, example: partition_shapley(
+                game, bisection_tree(player_centres(side.players, example)), budget, batch_size=self.batch_size
+            )
         )

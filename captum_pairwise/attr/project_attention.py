@@ -11,7 +11,7 @@ from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
-from captum_pairwise.estimators.paths.projected import projected, sum_of_maps, swapped
+from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
 from captum_pairwise.games.checks import both, refuse_not_finite
@@ -160,8 +160,8 @@ def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)
     weights = _weights(attention, source)
-    games = (game if is_forward else swapped(game) for game in pairs.games())
-    found = [projected(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
+    games = (game if is_forward else swap_images(game) for game in pairs.games())
+    found = [project_weights(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
     return destination.scatter(found).flatten(1), destination
 
 

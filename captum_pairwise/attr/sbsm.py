@@ -16,7 +16,7 @@ from captum_pairwise.games.build import window_pairs
 from captum_pairwise.games.game import one_image_games
 from captum_pairwise.games.sides import Pairs
 from captum_pairwise.network.autocast import without_autocast
-from captum_pairwise.players.regions import undivided
+from captum_pairwise.players.regions import whole_image
 from captum_pairwise.players.windows import Size, Windows
 
 
@@ -73,7 +73,7 @@ class SBSM(PerturbationAttribution):
             AssertionError: `target` does not fit, as in Captum.
         """
         request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, baselines=baselines)
-        request = replace(request, players=undivided)  # nobody asks for parts, so no superpixels are looked for
+        request = replace(request, players=whole_image)  # nobody asks for parts, so no superpixels are looked for
         query, retrieved = _maps(*window_pairs(self.forward_func, inputs, request, sliding_window_shapes, strides))
         return query[:, None].expand_as(inputs[0]).contiguous(), retrieved[:, None].expand_as(inputs[1]).contiguous()
 

@@ -9,7 +9,7 @@ from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, combine
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.network.batching import memory_of
-from captum_pairwise.results.interactions import Interactions, from_all_pairs
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 def exact(game: Game, most: int = 2**20) -> Interactions:
@@ -28,15 +28,15 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
     tensor([[[5.]]])
     """
     if isinstance(game, TwoTowerGame):
-        refuse_more(max(game.n_query, game.n_retrieved), most, "of one image")
+        refuse_too_many(max(game.n_query, game.n_retrieved), most, "of one image")
         return _exact_two_tower(game)
-    refuse_more(game.n_players, most, "of both images")
-    values = every_value(game)
+    refuse_too_many(game.n_players, most, "of both images")
+    values = enumerate_values(game)
     _, first, second = shapley_taylor(values)
-    return from_all_pairs(values[[0, -1]], first, second, game.n_query, game.n_evaluations)
+    return make_interactions(values[[0, -1]], first, second, game.n_query, game.n_evaluations)
 
 
-def every_value(game: Game) -> Float[Tensor, " coalitions"]:
+def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:
     """The value of every coalition, row `S` at bit mask `S`, query players the lower bits; each of two towers embeds its own once."""
     if isinstance(game, TwoTowerGame):
         u = game.embed_query(all_coalitions(game.n_query))
@@ -44,7 +44,7 @@ def every_value(game: Game) -> Float[Tensor, " coalitions"]:
     return game.values(all_coalitions(game.n_players))
 
 
-def refuse_more(n_players: int, most: int, whose: str) -> None:
+def refuse_too_many(n_players: int, most: int, whose: str) -> None:
     """Refuse to enumerate more coalitions than `most`, or than fit memory.
 
     Raises:
@@ -66,7 +66,7 @@ def _exact_two_tower(game: TwoTowerGame) -> Interactions:
     path = diagonal_path(game.n_players)
     u = game.embed_query(all_coalitions(game.n_query))
     w = game.embed_retrieved(all_coalitions(game.n_retrieved))
-    query, retrieved = enumerated_summary(u, path), enumerated_summary(w, path)
+    query, retrieved = enumerate_tower(u, path), enumerate_tower(w, path)
     credits, _ = combine(query, retrieved, path)
     return Interactions(
         n_query=game.n_query,
@@ -90,7 +90,7 @@ def _scores(members: Float[Tensor, "coalitions players"], p: Tensor) -> Float[Te
     return members / p - (1 - members) / (1 - p)
 
 
-def enumerated_summary(embeddings: Float[Tensor, "coalitions channels"], path: Path) -> TowerSummary:
+def enumerate_tower(embeddings: Float[Tensor, "coalitions channels"], path: Path) -> TowerSummary:
     """The summary of a tower whose every coalition is embedded, in the order of `all_coalitions`."""
     n_players = len(embeddings).bit_length() - 1
     members = all_coalitions(n_players).to(path.nodes)

@@ -7,17 +7,19 @@ import torch
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import jagged_credit
-from captum_pairwise.estimators.enumeration import every_value, refuse_more
-from captum_pairwise.estimators.towers.factorised import factorised
+from captum_pairwise.estimators.enumeration import enumerate_values, refuse_too_many
+from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.summary import combine_between
 from captum_pairwise.games.game import Game, TwoTowerGame
-from captum_pairwise.results.interactions import Interactions, blocks_of
+from captum_pairwise.results.interactions import Interactions, split_blocks
 
 BETWEEN = "between"
 PAIRS = (BETWEEN, "within_query", "within_retrieved")
 
 
-def jagged(game: Game, n_samples: int, pairs: Collection[str] = (BETWEEN,), *, generator: torch.Generator | None = None) -> Interactions:
+def share_dividends(
+    game: Game, n_samples: int, pairs: Collection[str] = (BETWEEN,), *, generator: torch.Generator | None = None
+) -> Interactions:
     """The credit of all single players and of the pairs of the named blocks, and of nothing else (paper §5.1, “jagged”).
 
     Each dividend is shared as by `jagged_credit`; the sum is `v(N) - v(∅)`. A pair between the images then has its part of all that the
@@ -38,18 +40,18 @@ def jagged(game: Game, n_samples: int, pairs: Collection[str] = (BETWEEN,), *, g
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> three = CallableGame(2, 1, lambda z: 6.0 * z.all(1))
-    >>> jagged(three, 8).between
+    >>> share_dividends(three, 8).between
     tensor([[[3.],
              [3.]]])
     """
     if isinstance(pairs, str) or not set(pairs) <= set(PAIRS):
         raise ValueError(f"Expected pairs to be a tuple of names out of {PAIRS}, got {pairs!r}.")
-    if takes_towers(game, pairs):
-        return factorised(game, n_samples, share=combine_between, generator=generator)
-    refuse_more(game.n_players, n_samples, "of both images")
-    values = every_value(game)
+    if uses_towers(game, pairs):
+        return factorise(game, n_samples, share=combine_between, generator=generator)
+    refuse_too_many(game.n_players, n_samples, "of both images")
+    values = enumerate_values(game)
     n_players, n_query = game.n_players, game.n_query
-    i, j = _chosen(n_players, n_query, pairs)
+    i, j = _pairs_in_blocks(n_players, n_query, pairs)
     wanted = torch.eye(n_players, dtype=torch.bool)
     empty, credit, _ = jagged_credit(values, torch.cat([wanted, wanted[i] | wanted[j]]))
     second = values.new_zeros(n_players, n_players)
@@ -61,16 +63,16 @@ def jagged(game: Game, n_samples: int, pairs: Collection[str] = (BETWEEN,), *, g
         n_evaluations=torch.tensor([game.n_evaluations]),
         first_order=credit[None, :n_players],
         marginal=(credit[:n_players] + second.sum(1) / 2)[None],
-        **{name: block for name, block in blocks_of(second, n_query).items() if name in pairs},
+        **{name: block for name, block in split_blocks(second, n_query).items() if name in pairs},
     )
 
 
-def takes_towers(game: Game, pairs: Collection[str]) -> TypeGuard[TwoTowerGame]:
+def uses_towers(game: Game, pairs: Collection[str]) -> TypeGuard[TwoTowerGame]:
     """Whether the credit is made of what each tower does alone, without a coalition of both images."""
     return isinstance(game, TwoTowerGame) and set(pairs) == {BETWEEN}
 
 
-def _chosen(n_players: int, n_query: int, pairs: Collection[str]) -> tuple[Tensor, Tensor]:
+def _pairs_in_blocks(n_players: int, n_query: int, pairs: Collection[str]) -> tuple[Tensor, Tensor]:
     """Both players of each pair in the named blocks."""
     i, j = torch.triu_indices(n_players, n_players, 1)
     block = {"within_query": j < n_query, "within_retrieved": i >= n_query, BETWEEN: (i < n_query) & (j >= n_query)}

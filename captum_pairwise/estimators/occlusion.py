@@ -50,13 +50,13 @@ def _noise(largest: Float[Tensor, ""]) -> Float[Tensor, ""]:
     return ROUNDING * torch.finfo(largest.dtype).eps * largest
 
 
-def drawn_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch.Generator | None = None) -> Int[Tensor, "2 samples"]:
+def draw_window_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch.Generator | None = None) -> Int[Tensor, "2 samples"]:
     """Uniform pairs of a query window and a retrieved window, drawn with replacement; each pair once if the number covers them all.
 
     Raises:
         ValueError: there is no sample.
 
-    >>> drawn_pairs(2, 1, 10).tolist()
+    >>> draw_window_pairs(2, 1, 10).tolist()
     [[0, 1], [0, 0]]
     """
     if n_samples < 1:
@@ -68,7 +68,7 @@ def drawn_pairs(n_query: int, n_retrieved: int, n_samples: int, generator: torch
     return torch.stack(drawn).cpu()
 
 
-def rises(
+def measure_rises(
     game: Game,
     query: Bool[Tensor, "query_windows query_players"],
     retrieved: Bool[Tensor, "retrieved_windows retrieved_players"],
@@ -87,7 +87,7 @@ def rises(
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> the_more_the_less = CallableGame(1, 1, lambda z: -z.sum(1).float())
-    >>> rises(the_more_the_less, torch.tensor([[False], [True]]), torch.tensor([[True], [False]]), drawn_pairs(2, 2, 4))
+    >>> measure_rises(the_more_the_less, torch.tensor([[False], [True]]), torch.tensor([[True], [False]]), draw_window_pairs(2, 2, 4))
     (tensor([1., 2., 0., 1.]), tensor(-2.))
     """
     values, full, largest = _values(game, query, retrieved, drawn)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.games.game import Game
-from captum_pairwise.results.interactions import Credits, Interactions, blocks_of, from_all_pairs
+from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
 
 
 def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
@@ -46,7 +46,7 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     singles = game.values(torch.eye(n_players, dtype=torch.bool))
     samples = _pairs(orders, _extension_values(game, orders, singles, ends), ends[0])
     errors = _standard_error(samples, game.n_query) if n_permutations > 1 else None
-    return from_all_pairs(ends, singles - ends[0], samples.mean(0), game.n_query, game.n_evaluations, errors)
+    return make_interactions(ends, singles - ends[0], samples.mean(0), game.n_query, game.n_evaluations, errors)
 
 
 def _prefix_extensions(
@@ -92,4 +92,4 @@ def _pairs(
 def _standard_error(samples: Float[Tensor, "permutations players players"], n_query: int) -> Credits:
     """Of the mean over permutations, which are independent."""
     marginal, pairs = ((sample.std(0) / len(samples) ** 0.5) for sample in (samples.sum(2) / 2, samples))
-    return Credits(marginal=marginal[None], **blocks_of(pairs, n_query))
+    return Credits(marginal=marginal[None], **split_blocks(pairs, n_query))

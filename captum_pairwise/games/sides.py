@@ -13,9 +13,9 @@ from captum_pairwise.games.game import Game, one_image_games
 from captum_pairwise.network.autocast import without_autocast
 from captum_pairwise.network.batching import Chunk, memory_of
 from captum_pairwise.players.baselines import Baseline, background_members
-from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, as_players, cells, default_players, laid_out, map_cells
+from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, default_players, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
-from captum_pairwise.results.interactions import Interactions, spread, stack
+from captum_pairwise.results.interactions import Interactions, renumber_players, stack_interactions
 
 PairOf = tuple[Baseline, Baseline]
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None]
@@ -103,10 +103,10 @@ class Side:
 
     def scatter(self, values: list[Tensor]) -> Float[Tensor, "batch ..."]:
         """Lay out one vector per pair, over the players that have a part in it, as the players are."""
-        laid_out = values[0].new_zeros(len(values), self.players.n_players)
+        credits = values[0].new_zeros(len(values), self.players.n_players)
         for example, credit in enumerate(values):
-            laid_out[example, self.ids(example)] = credit
-        return laid_out.reshape(len(values), *self.players.shape)
+            credits[example, self.ids(example)] = credit
+        return credits.reshape(len(values), *self.players.shape)
 
     def mixers(self, example: int) -> list[Callable[[Tensor], Tensor]]:
         """For each background, the function from presences `[rows, players]` to mixed tensors `[rows, ...]`."""
@@ -143,7 +143,7 @@ def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]
 def input_side(images: Tensor, request: Request, k: int) -> Side:
     """The side of a batch whose players are parts of the images."""
     mask = request.feature_mask[k]
-    players = as_players(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else request.players(images)
+    players = parse_mask(mask, images, f"the {SIDES[k]} feature_mask") if mask is not None else request.players(images)
     absent = background_members(request.baselines[k], images, f"the {SIDES[k]} baseline", players.ids)
     return Side(images, absent, players, request.windows[k])
 
@@ -163,9 +163,9 @@ def layer_side(
 def _layer_players(output: Tensor, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
     """Who owns what of a layer's output, and where that is in the image if tokens are laid out as a map."""
     if callable(mask):
-        players = laid_out(output, mask, name)
+        players = apply_layout(output, mask, name)
         return players, map_cells(players) if len(players.shape) == 2 else None
-    return (cells(output) if mask is None else as_players(mask, output, name)), None
+    return (cells(output) if mask is None else parse_mask(mask, output, name)), None
 
 
 @dataclass(frozen=True)
@@ -235,5 +235,5 @@ def _joined(estimates: Sequence[Interactions], sides: tuple[Side | None, Side | 
     batch = []
     for example, estimate in enumerate(estimates):
         ids = [side.ids(example) if side is not None else nobody for side in sides]
-        batch.append(spread(estimate, ids[0], ids[1], sizes[0], sizes[1]))
-    return replace(stack(batch), query_players=query, retrieved_players=retrieved)
+        batch.append(renumber_players(estimate, ids[0], ids[1], sizes[0], sizes[1]))
+    return replace(stack_interactions(batch), query_players=query, retrieved_players=retrieved)

@@ -33,7 +33,7 @@ class Players:
         return prod(self.shape)
 
 
-def as_players(mask: object, masked: Tensor, name: str) -> Players:
+def parse_mask(mask: object, masked: Tensor, name: str) -> Players:
     """Check a user's mask against the tensor that it masks.
 
     Raises:
@@ -69,7 +69,7 @@ def map_cells(players: Players) -> Players:
     return Players(ids.reshape(1, 1, *players.shape).expand(len(players.ids), 1, *players.shape), players.shape)
 
 
-def laid_out(output: Tensor, layout: Layout, name: str) -> Players:
+def apply_layout(output: Tensor, layout: Layout, name: str) -> Players:
     """The players that a function makes of a layer's positions; those that it drops never leave.
 
     Args:
@@ -89,13 +89,13 @@ def laid_out(output: Tensor, layout: Layout, name: str) -> Players:
         raise ValueError(
             f"Expected {name} to lay out the positions {tuple(positions.shape)} of the layer's output, but: {error}"
         ) from error
-    shape = _checked_layout(chosen, positions, name)
+    shape = _validate_layout(chosen, positions, name)
     ids = torch.full_like(positions, NEVER_LEAVES).flatten()
     ids[chosen.flatten()] = torch.arange(chosen.numel(), device=output.device)
     return Players(ids.reshape(positions.shape).expand(len(output), *sizes, 1), shape)
 
 
-def _checked_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
+def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
     """The shape of a map, or a row, of different positions."""
     what = f"{name} to return positions of the layer's output, as it got them {tuple(positions.shape)},"
     if not isinstance(chosen, Tensor) or chosen.dtype != positions.dtype:
@@ -137,7 +137,7 @@ def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
 def default_players(inputs: Tensor) -> Players:
     """Superpixels for images `[B, C, H, W]`; every scalar of anything else."""
     if inputs.dim() == 4:
-        return as_players(superpixels(inputs), inputs, "feature_mask")
+        return parse_mask(superpixels(inputs), inputs, "feature_mask")
     return scalars(inputs)
 
 
@@ -150,7 +150,7 @@ def scalars(inputs: Tensor) -> Players:
     return Players(ids.expand(len(inputs), *shape), shape)
 
 
-def undivided(inputs: Tensor) -> Players:
+def whole_image(inputs: Tensor) -> Players:
     """One player, the whole image."""
     ids = inputs.new_zeros(len(inputs), *(1,) * (inputs.dim() - 1), dtype=torch.long)
     return Players(ids, (1,))
@@ -231,7 +231,7 @@ def average(signal: Float[Tensor, "batch ..."], players: Players) -> Float[Tenso
     return (sums / counts.clamp(min=1))[:, :n_players]
 
 
-def places(players: Players, example: int) -> Float[Tensor, "players axes"]:
+def player_centres(players: Players, example: int) -> Float[Tensor, "players axes"]:
     """Of each player with a part in one image the mean row and column of its elements; of what is no image its number."""
     ids = players.ids[example].cpu()
     owners, owner = ids.flatten().unique(return_inverse=True)
@@ -244,7 +244,7 @@ def places(players: Players, example: int) -> Float[Tensor, "players axes"]:
     return found[owners != NEVER_LEAVES]
 
 
-def shares(players: Players, example: int, size: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "players height width"]:
+def pixel_shares(players: Players, example: int, size: tuple[int, int], dtype: torch.dtype) -> Float[Tensor, "players height width"]:
     """Each player's elements of one image spread over its pixels, summing to 1 (0 for a player without any)."""
     ids = players.ids[example]
     owners = torch.where(ids == NEVER_LEAVES, players.n_players, ids).expand(len(ids), *size).flatten(1)

@@ -28,7 +28,7 @@ class PartitionTree:
         return low + 1 + int(self.depth[low : high - 1].argmin())
 
 
-def halved(places: Float[Tensor, "players axes"]) -> PartitionTree:
+def bisection_tree(places: Float[Tensor, "players axes"]) -> PartitionTree:
     """The tree that halves the box of the players at the middle of its longer side, again and again.
 
     The first of equally long sides is taken, and a player on the middle belongs to the first half. For single pixels it is the tree of
@@ -37,7 +37,7 @@ def halved(places: Float[Tensor, "players axes"]) -> PartitionTree:
     Args:
         places: where each player is; only their order and the middles between them matter.
 
-    >>> tree = halved(torch.tensor([[0.0], [1.0], [9.0]]))
+    >>> tree = bisection_tree(torch.tensor([[0.0], [1.0], [9.0]]))
     >>> tree.order.tolist(), tree.depth.tolist()
     ([0, 1, 2], [1, 0])
     """
@@ -46,7 +46,7 @@ def halved(places: Float[Tensor, "players axes"]) -> PartitionTree:
     starts, level = np.array([0]), 0  # of the nodes of this level
     while len(starts) < len(points):
         sizes = np.diff(starts, append=len(points))
-        second = _in_second_half(points[order], starts, sizes)
+        second = _assign_second_child(points[order], starts, sizes)
         node = np.repeat(np.arange(len(starts)), sizes)
         order = order[np.argsort(2 * node + second, kind="stable")]
         cuts = starts + sizes - np.add.reduceat(second.astype(int), starts)
@@ -56,7 +56,7 @@ def halved(places: Float[Tensor, "players axes"]) -> PartitionTree:
     return PartitionTree(torch.from_numpy(order), torch.from_numpy(depth))
 
 
-def _in_second_half(points: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _assign_second_child(points: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Which players go to the second child of their node; nodes are runs of players, and a node of one has no second child."""
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
     nodes, longest = np.arange(len(starts)), (high - low).argmax(1)

@@ -173,12 +173,12 @@ class Interactions(Credits):
         """
         tensors, note = read_tensors(path, NOTE, WHAT)
         try:
-            return _of_file(dict(tensors), json.loads(note))
+            return _parse_tensors(dict(tensors), json.loads(note))
         except (ValueError, TypeError, KeyError) as error:
             raise damaged(path, WHAT, str(error)) from error
 
 
-def _of_file(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:
+def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:
     """Interactions of the tensors and numbers of a file, which may be anybody's."""
     errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
     players = {name: Players(tensors.pop(f"{name}.ids"), tuple(map(int, numbers[name]))) for name in PLAYERS if name in numbers}
@@ -212,7 +212,7 @@ def _has_axes(block: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> bo
     return block.dim() == len(axes) and all(size >= 0 and sizes.setdefault(axis, size) == size for axis, size in named)
 
 
-def blocks_of(second_order: Float[Tensor, "players players"], n_query: int) -> dict[str, Any]:
+def split_blocks(second_order: Float[Tensor, "players players"], n_query: int) -> dict[str, Any]:
     """The blocks of a matrix of all pairs, by name, a batch of one: what `Interactions.second_order` puts together."""
     return {
         "between": second_order[None, :n_query, n_query:],
@@ -221,7 +221,7 @@ def blocks_of(second_order: Float[Tensor, "players players"], n_query: int) -> d
     }
 
 
-def from_all_pairs(
+def make_interactions(
     ends: Float[Tensor, "2"],
     first: Float[Tensor, " players"],
     second: Float[Tensor, "players players"],
@@ -237,7 +237,7 @@ def from_all_pairs(
         n_evaluations=torch.tensor([n_evaluations]),
         first_order=first[None],
         standard_error=standard_error,
-        **blocks_of(second, n_query),
+        **split_blocks(second, n_query),
     )
 
 
@@ -248,7 +248,7 @@ def project(
     return torch.einsum("bi,bij->bj", query_signal, between)
 
 
-def stack(pairs: Sequence[Interactions]) -> Interactions:
+def stack_interactions(pairs: Sequence[Interactions]) -> Interactions:
     """One batch of the interactions of several pairs with the same numbers of players."""
 
     def joined(parts: Sequence[Credits]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def stack(pairs: Sequence[Interactions]) -> Interactions:
     )
 
 
-def spread(
+def renumber_players(
     pair: Interactions, query_ids: Int[Tensor, " query"], retrieved_ids: Int[Tensor, " retrieved"], n_query: int, n_retrieved: int
 ) -> Interactions:
     """Number the players of one pair anew, with 0 for the ids that nobody has: a player without a part is a dummy."""
@@ -274,14 +274,14 @@ def spread(
 
     def placed(credits: Credits) -> dict[str, Any]:
         blocks = {name: getattr(credits, name) for name in AXES}
-        return {name: _place(block, AXES[name], ids, sizes) for name, block in blocks.items() if block is not None}
+        return {name: _scatter_block(block, AXES[name], ids, sizes) for name, block in blocks.items() if block is not None}
 
     kept = {name: getattr(pair, name) for name in ("empty", "full", "n_evaluations")}
     errors = Credits(**placed(pair.standard_error)) if pair.standard_error is not None else None
     return Interactions(n_query=n_query, standard_error=errors, **kept, **placed(pair))
 
 
-def _place(block: Tensor, axes: tuple[str, ...], ids: dict[str, Tensor], sizes: dict[str, int]) -> Tensor:
+def _scatter_block(block: Tensor, axes: tuple[str, ...], ids: dict[str, Tensor], sizes: dict[str, int]) -> Tensor:
     larger = block.new_zeros(1, *(sizes[axis] for axis in axes))
     index = torch.meshgrid(*(ids[axis] for axis in axes), indexing="ij")
     larger[0][index] = block[0]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from captum_pairwise.players.regions import Players, shares
+from captum_pairwise.players.regions import Players, pixel_shares
 from captum_pairwise.players.windows import Windows
 from captum_pairwise.results.interactions import DIRECTIONS, Interactions
 
@@ -70,7 +70,7 @@ class WindowPairs:
         projected = []
         for weights, one in zip(self.weights, pixels, strict=True):
             seen = source.collect(one * _inverse_weight(source, out, weights))
-            projected.append(target.deposit(_carried(seen[:, None], out, back, weights, target.n_windows)[:, 0]))
+            projected.append(target.deposit(_carry_signal(seen[:, None], out, back, weights, target.n_windows)[:, 0]))
         return torch.stack(projected)
 
     def interactions(self) -> Interactions:
@@ -91,10 +91,10 @@ class WindowPairs:
 
     def _between(self, example: int) -> Float[Tensor, "query retrieved"]:
         query, retrieved, weights = self.query_windows, self.retrieved_windows, self.weights[example]
-        sources = shares(self.query_players, example, query.size, weights.dtype)
-        targets = shares(self.retrieved_players, example, retrieved.size, weights.dtype)
+        sources = pixel_shares(self.query_players, example, query.size, weights.dtype)
+        targets = pixel_shares(self.retrieved_players, example, retrieved.size, weights.dtype)
         seen = query.collect(sources * _inverse_weight(query, self.drawn[0], weights))
-        return seen @ _carried(retrieved.collect(targets).T, self.drawn[1], self.drawn[0], weights, query.n_windows)
+        return seen @ _carry_signal(retrieved.collect(targets).T, self.drawn[1], self.drawn[0], weights, query.n_windows)
 
 
 def _inverse_weight(windows: Windows, places: Int[Tensor, " samples"], weights: Tensor) -> Float[Tensor, "height width"]:
@@ -103,7 +103,7 @@ def _inverse_weight(windows: Windows, places: Int[Tensor, " samples"], weights: 
     return torch.where(weight > 0, 1 / weight, 0)
 
 
-def _carried(
+def _carry_signal(
     signal: Float[Tensor, "source_windows columns"],
     source: Int[Tensor, " samples"],
     target: Int[Tensor, " samples"],

@@ -4,7 +4,7 @@ import captum.attr as ca
 import pytest
 import torch
 from conftest import images, random_tensor, seeded, tiny_encoder
-from slow import shapley_value
+from formulas import shapley_value
 from torch import nn
 
 import captum_pairwise as cp

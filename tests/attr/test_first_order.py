@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import images, seeded, tiny_encoder
-from slow import shapley_value
+from formulas import shapley_value
 from torch import nn
 
 import captum_pairwise as cp

@@ -4,7 +4,7 @@ import captum.attr as ca
 import pytest
 import torch
 from conftest import images, seeded, tiny_encoder
-from slow import gauss_legendre
+from formulas import gauss_legendre
 from torch import nn
 
 import captum_pairwise as cp

@@ -10,7 +10,7 @@ from torchvision.transforms.functional import gaussian_blur
 import captum_pairwise as cp
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.players.trees import halved
+from captum_pairwise.players.trees import bisection_tree
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
@@ -106,7 +106,7 @@ def test_parts_are_halved_by_their_places_over_any_baseline(name, model):
     found = cp.PartitionShap(model).interactions(pair, (given, given), feature_mask=(ids, ids))
     for k in range(2):
         game = masked_by_hand(model, pair, [shown(pair[k])] * 2, k, ids)
-        expected = partition_shapley(game, halved(places), 10**6)
+        expected = partition_shapley(game, bisection_tree(places), 10**6)
         torch.testing.assert_close(found[k].marginal, expected.marginal, rtol=0, atol=1e-12)
         torch.testing.assert_close(found[k].empty, expected.empty, rtol=0, atol=1e-12)
 
@@ -161,7 +161,7 @@ def test_vectors_are_halved_by_number():
     found = cp.PartitionShap(model).attribute(vectors)
     assert [part.shape for part in found] == [(2, 3), (2, 5)]
     game = CallableGame(0, 5, lambda z: model(vectors[0][:1].expand(len(z), 3), z * vectors[1][:1]))
-    expected = partition_shapley(game, halved(torch.arange(5.0)[:, None]), 1000).marginal
+    expected = partition_shapley(game, bisection_tree(torch.arange(5.0)[:, None]), 1000).marginal
     torch.testing.assert_close(found[1][:1], expected, rtol=0, atol=1e-12)
 
 

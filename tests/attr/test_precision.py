@@ -6,7 +6,7 @@ from conftest import images, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.estimators.paths.derivatives import gradients
+from captum_pairwise.estimators.paths.derivatives import point_gradients
 from captum_pairwise.network.batching import Chunk
 
 
@@ -127,5 +127,5 @@ def test_a_chunk_of_derivatives_that_does_not_fit_is_halved():
         return rows.square().sum(1)
 
     points = torch.arange(12.0).reshape(6, 2)
-    assert torch.equal(gradients(function, points, Chunk(24)), 2 * points)
+    assert torch.equal(point_gradients(function, points, Chunk(24)), 2 * points)
     assert sizes == [6, 3, 3]

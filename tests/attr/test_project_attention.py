@@ -7,8 +7,8 @@ from conftest import images, opaque, random_tensor, seeded, smooth_game, tiny_en
 
 import captum_pairwise as cp
 from captum_pairwise.attr.gradient import quadrature
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrated_hessians
-from captum_pairwise.estimators.paths.projected import projected, swapped
+from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_hessians
+from captum_pairwise.estimators.paths.projected import project_weights, swap_images
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
@@ -17,11 +17,11 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 @pytest.mark.parametrize("kind", ["towers", "opaque", "no forward mode"])
 def test_both_directions_are_products_with_the_matrix(weight, kind):
     towers, index = smooth_game(5, 4, 0), gauss_index(weight, 6)
-    between = integrated_hessians(towers, index, quadrature("gausslegendre", 1)).between
+    between = integrate_hessians(towers, index, quadrature("gausslegendre", 1)).between
     game = {"towers": towers, "opaque": opaque(towers), "no forward mode": backward_only(towers)}[kind]
     there, back = random_tensor(5), random_tensor(4, seed=1)
-    torch.testing.assert_close(projected(game, there, index), there @ between[0], rtol=0, atol=1e-13)
-    torch.testing.assert_close(projected(swapped(game), back, index), between[0] @ back, rtol=0, atol=1e-13)
+    torch.testing.assert_close(project_weights(game, there, index), there @ between[0], rtol=0, atol=1e-13)
+    torch.testing.assert_close(project_weights(swap_images(game), back, index), between[0] @ back, rtol=0, atol=1e-13)
 
 
 class _Identity(torch.autograd.Function):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SIZES, WINDOWS, boxes, images, pair_of_sizes, random_game, tiny_encoder
-from slow import value_function
+from formulas import value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators.occlusion import sbsm

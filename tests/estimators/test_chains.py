@@ -2,12 +2,12 @@ import pytest
 import torch
 from conftest import seeded
 
-from captum_pairwise.estimators.towers.chains import BASE, draw, find_steps, hashes
+from captum_pairwise.estimators.towers.chains import BASE, draw_chains, find_steps, hashes
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(3, 4), (8, 14), (8, 100), (8, 250), (49, 300), (70, 500)])
 def test_a_sample_is_distinct_within_budget_and_holds_the_base(n_players, n_samples):
-    sample = draw(n_players, n_samples, seeded(1))
+    sample = draw_chains(n_players, n_samples, seeded(1))
     distinct = sample.coalitions.unique(dim=0)
     assert len(distinct) == len(sample.coalitions) <= n_samples + 2
     assert not sample.coalitions[0].any() and sample.coalitions[1].all()
@@ -16,18 +16,18 @@ def test_a_sample_is_distinct_within_budget_and_holds_the_base(n_players, n_samp
 
 
 def test_a_budget_is_used_to_the_last_coalition_while_there_are_any():
-    assert len(draw(20, 333, seeded(0)).coalitions) == 333 + 2
+    assert len(draw_chains(20, 333, seeded(0)).coalitions) == 333 + 2
 
 
 def test_sizes_and_players_are_covered_evenly():
-    coalitions = draw(10, 700, seeded(3)).coalitions[12:].double()
+    coalitions = draw_chains(10, 700, seeded(3)).coalitions[12:].double()
     share = coalitions.mean(0)
     assert (share - share.mean()).abs().max() < 0.05
     assert set(coalitions.sum(1).tolist()) == set(range(2, 10))
 
 
 def test_steps_are_all_pairs_that_differ_by_one_player():
-    coalitions = draw(6, 30, seeded(2)).coalitions
+    coalitions = draw_chains(6, 30, seeded(2)).coalitions
     steps = find_steps(coalitions)
     found = set(zip(steps.before.tolist(), steps.after.tolist(), steps.player.tolist(), steps.size.tolist(), strict=True))
     slow = set()
@@ -45,12 +45,12 @@ def test_hashes_tell_coalitions_apart_also_beyond_64_players():
 
 def test_the_same_seed_draws_the_same_and_leaves_the_global_state():
     state = torch.random.get_rng_state()
-    first, second, other = (draw(9, 60, seeded(seed)).coalitions for seed in (4, 4, 5))
+    first, second, other = (draw_chains(9, 60, seeded(seed)).coalitions for seed in (4, 4, 5))
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_budget_too_small_names_the_least():
     with pytest.raises(ValueError, match="at least 18 for 10 players"):
-        draw(10, 17, seeded(0))
-    draw(10, 18, seeded(0))
+        draw_chains(10, 17, seeded(0))
+    draw_chains(10, 18, seeded(0))

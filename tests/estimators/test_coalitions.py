@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 from conftest import random_game, random_tensor, seeded, shapiqs_index
-from slow import dividend, first_order, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
+from formulas import dividend, first_order, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import coalitions

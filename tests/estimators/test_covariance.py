@@ -8,7 +8,7 @@ from conftest import random_tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Walsh
-from captum_pairwise.estimators.gaussian.trends import expected_trends, trends
+from captum_pairwise.estimators.gaussian.trends import trend_expectations, trends
 
 N_PLAYERS = 5
 CORNERS = all_coalitions(N_PLAYERS).double()
@@ -46,7 +46,7 @@ def near(found, expected):
 def expected_features(order, p, n_players):
     """One row of features for each player, or pair of players, that changes."""
     every = torch.eye(trends(torch.zeros(1, n_players, dtype=torch.float64)).shape[1], dtype=torch.float64)
-    same, share = expected_trends(order, p, n_players).parts(every)
+    same, share = trend_expectations(order, p, n_players).parts(every)
     return [same, same + share.T, same + share.T[:, None] + share.T][order]
 
 

@@ -6,7 +6,7 @@ from conftest import random_tensor
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from captum_pairwise.estimators.paths.derivatives import differentiable, directional, gradients, hessian_products, jacobians
+from captum_pairwise.estimators.paths.derivatives import differentiable, directional, hessian_products, jacobians, point_gradients
 from captum_pairwise.network.batching import Chunk
 
 
@@ -64,7 +64,7 @@ def test_gradients_and_hessian_products_of_a_function_of_the_row(chunk):
     for k, point in enumerate(points):
         one = lambda z, k=k: (net(z) * weights[k]).sum().sin()  # noqa: E731
         slope, hessian = torch.autograd.functional.jacobian(one, point), torch.autograd.functional.hessian(one, point)
-        torch.testing.assert_close(gradients(function, points, Chunk(chunk))[k], slope, rtol=0, atol=1e-14)
+        torch.testing.assert_close(point_gradients(function, points, Chunk(chunk))[k], slope, rtol=0, atol=1e-14)
         torch.testing.assert_close(
             hessian_products(function, points, directions, Chunk(chunk))[k], hessian @ directions[k], rtol=0, atol=1e-14
         )
@@ -72,7 +72,7 @@ def test_gradients_and_hessian_products_of_a_function_of_the_row(chunk):
 
 def test_what_depends_on_nothing_has_no_slope():
     points, row = random_tensor(2, 3), random_tensor(4)
-    assert (gradients(lambda rows, _: row[:1].expand(len(rows)), points, Chunk(8)) == 0).all()
+    assert (point_gradients(lambda rows, _: row[:1].expand(len(rows)), points, Chunk(8)) == 0).all()
     assert (hessian_products(lambda rows, _: rows.sum(1), points, points, Chunk(8)) == 0).all()
     assert (directional(lambda rows: row.expand(len(rows), 4), points, points) == 0).all()
     assert jacobians(lambda rows: row.expand(len(rows), 4), points, Chunk(8))[1].shape == (2, 3, 4)
@@ -84,7 +84,7 @@ def test_whatever_mode_the_caller_is_in(mode):
     expected = jacobians(net, points, Chunk(8))[1].detach()
     with mode(), differentiable():
         torch.testing.assert_close(jacobians(net, points, Chunk(8))[1], expected, rtol=0, atol=1e-14)
-        assert gradients(lambda rows, _: net(rows).sum(1), points, Chunk(8)).shape == (2, 3)
+        assert point_gradients(lambda rows, _: net(rows).sum(1), points, Chunk(8)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("block", [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)])
@@ -105,7 +105,7 @@ def test_fused_attention_has_derivatives(block):
     with differentiable():
         _, slopes = jacobians(embed, points, Chunk(8))
         curvature = hessian_products(lambda rows, _: embed(rows).square().sum(1), points, torch.ones_like(points), Chunk(8))
-        there, back = (gradients(lambda rows, _: embed(rows).square().sum(1), points + sign * step, Chunk(8)) for sign in (1, -1))
+        there, back = (point_gradients(lambda rows, _: embed(rows).square().sum(1), points + sign * step, Chunk(8)) for sign in (1, -1))
     torch.testing.assert_close(slopes[0], numerical, rtol=0, atol=1e-8)
     torch.testing.assert_close(curvature, (there - back) / (2 * step), rtol=0, atol=1e-7)
 
@@ -135,7 +135,7 @@ class Once(torch.autograd.Function):
 
 def test_second_derivatives_that_nobody_wrote_are_refused_and_not_0():
     points = random_tensor(2, 3)
-    assert gradients(lambda rows, _: Once.apply(rows).sum(1), points, Chunk(8)).all()
+    assert point_gradients(lambda rows, _: Once.apply(rows).sum(1), points, Chunk(8)).all()
     with pytest.raises(ValueError, match="differentiated twice"):
         hessian_products(lambda rows, _: Once.apply(rows).sum(1), points, points, Chunk(8))
     relus = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()  # with parameters that have derivatives, too
@@ -150,7 +150,7 @@ def test_chunks_are_no_larger_than_asked_for():
         return rows.square().sum(1)
 
     for derivative in (
-        lambda: gradients(function, random_tensor(10, 3), Chunk(8)),
+        lambda: point_gradients(function, random_tensor(10, 3), Chunk(8)),
         lambda: hessian_products(function, *[random_tensor(10, 3)] * 2, Chunk(8)),
     ):
         sizes.clear()

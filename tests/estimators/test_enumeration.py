@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import opaque, random_game, relu_game
-from slow import first_order, shapley_values, taylor_pairs
+from formulas import first_order, shapley_values, taylor_pairs
 
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.games.game import CallableGame

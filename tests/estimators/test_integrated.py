@@ -6,11 +6,11 @@ import captum.attr as ca
 import pytest
 import torch
 from conftest import opaque, random_game, seeded, smooth_game
-from slow import continuous_taylor, integrated_hessian
+from formulas import continuous_taylor, integrated_hessian
 
 from captum_pairwise.attr.gradient import quadrature
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrated_gradients, integrated_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians, random_index
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 PATH = quadrature("gausslegendre", 24)
@@ -29,7 +29,7 @@ def ordered(found):
 def test_the_single_integral_is_the_double_one(as_towers, seed):
     towers = smooth_five_by_four(seed)
     game, expected = towers if as_towers else opaque(towers), integrated_hessian(towers)
-    found = integrated_hessians(game, gauss_index("hessian", 24), None)
+    found = integrate_hessians(game, gauss_index("hessian", 24), None)
     assert (ordered(found) - expected).norm() < 1e-5 * expected.norm()
     assert found.completeness_gap.abs() < 1e-5
 
@@ -38,7 +38,7 @@ def test_the_single_integral_is_the_double_one(as_towers, seed):
 def test_the_continuous_taylor_index_is_its_formula(as_towers):
     towers = smooth_game(3, 4, 0)
     first, second = continuous_taylor(towers)
-    found = integrated_hessians(towers if as_towers else opaque(towers), gauss_index("taylor", 24), None)
+    found = integrate_hessians(towers if as_towers else opaque(towers), gauss_index("taylor", 24), None)
     torch.testing.assert_close(found.first_order[0], first, rtol=0, atol=1e-7)
     torch.testing.assert_close(found.second_order[0], second, rtol=0, atol=1e-7)
     assert found.completeness_gap.abs() < 1e-5
@@ -48,9 +48,9 @@ def test_the_continuous_taylor_index_is_its_formula(as_towers):
 def test_marginals_are_captums_integrated_gradients(weight):
     game = smooth_game(5, 4, 1)
     expected = ca.IntegratedGradients(game.values).attribute(torch.ones(1, 9, dtype=torch.float64), n_steps=50)
-    whole = integrated_hessians(game, gauss_index(weight, 24), None)
-    pairs = integrated_hessians(game, gauss_index(weight, 24), PATH)
-    for marginal in (whole.marginal, pairs.marginal, integrated_gradients(game, PATH).marginal):
+    whole = integrate_hessians(game, gauss_index(weight, 24), None)
+    pairs = integrate_hessians(game, gauss_index(weight, 24), PATH)
+    for marginal in (whole.marginal, pairs.marginal, integrate_gradients(game, PATH).marginal):
         torch.testing.assert_close(marginal, expected, rtol=0, atol=1e-5)
     assert pairs.completeness_gap.abs() < 1e-5
 
@@ -59,9 +59,9 @@ def test_marginals_are_captums_integrated_gradients(weight):
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 def test_pairs_between_the_images_alone_are_those_of_the_whole_index(sizes, weight):
     towers = smooth_game(*sizes, seed=2)
-    whole = integrated_hessians(towers, gauss_index(weight, 8), None)
+    whole = integrate_hessians(towers, gauss_index(weight, 8), None)
     for game in (towers, opaque(towers)):
-        found = integrated_hessians(game, gauss_index(weight, 8), PATH)
+        found = integrate_hessians(game, gauss_index(weight, 8), PATH)
         torch.testing.assert_close(found.between, whole.between, rtol=0, atol=1e-14)
         assert found.first_order is None and found.within_query is None and found.within_retrieved is None
 
@@ -79,7 +79,7 @@ def multilinear(game):
 
 def test_the_continuous_taylor_index_of_a_multilinear_game_is_the_discrete_one():
     game = random_game(3, 2, seed=0)
-    expected, found = exact(game), integrated_hessians(multilinear(game), gauss_index("taylor", 4), None)
+    expected, found = exact(game), integrate_hessians(multilinear(game), gauss_index("taylor", 4), None)
     for name in ("first_order", "between", "within_query", "within_retrieved", "marginal"):
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-12)
 
@@ -88,9 +88,9 @@ def test_a_bilinear_pair_is_half_the_discrete_one_and_the_rest_is_the_players_ow
     towers = [torch.randn(n, 4, generator=seeded(n), dtype=torch.float64) for n in (3, 2)]
     game = TwoTowerGame(3, 2, lambda z: z.double() @ towers[0] + 1, lambda z: z.double() @ towers[1] - 2)
     discrete = towers[0] @ towers[1].T
-    found = integrated_hessians(game, gauss_index("hessian", 4), None)
+    found = integrate_hessians(game, gauss_index("hessian", 4), None)
     torch.testing.assert_close(found.between[0], discrete / 2, rtol=0, atol=1e-13)
-    torch.testing.assert_close(integrated_hessians(game, gauss_index("taylor", 4), PATH).between[0], discrete, rtol=0, atol=1e-13)
+    torch.testing.assert_close(integrate_hessians(game, gauss_index("taylor", 4), PATH).between[0], discrete, rtol=0, atol=1e-13)
     torch.testing.assert_close(found.marginal, exact(game).marginal, rtol=0, atol=1e-13)
 
 
@@ -99,7 +99,7 @@ def test_a_dummy_has_nothing(weight):
     towers = smooth_game(4, 3, 3)
     seen = torch.tensor([1.0, 0, 1, 1])
     game = TwoTowerGame(4, 3, lambda z: towers.embed_query(z * seen), towers.embed_retrieved)
-    for found in (integrated_hessians(game, gauss_index(weight, 6), PATH), integrated_hessians(game, gauss_index(weight, 6), None)):
+    for found in (integrate_hessians(game, gauss_index(weight, 6), PATH), integrate_hessians(game, gauss_index(weight, 6), None)):
         assert (found.between[0, 1] == 0).all() and found.marginal[0, 1] == 0
 
 
@@ -107,8 +107,8 @@ def test_a_dummy_has_nothing(weight):
 @pytest.mark.parametrize("path", [None, PATH], ids=["whole", "between"])
 def test_random_nodes_tend_to_the_integral_within_their_standard_errors(weight, path):
     game = smooth_game(4, 3, 4)
-    expected = integrated_hessians(game, gauss_index(weight, 32), path)
-    runs = [integrated_hessians(game, random_index(weight, 50, seeded(seed)), path, is_random=True) for seed in range(40)]
+    expected = integrate_hessians(game, gauss_index(weight, 32), path)
+    runs = [integrate_hessians(game, random_index(weight, 50, seeded(seed)), path, is_random=True) for seed in range(40)]
     assert all(run.standard_error is not None for run in runs)
     for name in ("between",) if path is not None else ("between", "within_query", "first_order", "marginal"):
         runs_of, errors = (
@@ -124,13 +124,13 @@ def test_random_nodes_tend_to_the_integral_within_their_standard_errors(weight, 
 def test_random_nodes_depend_on_the_seed_alone():
     game = smooth_game(3, 3, 5)
     state = torch.get_rng_state()
-    one, same, other = (integrated_hessians(game, random_index("hessian", 5, seeded(seed)), PATH).between for seed in (1, 1, 2))
+    one, same, other = (integrate_hessians(game, random_index("hessian", 5, seeded(seed)), PATH).between for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_passes_are_counted():
     game = smooth_game(3, 2, 6)
-    found = integrated_hessians(game, gauss_index("hessian", 4), PATH)
+    found = integrate_hessians(game, gauss_index("hessian", 4), PATH)
     # two ends; at 4 nodes both embeddings and a product for each player; at 24 nodes a gradient of both
     assert found.n_evaluations.item() == 4 + 4 * (1 + 3) + 4 * (1 + 2) + 24 * 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
-from slow import least_squares_of_sum, relative_mse, shapley_values, value_function
+from formulas import least_squares_of_sum, relative_mse, shapley_values, value_function
 
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.regression import kernel_shapley as kernel_module

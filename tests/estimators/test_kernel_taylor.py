@@ -3,11 +3,11 @@ from itertools import combinations
 import pytest
 import torch
 from conftest import opaque, random_game, relu_game, seeded, shapiqs_index
-from slow import relative_mse, value_function
+from formulas import relative_mse, value_function
 
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.regression import kernel_taylor as kernel_module
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.regression.sampling import distinct, paper_direct, paper_weighting, taylor_law
 from captum_pairwise.games.game import CallableGame
 
@@ -34,7 +34,7 @@ def upper(second):
 @pytest.mark.parametrize("n_players", [2, 3, 4, 7])
 def test_enumerated_it_is_the_index(n_players):
     game = random_game(1, n_players - 1, seed=n_players)
-    found = kernel(game, 2**n_players)
+    found = kernel_taylor(game, 2**n_players)
     torch.testing.assert_close(found.second_order, exact(game).second_order, rtol=0, atol=1e-8)
     assert found.completeness_gap.item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(found.first_order, exact(game).first_order, rtol=0, atol=1e-12)
@@ -42,7 +42,7 @@ def test_enumerated_it_is_the_index(n_players):
 
 def test_enumerated_it_is_shapiqs_index():
     game = random_game(3, 3, seed=5)
-    index, found = shapiqs_index(game, order=2), kernel(game, 2**6)
+    index, found = shapiqs_index(game, order=2), kernel_taylor(game, 2**6)
     expected = torch.tensor([index[pair] for pair in combinations(range(6), 2)], dtype=torch.float64)
     torch.testing.assert_close(upper(found.second_order), expected, rtol=0, atol=1e-9)
 
@@ -50,14 +50,14 @@ def test_enumerated_it_is_shapiqs_index():
 def test_float32_values_are_good_to_a_thousandth():
     game = random_game(4, 4, seed=1)
     single = CallableGame(4, 4, lambda z: game.values(z).float())
-    assert relative_mse(kernel(single, 2**8).second_order.double(), exact(game).second_order) ** 0.5 < 1e-3
+    assert relative_mse(kernel_taylor(single, 2**8).second_order.double(), exact(game).second_order) ** 0.5 < 1e-3
 
 
 @pytest.mark.parametrize("sampler", [paper_direct, paper_weighting])
 def test_it_solves_the_papers_regression(sampler, monkeypatch):
     game, drawn = random_game(3, 3, seed=2), sampler(taylor_law(6), 200, seeded(0))
     monkeypatch.setitem(kernel_module.SAMPLERS, "paper-direct", lambda *_: drawn)
-    found = upper(kernel(game, 200, sampling="paper-direct").second_order)
+    found = upper(kernel_taylor(game, 200, sampling="paper-direct").second_order)
     torch.testing.assert_close(found, slow_fit(game, drawn.coalitions, drawn.weights), rtol=0, atol=1e-5)
 
 
@@ -75,7 +75,7 @@ def test_small_and_large_coalitions_make_the_same_equations(small, at_once, monk
 def test_a_game_of_sizes_is_solved_by_the_control_variate():
     """A quadratic fit cannot follow it, but its index has a closed form."""
     game = CallableGame(5, 5, lambda z: z.sum(1).double() ** 3)
-    found = kernel(game, 150).second_order
+    found = kernel_taylor(game, 150).second_order
     assert relative_mse(found, exact(game).second_order) < 1e-20
 
 
@@ -85,32 +85,34 @@ def test_it_converges(sampling):
     for seed in range(4):
         game = opaque(relu_game(5, 5, seed))
         truth = exact(game).second_order
-        errors.append([relative_mse(kernel(game, n, sampling=sampling, generator=seeded(seed)).second_order, truth) for n in (100, 800)])
+        errors.append(
+            [relative_mse(kernel_taylor(game, n, sampling=sampling, generator=seeded(seed)).second_order, truth) for n in (100, 800)]
+        )
     few, many = torch.tensor(errors).median(0).values
     assert many < few / 2
 
 
 def test_a_dummy_gets_nothing_once_enumerated():
     game = random_game(3, 3, seed=5)
-    found = kernel(CallableGame(3, 4, lambda z: game.values(z[:, :6])), 2**7)
+    found = kernel_taylor(CallableGame(3, 4, lambda z: game.values(z[:, :6])), 2**7)
     assert found.second_order[0, 6].abs().max() < 1e-9
 
 
 def test_too_few_coalitions_are_refused_unless_a_ridge_is_asked_for():
     game = random_game(6, 6, seed=0)
     with pytest.raises(ValueError, match=r"determine the 66 pairs, but 40 do not.*above 65"):
-        kernel(game, 40)
+        kernel_taylor(game, 40)
     assert game.n_evaluations == 0
     with pytest.raises(ValueError, match="determine the 66 pairs, but 70 do not"):
-        kernel(game, 70, sampling="paper-direct", generator=seeded(1))  # some of them drawn twice
-    found = kernel(game, 40, ridge=1e-3)
+        kernel_taylor(game, 70, sampling="paper-direct", generator=seeded(1))  # some of them drawn twice
+    found = kernel_taylor(game, 40, ridge=1e-3)
     assert found.second_order.isfinite().all() and found.completeness_gap.abs().item() < 1e-9
     with pytest.raises(ValueError, match=r"one of .*'distinct'.* got 'uniform'"):
-        kernel(game, 200, sampling="uniform")
+        kernel_taylor(game, 200, sampling="uniform")
 
 
 def test_the_budget_is_kept_and_the_generator_decides():
     game = random_game(5, 5, seed=0)
-    first, same, other = (kernel(game, 200, generator=seeded(seed)).between for seed in (0, 0, 1))
+    first, same, other = (kernel_taylor(game, 200, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert game.n_evaluations == 3 * (200 + 10 + 2)
     assert torch.equal(first, same) and not torch.equal(first, other)

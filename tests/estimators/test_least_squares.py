@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import random_tensor
-from slow import least_squares_of_sum
+from formulas import least_squares_of_sum
 
 from captum_pairwise.estimators.regression.least_squares import sum_constrained
 

@@ -6,8 +6,8 @@ from statistics import median
 import pytest
 import torch
 from conftest import images, opaque, random_game, relu_game, seeded
+from formulas import relative_mse, shapley_values, value_function
 from sklearn.linear_model import Lasso
-from slow import relative_mse, shapley_values, value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact

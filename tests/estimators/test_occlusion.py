@@ -6,7 +6,7 @@ from conftest import SIZES, WINDOWS, boxes, images, opaque, pair_of_sizes, relu_
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import occlusion as sbsm
-from captum_pairwise.estimators.occlusion import drawn_pairs, rises
+from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 ALL = 10**6
@@ -66,7 +66,7 @@ def test_parts_get_the_mean_of_the_matrix_over_their_pixels(forward, n_samples):
     pair, masks = pair_of_sizes(1), masks_of_sizes()
     method = cp.PairwiseSBSM(forward)
     found = method.attribute(pair, feature_mask=masks, n_samples=n_samples, **WINDOWS)
-    drawn = drawn_pairs(*(len(boxes(*size, *WINDOWS.values())) for size in SIZES), n_samples)
+    drawn = draw_window_pairs(*(len(boxes(*size, *WINDOWS.values())) for size in SIZES), n_samples)
     matrix = slow_matrix(forward, *pair, drawn)
     for i in range(5):
         for j in range(6):
@@ -117,8 +117,8 @@ def test_rises_are_those_of_eq_11_at_any_way_to_multiply(kind, monkeypatch):
     query, retrieved = (torch.rand(n, m, generator=seeded(n)) < 0.5 for n, m in ((6, 4), (7, 5)))
     for n_samples in (3, 30, 42):
         monkeypatch.setattr(sbsm, "ROWS_AT_ONCE", 7 if n_samples == 3 else 2)
-        drawn = drawn_pairs(6, 7, n_samples, seeded(1))
-        weights, full = rises(game, query, retrieved, drawn)
+        drawn = draw_window_pairs(6, 7, n_samples, seeded(1))
+        weights, full = measure_rises(game, query, retrieved, drawn)
         whole = towers.values(torch.ones(1, 9, dtype=torch.bool)).item()
         assert full.item() == pytest.approx(whole, abs=1e-12)
         for weight, (a, b) in zip(weights.tolist(), drawn.T.tolist(), strict=True):
@@ -130,20 +130,22 @@ def test_windows_that_were_not_drawn_are_not_embedded():
     calls, towers = [], relu_game(4, 4, seed=0)
     game = TwoTowerGame(4, 4, lambda z: calls.append(len(z)) or towers.embed_query(z), towers.embed_retrieved)
     windows = ~torch.eye(4, dtype=torch.bool)
-    rises(game, windows, windows, torch.tensor([[0, 0, 2, 0], [1, 3, 3, 0]]))
+    measure_rises(game, windows, windows, torch.tensor([[0, 0, 2, 0], [1, 3, 3, 0]]))
     assert calls == [1 + 2]  # the whole image, and each of two windows once
 
 
 def test_pairs_are_uniform_and_all_of_them_if_they_fit():
-    drawn = drawn_pairs(4, 5, 19_000, seeded(0))
+    drawn = draw_window_pairs(4, 5, 19_000, seeded(0))
     assert sorted(map(tuple, drawn.T.tolist())) == [(a, b) for a in range(4) for b in range(5)]
-    drawn = drawn_pairs(200, 100, 19_000, seeded(0))
+    drawn = draw_window_pairs(200, 100, 19_000, seeded(0))
     for row, count in zip(drawn, (200, 100), strict=True):
         share = torch.bincount(row, minlength=count) / 19_000 * count
         assert (share - 1).abs().max() < 5 * (count / 19_000) ** 0.5
-    assert torch.equal(drawn, drawn_pairs(200, 100, 19_000)) and not torch.equal(drawn, drawn_pairs(200, 100, 19_000, seeded(1)))
+    assert torch.equal(drawn, draw_window_pairs(200, 100, 19_000)) and not torch.equal(
+        drawn, draw_window_pairs(200, 100, 19_000, seeded(1))
+    )
     with pytest.raises(ValueError, match="n_samples of at least 1, got 0"):
-        drawn_pairs(4, 5, 0)
+        draw_window_pairs(4, 5, 0)
 
 
 def test_near_duplicates_give_zeros_and_a_warning():
@@ -229,9 +231,9 @@ def test_no_weight_is_what_rounding_explains():
     windows = torch.tensor([[False]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert (rises(game, windows, windows, drawn_pairs(1, 1, 1))[0] == 0).all()
+        assert (measure_rises(game, windows, windows, draw_window_pairs(1, 1, 1))[0] == 0).all()
     larger = CallableGame(1, 1, lambda z: torch.where(z.all(1), 1.0, 1.001))
-    assert (rises(larger, windows, windows, drawn_pairs(1, 1, 1))[0] > 0).all()
+    assert (measure_rises(larger, windows, windows, draw_window_pairs(1, 1, 1))[0] > 0).all()
 
 
 def test_without_a_mask_the_parts_are_superpixels(model):

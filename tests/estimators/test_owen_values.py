@@ -4,12 +4,12 @@ import jaxtyping
 import pytest
 import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
-from slow import shapley_values, value_function
+from formulas import shapley_values, value_function
 
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.games.game import CallableGame
 from captum_pairwise.network.batching import Chunk, Evaluator
-from captum_pairwise.players.trees import PartitionTree, halved
+from captum_pairwise.players.trees import PartitionTree, bisection_tree
 
 
 def random_nested(players, generator):
@@ -116,7 +116,7 @@ def test_two_players_have_one_tree_and_shapley_values():
 
 @pytest.mark.parametrize("n_samples", [2, 3, 10, 100, 1000, 5000])
 def test_credits_sum_to_the_difference_of_both_ends_at_any_budget(n_samples):
-    game, tree = opaque(relu_game(150, 150, seed=1)), halved(random_tensor(300, 2))
+    game, tree = opaque(relu_game(150, 150, seed=1)), bisection_tree(random_tensor(300, 2))
     found = partition_shapley(game, tree, n_samples)
     assert found.completeness_gap.abs().item() < 1e-12 < found.full.sub(found.empty).abs().item()
     assert found.n_evaluations.item() == n_samples - n_samples % 2
@@ -163,7 +163,7 @@ def test_no_coalition_is_evaluated_twice(batch_size):
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_rounds_are_of_a_batch_whatever_the_chunk(chunk):
-    game, tree, rounds = random_game(0, 10, seed=8), halved(torch.arange(10.0)[:, None]), []
+    game, tree, rounds = random_game(0, 10, seed=8), bisection_tree(torch.arange(10.0)[:, None]), []
     chunked = CallableGame(0, 10, lambda z: rounds.append(len(z)) or Evaluator(game.values, Chunk(chunk))(z))
     found = partition_shapley(chunked, tree, 60, batch_size=16)
     assert torch.equal(found.marginal, partition_shapley(game, tree, 60, batch_size=16).marginal)
@@ -173,7 +173,7 @@ def test_rounds_are_of_a_batch_whatever_the_chunk(chunk):
 REFUSED = {
     "no budget": ({"n_samples": 1}, "n_samples of at least 2"),
     "one at a time": ({"batch_size": 1}, "batch_size of at least 2"),
-    "a tree of others": ({"tree": halved(torch.zeros(3, 1))}, "a tree of the game's 4 players, got one of 3"),
+    "a tree of others": ({"tree": bisection_tree(torch.zeros(3, 1))}, "a tree of the game's 4 players, got one of 3"),
 }
 
 
@@ -183,5 +183,5 @@ def test_bad_input_is_refused_before_anything_is_evaluated(case, monkeypatch):
     arguments, sentence = REFUSED[case]
     game = random_game(2, 2, seed=0)
     with pytest.raises(ValueError, match=sentence) as refused:
-        partition_shapley(game, **({"tree": halved(torch.zeros(4, 1)), "n_samples": 100} | arguments))
+        partition_shapley(game, **({"tree": bisection_tree(torch.zeros(4, 1)), "n_samples": 100} | arguments))
     assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".") and game.n_evaluations == 0

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import opaque, random_game, relu_game, seeded
-from slow import taylor_pairs, value_function
+from formulas import taylor_pairs, value_function
 
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.permutation_sampling import _extension_values, _pairs, permutation

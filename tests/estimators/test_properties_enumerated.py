@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from formulas import owen_values
 from game_strategies import (
     EVERY_PAIR,
     OF_TOWERS,
@@ -20,7 +21,6 @@ from game_strategies import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slow import owen_values
 
 EXACT = EVERY_PAIR | VALUES | OWEN
 of_every_pair = pytest.mark.parametrize("name", EVERY_PAIR)

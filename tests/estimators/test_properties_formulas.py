@@ -1,7 +1,7 @@
 """What holds of formulas on enumerated, smooth and affine games: dividends, jagged credit, path integrals, closed forms, windows."""
 
+import formulas
 import pytest
-import slow
 import torch
 from game_strategies import (
     NUMBERS,
@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.occlusion import drawn_pairs, rises, sbsm
+from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrated_gradients, integrated_hessians, random_index
-from captum_pairwise.estimators.paths.projected import projected, swapped
+from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians, random_index
+from captum_pairwise.estimators.paths.projected import project_weights, swap_images
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.estimators.search_activation import activation_maps, search_activation
@@ -58,7 +58,7 @@ def test_jagged_credit_is_its_formula_and_loses_nothing(table, data):
     some = st.frozensets(st.integers(0, table.n_players - 1), min_size=1)
     wanted = list(data.draw(st.sets(some, min_size=1, max_size=6)))
     empty, credit, left_over = coalitions.jagged_credit(table.values, wanted)
-    expected, expected_left = slow.jagged_credit(slow.value_function(table.game()), wanted, table.n_players)
+    expected, expected_left = formulas.jagged_credit(formulas.value_function(table.game()), wanted, table.n_players)
     close(credit, torch.tensor([expected[one] for one in wanted], dtype=torch.float64), rounding(table))
     close(left_over, torch.tensor(expected_left, dtype=torch.float64), rounding(table))
     close(empty + credit.sum() + left_over, table.values[-1], table.n_players * rounding(table))
@@ -98,10 +98,10 @@ def extended(table: TableGame) -> TwoTowerGame | CallableGame:
 def test_the_path_of_an_extension_gives_its_indices(table):
     n_players, within = table.n_players, rounding(table)
     with differentiable():
-        taylor = integrated_hessians(extended(table), gauss_index("taylor", n_players), None)
-        hessian = integrated_hessians(extended(table), gauss_index("hessian", n_players), None)
-        between = integrated_hessians(extended(table), gauss_index("taylor", n_players), diagonal_path(n_players))
-        gradients = integrated_gradients(extended(table), diagonal_path(n_players))
+        taylor = integrate_hessians(extended(table), gauss_index("taylor", n_players), None)
+        hessian = integrate_hessians(extended(table), gauss_index("hessian", n_players), None)
+        between = integrate_hessians(extended(table), gauss_index("taylor", n_players), diagonal_path(n_players))
+        gradients = integrate_gradients(extended(table), diagonal_path(n_players))
     close(taylor.second_order[0], taylor_pairs(table.values), within)
     close(between.between, taylor.between, within)
     for found in (taylor, hessian, between, gradients):
@@ -115,7 +115,7 @@ def test_random_nodes_have_errors_and_scale(weight, table, seed, power):
     def found(one):
         with differentiable():
             index = random_index(weight, 6, torch.Generator().manual_seed(seed))
-            return integrated_hessians(extended(one), index, None, is_random=True)
+            return integrate_hessians(extended(one), index, None, is_random=True)
 
     plain, scaled = found(table), found(table.scaled(2.0**power))
     assert (plain.standard_error.between >= 0).all() and plain.standard_error.marginal.isfinite().all()
@@ -128,8 +128,8 @@ def test_projection_is_through_the_matrix(table, data):
     attention, back = data.draw(tables(table.n_query)), data.draw(tables(table.n_retrieved))
     index, game = gauss_index("taylor", 3), extended(table)
     with differentiable():
-        between = integrated_hessians(game, index, diagonal_path(1)).between[0]
-        there, here = projected(game, attention, index), projected(swapped(game), back, index)
+        between = integrate_hessians(game, index, diagonal_path(1)).between[0]
+        there, here = project_weights(game, attention, index), project_weights(swap_images(game), back, index)
     scale = 1 + max([one.abs().sum().item() for one in (attention, back)])
     close(there, attention @ between, rounding(table) * scale)
     close(here, between @ back, rounding(table) * scale)
@@ -197,9 +197,9 @@ def test_falls_are_shared_out_over_the_pixels(case, power):
 @given(table=games(most=6), n_samples=st.integers(1, 40), power=st.sampled_from([-40, 40]))
 def test_rises_are_what_values_gain(table, n_samples, power):
     rows = [coalitions.all_coalitions(n) for n in (table.n_query, table.n_retrieved)]
-    drawn = drawn_pairs(len(rows[0]), len(rows[1]), n_samples)
-    found, full = rises(table.game(), *rows, drawn)
+    drawn = draw_window_pairs(len(rows[0]), len(rows[1]), n_samples)
+    found, full = measure_rises(table.game(), *rows, drawn)
     expected = (table.values[drawn[0] + (drawn[1] << table.n_query)] - table.values[-1]).clamp(min=0)
     close(found, expected, 32 * rounding(table))
-    scaled, _ = rises(table.scaled(2.0**power).game(), *rows, drawn)
+    scaled, _ = measure_rises(table.scaled(2.0**power).game(), *rows, drawn)
     assert torch.equal(scaled, found * 2.0**power) and full.isfinite()

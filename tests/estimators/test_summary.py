@@ -5,7 +5,7 @@ import torch
 from conftest import relu_game, relu_tower
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
-from captum_pairwise.estimators.enumeration import enumerated_summary, exact
+from captum_pairwise.estimators.enumeration import enumerate_tower, exact
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.towers.summary import combine, combine_between
 
@@ -36,7 +36,7 @@ def test_the_path_integral_is_the_double_sum_over_sizes():
     )
     slow = torch.einsum("ab,iac,jbc->ij", weights, mean_steps(towers[0], n_query), mean_steps(towers[1], n_retrieved))
     path = diagonal_path(n)
-    summaries = [enumerated_summary(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
+    summaries = [enumerate_tower(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
     torch.testing.assert_close(combine(*summaries, path)[0].between[0], slow, rtol=0, atol=1e-13)
 
 
@@ -44,7 +44,7 @@ def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the
     towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
     embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
     left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
-    found, _ = combine_between(*(enumerated_summary(rows, path) for rows in embedded), path)
+    found, _ = combine_between(*(enumerate_tower(rows, path) for rows in embedded), path)
     torch.testing.assert_close(found.between[0], left @ right.T, rtol=0, atol=1e-13)
     torch.testing.assert_close(found.first_order[0], torch.cat([left @ embedded[1][0], right @ embedded[0][0]]), rtol=0, atol=1e-13)
 
@@ -66,10 +66,10 @@ def test_the_nodes_integrate_products_of_binomials(n_players):
 def test_one_query_summary_serves_many_retrieved_images():
     """The table of the query does not depend on the other image."""
     path, query = diagonal_path(8), relu_tower(4, 0)
-    u = enumerated_summary(query(all_coalitions(4)), path)
+    u = enumerate_tower(query(all_coalitions(4)), path)
     for seed in (1, 2):
         retrieved = relu_tower(4, seed)
-        w = enumerated_summary(retrieved(all_coalitions(4)), path)
+        w = enumerate_tower(retrieved(all_coalitions(4)), path)
         game = relu_game(4, 4, 0)
         game._embed_query, game._embed_retrieved = query, retrieved
         torch.testing.assert_close(combine(u, w, path)[0].between, exact(game).between, rtol=0, atol=1e-13)

@@ -2,8 +2,8 @@ from dataclasses import replace
 from itertools import combinations
 from math import comb, isnan
 
+import formulas
 import pytest
-import slow
 import torch
 from PIL import Image
 from torch.testing import assert_close
@@ -38,7 +38,7 @@ def test_a_seed_makes_one_game(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_exact_indices_are_those_of_brute_force(name):
     game = SMALL[name](0, 3, 2)
-    truth = slow.taylor_pairs(game.opaque()[0])
+    truth = formulas.taylor_pairs(game.opaque()[0])
     assert_close(game.exact().second_order[0], truth)
     judged = truth[:3, 3:].flatten() if name == "towers" else torch.stack([truth[pair] for pair in combinations(range(5), 2)])
     assert_close(game.judged(truth), judged)
@@ -54,7 +54,7 @@ def test_both_views_of_two_towers_have_the_same_values():
 def test_the_boolean_game_sums_all_products_inside():
     coefficients = 10 * torch.rand(2**4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     game, members = random_games.boolean_game(3, 2, 2), all_coalitions(4)
-    value = slow.value_function(game.opaque()[0])
+    value = formulas.value_function(game.opaque()[0])
     for coalition in members:
         inside = (members <= coalition).all(1)
         assert value(coalition.nonzero()[:, 0].tolist()) == pytest.approx(coefficients[inside].sum().item())

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision
 from conftest import random_tensor, seeded
-from slow import gauss_legendre
+from formulas import gauss_legendre
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 

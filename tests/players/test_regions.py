@@ -10,18 +10,18 @@ from torch.testing import assert_close
 
 from captum_pairwise.players.regions import (
     Players,
-    as_players,
+    apply_layout,
     average,
     cells,
     default_players,
     grid,
-    laid_out,
     map_cells,
     paint,
+    parse_mask,
     patches,
-    places,
+    pixel_shares,
+    player_centres,
     scalars,
-    shares,
     superpixels,
     token_grid,
 )
@@ -109,7 +109,7 @@ def test_default_players_of_other_inputs_are_scalars(shape: tuple[int, ...]) -> 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8])
 def test_masks_are_broadcast(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     masked, mask = torch.zeros(2, 5, 3, 4), random_ids(4, *shape).to(dtype)
-    players = as_players(mask, masked, "feature_mask")
+    players = parse_mask(mask, masked, "feature_mask")
     assert torch.equal(players.ids.expand_as(masked), mask.long().expand_as(masked))
     assert (len(players.ids), players.n_players) == (2, mask.max() + 1)
 
@@ -130,7 +130,7 @@ def test_masks_are_broadcast(shape: tuple[int, ...], dtype: torch.dtype) -> None
 )
 def test_masks_that_do_not_fit_are_refused(mask: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=f"the mask .*{message}"):
-        as_players(mask, torch.zeros(2, 5, 3, 4), "the mask")
+        parse_mask(mask, torch.zeros(2, 5, 3, 4), "the mask")
 
 
 def slow_paint(values: Tensor, ids: Tensor) -> Tensor:
@@ -172,15 +172,15 @@ def test_average_of_a_larger_signal_is_by_area() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 4, 5), (2, 1, 1, 5)])
 def test_the_place_of_a_player_is_the_mean_of_its_elements(shape: tuple[int, ...]) -> None:
-    players = as_players(random_ids(7, *shape), torch.zeros(2, 3, 4, 5), "mask")
+    players = parse_mask(random_ids(7, *shape), torch.zeros(2, 3, 4, 5), "mask")
     for example, ids in enumerate(players.ids):
         owned = [(ids == player).nonzero()[:, 1:].double() for player in ids.unique().tolist() if player >= 0]
-        assert_close(places(players, example), torch.stack([elements.mean(0) for elements in owned]), rtol=0, atol=1e-12)
+        assert_close(player_centres(players, example), torch.stack([elements.mean(0) for elements in owned]), rtol=0, atol=1e-12)
 
 
 def test_the_place_of_what_lies_in_no_image_is_its_number() -> None:
-    players = as_players(torch.tensor([[3, -1, 0, 3, 1]]), torch.zeros(1, 5), "mask")
-    assert places(players, 0).tolist() == [[0], [1], [3]]
+    players = parse_mask(torch.tensor([[3, -1, 0, 3, 1]]), torch.zeros(1, 5), "mask")
+    assert player_centres(players, 0).tolist() == [[0], [1], [3]]
 
 
 @pytest.mark.parametrize(("shape", "n_players"), [((2, 3, 4, 5), 20), ((2, 4), 4), ((2, 4, 3), 12)])
@@ -197,7 +197,7 @@ def test_shares_are_a_mean_over_each_players_pixels() -> None:
         players = Players(torch.randint(-1, 3, shape, generator=seeded(1)), (4,))
         signal = random_tensor(2, 4, 5, seed=2)
         for example in range(2):
-            found = torch.einsum("phw,hw->p", shares(players, example, (4, 5), torch.float64), signal[example])
+            found = torch.einsum("phw,hw->p", pixel_shares(players, example, (4, 5), torch.float64), signal[example])
             whole = Players(players.ids.expand(2, shape[1], 4, 5), (4,))
             assert_close(found, average(signal, whole)[example])
             assert found[3] == 0
@@ -214,7 +214,7 @@ def transform_of_pytorch_grad_cam(tensor: Tensor, height: int = 2, width: int = 
 
 @pytest.mark.parametrize("layout", [token_grid(2, 3, n_prefix=2), transform_of_pytorch_grad_cam])
 def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
-    players, values = laid_out(TOKENS, layout, "the mask"), random_tensor(2, 6)
+    players, values = apply_layout(TOKENS, layout, "the mask"), random_tensor(2, 6)
     assert players.shape == (2, 3)
     on_tokens = paint(values, players.ids)[..., 0]
     assert torch.equal(on_tokens[:, 2:], values) and not on_tokens[:, :2].any()
@@ -223,10 +223,10 @@ def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
 
 def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> None:
     chosen = torch.tensor([6, 0, 3])
-    players = laid_out(TOKENS, lambda positions: positions[:, chosen], "the mask")
+    players = apply_layout(TOKENS, lambda positions: positions[:, chosen], "the mask")
     assert players.shape == (3,)
     assert torch.equal(players.ids[1, :, 0], torch.tensor([1, -1, -1, 2, -1, -1, 0, -1]))
-    players = laid_out(torch.zeros(2, 3, 4, 5), lambda positions: positions.permute(0, 3, 1, 2), "the mask")
+    players = apply_layout(torch.zeros(2, 3, 4, 5), lambda positions: positions.permute(0, 3, 1, 2), "the mask")
     assert players.shape == (3, 4) and torch.equal(players.ids[0, ..., 0], torch.arange(12).reshape(3, 4))
 
 
@@ -248,4 +248,4 @@ def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> 
 )
 def test_functions_that_return_no_different_positions_are_refused(layout, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        laid_out(TOKENS, layout, "the mask")
+        apply_layout(TOKENS, layout, "the mask")

@@ -3,7 +3,7 @@ import torch
 from conftest import random_tensor
 from torch import Tensor
 
-from captum_pairwise.players.trees import PartitionTree, halved
+from captum_pairwise.players.trees import PartitionTree, bisection_tree
 
 SIZES = [(1, 1), (1, 2), (4, 4), (5, 3), (3, 5), (7, 6), (6, 7), (9, 1), (1, 5), (5, 5), (11, 13)]
 
@@ -41,7 +41,7 @@ def halved_boxes(rows: range, columns: range, width: int) -> set[frozenset[int]]
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_are_halved_as_boxes(size):
     height, width = size
-    assert nodes(halved(pixels(height, width))) == halved_boxes(range(height), range(width), width)
+    assert nodes(bisection_tree(pixels(height, width))) == halved_boxes(range(height), range(width), width)
 
 
 @pytest.mark.parametrize("size", SIZES[1:])
@@ -50,14 +50,14 @@ def test_shap_halves_images_likewise(size):
     from shap.utils import make_masks  # only if there is shap
 
     members = make_masks(shap.maskers.Image(0, (*size, 1)).clustering)
-    assert nodes(halved(pixels(*size))) == {frozenset(members[k].indices.tolist()) for k in range(members.shape[0])}
+    assert nodes(bisection_tree(pixels(*size))) == {frozenset(members[k].indices.tolist()) for k in range(members.shape[0])}
 
 
 @pytest.mark.parametrize("n_players", [1, 2, 3, 7, 40])
 @pytest.mark.parametrize("n_axes", [1, 2])
 def test_anywhere_the_middle_of_the_longer_side_parts_a_node(n_players, n_axes):
     places = random_tensor(n_players, n_axes, seed=n_players)
-    tree = halved(places)
+    tree = bisection_tree(places)
     assert sorted(tree.order.tolist()) == list(range(n_players)) and len(nodes(tree)) == 2 * n_players - 1
     for node in (sorted(node) for node in nodes(tree) if len(node) > 1):
         box = places[node]
@@ -70,17 +70,17 @@ def test_anywhere_the_middle_of_the_longer_side_parts_a_node(n_players, n_axes):
 def test_a_larger_scale_or_another_origin_changes_nothing():
     places = random_tensor(20, 2)
     for other in (8 * places, places + 16):
-        assert nodes(halved(other)) == nodes(halved(places))
+        assert nodes(bisection_tree(other)) == nodes(bisection_tree(places))
 
 
 def test_players_at_one_place_are_halved_by_number():
-    assert nodes(halved(torch.zeros(5, 2))) == nodes(halved(torch.arange(5.0)[:, None]))
+    assert nodes(bisection_tree(torch.zeros(5, 2))) == nodes(bisection_tree(torch.arange(5.0)[:, None]))
     apart = torch.tensor([[0.0, 3.0], [1.0, 0.0], [0.0, 3.0], [0.0, 3.0]])
-    assert nodes(halved(apart)) == {frozenset(node) for node in ({0, 1, 2, 3}, {1}, {0, 2, 3}, {0, 2}, {0}, {2}, {3})}
+    assert nodes(bisection_tree(apart)) == {frozenset(node) for node in ({0, 1, 2, 3}, {1}, {0, 2, 3}, {0, 2}, {0}, {2}, {3})}
 
 
 def test_neighbouring_numbers_have_no_middle_and_are_parted_all_the_same():
     least = torch.tensor(1.0, dtype=torch.float64)
     places = torch.stack([least, torch.nextafter(least, least + 1)])[:, None]
     for pair in (places, places.flip(0), 1 + places - least):
-        assert nodes(halved(pair)) == {frozenset({0, 1}), frozenset({0}), frozenset({1})}
+        assert nodes(bisection_tree(pair)) == {frozenset({0, 1}), frozenset({0}), frozenset({1})}

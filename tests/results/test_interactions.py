@@ -7,8 +7,8 @@ from conftest import random_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.players.regions import Players, as_players, average, cells, grid
-from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, spread, stack
+from captum_pairwise.players.regions import Players, average, cells, grid, parse_mask
+from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, renumber_players, stack_interactions
 
 SIZES = {"query": 6, "retrieved": 4, "players": 10}
 BLOCKS = ("first_order", "between", "within_query", "within_retrieved")
@@ -36,7 +36,7 @@ def estimate(batch: int = 2, seed: int = 0, **fields) -> Interactions:
 def players_of_images(batch: int = 2) -> dict[str, Players]:
     """A 2×3 grid of the query and the cells of a 2×2 map of the retrieved image."""
     return {
-        "query_players": as_players(grid(4, 6, 2, 3), torch.zeros(batch, 3, 4, 6), "feature_mask"),
+        "query_players": parse_mask(grid(4, 6, 2, 3), torch.zeros(batch, 3, 4, 6), "feature_mask"),
         "retrieved_players": cells(torch.zeros(batch, 5, 2, 2)),
     }
 
@@ -180,14 +180,14 @@ def rows(interactions: Interactions, example: int) -> Interactions:
 
 def test_stack_joins_batches() -> None:
     parts = [estimate(1, seed=0), estimate(2, seed=40)]
-    joined = stack(parts)
+    joined = stack_interactions(parts)
     for example, (part, index) in enumerate([(0, 0), (1, 0), (1, 1)]):
         assert_same(rows(joined, example), rows(parts[part], index))
 
 
 def test_stack_leaves_out_what_nobody_computed() -> None:
     parts = [replace(estimate(1), standard_error=None, within_query=None, marginal=None)] * 2
-    missing = {name for name, value in vars(stack(parts)).items() if value is None}
+    missing = {name for name, value in vars(stack_interactions(parts)).items() if value is None}
     assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players"}
 
 
@@ -203,7 +203,7 @@ def test_spread_gives_0_to_ids_that_nobody_has() -> None:
     pair, sizes = estimate(1), {"query": 8, "retrieved": 5, "players": 8 + 5}
     query, retrieved = [0, 1, 3, 4, 6, 7], [1, 2, 3, 4]
     ids = {"query": query, "retrieved": retrieved, "players": query + [8 + k for k in retrieved]}
-    found = spread(pair, torch.tensor(query), torch.tensor(retrieved), 8, 5)
+    found = renumber_players(pair, torch.tensor(query), torch.tensor(retrieved), 8, 5)
     for name, axes in AXES.items():
         assert_close(found[name], slow_spread(pair[name], axes, ids, sizes))
         assert_close(found.standard_error[name], slow_spread(pair.standard_error[name], axes, ids, sizes))
@@ -214,10 +214,10 @@ def test_spread_gives_0_to_ids_that_nobody_has() -> None:
 
 def test_spread_keeps_a_pair_that_misses_nobody() -> None:
     pair = estimate(1)
-    assert_same(spread(pair, torch.arange(6), torch.arange(4), 6, 4), pair)
+    assert_same(renumber_players(pair, torch.arange(6), torch.arange(4), 6, 4), pair)
 
 
 def test_spread_leaves_out_what_nobody_computed() -> None:
     pair = replace(estimate(1), standard_error=None, within_query=None, marginal=None)
-    found = spread(pair, torch.arange(6), torch.arange(4), 7, 4)
+    found = renumber_players(pair, torch.arange(6), torch.arange(4), 7, 4)
     assert found.standard_error is None and found.within_query is None and found.marginal is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.interop import from_shapiq, to_shap_matrix, to_shapiq
 from captum_pairwise.players.regions import Players, grid
-from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, spread, stack
+from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, renumber_players, stack_interactions
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype draws which items it checks
 WITHIN = 64 * EPS  # of numbers near 1: sums of at most a few dozen of them
@@ -135,9 +135,9 @@ def test_players_without_a_part_get_nothing(found, more, data):
     if found.between is None:
         return
     ids = [torch.tensor(sorted(data.draw(st.permutations(range(n + more)))[:n]), dtype=torch.long) for n in sizes]
-    pair = stack([found])
+    pair = stack_interactions([found])
     first = {name: getattr(pair, name)[:1] for name in (*AXES, "empty", "full", "n_evaluations") if getattr(pair, name) is not None}
-    placed = spread(Interactions(n_query=sizes[0], **first), *ids, sizes[0] + more, sizes[1] + more)
+    placed = renumber_players(Interactions(n_query=sizes[0], **first), *ids, sizes[0] + more, sizes[1] + more)
     assert torch.equal(placed.between[0][ids[0]][:, ids[1]], found.between[0])
     assert placed.between.shape == (1, sizes[0] + more, sizes[1] + more)
     assert placed.between.count_nonzero() == found.between[:1].count_nonzero()

@@ -4,8 +4,8 @@ import base64
 from itertools import pairwise
 from types import SimpleNamespace
 
+import formulas
 import pytest
-import slow
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 from tutorial_pages import TUTORIALS, run_page
@@ -83,7 +83,7 @@ def test_sam_is_the_shapley_taylor_index_of_every_coalition_of_quarters():
     def value(coalition):
         return values[sum(1 << player for player in coalition)].item()
 
-    by_definition = torch.tensor([[slow.taylor_pair(value, i, j, 8) for j in range(4, 8)] for i in range(4)])
+    by_definition = torch.tensor([[formulas.taylor_pair(value, i, j, 8) for j in range(4, 8)] for i in range(4)])
     torch.testing.assert_close(by_definition, shown.sam, atol=1e-4, rtol=0)
     torch.testing.assert_close(shown.second[:4, 4:].float(), shown.sam, atol=1e-4, rtol=0)
 

@@ -8,7 +8,7 @@ from conftest import random_tensor
 
 import captum_pairwise as cp
 from captum_pairwise import visualization
-from captum_pairwise.players.regions import Players, as_players, cells
+from captum_pairwise.players.regions import Players, cells, parse_mask
 from captum_pairwise.results.interactions import Interactions
 
 matplotlib.use("Agg")
@@ -32,7 +32,7 @@ def interactions(between, query, retrieved):
 
 
 MAP = cells(torch.zeros(2, 1, 4, 5))
-MASK = as_players(cp.grid(20, 30, 2, 3), PHOTO, "mask")
+MASK = parse_mask(cp.grid(20, 30, 2, 3), PHOTO, "mask")
 
 
 def test_superpixels_are_painted_and_cells_interpolated():

@@ -13,8 +13,8 @@ from PIL import Image
 from viewer_cases import NASTY, Elements, data_of, floats, interactions, of_cells, of_mask, of_words, owners, photo
 
 import captum_pairwise as cp
-from captum_pairwise.players.regions import Players, as_players
-from captum_pairwise.results.interactions import stack
+from captum_pairwise.players.regions import Players, parse_mask
+from captum_pairwise.results.interactions import stack_interactions
 from captum_pairwise.visualization.viewer import SCRIPTS
 
 PHOTOS = (photo(), photo(50, 40, seed=1))
@@ -40,7 +40,7 @@ def test_the_page_has_all_numbers_and_the_parts_of_each_method():
 
 def test_an_example_of_a_batch_is_the_page_of_that_pair_alone():
     others = interactions(of_cells(), of_cells(2, 2), seed=9)
-    batch = replace(stack([CELLS, others]), query_players=of_cells(), retrieved_players=of_cells(2, 2))
+    batch = replace(stack_interactions([CELLS, others]), query_players=of_cells(), retrieved_players=of_cells(2, 2))
     ids = [Players(players.ids.expand(2, -1, -1, -1), players.shape) for players in (of_cells(), of_cells(2, 2))]
     batch = replace(batch, query_players=ids[0], retrieved_players=ids[1])
     images = tuple(torch.cat([image, image.flip(3)]) for image in PHOTOS)
@@ -63,7 +63,7 @@ def test_photos_are_shown_as_they_are_and_large_ones_smaller():
 
 
 def test_a_large_mask_is_taken_at_fewer_pixels():
-    mask = as_players(cp.grid(1200, 800, 3, 2).flip(2), photo(1200, 800), "mask")
+    mask = parse_mask(cp.grid(1200, 800, 3, 2).flip(2), photo(1200, 800), "mask")
     (part, _) = data_of(cp.viewer(interactions(mask, of_cells()), (photo(1200, 800), photo())))["methods"][0]["parts"]
     assert (part["height"], part["width"]) == (512, 341)
     rows, columns = (np.arange(512) + 0.5) * 1200 / 512, (np.arange(341) + 0.5) * 800 / 341
@@ -202,7 +202,7 @@ def test_credits_that_are_not_finite_are_refused(block):
 
 
 def test_methods_of_other_batches_are_refused():
-    two = stack([CELLS, CELLS])
+    two = stack_interactions([CELLS, CELLS])
     assert_refused(lambda: cp.viewer({"a": CELLS, "b": two}, PHOTOS), "the same pairs, got batches of {'a': 1, 'b': 2}")
 
 

@@ -25,8 +25,8 @@ from captum_pairwise.games.build import input_pairs
 from captum_pairwise.games.game import one_image_games
 from captum_pairwise.games.sides import Request
 from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk
-from captum_pairwise.players.regions import places, scalars
-from captum_pairwise.players.trees import halved
+from captum_pairwise.players.regions import player_centres, scalars
+from captum_pairwise.players.trees import bisection_tree
 
 BATCH = 64
 
@@ -34,7 +34,7 @@ BATCH = 64
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: int) -> Tensor:
     pairs = input_pairs(model, pair, Request(players=scalars))
     _, game = one_image_games(next(pairs.games()))
-    tree = halved(places(pairs.retrieved.players, 0))
+    tree = bisection_tree(player_centres(pairs.retrieved.players, 0))
     return partition_shapley(game, tree, evaluations, batch_size=BATCH)["marginal"][0]
 
 

@@ -28,7 +28,7 @@ from captum_pairwise.estimators.occlusion import sbsm
 from captum_pairwise.games.build import window_pairs
 from captum_pairwise.games.game import one_image_games
 from captum_pairwise.games.sides import Request
-from captum_pairwise.players.regions import undivided
+from captum_pairwise.players.regions import whole_image
 
 Result = TypeVar("Result")
 WINDOW = 20
@@ -59,7 +59,7 @@ def timed(run: Callable[[], Result]) -> tuple[Result, float]:
 
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
     """The map of the second photo."""
-    request = Request(players=undivided, chunk=batch)
+    request = Request(players=whole_image, chunk=batch)
     pairs, windows = window_pairs(model, pair, request, WINDOW, stride)
     return sbsm(one_image_games(next(pairs.games()))[1], windows[1])
 

@@ -19,8 +19,8 @@ import captum_pairwise as cp
 from captum_pairwise import backbones
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.permutation_sampling import permutation
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
-from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
+from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.build import input_pairs
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 from captum_pairwise.games.sides import Request
@@ -60,10 +60,10 @@ class Remembered:
 
 
 def estimates(budget: int) -> Iterator[tuple[str, Callable[[TwoTowerGame], Interactions]]]:
-    yield "factorised, process", lambda game: factorised(game, budget, Options("process"))
-    yield "factorised, chains", lambda game: factorised(game, budget, Options("chains"))
+    yield "factorised, process", lambda game: factorise(game, budget, TowerOptions("process"))
+    yield "factorised, chains", lambda game: factorise(game, budget, TowerOptions("chains"))
     yield "opaque box, Gaussian process", lambda game: gaussian_process(CallableGame(game.n_query, game.n_retrieved, game.values), budget)
-    yield "opaque box, kernel with a ridge of 0.01", lambda game: kernel(game, budget, ridge=0.01)
+    yield "opaque box, kernel with a ridge of 0.01", lambda game: kernel_taylor(game, budget, ridge=0.01)
     if budget >= ROWS_OF_A_PERMUTATION:
         n_permutations = budget // ROWS_OF_A_PERMUTATION
         yield "opaque box, permutations", lambda game: permutation(game, 2 + game.n_players + n_permutations * pairs_of(game))
@@ -82,7 +82,7 @@ def main() -> None:
         query, retrieved = (Remembered(tower.embed, tower.known) for tower in towers)
         return TwoTowerGame(game.n_query, game.n_retrieved, query, retrieved), (query, retrieved)
 
-    reference = factorised(fresh()[0], arguments.reference, Options("process"), generator=torch.Generator().manual_seed(1))
+    reference = factorise(fresh()[0], arguments.reference, TowerOptions("process"), generator=torch.Generator().manual_seed(1))
     truth = reference["between"].flatten()
     print(f"{game.n_query} + {game.n_retrieved} superpixels; reference from {arguments.reference} passes for each photo")
     print("| estimator | passes for each photo | correlation | relative MSE | scale | within 2 standard errors |")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.gaussian.trends import N_COMMON, N_OWN, ExpectedTrends, expected_trends, trends, weighted_trends
+from captum_pairwise.estimators.gaussian.trends import N_COMMON, N_OWN, ExpectedTrends, sum_expectations, trend_expectations, trends
 
 Rows = Float[Tensor, "rows players"]
 NUMBERS_AT_ONCE = 2**20
@@ -88,8 +88,8 @@ class CoalitionKernel:
         scaled = trends(rows) * self._scales()
         means, slopes = [], []
         for p in nodes:
-            mean, _ = expected_trends(0, p, self.n_players).parts(scaled)
-            same, share = expected_trends(1, p, self.n_players).parts(scaled)
+            mean, _ = trend_expectations(0, p, self.n_players).parts(scaled)
+            same, share = trend_expectations(1, p, self.n_players).parts(scaled)
             slope = share.T + same
             for scale, product in self._terms():
                 steps, whole = product.expected(p, rows)
@@ -100,7 +100,7 @@ class CoalitionKernel:
 
     def pairs(self, p: Tensor, rows: Rows, weights: Float[Tensor, " rows"]) -> Float[Tensor, "players players"]:
         """`Σ_r weights_r E_p[δ_ij k(·, row_r)]`; the diagonal means nothing."""
-        same, share = expected_trends(2, p, self.n_players).parts(self._scales() * (trends(rows).T @ weights))
+        same, share = trend_expectations(2, p, self.n_players).parts(self._scales() * (trends(rows).T @ weights))
         total = same + share[:, None] + share
         for scale, product in self._terms():
             steps, whole = product.expected(p, rows)
@@ -124,7 +124,7 @@ class CoalitionKernel:
 
     def _trend_covariance(self, order: int, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "players nodes nodes"]:
         """What the trends add to a covariance between nodes; of each player, where one changes."""
-        expected = [expected_trends(order, p, self.n_players) for p in nodes]
+        expected = [trend_expectations(order, p, self.n_players) for p in nodes]
         common, own, other = (torch.stack([getattr(one, name) for one in expected]) for name in ("common", "own", "other"))
         of_size, of_players = self._scales()[:N_COMMON], self._scales()[N_COMMON:].unflatten(0, (-1, N_OWN))
         changing = of_players if order else torch.zeros_like(of_players)
@@ -147,7 +147,7 @@ class CoalitionKernel:
         Yields:
             both of the next players.
         """
-        features = weighted_trends([expected_trends(2, p, self.n_players) for p in nodes], weights)
+        features = sum_expectations([trend_expectations(2, p, self.n_players) for p in nodes], weights)
         variances = self._pair_variances(nodes, weights, features)
         batches = rows.split(max(1, NUMBERS_AT_ONCE // (len(nodes) * self.n_players)))
         for some in torch.arange(self.n_players).split(at_once):

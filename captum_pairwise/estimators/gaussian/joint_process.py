@@ -10,7 +10,7 @@ from captum_pairwise.estimators.gaussian.process import Process, fit
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import memory_of
-from captum_pairwise.results.interactions import Credits, Interactions, blocks_of, from_all_pairs
+from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
 
 MOST_SAMPLES = 8192
 NUMBERS_AT_ONCE = 2**23  # of covariances
@@ -46,13 +46,13 @@ def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator |
     values = game.values(rows)
     path, process = diagonal_path(game.n_players), fit(rows, values[:, None], ROWS_FOR_KERNEL)
     second, errors = _pairs(process, path)
-    return from_all_pairs(
+    return make_interactions(
         values[:2],
         values[2 : len(base)] - values[0],
         second.to(values),
         game.n_query,
         game.n_evaluations,
-        Credits(marginal=_marginal_error(process, path).to(values)[None], **blocks_of(errors.to(values), game.n_query)),
+        Credits(marginal=_marginal_error(process, path).to(values)[None], **split_blocks(errors.to(values), game.n_query)),
     )
 
 

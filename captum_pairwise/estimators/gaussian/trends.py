@@ -46,13 +46,13 @@ class ExpectedTrends:
         return ExpectedTrends(self.common.square(), self.own.square(), self.other.square())
 
 
-def weighted_trends(expected: Sequence[ExpectedTrends], weights: Float[Tensor, " nodes"]) -> ExpectedTrends:
+def sum_expectations(expected: Sequence[ExpectedTrends], weights: Float[Tensor, " nodes"]) -> ExpectedTrends:
     """The sum over nodes."""
     common, own, other = (weights @ torch.stack([getattr(one, name) for one in expected]) for name in ("common", "own", "other"))
     return ExpectedTrends(common, own, other)
 
 
-def expected_trends(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
+def trend_expectations(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
     """The expectation at `p` of the features themselves, of what each player adds to them, or of each pair's mixed difference.
 
     Args:

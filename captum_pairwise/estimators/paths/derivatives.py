@@ -50,7 +50,7 @@ def _load_forward_mode() -> None:
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
-def gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: Chunk) -> Points:
+def point_gradients(function: Callable[[Tensor, Tensor], Tensor], points: Points, chunk: Chunk) -> Points:
     """The gradient of a function at each point; `function(rows, index)` gets the rows of `points` that `index` names."""
 
     def part(index: Int[Tensor, " rows"]) -> Tensor:
@@ -141,7 +141,7 @@ def jacobians(
         except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for half of it
             pass
     channel = torch.arange(n_channels).repeat(n_points)
-    slopes = gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
+    slopes = point_gradients(lambda rows, index: _picked(embed(rows), channel[index]), points.repeat_interleave(n_channels, 0), chunk)
     return embeddings, slopes.unflatten(0, (n_points, n_channels)).mT
 
 

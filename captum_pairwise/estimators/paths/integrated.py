@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.paths.derivatives import gradients, hessian_products, jacobians
+from captum_pairwise.estimators.paths.derivatives import hessian_products, jacobians, point_gradients
 from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.network.batching import Chunk
@@ -84,20 +84,20 @@ def random_index(weight: str, n_samples: int, generator: torch.Generator | None)
     return WEIGHTS[weight].index(Path(WEIGHTS[weight].draw(alpha, beta), torch.full_like(alpha, 1 / n_samples)))
 
 
-def integrated_gradients(game: Game, path: Path) -> Interactions:
+def integrate_gradients(game: Game, path: Path) -> Interactions:
     """The integrated gradient of every player, `∫₀¹ ∂_i v(t·1) dt`, as `marginal` (paper eq. 9).
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> both = CallableGame(1, 1, lambda z: (5.0 * z[:, 0] * z[:, 1]).float())
-    >>> integrated_gradients(both, Path(torch.tensor([0.5]), torch.tensor([1.0]))).marginal
+    >>> integrate_gradients(both, Path(torch.tensor([0.5]), torch.tensor([1.0]))).marginal
     tensor([[2.5000, 2.5000]])
     """
-    ends, marginal = _ends(game), _integrated(game, path)
+    ends, marginal = _ends(game), _integrate_slopes(game, path)
     n_evaluations = torch.tensor([game.n_evaluations])
     return Interactions(n_query=game.n_query, empty=ends[:1], full=ends[1:], marginal=marginal, n_evaluations=n_evaluations)
 
 
-def integrated_hessians(game: Game, index: PathIndex, path: Path | None, *, is_random: bool = False) -> Interactions:
+def integrate_hessians(game: Game, index: PathIndex, path: Path | None, *, is_random: bool = False) -> Interactions:
     """An index of pairs along the diagonal, by Jacobians of two towers, or by Hessian–vector products of any other game.
 
     Args:
@@ -109,16 +109,16 @@ def integrated_hessians(game: Game, index: PathIndex, path: Path | None, *, is_r
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> both = CallableGame(1, 1, lambda z: (5.0 * z[:, 0] * z[:, 1]).float())
-    >>> whole = integrated_hessians(both, gauss_index("hessian", 4), None)
+    >>> whole = integrate_hessians(both, gauss_index("hessian", 4), None)
     >>> whole.between, whole.first_order
     (tensor([[[2.5000]]]), tensor([[1.2500, 1.2500]]))
-    >>> integrated_hessians(both, gauss_index("taylor", 1), None).between
+    >>> integrate_hessians(both, gauss_index("taylor", 1), None).between
     tensor([[[5.]]])
     """
     ends = _ends(game)
-    credits, errors = _summed(_terms(game, index, is_whole=path is None), len(index.nodes), is_random)
+    credits, errors = _sum_terms(_terms(game, index, is_whole=path is None), len(index.nodes), is_random)
     if path is not None:
-        credits["marginal"] = _integrated(game, path)
+        credits["marginal"] = _integrate_slopes(game, path)
     elif index.start:
         start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64))
         credits |= {name: credits[name] + start for name in ("first_order", "marginal")}
@@ -146,15 +146,15 @@ def slopes_at(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "node
     Raises:
         ValueError: no gradient arrives at any part of an image that changes the value.
     """
-    slopes = _gradients(game, _diagonal(nodes, game.n_players))
+    slopes = _game_gradients(game, _diagonal(nodes, game.n_players))
     for of_image in (slice(0, game.n_query), slice(game.n_query, None)):
         if slopes[:, of_image].numel() and not slopes[:, of_image].any():
             _refuse_cut_off(game, of_image)
     return slopes
 
 
-def _gradients(game: Game, points: Float[Tensor, "points players"]) -> Float[Tensor, "points players"]:
-    return gradients(lambda rows, _: game.values(rows), points, game.chunk)
+def _game_gradients(game: Game, points: Float[Tensor, "points players"]) -> Float[Tensor, "points players"]:
+    return point_gradients(lambda rows, _: game.values(rows), points, game.chunk)
 
 
 def _refuse_cut_off(game: Game, of_image: slice) -> None:
@@ -163,14 +163,14 @@ def _refuse_cut_off(game: Game, of_image: slice) -> None:
     points[:, of_image] = torch.tensor([[0.4], [0.6], [0.0], [1.0]], dtype=torch.float64)
     values = game.values(points)
     is_moved = (values[1] - values[0]).abs() > NOTICED * values.abs().max()  # whatever the unit of the similarity is
-    if is_moved and not _gradients(game, points[:2])[:, of_image].any():
+    if is_moved and not _game_gradients(game, points[:2])[:, of_image].any():
         raise ValueError(
             "Expected a network that can be differentiated, but no gradient arrives at the parts of an image, while the similarity changes "
             "with them. Take `torch.no_grad()`, `detach()` and rounding out of its forward, or use FactorisedShapleyTaylor."
         )
 
 
-def _integrated(game: Game, path: Path) -> Float[Tensor, "1 players"]:
+def _integrate_slopes(game: Game, path: Path) -> Float[Tensor, "1 players"]:
     slopes = slopes_at(game, path.nodes)
     return path.weights.to(slopes)[None] @ slopes
 
@@ -184,7 +184,7 @@ def _terms(game: Game, index: PathIndex, is_whole: bool) -> Iterator[Credits]:
             own = slopes_at(game, nodes) if slopes.any() else second.new_zeros(second.shape[:2])
             yield _whole_terms(second * pairs.to(second)[:, None, None], own * slopes.to(own)[:, None], game.n_query)
         else:
-            second = _between(game, nodes)
+            second = _mixed_derivatives(game, nodes)
             yield Credits(between=second * pairs.to(second)[:, None, None])
 
 
@@ -200,7 +200,7 @@ def _whole_terms(pairs: Float[Tensor, "nodes players players"], slopes: Float[Te
     )
 
 
-def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[dict[str, Any], Credits | None]:
+def _sum_terms(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[dict[str, Any], Credits | None]:
     """The sum over all nodes, a batch of one, and its standard error where the nodes are independent draws."""
     total: dict[str, Any] = {}
     squares: dict[str, Any] = {}
@@ -216,7 +216,7 @@ def _summed(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[di
     return total, Credits(**{name: block.sqrt() for name, block in spread.items()})
 
 
-def _between(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes query retrieved"]:
+def _mixed_derivatives(game: Game, nodes: Float[Tensor, " nodes"]) -> Float[Tensor, "nodes query retrieved"]:
     """`∂²_ij v` for `i` of the query and `j` of the retrieved image."""
     if not min(game.n_query, game.n_retrieved):  # an image without players has no pairs
         return _ends(game).new_zeros(len(nodes), game.n_query, game.n_retrieved)

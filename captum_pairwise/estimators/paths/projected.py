@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.paths.derivatives import directional, gradients, hessian_products
+from captum_pairwise.estimators.paths.derivatives import directional, hessian_products, point_gradients
 from captum_pairwise.estimators.paths.integrated import PathIndex, slopes_at
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 
 
-def projected(game: Game, attention: Float[Tensor, " query"], index: PathIndex) -> Float[Tensor, " retrieved"]:
+def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathIndex) -> Float[Tensor, " retrieved"]:
     """`Σ_i a_i φ_ij` for an index along the diagonal, from two products a node whatever the number of players.
 
     For two towers `Σ_i a_i ∂²_ij v = <Σ_i a_i ∂_i u, ∂_j w>`: the left vector is one forward-mode product in the direction `a`, and all
@@ -22,7 +22,7 @@ def projected(game: Game, attention: Float[Tensor, " query"], index: PathIndex) 
 
     >>> from captum_pairwise.estimators.paths.integrated import gauss_index
     >>> towers = TwoTowerGame(2, 1, lambda z: z.float(), lambda z: torch.cat([z, 3 * z], 1).float())
-    >>> projected(towers, torch.tensor([1.0, 1.0]), gauss_index("taylor", 1))
+    >>> project_weights(towers, torch.tensor([1.0, 1.0]), gauss_index("taylor", 1))
     tensor([4.])
     """
     n_query, nodes, attention = game.n_query, index.nodes[:, None], attention.detach().cpu().to(index.nodes)
@@ -46,14 +46,14 @@ def _towers_products(
         moved = directional(game.embed_query, points, attention.expand_as(points))
     except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for it
         return None
-    return gradients(
+    return point_gradients(
         lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
         nodes.expand(-1, game.n_retrieved),
         game.chunk,
     )
 
 
-def swapped(game: Game) -> Game:
+def swap_images(game: Game) -> Game:
     """The same game with the retrieved image as the query."""
     if isinstance(game, TwoTowerGame):
         return TwoTowerGame(game.n_retrieved, game.n_query, game.embed_retrieved, game.embed_query, chunk=game.chunk)

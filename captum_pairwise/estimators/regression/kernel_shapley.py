@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.regression.least_squares import SumConstrained, sum_constrained
-from captum_pairwise.estimators.regression.sampling import Sampler, distinct_halves, draw, paper_direct, shapley_law
+from captum_pairwise.estimators.regression.sampling import Sampler, distinct_halves, draw_coalitions, paper_direct, shapley_law
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Credits, Interactions
 
@@ -52,7 +52,7 @@ def kernel_shapley(
     refusal = _refusal(n_players, n_samples, needed)
     if ridge is None and n_samples < needed:
         raise ValueError(refusal)  # before anything is evaluated
-    drawn = draw(SAMPLERS, sampling, shapley_law(n_players), n_samples, generator)
+    drawn = draw_coalitions(SAMPLERS, sampling, shapley_law(n_players), n_samples, generator)
     ends, left = _evaluate(game, drawn.coalitions, is_halved)
     design = drawn.coalitions.double()
     if is_halved:

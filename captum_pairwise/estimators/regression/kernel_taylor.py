@@ -12,14 +12,14 @@ from captum_pairwise.estimators.regression.sampling import (
     Sampler,
     WeightedCoalitions,
     distinct,
-    draw,
+    draw_coalitions,
     paper_direct,
     paper_weighting,
     taylor_law,
 )
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import memory_of
-from captum_pairwise.results.interactions import Interactions, from_all_pairs
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
 ROWS_AT_ONCE = 2048
@@ -27,7 +27,7 @@ PRODUCTS_AT_ONCE = 2**21
 SMALL = 0.25
 
 
-def kernel(
+def kernel_taylor(
     game: Game,
     n_samples: int,
     *,
@@ -56,7 +56,7 @@ def kernel(
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> product = CallableGame(2, 1, lambda z: 6.0 * z.all(1))
-    >>> kernel(product, 3).between.round(decimals=6)
+    >>> kernel_taylor(product, 3).between.round(decimals=6)
     tensor([[[2.],
              [2.]]])
     """
@@ -73,11 +73,11 @@ def kernel(
     if n_players < 3:
         second[pairs] = total  # a single pair has all that is left
     else:
-        drawn = draw(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
+        drawn = draw_coalitions(SAMPLERS, sampling, taylor_law(n_players), n_samples, generator)
         known = ends[0].cpu() + drawn.coalitions.double() @ first.cpu().double()
         left = game.values(drawn.coalitions).cpu().double() - known
         second[pairs] = fit_pairs(drawn, left, total, ridge, refusal, takes_out_sizes=sampling == "distinct")
-    return from_all_pairs(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
+    return make_interactions(ends, first, (second + second.T).to(first), game.n_query, game.n_evaluations)
 
 
 def _refuse_beyond_memory(n_players: int, n_pairs: int) -> None:

@@ -14,7 +14,7 @@ from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.regression.least_squares import add_products
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import memory_of
-from captum_pairwise.results.interactions import Interactions, from_all_pairs
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 ROWS_AT_ONCE = 2048
 TOLERANCE = 1e-5  # of the duality gap, in units of the square to explain: the terms are then good to about as much
@@ -68,7 +68,7 @@ def lime(
     first, pairs = terms.split([game.n_players, len(terms) - game.n_players])
     second = values.new_zeros(game.n_players, game.n_players)
     second[tuple(torch.triu_indices(game.n_players, game.n_players, 1))] = pairs
-    return from_all_pairs(values[[-1, 0]], first, second + second.T, game.n_query, game.n_evaluations)
+    return make_interactions(values[[-1, 0]], first, second + second.T, game.n_query, game.n_evaluations)
 
 
 def _refuse(n_players: int, n_samples: int, decay: float | None, alpha: float) -> None:

@@ -31,7 +31,9 @@ class WeightedCoalitions:
 Sampler = Callable[[Law, int, torch.Generator], WeightedCoalitions]
 
 
-def draw(samplers: dict[str, Sampler], sampling: str, law: Law, n_samples: int, generator: torch.Generator | None) -> WeightedCoalitions:
+def draw_coalitions(
+    samplers: dict[str, Sampler], sampling: str, law: Law, n_samples: int, generator: torch.Generator | None
+) -> WeightedCoalitions:
     """Coalitions by the sampler of this name.
 
     Raises:

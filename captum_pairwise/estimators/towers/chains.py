@@ -31,7 +31,7 @@ class Sample:
         return int(self.group.max()) + 1
 
 
-def draw(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
+def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
     """Draw `n_samples` distinct coalitions beside the empty and the full one.
 
     A group is one random cyclic order, walked from evenly spaced starts, forward and backward in turn, so that its chains let a

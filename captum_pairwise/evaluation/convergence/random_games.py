@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.enumeration import every_value, exact
+from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 from captum_pairwise.models.heads import unit
 from captum_pairwise.results.interactions import Interactions
@@ -142,7 +142,7 @@ def _embeddings(n_players: int, generator: torch.Generator) -> Float[Tensor, "co
 
 def as_opaque(game: RandomGame) -> RandomGame:
     """The same values, without the towers."""
-    return RandomGame(game.n_query, game.n_retrieved, (every_value(game.towers()[0]),))
+    return RandomGame(game.n_query, game.n_retrieved, (enumerate_values(game.towers()[0]),))
 
 
 GAMES: dict[str, Callable[[int], RandomGame]] = {

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.permutation_sampling import permutation
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
-from captum_pairwise.estimators.towers.factorised import Options, factorised
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
+from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.results.interactions import Interactions
 
 SecondOrder = Float[Tensor, "players players"]
@@ -76,7 +76,7 @@ def _kernel(sampling: str) -> Callable[[Any, int, int], SecondOrder]:
     """The kernel evaluates no player, one and all beside its `n_samples`."""
 
     def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return kernel(game, budget - game.n_players - 2, sampling=sampling, generator=_seeded(seed)).second_order[0]
+        return kernel_taylor(game, budget - game.n_players - 2, sampling=sampling, generator=_seeded(seed)).second_order[0]
 
     return estimate
 
@@ -85,6 +85,6 @@ def _factorised(fit: str) -> Callable[[Any, int, int], SecondOrder]:
     """Half of the budget for each tower, of which two passes are for the full and the empty image."""
 
     def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return _between(factorised(game, budget // 2 - 2, Options(fit=fit), generator=_seeded(seed)))
+        return _between(factorise(game, budget // 2 - 2, TowerOptions(fit=fit), generator=_seeded(seed)))
 
     return estimate

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.quadrature import Path
-from captum_pairwise.estimators.towers.factorised import factorised
+from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine, combine_between
 from captum_pairwise.evaluation.tables.image_pair import Subject
 from captum_pairwise.games.game import TwoTowerGame
@@ -78,7 +78,7 @@ def by_towers(subject: Subject, pairs: Pairs, game: TwoTowerGame, n_samples: int
         apart.append(combine_between(query, retrieved, path)[0])
         return combine(query, retrieved, path)
 
-    found = pairs.joined([factorised(game, n_samples, share=share, generator=generator)])
+    found = pairs.joined([factorise(game, n_samples, share=share, generator=generator)])
     credit = apart[-1]["first_order"][:, game.n_query :] + apart[-1]["between"].sum(1)
     coalitions = torch.ones(2, game.n_players, dtype=torch.bool)
     coalitions[0, game.n_query :] = False

@@ -10,7 +10,7 @@ from captum_pairwise.attr.pairwise_sbsm import weighted
 from captum_pairwise.estimators.occlusion import sbsm
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.evaluation.tables.explanation import Found, View, by_towers, of_both, of_one_image
 from captum_pairwise.evaluation.tables.image_pair import Subject
@@ -20,8 +20,8 @@ from captum_pairwise.games.build import input_pairs, window_pairs
 from captum_pairwise.games.game import Game, one_image_games
 from captum_pairwise.games.sides import Pairs, Request
 from captum_pairwise.players.baselines import part_colour
-from captum_pairwise.players.regions import places, scalars, undivided
-from captum_pairwise.players.trees import halved
+from captum_pairwise.players.regions import player_centres, scalars, whole_image
+from captum_pairwise.players.trees import bisection_tree
 from captum_pairwise.results.interactions import Interactions
 
 Estimate = Callable[[Game, Pairs], Interactions]
@@ -31,7 +31,7 @@ Estimate = Callable[[Game, Pairs], Interactions]
 def windows(subject: Subject, settings: Settings, generator: torch.Generator) -> Found:
     """SBSM (§A.11), occluded in the mean colour of the encoder's training images (§A.2): 0 once they are normalised."""
     fill = subject.model.encoder.mean.expand_as(subject.query)
-    request = Request(players=undivided, baselines=(fill, fill))
+    request = Request(players=whole_image, baselines=(fill, fill))
     pairs, both = window_pairs(subject.model.wrapper, subject.images, request, settings.window, settings.stride)
     remembered = remembered_pair(pairs.game(0))
     first = View(sbsm(one_image_games(remembered.game)[1], both[1])[None])
@@ -47,7 +47,7 @@ def pixels(subject: Subject, settings: Settings, generator: torch.Generator) -> 
     return _explained(
         subject,
         Request(players=scalars),
-        lambda game, pairs: partition_shapley(game, halved(places(pairs.retrieved.players, 0)), settings.first),
+        lambda game, pairs: partition_shapley(game, bisection_tree(player_centres(pairs.retrieved.players, 0)), settings.first),
     )
 
 
@@ -69,7 +69,7 @@ def kernels(subject: Subject, settings: Settings, generator: torch.Generator) ->
         subject,
         Request(feature_mask=subject.superpixels),
         lambda game, _: kernel_shapley(game, settings.first, generator=generator),
-        lambda game, _: kernel(game, settings.second, sampling=settings.sampling, generator=generator),
+        lambda game, _: kernel_taylor(game, settings.second, sampling=settings.sampling, generator=generator),
     )
 
 

@@ -5,7 +5,7 @@ from conftest import random_tensor, relu_tower, seeded
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
-from captum_pairwise.estimators.enumeration import enumerated_summary
+from captum_pairwise.estimators.enumeration import enumerate_tower
 from captum_pairwise.estimators.gaussian import process
 from captum_pairwise.estimators.gaussian.trends import trends
 from captum_pairwise.estimators.quadrature import diagonal_path
@@ -69,7 +69,7 @@ def test_slopes_and_means_are_those_of_the_most_likely_function():
     smooth = torch.exp(-((corners[:, None] != fitted.rows) * fitted.kernel.smooth.rates).sum(2))
     features, of_rows = (trends(z) for z in (corners, fitted.rows))
     everywhere = fitted.mean + (smooth + rough + (features * fitted.kernel._scales()) @ of_rows.T) @ fitted.weights
-    truth = enumerated_summary(everywhere, path)
+    truth = enumerate_tower(everywhere, path)
     torch.testing.assert_close(summary.slopes.values, truth.slopes.values, rtol=0, atol=1e-9)
     torch.testing.assert_close(summary.mean.values, truth.mean.values, rtol=0, atol=1e-9)
 

@@ -12,7 +12,7 @@ import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrated_gradients, integrated_hessians
+from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
@@ -37,7 +37,7 @@ def test_integrated_hessians_of_one_image(as_towers, path):
     """There was nothing to concatenate, and nothing to vectorise."""
     game = SMOOTH if as_towers else CallableGame(0, 3, SMOOTH.values)
     with differentiable():
-        found = integrated_hessians(game, gauss_index("hessian", 3), path)
+        found = integrate_hessians(game, gauss_index("hessian", 3), path)
     assert found.between.shape == (1, 0, 3) and found.marginal.isfinite().all()
 
 
@@ -65,7 +65,7 @@ def test_a_network_that_is_cut_off_is_refused_in_any_unit(unit):
     """Similarities near 1e-12 counted as unchanged, and all credit was 0."""
     game = CallableGame(2, 2, lambda z: unit * z.detach().sum(1).double())
     with differentiable():
-        assert "can be differentiated" in (refusal_of(lambda: integrated_gradients(game, diagonal_path(4))) or "")
+        assert "can be differentiated" in (refusal_of(lambda: integrate_gradients(game, diagonal_path(4))) or "")
 
 
 def test_rounding_is_no_rise_of_a_euclidean_similarity():

@@ -3,19 +3,19 @@ from statistics import mean
 import pytest
 import torch
 from conftest import looked_up, opaque, random_game, relu_game, seeded
-from slow import relative_mse, taylor_pairs
+from formulas import relative_mse, taylor_pairs
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
-from captum_pairwise.estimators.enumeration import every_value, exact
+from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.gaussian.process import fit
-from captum_pairwise.estimators.regression.kernel_taylor import kernel
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.games.game import CallableGame
 
 
 def tabulated(game):
     """The same opaque game, every value computed once."""
-    return CallableGame(game.n_query, game.n_retrieved, looked_up(every_value(game)))
+    return CallableGame(game.n_query, game.n_retrieved, looked_up(enumerate_values(game)))
 
 
 def test_all_coalitions_give_the_exact_index():
@@ -51,13 +51,13 @@ def test_the_budget_is_kept_and_the_credit_adds_up():
 
 
 def test_it_needs_fewer_evaluations_than_the_kernel():
-    errors = {gaussian_process: [], kernel: []}
+    errors = {gaussian_process: [], kernel_taylor: []}
     for seed in range(4):
         truth = exact(relu_game(8, 7, seed)).second_order
         for estimator, found in errors.items():
             estimate = estimator(tabulated(opaque(relu_game(8, 7, seed))), 500, generator=seeded(seed))
             found.append(relative_mse(estimate.second_order, truth))
-    assert mean(errors[gaussian_process]) < mean(errors[kernel]) / 2
+    assert mean(errors[gaussian_process]) < mean(errors[kernel_taylor]) / 2
 
 
 def test_two_standard_errors_cover_what_they_should():

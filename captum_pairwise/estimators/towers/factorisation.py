@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles, refuse_too_few
-from captum_pairwise.estimators.enumeration import enumerated_summary
+from captum_pairwise.estimators.enumeration import enumerate_tower
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.towers import chains
 from captum_pairwise.estimators.towers.chain_slopes import chain_summary
@@ -27,7 +27,7 @@ Share = Callable[[TowerSummary, TowerSummary, Path], Shared]
 
 
 @dataclass(frozen=True)
-class Options:
+class TowerOptions:
     """How a tower is estimated, and how well.
 
     Attributes:
@@ -49,13 +49,13 @@ class Options:
             raise ValueError("Expected fit='process' with within=True or a tolerance, because chains know neither. Leave fit out.")
 
 
-DEFAULT = Options()
+DEFAULT = TowerOptions()
 
 
-def factorised(
+def factorise(
     game: TwoTowerGame,
     n_samples: int,
-    options: Options = DEFAULT,
+    options: TowerOptions = DEFAULT,
     *,
     share: Share = combine,
     generator: torch.Generator | None = None,
@@ -77,7 +77,7 @@ def factorised(
         ValueError: the budget is too small for the number of players, or an option does not fit.
 
     >>> bilinear = TwoTowerGame(2, 1, lambda z: z * torch.tensor([1.0, 2.0]), lambda z: 5.0 * z.expand(-1, 2))
-    >>> factorised(bilinear, 2).between
+    >>> factorise(bilinear, 2).between
     tensor([[[ 5.],
              [10.]]])
     """
@@ -92,13 +92,15 @@ def factorised(
         if options.tolerance is not None and errors["between"].norm() <= options.tolerance * credits["between"].norm():
             break
     return replace(
-        _interactions(u, w, credits, errors, game),
-        within_query=_within(u, w, path, options),
-        within_retrieved=_within(w, u, path, options),
+        _tower_interactions(u, w, credits, errors, game),
+        within_query=_within_block(u, w, path, options),
+        within_retrieved=_within_block(w, u, path, options),
     )
 
 
-def _interactions(query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits, game: TwoTowerGame) -> Interactions:
+def _tower_interactions(
+    query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits, game: TwoTowerGame
+) -> Interactions:
     return Interactions(
         n_query=game.n_query,
         empty=(query.empty @ retrieved.empty)[None],
@@ -117,7 +119,7 @@ def _budgets(n_samples: int, n_players: int, tolerance: float | None) -> list[in
     return [*(smaller if tolerance is not None else ()), n_samples]
 
 
-def _within(own: TowerSummary, other: TowerSummary, path: Path, options: Options) -> Float[Tensor, "1 players players"] | None:
+def _within_block(own: TowerSummary, other: TowerSummary, path: Path, options: TowerOptions) -> Float[Tensor, "1 players players"] | None:
     return own.within(other.mean.values[0], path)[None] if options.within and own.within is not None else None
 
 
@@ -127,7 +129,7 @@ class _Tower:
 
     n_players: int
     path: Path
-    options: Options
+    options: TowerOptions
     seed: int
     summaries: dict[int, TowerSummary] = field(default_factory=dict)
     drawn: tuple[Draws, Bool[Tensor, "rows players"], Tensor] | None = None
@@ -141,7 +143,7 @@ class _Tower:
 
     def _summary(self, embed: Embed, n_samples: int) -> TowerSummary:
         if 2**self.n_players <= n_samples + 2:
-            return enumerated_summary(embed(all_coalitions(self.n_players)), self.path)
+            return enumerate_tower(embed(all_coalitions(self.n_players)), self.path)
         refuse_too_few(n_samples, self.n_players)
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         if self.options.fit == "process" or (self.options.fit is None and is_small):
@@ -152,7 +154,7 @@ class _Tower:
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or ask for fit='process'."
             )
         ends = self._ends(embed, n_samples)
-        sample = chains.draw(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
+        sample = chains.draw_chains(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
         return chain_summary(sample, torch.cat([ends, embed(sample.coalitions[2:])]), self.path)
 
     def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:

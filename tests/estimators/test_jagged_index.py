@@ -3,12 +3,12 @@ from itertools import combinations
 import pytest
 import torch
 from conftest import images, opaque, random_game, random_tensor, relu_game, seeded, tiny_encoder
-from slow import first_order, jagged_credit, owen_values, relative_mse, shapley_values, taylor_pairs, value_function
+from formulas import first_order, jagged_credit, owen_values, relative_mse, shapley_values, taylor_pairs, value_function
 from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.jagged_index import PAIRS, jagged
+from captum_pairwise.estimators.jagged_index import PAIRS, share_dividends
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 SIZES = [(1, 1), (3, 1), (1, 3), (3, 2)]
@@ -17,7 +17,7 @@ KINDS = [random_game, relu_game]
 
 
 def enumerated(game, pairs=("between",)):
-    return jagged(game, 2**12, pairs)
+    return share_dividends(game, 2**12, pairs)
 
 
 def block_of(pair, n_query):
@@ -120,7 +120,7 @@ def test_swapping_the_images_transposes_the_pairs():
 
 
 def test_fifteen_players_an_image_are_no_trouble_for_two_towers():
-    found = jagged(relu_game(15, 15, seed=0), 2**15)
+    found = share_dividends(relu_game(15, 15, seed=0), 2**15)
     assert found.n_evaluations.item() == 2 * 2**15
     assert found.completeness_gap.abs() < 1e-12
 
@@ -128,12 +128,12 @@ def test_fifteen_players_an_image_are_no_trouble_for_two_towers():
 @pytest.mark.parametrize(("kind", "pairs"), [(random_game, ("between",)), (relu_game, ("between", "within_query"))])
 def test_too_many_coalitions_are_refused_with_the_number_needed(kind, pairs):
     with pytest.raises(ValueError, match=str(2**7)):
-        jagged(kind(4, 3, seed=0), 2**7 - 1, pairs)
-    jagged(kind(4, 3, seed=0), 2**7, pairs)
+        share_dividends(kind(4, 3, seed=0), 2**7 - 1, pairs)
+    share_dividends(kind(4, 3, seed=0), 2**7, pairs)
 
 
 def test_each_tower_keeps_its_budget():
-    found = jagged(relu_game(12, 9, seed=0), 120)
+    found = share_dividends(relu_game(12, 9, seed=0), 120)
     assert found.n_evaluations <= 2 * (120 + 2)
     assert found.between.shape == (1, 12, 9) and found.within_query is None
 
@@ -141,11 +141,11 @@ def test_each_tower_keeps_its_budget():
 def test_sampled_embeddings_converge_within_their_standard_errors():
     within, errors = [], []
     for seed in range(6):
-        truth = jagged(relu_game(12, 11, seed), 2**12)
-        found = jagged(relu_game(12, 11, seed), 300, generator=seeded(seed))
+        truth = share_dividends(relu_game(12, 11, seed), 2**12)
+        found = share_dividends(relu_game(12, 11, seed), 300, generator=seeded(seed))
         for name in ("first_order", "marginal", "between"):
             within.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
-        errors.append([relative_mse(jagged(relu_game(12, 11, seed), n).between, truth.between) for n in (60, 240, 960)])
+        errors.append([relative_mse(share_dividends(relu_game(12, 11, seed), n).between, truth.between) for n in (60, 240, 960)])
     assert sum(within) / len(within) >= 0.9
     small, medium, large = torch.tensor(errors).median(0).values
     assert medium < small and large < medium / 4  # at least as fast as independent samples
@@ -155,16 +155,16 @@ def test_a_bilinear_game_needs_few_coalitions():
     """Steps do not depend on the coalition, which a process finds out."""
     moves = random_tensor(10, 3)
     game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
-    found = jagged(game, 18)
+    found = share_dividends(game, 18)
     assert_close(found.between[0], moves @ moves.flip(0).T, rtol=0, atol=1e-5)
     assert_close(found.first_order[0], torch.cat([torch.zeros(10).double(), moves.flip(0).sum(1)]), rtol=0, atol=1e-5)
     assert found.completeness_gap.abs() < 1e-12
 
 
 def test_the_generator_decides_and_one_seeded_with_0_is_the_default():
-    first, same, other = (jagged(relu_game(9, 9, 0), 60, generator=seeded(seed)).between for seed in (0, 0, 1))
+    first, same, other = (share_dividends(relu_game(9, 9, 0), 60, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
-    assert torch.equal(first, jagged(relu_game(9, 9, 0), 60).between)
+    assert torch.equal(first, share_dividends(relu_game(9, 9, 0), 60).between)
 
 
 @pytest.mark.parametrize("pairs", ["between", ("between", "within")])

@@ -3,11 +3,11 @@ from statistics import mean, median
 import pytest
 import torch
 from conftest import looked_up, random_tensor, relu_game, relu_tower, seeded
-from slow import relative_mse
+from formulas import relative_mse
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.towers.factorised import FITS, Options, factorised
+from captum_pairwise.estimators.towers.factorisation import FITS, TowerOptions, factorise
 from captum_pairwise.games.game import TwoTowerGame
 
 SEEDS = range(6)
@@ -33,7 +33,7 @@ def test_accuracy_on_random_relu_towers(n_samples, least_accurate, fit):
     for seed in SEEDS:
         game = relu_game(8, 7, seed)
         truth = exact(relu_game(8, 7, seed)).between
-        errors.append(relative_mse(factorised(game, n_samples, Options(fit), generator=seeded(seed)).between, truth))
+        errors.append(relative_mse(factorise(game, n_samples, TowerOptions(fit), generator=seeded(seed)).between, truth))
         assert game.n_evaluations <= 2 * (n_samples + 2)
     assert median(errors) <= least_accurate
 
@@ -47,7 +47,7 @@ def test_each_tower_keeps_its_budget_and_embeds_no_row_twice(fit):
     def counted(name):
         return lambda z: rows[name].append(z) or towers[name](z)
 
-    factorised(TwoTowerGame(12, 9, counted("query"), counted("retrieved")), 120, Options(fit))
+    factorise(TwoTowerGame(12, 9, counted("query"), counted("retrieved")), 120, TowerOptions(fit))
     for name in rows:
         embedded = torch.cat(rows[name])
         assert len(embedded) == len(embedded.unique(dim=0)) <= 120 + 2
@@ -56,7 +56,7 @@ def test_each_tower_keeps_its_budget_and_embeds_no_row_twice(fit):
 @both_fits
 def test_a_budget_that_covers_every_coalition_is_exact(fit):
     game = relu_game(6, 5, seed=1)
-    found, truth = factorised(game, 2**6 - 2, Options(fit)), exact(relu_game(6, 5, seed=1))
+    found, truth = factorise(game, 2**6 - 2, TowerOptions(fit)), exact(relu_game(6, 5, seed=1))
     for name in ("empty", "full", "first_order", "marginal", "between"):
         torch.testing.assert_close(getattr(found, name), getattr(truth, name), rtol=0, atol=1e-12)
     assert (found.standard_error.between == 0).all() and (found.standard_error.marginal == 0).all()
@@ -65,14 +65,14 @@ def test_a_budget_that_covers_every_coalition_is_exact(fit):
 
 def test_eight_and_seven_players_are_exact_from_384_embeddings():
     game, truth = relu_game(8, 7, seed=0), exact(relu_game(8, 7, seed=0))
-    found = factorised(game, 256)
+    found = factorise(game, 256)
     torch.testing.assert_close(found.between, truth.between, rtol=0, atol=1e-12)
     assert found.n_evaluations.item() == game.n_evaluations == 384
 
 
 @both_fits
 def test_first_order_is_always_exact(fit):
-    found, truth = factorised(relu_game(10, 9, 1), 60, Options(fit)), exact(relu_game(10, 9, 1))
+    found, truth = factorise(relu_game(10, 9, 1), 60, TowerOptions(fit)), exact(relu_game(10, 9, 1))
     torch.testing.assert_close(found.first_order, truth.first_order, rtol=0, atol=1e-12)
 
 
@@ -81,7 +81,7 @@ def test_a_dummy_gets_nothing(fit):
     """Chains see it move nothing, the process learns it: what is left is within its error."""
     embed = relu_tower(9, 1)
     game = TwoTowerGame(10, 10, lambda z: embed(z[:, :9]), lambda z: embed(z[:, :9]))
-    found = factorised(game, 60, Options(fit))
+    found = factorise(game, 60, TowerOptions(fit))
     credits = torch.cat([found.between[0, 9], found.between[0, :, 9], found.marginal[0, [9, 19]]])
     if fit == "chains":
         assert credits.abs().max() < 1e-12
@@ -95,7 +95,7 @@ def test_a_dummy_gets_nothing(fit):
 def test_the_credit_sums_to_the_similarity_at_any_budget():
     """The process reproduces what it saw, the full and the empty image included."""
     for n_samples in (20, 60, 300):
-        assert factorised(relu_game(11, 10, 0), n_samples).completeness_gap.abs().max() < 1e-9
+        assert factorise(relu_game(11, 10, 0), n_samples).completeness_gap.abs().max() < 1e-9
 
 
 @both_fits
@@ -104,7 +104,7 @@ def test_a_bilinear_game_needs_few_coalitions(fit):
     moves = torch.randn(10, 3, generator=seeded(0), dtype=torch.float64)
     game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
     n_samples, tolerance = (18, 1e-12) if fit == "chains" else (40, 1e-4)
-    torch.testing.assert_close(factorised(game, n_samples, Options(fit)).between[0], moves @ moves.flip(0).T, rtol=0, atol=tolerance)
+    torch.testing.assert_close(factorise(game, n_samples, TowerOptions(fit)).between[0], moves @ moves.flip(0).T, rtol=0, atol=tolerance)
 
 
 @both_fits
@@ -112,7 +112,7 @@ def test_it_converges(fit):
     errors = []
     for seed in SEEDS:
         truth = exact(relu_game(12, 11, seed)).between
-        errors.append([relative_mse(factorised(relu_game(12, 11, seed), n, Options(fit)).between, truth) for n in (60, 240, 960)])
+        errors.append([relative_mse(factorise(relu_game(12, 11, seed), n, TowerOptions(fit)).between, truth) for n in (60, 240, 960)])
     small, medium, large = torch.tensor(errors).median(0).values
     assert medium < small and large < medium / 4  # at least as fast as independent samples
 
@@ -123,7 +123,7 @@ def test_two_standard_errors_cover_what_they_should(make_game, players, n_sample
     covered = {"between": [], "marginal": []}
     for seed in range(6):
         truth = exact(make_game(*players, seed))
-        found = factorised(make_game(*players, seed), n_samples, generator=seeded(seed))
+        found = factorise(make_game(*players, seed), n_samples, generator=seeded(seed))
         for name, shares in covered.items():
             shares.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
     for shares in covered.values():
@@ -133,7 +133,10 @@ def test_two_standard_errors_cover_what_they_should(make_game, players, n_sample
 def test_the_jackknife_of_chains_covers():
     within = []
     for seed in SEEDS:
-        truth, found = exact(relu_game(12, 11, seed)), factorised(relu_game(12, 11, seed), 300, Options("chains"), generator=seeded(seed))
+        truth, found = (
+            exact(relu_game(12, 11, seed)),
+            factorise(relu_game(12, 11, seed), 300, TowerOptions("chains"), generator=seeded(seed)),
+        )
         for name in ("between", "marginal"):
             within.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
     assert mean(within) >= 0.9
@@ -143,7 +146,7 @@ def test_repeated_draws_of_chains_average_to_the_truth():
     """The mean of many estimates is nearer than one by what independence allows: no bias is left at a budget that fills the cells."""
     truth = exact(relu_game(7, 6, seed=2)).between
     game = relu_game(7, 6, seed=2)
-    estimates = torch.stack([factorised(game_of(game), 50, Options("chains"), generator=seeded(seed)).between for seed in range(60)])
+    estimates = torch.stack([factorise(game_of(game), 50, TowerOptions("chains"), generator=seeded(seed)).between for seed in range(60)])
     noise = estimates.std(0) / len(estimates) ** 0.5
     score = (estimates.mean(0) - truth) / noise
     assert score.square().mean() < 2  # 1 for an unbiased estimator
@@ -156,37 +159,37 @@ def game_of(game):
 
 @both_fits
 def test_the_generator_decides_and_one_seeded_with_0_is_the_default(fit):
-    options = Options(fit)
-    first, same, other = (factorised(relu_game(9, 9, 0), 60, options, generator=seeded(seed)).between for seed in (0, 0, 1))
+    options = TowerOptions(fit)
+    first, same, other = (factorise(relu_game(9, 9, 0), 60, options, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
-    assert torch.equal(first, factorised(relu_game(9, 9, 0), 60, options).between)
+    assert torch.equal(first, factorise(relu_game(9, 9, 0), 60, options).between)
 
 
 @both_fits
 def test_float32_is_near_float64(fit):
     double = relu_game(9, 8, seed=0)
     single = TwoTowerGame(9, 8, lambda z: double.embed_query(z).float(), lambda z: double.embed_retrieved(z).float())
-    expected = factorised(double, 100, Options(fit)).between
-    torch.testing.assert_close(factorised(single, 100, Options(fit)).between.double(), expected, rtol=0, atol=1e-5)
+    expected = factorise(double, 100, TowerOptions(fit)).between
+    torch.testing.assert_close(factorise(single, 100, TowerOptions(fit)).between.double(), expected, rtol=0, atol=1e-5)
 
 
 def test_a_tolerance_stops_early_and_is_kept():
     game, truth = relu_game(14, 13, 0), exact(relu_game(14, 13, 0)).between
-    found = factorised(game, 4000, Options(tolerance=0.1))
+    found = factorise(game, 4000, TowerOptions(tolerance=0.1))
     assert found.n_evaluations.item() == game.n_evaluations < 2 * 4000 / 4
     assert found.standard_error.between.norm() <= 0.1 * found.between.norm()
     assert relative_mse(found.between, truth) ** 0.5 < 2 * 0.1
-    whole = factorised(relu_game(14, 13, 0), 60, Options(tolerance=1e-9))
+    whole = factorise(relu_game(14, 13, 0), 60, TowerOptions(tolerance=1e-9))
     assert whole.n_evaluations.item() == 2 * 62  # never more than the budget
 
 
 def test_pairs_within_an_image_on_request():
     truth = exact(relu_game(11, 10, 3))
-    found = factorised(relu_game(11, 10, 3), 600, Options(within=True))
+    found = factorise(relu_game(11, 10, 3), 600, TowerOptions(within=True))
     for name in ("within_query", "within_retrieved"):
         assert relative_mse(found[name], truth[name]) < 0.05
         assert torch.equal(found[name], found[name].mT) and (found[name].diagonal(dim1=1, dim2=2) == 0).all()
-    enumerated = factorised(relu_game(6, 5, 3), 64, Options(within=True))
+    enumerated = factorise(relu_game(6, 5, 3), 64, TowerOptions(within=True))
     torch.testing.assert_close(enumerated.second_order, exact(relu_game(6, 5, 3)).second_order, rtol=0, atol=1e-12)
 
 
@@ -195,8 +198,8 @@ def test_games_of_one_query_share_its_table(fit):
     query, tables, evaluations = relu_tower(9, 0), {}, []
     for seed in (1, 2, 3):
         retrieved = relu_tower(8, seed)
-        shared = factorised(TwoTowerGame(9, 8, query, retrieved, tables), 60, Options(fit))
-        alone = factorised(TwoTowerGame(9, 8, query, retrieved), 60, Options(fit))
+        shared = factorise(TwoTowerGame(9, 8, query, retrieved, tables), 60, TowerOptions(fit))
+        alone = factorise(TwoTowerGame(9, 8, query, retrieved), 60, TowerOptions(fit))
         for name in ("empty", "full", "first_order", "marginal", "between"):
             assert torch.equal(getattr(shared, name), getattr(alone, name))
         evaluations.append(shared.n_evaluations.item())
@@ -214,18 +217,18 @@ def test_games_of_one_query_share_its_table(fit):
 )
 def test_options_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Options(**arguments)
+        TowerOptions(**arguments)
 
 
 @both_fits
 def test_a_budget_that_is_too_small_is_refused(fit):
     with pytest.raises(ValueError, match="Expected n_samples of at least 18 for 10 players"):
-        factorised(relu_game(10, 10, 0), 17, Options(fit))
+        factorise(relu_game(10, 10, 0), 17, TowerOptions(fit))
 
 
 def test_chains_take_over_beyond_what_a_process_can_hold(monkeypatch):
-    monkeypatch.setattr("captum_pairwise.estimators.towers.factorised.MOST_FOR_PROCESS", 100)
-    found = factorised(relu_game(10, 10, 0), 200)
-    assert torch.equal(found.between, factorised(relu_game(10, 10, 0), 200, Options("chains")).between)
+    monkeypatch.setattr("captum_pairwise.estimators.towers.factorisation.MOST_FOR_PROCESS", 100)
+    found = factorise(relu_game(10, 10, 0), 200)
+    assert torch.equal(found.between, factorise(relu_game(10, 10, 0), 200, TowerOptions("chains")).between)
     with pytest.raises(ValueError, match="Expected at most 100 embeddings"):
-        factorised(relu_game(10, 10, 0), 200, Options(within=True))
+        factorise(relu_game(10, 10, 0), 200, TowerOptions(within=True))
