@@ -15,6 +15,7 @@ from captum_pairwise.estimators.regression import local_surrogate as lime_module
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.games.build import input_pairs
 from captum_pairwise.games.game import CallableGame
+from captum_pairwise.games.sides import Request
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 1, 3))
 
@@ -236,7 +237,7 @@ def test_what_never_leaves_adds_no_distance(model):
     ids[..., :3] = -1
     pair = images(1)
     mask = (ids, MASKS[1])
-    request = cp.masking.Request(baselines=(0.0, None), feature_mask=mask)
+    request = Request(baselines=(0.0, None), feature_mask=mask)
     found = input_pairs(model, pair, request).departures(0)
     for player in range(4):
         own = pair[0][0][:, ids[0, 0] == player]
