@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
-from captum_pairwise.games.checks import both
+from captum_pairwise.games.checks import unpack_pair
 from captum_pairwise.games.sides import Pairs, Request
 from captum_pairwise.network.layers import Layers, layers_of
 from captum_pairwise.players.baselines import Baseline
@@ -34,7 +34,7 @@ def requested(
     **by_image: object,
 ) -> Request:
     """What these arguments of `attribute` ask for; those with an entry per image by their names."""
-    pairs: dict[str, Any] = {name: both(value, name) for name, value in by_image.items()}
+    pairs: dict[str, Any] = {name: unpack_pair(value, name) for name, value in by_image.items()}
     return Request(
         target=target,
         additional_forward_args=additional_forward_args,

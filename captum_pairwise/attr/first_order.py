@@ -17,6 +17,8 @@ Maps = tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]
 class OneImage(Explanation[OfBoth, Maps], abc.ABC):
     """A method that credits the parts of each image; what it finds are two `Interactions`, with the credits as `marginal`."""
 
+    order = 1
+
     def _delta(self, found: OfBoth) -> Float[Tensor, "batch 2"]:
         return deltas(found)
 

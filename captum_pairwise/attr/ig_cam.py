@@ -40,6 +40,8 @@ class LayerIGCAM(LayerGradientMethod):
     torch.Size([2, 1, 7, 7])
     """
 
+    order = 1
+
     @log_usage()
     @differentiable()
     def attribute(

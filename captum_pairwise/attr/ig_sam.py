@@ -36,6 +36,8 @@ class LayerIGSAM(LayerGradientMethod):
     [(2, 1, 4, 4), (2, 1, 3, 3)]
     """
 
+    order = 1
+
     @differentiable()
     def interactions(
         self,

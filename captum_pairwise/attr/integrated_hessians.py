@@ -88,6 +88,8 @@ class IntegratedHessians(GradientMethod):
         softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
     """
 
+    order = 2
+
     def __init__(
         self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
     ) -> None:
@@ -185,6 +187,8 @@ class LayerIntegratedHessians(LayerGradientMethod):
     >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
     torch.Size([2, 4, 4, 3, 3])
     """
+
+    order = 2
 
     def __init__(
         self,

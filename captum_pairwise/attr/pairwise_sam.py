@@ -29,6 +29,8 @@ class LayerPairwiseSAM(LayerMethod):
         device_ids: as in Captum.
     """
 
+    order = 2
+
     @torch.no_grad()
     def interactions(
         self,

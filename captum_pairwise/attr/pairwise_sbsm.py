@@ -43,6 +43,8 @@ class PairwiseSBSM(PerturbationAttribution):
             [0.2000, 0.4000]])
     """
 
+    order = 2
+
     def __init__(self, forward_func: ForwardFunc) -> None:
         PerturbationAttribution.__init__(self, forward_func)
 

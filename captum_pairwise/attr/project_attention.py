@@ -14,7 +14,7 @@ from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gaus
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
-from captum_pairwise.games.checks import both, refuse_not_finite
+from captum_pairwise.games.checks import refuse_not_finite, unpack_pair
 from captum_pairwise.games.sides import Pairs, Side
 from captum_pairwise.network.autocast import without_autocast
 from captum_pairwise.network.layers import Layers
@@ -150,7 +150,7 @@ def _or_every_pixel(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
     """A part for each pixel of images `[B, C, H, W]` without a mask; for other inputs the default, a part for each scalar."""
     query, retrieved = (
         grid(*one.shape[2:], *one.shape[2:]) if mask is None and one.dim() == 4 else mask
-        for mask, one in zip(both(masks, "feature_mask"), inputs, strict=True)
+        for mask, one in zip(unpack_pair(masks, "feature_mask"), inputs, strict=True)
     )
     return query, retrieved
 

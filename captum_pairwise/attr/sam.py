@@ -29,6 +29,8 @@ class LayerSAM(LayerMethod):
         device_ids: as in Captum.
     """
 
+    order = 1
+
     @log_usage()
     @torch.no_grad()
     def attribute(

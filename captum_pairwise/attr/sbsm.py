@@ -38,6 +38,8 @@ class SBSM(PerturbationAttribution):
               [0., 1.]]]])
     """
 
+    order = 1
+
     def __init__(self, forward_func: ForwardFunc) -> None:
         PerturbationAttribution.__init__(self, forward_func)
 

@@ -26,6 +26,8 @@ def between(interactions: Interactions) -> Attribution:
 class Pairwise(Explanation[Interactions, Attribution], abc.ABC):
     """A method that credits parts of two images and pairs of them."""
 
+    order = 2
+
     def _view(self, found: Interactions, inputs: tuple[Tensor, Tensor]) -> Attribution:
         return between(found)
 

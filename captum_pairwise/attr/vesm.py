@@ -10,12 +10,13 @@ from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.estimators.weighted_activation import MODES, Seen, vesm
 from captum_pairwise.games.build import layer_views
-from captum_pairwise.games.checks import SIDES, at_least_float32, refuse_not_finite
+from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
 from captum_pairwise.games.sides import Request
 from captum_pairwise.models.similarity import SimilarityWrapper, pool
 from captum_pairwise.network.autocast import in_this_autocast
 from captum_pairwise.network.batching import Evaluator
 from captum_pairwise.network.layers import LayerView
+from captum_pairwise.results.interactions import SIDES
 
 Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
 
@@ -33,6 +34,8 @@ class LayerVESM(LayerGradientMethod):
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
     """
+
+    order = 1
 
     _is_complete = False  # the maps need not sum to anything
 

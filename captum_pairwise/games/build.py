@@ -7,16 +7,17 @@ import torch
 from torch import nn
 
 from captum_pairwise.games.black_box import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
-from captum_pairwise.games.checks import SIDES, checked_image, checked_images, refuse_not_finite, refuse_training, windows_over
+from captum_pairwise.games.checks import checked_image, checked_images, refuse_not_finite, refuse_training
 from captum_pairwise.games.game import Affine, CallableGame
 from captum_pairwise.games.sides import Pairs, Request, Side
 from captum_pairwise.games.two_towers import encoders_and_layers, input_towers, layer_towers, tower_pairs
 from captum_pairwise.models.similarity import OneSided, SimilarityWrapper
 from captum_pairwise.network.layers import Layers, LayerView, look_inside
-from captum_pairwise.players.windows import Size, Windows, height_and_width
+from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
+from captum_pairwise.results.interactions import SIDES
 
 
-def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
+def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     """The `SimilarityWrapper` behind a forward function: itself, its `forward`, or one inside `DataParallel`; or None."""
     owner = getattr(forward_func, "__self__", forward_func)
     if isinstance(owner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -26,7 +27,7 @@ def as_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
 
 
 def _checked_model(forward_func: ForwardFunc, request: Request) -> SimilarityWrapper | None:
-    model = as_wrapper(forward_func)
+    model = find_wrapper(forward_func)
     refuse_training(forward_func)
     if model is not None and request.additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
@@ -56,8 +57,25 @@ def window_pairs(
         ValueError: an argument does not fit; each message says which and how.
     """
     shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
-    windows = windows_over(inputs, shape, stride)
+    windows = _slide_windows(inputs, shape, stride)
     return input_pairs(forward_func, inputs, replace(request.by_default(0), windows=windows)), windows
+
+
+def _slide_windows(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
+    """Windows over the query images and over the retrieved ones.
+
+    Raises:
+        ValueError: the inputs are no images.
+    """
+    images = checked_images(inputs)
+    for name, batch in zip(SIDES, images, strict=True):
+        if batch.dim() != 4:
+            raise ValueError(
+                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
+                "feature_mask take any inputs."
+            )
+    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
+    return query, retrieved
 
 
 def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> Pairs:

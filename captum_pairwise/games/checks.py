@@ -4,13 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.players.windows import Windows, sliding_windows
+from captum_pairwise.results.interactions import SIDES
 
 Images = tuple[Tensor, Tensor]
-SIDES = ("query", "retrieved")
 
 
-def both(value: object, name: str) -> tuple:
+def unpack_pair(value: object, name: str) -> tuple:
     """A pair, one entry per image, from an argument that may be None for both.
 
     Raises:
@@ -65,7 +64,7 @@ def checked_images(inputs: object, takes_ids: bool = False) -> Images:
     if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
         came = f"({', '.join(type(one).__name__ for one in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
         raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {came}.")
-    query, retrieved = map(rememberable, inputs)
+    query, retrieved = map(clone_if_inference, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
             f"Expected as many query images as retrieved ones, and at least one, got shapes {tuple(query.shape)} and "
@@ -86,7 +85,7 @@ def checked_image(inputs: object) -> Tensor:
         came = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {came}.")
     _refuse_images(inputs, "images", takes_ids=True)
-    return rememberable(inputs).detach()
+    return clone_if_inference(inputs).detach()
 
 
 def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
@@ -99,26 +98,9 @@ def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
     refuse_not_finite(images, f"the {name}")
 
 
-def rememberable(tensor: Tensor) -> Tensor:
+def clone_if_inference(tensor: Tensor) -> Tensor:
     """A tensor that derivatives may use: those of inference mode cannot be remembered."""
     return tensor.clone() if tensor.is_inference() else tensor
-
-
-def windows_over(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
-    """Windows over the query images and over the retrieved ones.
-
-    Raises:
-        ValueError: the inputs are no images.
-    """
-    images = checked_images(inputs)
-    for name, batch in zip(SIDES, images, strict=True):
-        if batch.dim() != 4:
-            raise ValueError(
-                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
-                "feature_mask take any inputs."
-            )
-    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
-    return query, retrieved
 
 
 def refuse_not_finite(rows: Tensor, what: str) -> None:

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
-from captum_pairwise.games.checks import SIDES, rememberable
+from captum_pairwise.games.checks import clone_if_inference
 from captum_pairwise.games.game import Game, one_image_games
 from captum_pairwise.network.autocast import without_autocast
 from captum_pairwise.network.batching import Chunk, memory_of
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, default_players, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
-from captum_pairwise.results.interactions import Interactions, renumber_players, stack_interactions
+from captum_pairwise.results.interactions import SIDES, Interactions, renumber_players, stack_interactions
 
 PairOf = tuple[Baseline, Baseline]
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None]
@@ -134,7 +134,7 @@ def _presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
 
 
 def _mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    present, absent = rememberable(present), rememberable(absent)
+    present, absent = clone_if_inference(present), clone_if_inference(absent)
 
     # exactly the one at z = 0 and the other at z = 1; many times faster than picking by `torch.where`
     return lambda z: torch.lerp(absent, present, presence(z.to(present)))

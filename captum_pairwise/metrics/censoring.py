@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import SIDES, Images, at_least_float32, both, checked_images, refuse_not_finite, refuse_training
+from captum_pairwise.games.checks import Images, at_least_float32, checked_images, refuse_not_finite, refuse_training, unpack_pair
 from captum_pairwise.metrics.pixels import checked_mask, maps_of, ranks
 from captum_pairwise.players.baselines import Baseline, background_members
+from captum_pairwise.results.interactions import SIDES
 
 ForwardFunc = Callable[..., Tensor]
 Baselines = tuple[Baseline, Baseline] | None
@@ -97,7 +98,7 @@ def censorable(images: Images, k: int, baselines: object) -> Censorable:
     Raises:
         ValueError: they are no images, or the baselines do not fit.
     """
-    baseline = both(baselines, "baselines")[k]
+    baseline = unpack_pair(baselines, "baselines")[k]
     refuse_no_images(images[k], f"{SIDES[k]} images")
     return Censorable(images[k], background_members(baseline, images[k], f"the {SIDES[k]} baseline"))
 

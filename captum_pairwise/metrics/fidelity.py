@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.metrics.censoring import Baselines, ForwardFunc, censorable, checked_pairs, ranked_image, similarity
 from captum_pairwise.metrics.pixels import checked_mask, checked_object, maps_of, most_important
+from captum_pairwise.results.interactions import SIDES
 
 
 @torch.no_grad()

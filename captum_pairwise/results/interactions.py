@@ -22,6 +22,7 @@ AXES = {
     "within_query": ("query", "query"),
     "within_retrieved": ("retrieved", "retrieved"),
 }
+SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # by which a file is known
 DIRECTIONS = ("query->retrieved", "retrieved->query")

@@ -51,7 +51,7 @@ def check_own(cls: type[Attribution], checks: Iterable[str] | None = None, thoro
     taken = inspect.signature(cls.attribute).parameters
     return check_method(
         partial(_of_layer, made) if issubclass(cls, LayerAttribution) else made,
-        order=2 if ".second_order." in cls.__module__ else 1,
+        order=getattr(cls, "order", 1),
         players=next((name for name in MASKS if name in taken), None),
         chunk=next((name for name in CHUNKS if name in taken), None),
         arguments=ARGUMENTS.get(cls.__name__),

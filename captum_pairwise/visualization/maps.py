@@ -7,8 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.metrics.pixels import maps_of
+from captum_pairwise.results.interactions import SIDES
 from captum_pairwise.visualization.heatmap_figure import overlay
 from captum_pairwise.visualization.photos import Array, as_tensor, frame, show, to_photos, together
 from captum_pairwise.visualization.scales import MEANING, bar_in, largest

@@ -5,8 +5,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 from matplotlib.patheffects import withStroke
 
-from captum_pairwise.games.checks import SIDES
-from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import PART_COLOURS, mark, parts_of, strongest_parts
 from captum_pairwise.visualization.photos import Array, frame, show, widths

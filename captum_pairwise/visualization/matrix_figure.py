@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.interactions import AXES, Interactions
+from captum_pairwise.results.interactions import AXES, SIDES, Interactions
 from captum_pairwise.visualization.headers import header
 from captum_pairwise.visualization.parts import check_example, refuse_unknown
 from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number, signed_bar

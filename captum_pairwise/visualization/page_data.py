@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.interactions import AXES, Credits, Interactions
+from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
 from captum_pairwise.visualization.heatmap_figure import SIGNED
 from captum_pairwise.visualization.parts import PART_COLOURS, refuse_unknown
 from captum_pairwise.visualization.photos import to_photos

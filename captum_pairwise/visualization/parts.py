@@ -12,9 +12,8 @@ from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 from torch import Tensor
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.players.regions import NEVER_LEAVES, Players
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.interactions import SIDES, Credits, Interactions
 from captum_pairwise.visualization.heatmap_figure import refuse_placeless, to_pixels
 from captum_pairwise.visualization.photos import together
 

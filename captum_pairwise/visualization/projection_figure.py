@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from captum_pairwise.games.checks import SIDES
 from captum_pairwise.metrics.pixels import checked_mask
 from captum_pairwise.metrics.propagation import LabelPropagation, label_propagation
+from captum_pairwise.results.interactions import SIDES
 from captum_pairwise.visualization.heatmap_figure import greyed, overlay
 from captum_pairwise.visualization.maps import pixel_maps
 from captum_pairwise.visualization.parts import outline

@@ -6,7 +6,7 @@ from conftest import images, seeded, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.games.build import as_wrapper, input_pairs, layer_pairs
+from captum_pairwise.games.build import find_wrapper, input_pairs, layer_pairs
 from captum_pairwise.games.sides import Request
 from captum_pairwise.network.layers import replaced
 
@@ -172,8 +172,8 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
 
 
 def test_a_wrapper_is_found_behind_its_forward_and_data_parallel(model):
-    assert as_wrapper(model) is as_wrapper(model.forward) is as_wrapper(nn.DataParallel(model)) is model
-    assert as_wrapper(lambda q, r: model(q, r)) is None
+    assert find_wrapper(model) is find_wrapper(model.forward) is find_wrapper(nn.DataParallel(model)) is model
+    assert find_wrapper(lambda q, r: model(q, r)) is None
 
 
 def test_a_tied_pair_of_layers_may_name_the_encoders_own():
