@@ -26,6 +26,7 @@ from conftest import (
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, uniform_coalitions
 
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
@@ -218,6 +219,14 @@ def test_a_method_can_be_copied_and_pickled(cls, model):
         assert torch.equal(flat(again.attribute(images(1), **arguments)), found)
 
 
+def lime_gain(n_players, n_samples):
+    """The largest sum of absolute weights with which a coefficient of LIME's ridge regression adds the similarities."""
+    coalitions = uniform_coalitions(n_players, n_samples, seeded(0))
+    weights, z = cosine_kernel(coalitions), coalitions.double()
+    z = z - (weights[:, None] * z).sum(0) / weights.sum()  # the intercept is free
+    return torch.linalg.solve(z.T @ (weights[:, None] * z) + torch.eye(n_players), z.T * weights).abs().sum(1).max().item()
+
+
 @every_class
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lower_precision_is_near_float64(cls, dtype, model):
@@ -228,6 +237,8 @@ def test_lower_precision_is_near_float64(cls, dtype, model):
     found = flat(method.attribute(tuple(batch.to(dtype) for batch in images(2)), **arguments)).double()
     # differences of embeddings are as precise as they are large; those of four similarities as the similarities, which are at most 1
     scale = 30 * exact.abs().max().item() + (4 if cls in BY_VALUES else 0)
+    if cls is cp.SuperpixelLime:  # a linear map of similarities, whose largest row sum is the gain of their rounding
+        scale += 4 * max(lime_gain(players, arguments["n_samples"]) for players in (4, 6))
     if cls is cp.PairwiseSBSM:  # and shares of rises of the similarity as that is to the rises
         scale += 4 / method.window_pairs(tuple(batch.to(dtype) for batch in images(2)), **arguments).weights.max().item()
     torch.testing.assert_close(found, exact, rtol=0, atol=min(torch.finfo(dtype).eps * scale, 0.1))
