@@ -33,7 +33,7 @@ from captum_pairwise.attr.vesm import LayerVESM
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.models import backbones, clip, text
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.network.layers import SplitEncoder
+from captum_pairwise.network.layer_view import SplitEncoder
 from captum_pairwise.players.baselines import Backgrounds, blur_baseline, mean_colour
 from captum_pairwise.players.regions import grid, paint, patches, superpixels, token_grid
 from captum_pairwise.results.interactions import Interactions, project

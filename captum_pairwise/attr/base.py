@@ -15,7 +15,7 @@ from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
 from captum_pairwise.games.checks import unpack_pair
 from captum_pairwise.games.sides import Pairs, Request
-from captum_pairwise.network.layers import Layers, layers_of
+from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Layout, Players, default_players
 
@@ -61,7 +61,7 @@ class InputMethod(PerturbationAttribution, abc.ABC):
 
 def name_layers(method: LayerAttribution, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None) -> None:
     """Make a method one of Captum's of this layer, or of two."""
-    layers = layers_of(layer)
+    layers = check_layers(layer)
     if len(layers) == 2:
         LayerAttribution.__init__(method, forward_func, layers, device_ids)
     else:

@@ -12,8 +12,8 @@ from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
 from captum_pairwise.games.build import image_games
 from captum_pairwise.games.sides import Request
-from captum_pairwise.network.autocast import without_autocast
-from captum_pairwise.network.layers import layers_of
+from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.network.layers import check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Layout
 
@@ -77,7 +77,7 @@ class LayerIGCAM(LayerGradientMethod):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        path, layers = quadrature(method, n_steps), layers_of(self.layer)
+        path, layers = quadrature(method, n_steps), check_layers(self.layer)
         if len(layers) > 1:
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
         request = Request(
@@ -89,7 +89,7 @@ class LayerIGCAM(LayerGradientMethod):
             chunk=internal_batch_size,
         )
         side, game = image_games(self.forward_func, layers[0], inputs, request)
-        with without_autocast():
+        with disable_autocast():
             found = [integrate_gradients(game(example), path) for example in range(len(inputs))]
         credit = side.scatter([one["marginal"][0] for one in found])[:, None]
         return (credit, -torch.cat([one.completeness_gap for one in found])) if return_convergence_delta else credit

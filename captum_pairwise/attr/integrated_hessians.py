@@ -18,7 +18,7 @@ from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.layers import Layers
-from captum_pairwise.network.smooth_relu import smoothed_relu
+from captum_pairwise.network.smooth_relu import smooth_relu
 from captum_pairwise.results.interactions import Interactions
 
 METHODS = ("gauss", "expected")
@@ -41,7 +41,7 @@ class Options:
 
     def smoothing(self) -> AbstractContextManager:
         """The context in which the network is smooth, if that is wanted."""
-        return nullcontext() if self.softplus_beta is None else smoothed_relu(self.softplus_beta)
+        return nullcontext() if self.softplus_beta is None else smooth_relu(self.softplus_beta)
 
 
 def _estimator(

@@ -9,7 +9,7 @@ from captum_pairwise.attr.second_order import Attribution, Pairwise
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.sides import Pairs
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.baselines import part_colour
 from captum_pairwise.results.interactions import Interactions
 
@@ -39,7 +39,7 @@ class PairwiseLime(InputExplanation[Interactions, Attribution], Pairwise):
         InputExplanation.__init__(self, forward_func)
         self.decay, self.alpha = decay, alpha
 
-    @without_autocast()
+    @disable_autocast()
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         pairs.refuse_beyond_memory()
         samples, fit = 20_000 if n_samples is None else n_samples, {"decay": self.decay, "alpha": self.alpha, "generator": generator}

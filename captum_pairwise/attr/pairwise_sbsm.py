@@ -13,7 +13,7 @@ from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rise
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import window_pairs
 from captum_pairwise.games.sides import Pairs
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.windows import Size, Windows
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.window_pairs import WindowPairs
@@ -157,7 +157,7 @@ class PairwiseSBSM(PerturbationAttribution):
         return interactions["between"]
 
 
-@without_autocast()
+@disable_autocast()
 def weighted(pairs: Pairs, windows: tuple[Windows, Windows], n_samples: int, generator: torch.Generator | None) -> WindowPairs:
     """The weighted pairs of the windows of each pair of images."""
     query, retrieved = windows

@@ -16,7 +16,7 @@ from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import input_pairs, layer_pairs
 from captum_pairwise.games.checks import refuse_not_finite, unpack_pair
 from captum_pairwise.games.sides import Pairs, Side
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.regions import average, grid
 from captum_pairwise.results.interactions import DIRECTIONS
@@ -155,7 +155,7 @@ def _or_every_pixel(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
     return query, retrieved
 
 
-@without_autocast()
+@disable_autocast()
 def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)

@@ -15,7 +15,7 @@ from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import window_pairs
 from captum_pairwise.games.game import one_image_games
 from captum_pairwise.games.sides import Pairs
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.regions import whole_image
 from captum_pairwise.players.windows import Size, Windows
 
@@ -80,7 +80,7 @@ class SBSM(PerturbationAttribution):
         return query[:, None].expand_as(inputs[0]).contiguous(), retrieved[:, None].expand_as(inputs[1]).contiguous()
 
 
-@without_autocast()
+@disable_autocast()
 def _maps(pairs: Pairs, windows: tuple[Windows, Windows]) -> Maps:
     """The value of each pixel of each image, `[B, H, W]`."""
     found = [[sbsm(game, over) for game, over in zip(one_image_games(pair), windows, strict=True)] for pair in pairs.games()]

@@ -12,10 +12,11 @@ from captum_pairwise.estimators.weighted_activation import MODES, Seen, vesm
 from captum_pairwise.games.build import layer_views
 from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
 from captum_pairwise.games.sides import Request
-from captum_pairwise.models.similarity import SimilarityWrapper, pool
-from captum_pairwise.network.autocast import in_this_autocast
+from captum_pairwise.models.heads import pool
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Evaluator
-from captum_pairwise.network.layers import LayerView
+from captum_pairwise.network.layer_view import LayerView
 from captum_pairwise.results.interactions import SIDES
 
 Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
@@ -100,7 +101,7 @@ def _seen(view: LayerView, example: int) -> Seen:
             f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
             f"{tuple(view.output.shape)}. Pick an earlier layer."
         )
-    is_map, run = view.output.dim() == 4, in_this_autocast(view.tail.run)
+    is_map, run = view.output.dim() == 4, bind_autocast(view.tail.run)
 
     def embed(activations: Tensor) -> Tensor:
         output = (activations if is_map else activations.mT).to(view.output)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_pairwise.files.atomic import replacing
-from captum_pairwise.files.tensors import damaged, read_tensors
+from captum_pairwise.files.atomic import write_atomically
+from captum_pairwise.files.tensors import make_file_error, read_tensors
 
 PART = 1024  # embeddings; as many are lost at most
 WHAT = "a cache of embeddings"
@@ -38,7 +38,7 @@ class EmbeddingStore:
         for kept in self._parts if file is None or not file.exists() else [file, *self._parts]:
             self.rows |= _read(kept, encoder)
             if len({row.shape for row in self.rows.values()}) > 1:
-                raise damaged(kept, WHAT, "its embeddings are of another size than those of the other parts")
+                raise make_file_error(kept, WHAT, "its embeddings are of another size than those of the other parts")
 
     def add(self, images: Iterable[int], embeddings: Float[Tensor, "images channels"]) -> None:
         """Remember the embeddings of these images."""
@@ -63,7 +63,7 @@ class EmbeddingStore:
 
 def _write(file: Path, rows: dict[int, Tensor], encoder: str) -> None:
     tensors = {"images": torch.tensor(list(rows)), "embeddings": torch.stack(list(rows.values()))}
-    with replacing(file) as draft:
+    with write_atomically(file) as draft:
         save_file(tensors, draft, {"encoder": encoder})
 
 
@@ -74,5 +74,5 @@ def _read(file: Path, encoder: str) -> dict[int, Tensor]:
         return {}
     images, embeddings = tensors.get("images"), tensors.get("embeddings")
     if images is None or embeddings is None or images.dtype != torch.int64 or embeddings.dim() != 2 or images.shape != embeddings.shape[:1]:
-        raise damaged(file, WHAT, f"it holds {[(name, tuple(tensor.shape)) for name, tensor in tensors.items()]}")
+        raise make_file_error(file, WHAT, f"it holds {[(name, tuple(tensor.shape)) for name, tensor in tensors.items()]}")
     return dict(zip(images.tolist(), embeddings, strict=True))

@@ -12,7 +12,7 @@ from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.datasets.readers import read_in_batches
 from captum_pairwise.games.checks import at_least_float32
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.similarity import pool
+from captum_pairwise.models.heads import pool
 from captum_pairwise.network.batching import Chunk, Evaluator
 
 

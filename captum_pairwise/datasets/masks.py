@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
-from captum_pairwise.files.images import read_as_it_is
+from captum_pairwise.files.images import read_image
 
 VOID = 255
 ONE_NUMBER = ("1", "L", "P", "I", "I;16")
@@ -61,7 +61,7 @@ def label_shares(path: Path) -> dict[int, float]:
 
 def _opened(path: Path, modes: tuple[str, ...]) -> Image.Image:
     """The image, read."""
-    image = read_as_it_is(path, "a mask")
+    image = read_image(path, "a mask")
     if image.mode not in modes:
         raise ValueError(
             f"Expected one number a pixel in {path}, Pillow's mode {' or '.join(modes)}, got mode {image.mode}. Save the labels "

@@ -14,7 +14,7 @@ from captum_pairwise.datasets.embeddings import embed
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, labels_above
 from captum_pairwise.datasets.pair_list import Pair
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.heads import unit
+from captum_pairwise.models.heads import normalize_rows
 
 QUERIES, CANDIDATES = 1024, 4096  # that are compared at a time
 DIGITS = 9  # of a cosine; what differs beyond is rounding
@@ -65,7 +65,7 @@ def conditional_nearest_neighbours(
     needed = chain((image for image, _ in wanted), *(holders[label] for label in {label for _, label in wanted}))
     row = {file: number for number, file in enumerate(dict.fromkeys(image.image for image in needed))}
     embeddings = embed(list(row), encoder, batch_size=batch_size, cache=cache, n_workers=n_workers, show_progress=show_progress)
-    queries = _queries(wanted, holders, row, unit(embeddings))
+    queries = _queries(wanted, holders, row, normalize_rows(embeddings))
     return [_pair(queries[image.image], image, label, val.name(label)) for image, label in wanted]
 
 

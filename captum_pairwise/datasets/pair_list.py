@@ -9,7 +9,7 @@ from typing import TextIO
 
 from captum_pairwise.datasets.masks import refuse_label
 from captum_pairwise.datasets.safe_paths import inside, refuse_links_out
-from captum_pairwise.files.atomic import replacing
+from captum_pairwise.files.atomic import write_atomically
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def write_pairs(pairs: Iterable[Pair], file: str | Path, root: str | Path | None
     """
     file = Path(file)
     folder = os.path.abspath(file.parent if root is None else root)
-    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="") as written:
+    with write_atomically(file) as draft, draft.open("w", encoding="utf-8", newline="") as written:
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(COLUMNS)
         try:

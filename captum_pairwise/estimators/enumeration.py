@@ -8,7 +8,7 @@ from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, combine
 from captum_pairwise.games.game import Game, TwoTowerGame
-from captum_pairwise.network.batching import memory_of
+from captum_pairwise.network.batching import get_memory_bytes
 from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
@@ -55,7 +55,7 @@ def refuse_too_many(n_players: int, most: int, whose: str) -> None:
             f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players "
             f"{whose}, got {most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
         )
-    if 8 * n_players * 2**n_players > memory_of(torch.device("cpu")):
+    if 8 * n_players * 2**n_players > get_memory_bytes(torch.device("cpu")):
         raise ValueError(
             f"Expected coalitions that fit memory, got all 2**{n_players} of the {n_players} players {whose}. Take fewer players (a "
             "coarser mask), or sample them with FactorisedShapleyTaylor."

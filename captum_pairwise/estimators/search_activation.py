@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.games.game import Affine
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.results.interactions import Interactions
 
 
-@without_autocast()
+@disable_autocast()
 def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool) -> Interactions:
     """The Shapley–Taylor indices of `<u(z), w(z)>` for two affine towers (paper eq. 8).
 
@@ -45,7 +45,7 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
     )
 
 
-@without_autocast()
+@disable_autocast()
 def activation_maps(
     queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool
 ) -> tuple[Float[Tensor, " query"], Float[Tensor, " retrieved"], Float[Tensor, "2"]]:

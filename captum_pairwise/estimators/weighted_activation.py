@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.network.autocast import without_autocast
+from captum_pairwise.network.autocast import disable_autocast
 
 MODES = ("positive", "negative", "triplet")
 Activations = Float[Tensor, "1 channels ..."]
@@ -48,7 +48,7 @@ def _unit(embedding: Tensor, name: str) -> Tensor:
     return embedding / embedding.norm()
 
 
-@without_autocast()
+@disable_autocast()
 def vesm(
     query: Seen,
     retrieved: Seen,

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from captum_pairwise.files.atomic import replacing
+from captum_pairwise.files.atomic import write_atomically
 
 AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
 
@@ -79,7 +79,7 @@ def _cells(path: Path) -> list[list[str]]:
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:
     """Write a file of rows, which is there whole or as it was before."""
-    with replacing(path) as draft:
+    with write_atomically(path) as draft:
         draft.write_bytes(b"".join(map(_line, [_columns(kind), *map(_values, rows)])))
 
 

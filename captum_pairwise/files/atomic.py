@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def write_atomically(file: Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of `file` once all is on the disk; after an exception nothing has changed.
 
     Args:

@@ -32,7 +32,7 @@ def read_rgb(source: object) -> Image.Image:
     )
 
 
-def read_as_it_is(file: Path, what: str) -> Image.Image:
+def read_image(file: Path, what: str) -> Image.Image:
     """The picture in a file, neither turned nor converted.
 
     Args:

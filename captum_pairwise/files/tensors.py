@@ -25,13 +25,13 @@ def read_tensors(file: str | Path, key: str, what: str) -> tuple[dict[str, Tenso
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError) as error:
-        raise damaged(file, what, str(error)) from error
+        raise make_file_error(file, what, str(error)) from error
     if note is None:
-        raise damaged(file, what, "it holds something else")
+        raise make_file_error(file, what, "it holds something else")
     return tensors, note
 
 
-def damaged(file: str | Path, what: str, why: str) -> ValueError:
+def make_file_error(file: str | Path, what: str, why: str) -> ValueError:
     """The error of a file that is not what it should be."""
     return ValueError(
         f"Expected {file} to be {what}, got one that is none, or is damaged: {why.rstrip('.')}. Name another file, or make it anew."

@@ -13,9 +13,10 @@ from captum_pairwise._compat import expand_additional_forward_args, expand_targe
 from captum_pairwise.games.checks import Images, checked_values
 from captum_pairwise.games.game import CallableGame, Game
 from captum_pairwise.games.sides import Pairs, Request, Side, input_side, layer_side
-from captum_pairwise.network.autocast import in_this_autocast
-from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk
-from captum_pairwise.network.layers import Layers, layers_of, look_inside, only_output, record, recorded, refuse_compiled, replaced
+from captum_pairwise.network.autocast import bind_autocast
+from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
+from captum_pairwise.network.layer_view import record_output, view_layer
+from captum_pairwise.network.layers import Layers, check_layers, get_single_output, record_calls, refuse_compiled, replace_output
 
 ForwardFunc = Callable[..., Tensor]
 
@@ -41,8 +42,8 @@ def _refuse_uneven(request: Request, images: tuple[Tensor, ...]) -> None:
 
 def _joint_pairs(query: Side, retrieved: Side, request: Request, evaluate: Callable[..., object]) -> Pairs:
     """Games whose value is `evaluate(query rows, retrieved rows, example=…)`."""
-    evaluate = in_this_autocast(evaluate)
-    chunk = request.chunk_of(min(fitting_chunk(query.present[0]), fitting_chunk(retrieved.present[0])))
+    evaluate = bind_autocast(evaluate)
+    chunk = request.chunk_of(min(choose_chunk_size(query.present[0]), choose_chunk_size(retrieved.present[0])))
 
     def game(example: int) -> Game:
         n_query, n_retrieved = query.n_coordinates(example), retrieved.n_coordinates(example)
@@ -76,7 +77,7 @@ def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, 
     """
     refuse_compiled(forward_func)
     _refuse_uneven(request, images)
-    layers = layers_of(layer)
+    layers = check_layers(layer)
 
     def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
         outputs = _layer_outputs(forward_func, layers, inputs, request)
@@ -95,7 +96,7 @@ def joint_layer_pairs(forward_func: ForwardFunc, layer: Layers, images: Images, 
         rows = tuple(image[example : example + 1].expand(len(mixed[0]), *image.shape[1:]) for image in images)
         with ExitStack() as hooks:
             for one, output in zip(layers, mixed, strict=True):
-                hooks.enter_context(replaced(one, output))
+                hooks.enter_context(replace_output(one, output))
             return _forward(forward_func, rows, request, example)
 
     return _joint_pairs(query, retrieved, request, evaluate)
@@ -111,11 +112,11 @@ def _layer_outputs(forward_func: ForwardFunc, layers: Sequence[nn.Module], image
         of_part = target
         if (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1):
             of_part = target[part]
-        with recorded(layers) as calls:
+        with record_calls(layers) as calls:
             run_forward(forward_func, tuple(batch[part] for batch in images), of_part, own or None)
-        return [only_output(outputs, one) for outputs, one in zip(calls, layers, strict=True)]
+        return [get_single_output(outputs, one) for outputs, one in zip(calls, layers, strict=True)]
 
-    found = Chunk(len(images[0]), request.notices).parts(run, len(images[0]))
+    found = Chunk(len(images[0]), request.notices).map_slices(run, len(images[0]))
     return [torch.cat(of_layer) for of_layer in zip(*found, strict=True)]
 
 
@@ -138,9 +139,9 @@ def joint_image_games(
     refuse_compiled(forward_func)
     _refuse_uneven(request, (images,))
     if isinstance(forward_func, nn.Module) and request.additional_forward_args is None:
-        view, network = look_inside(forward_func, layer, images, request.notices), forward_func
+        view, network = view_layer(forward_func, layer, images, request.notices), forward_func
         side = layer_side(
-            view.output, images, request, 0, lambda baseline: record(network, layer, baseline, request.notices), names=("images'",)
+            view.output, images, request, 0, lambda baseline: record_output(network, layer, baseline, request.notices), names=("images'",)
         )
         return side, _image_game(side, request, view.tail.run)
 
@@ -149,7 +150,7 @@ def joint_image_games(
 
     def rerun(mixed: Tensor, example: int) -> object:
         rows = images[example : example + 1].expand(len(mixed), *images.shape[1:])
-        with replaced(layer, mixed):
+        with replace_output(layer, mixed):
             return _forward(forward_func, (rows,), replace(request, target=None), example)
 
     side = layer_side(run(images), images, request, 0, run, names=("images'",))
@@ -158,8 +159,8 @@ def joint_image_games(
 
 def _image_game(side: Side, request: Request, tail: Callable[[Tensor, int], Any]) -> Callable[[int], CallableGame]:
     """The game of each image; `tail` gives the function's whole output for rows of the layer's."""
-    chunk, chosen = request.chunk_of(fitting_chunk(side.present[0])), replace(request, additional_forward_args=None)
-    run = in_this_autocast(tail)
+    chunk, chosen = request.chunk_of(choose_chunk_size(side.present[0])), replace(request, additional_forward_args=None)
+    run = bind_autocast(tail)
 
     def game(example: int) -> CallableGame:
         mixers = side.mixers(example)

@@ -11,8 +11,10 @@ from captum_pairwise.games.checks import checked_image, checked_images, refuse_n
 from captum_pairwise.games.game import Affine, CallableGame
 from captum_pairwise.games.sides import Pairs, Request, Side
 from captum_pairwise.games.two_towers import encoders_and_layers, input_towers, layer_towers, tower_pairs
-from captum_pairwise.models.similarity import OneSided, SimilarityWrapper
-from captum_pairwise.network.layers import Layers, LayerView, look_inside
+from captum_pairwise.models.one_sided import OneSided
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.layer_view import LayerView, view_layer
+from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
 
@@ -151,4 +153,4 @@ def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object, reques
         )
     encoders, layers = encoders_and_layers(model, layer)
     with torch.no_grad():
-        return model, [look_inside(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
+        return model, [view_layer(encoders[k], layers[k], images[k], request.notices) for k in range(2)]

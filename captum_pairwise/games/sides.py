@@ -10,8 +10,8 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType
 from captum_pairwise.games.checks import clone_if_inference
 from captum_pairwise.games.game import Game, one_image_games
-from captum_pairwise.network.autocast import without_autocast
-from captum_pairwise.network.batching import Chunk, memory_of
+from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.network.batching import Chunk, get_memory_bytes
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, default_players, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
@@ -188,7 +188,7 @@ class Pairs:
         sides = (self.query, self.retrieved)
         return torch.cat([side.departures(example) for side in sides]) / sum(side.present[example].numel() for side in sides)
 
-    @without_autocast()
+    @disable_autocast()
     def explain(self, estimate: Callable[[Game], Interactions]) -> Interactions:
         """Estimate every game."""
         self.refuse_beyond_memory()
@@ -201,14 +201,14 @@ class Pairs:
             ValueError: they do not.
         """
         n_players, present = self.query.players.n_players + self.retrieved.players.n_players, self.query.present
-        needed, has = 2 * len(present) * n_players**2 * present.element_size(), memory_of(present.device)
+        needed, has = 2 * len(present) * n_players**2 * present.element_size(), get_memory_bytes(present.device)
         if needed > has:
             raise ValueError(
                 f"Expected fewer players: all pairs of {n_players} need {needed / 2**30:.0f} GiB for {len(present)} pairs of images, "
                 f"and there are {has / 2**30:.0f} GiB. Group them with a coarser mask, or take a deeper layer."
             )
 
-    @without_autocast()
+    @disable_autocast()
     def explain_images(self, estimate: Callable[[Game, Side, int], Interactions]) -> tuple[Interactions, Interactions]:
         """Estimate the game of the query's players of every pair, and that of the retrieved image's (paper eq. 2).
 

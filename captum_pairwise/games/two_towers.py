@@ -13,11 +13,12 @@ from captum_pairwise._compat import select_targets
 from captum_pairwise.games.checks import Images, at_least_float32, checked_values, refuse_not_finite
 from captum_pairwise.games.game import ROWS_REMEMBERED, Affine, CallableGame, Game, TwoTowerGame, embed_distinct
 from captum_pairwise.games.sides import Pairs, Request, Side, input_side, layer_side
-from captum_pairwise.models.heads import Score
-from captum_pairwise.models.similarity import SimilarityWrapper, pool
-from captum_pairwise.network.autocast import in_this_autocast
-from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk
-from captum_pairwise.network.layers import Layers, LayerView, layers_of, look_inside, record, refuse_compiled
+from captum_pairwise.models.heads import Score, pool
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.autocast import bind_autocast
+from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
+from captum_pairwise.network.layer_view import LayerView, record_output, view_layer
+from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -65,15 +66,15 @@ def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> 
     """Towers whose players are parts of the images."""
     query, retrieved = (input_side(images[k], request, k) for k in range(2))
     # the door has brought a twin up to date; to do so at each chunk would cost 2 ms
-    runs = [in_this_autocast(lambda rows, run=run: pool(run(rows))) for run in (model.query_encoder, model.retrieved_encoder)]
-    chunks = [request.chunk_of(fitting_chunk(side.present[0])) for side in (query, retrieved)]
+    runs = [bind_autocast(lambda rows, run=run: pool(run(rows))) for run in (model.query_encoder, model.retrieved_encoder)]
+    chunks = [request.chunk_of(choose_chunk_size(side.present[0])) for side in (query, retrieved)]
     return Tower(query, lambda rows, _: runs[0](rows), chunks[0]), Tower(retrieved, lambda rows, _: runs[1](rows), chunks[1])
 
 
 def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
     """Both encoders, and the layer of each that a user meant."""
     refuse_compiled(model)
-    layers = layers_of(layer)
+    layers = check_layers(layer)
     if model.is_tied:  # either tower's layer may be named, for either image
         layers = [model.tower_layers(layers[0])[0], model.tower_layers(layers[-1])[1]]
     elif len(layers) == 1:
@@ -84,8 +85,8 @@ def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[
 def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
     """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
     encoders, layers = encoders_and_layers(model, layer)
-    views = [look_inside(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
-    reruns = [k for k in range(2) if views[k].tail.in_vain]
+    views = [view_layer(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
+    reruns = [k for k in range(2) if views[k].tail.reruns_prefix]
     if reruns:
         warnings.warn(
             f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
@@ -97,9 +98,9 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
 
 
 def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
-    side = layer_side(view.output, images, request, k, lambda baseline: record(encoder, layer, baseline, request.notices))
-    run = in_this_autocast(view.tail.run)
-    chunk = request.chunk_of(fitting_chunk(side.present[0]))
+    side = layer_side(view.output, images, request, k, lambda baseline: record_output(encoder, layer, baseline, request.notices))
+    run = bind_autocast(view.tail.run)
+    chunk = request.chunk_of(choose_chunk_size(side.present[0]))
     return Tower(side, lambda outputs, example: pool(run(outputs, example)), chunk, view.tail.is_affine)
 
 

@@ -27,7 +27,7 @@ class Head:
     frozen_norm: bool | None = None
 
 
-def unit(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
+def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
     """Divide every row by its norm.
 
     Raises:
@@ -42,6 +42,23 @@ def unit(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows chan
             "or `similarity='dot'`."
         )
     return embeddings / norms
+
+
+def pool(output: object) -> Float[Tensor, "batch channels"]:
+    """Turn what an encoder returns into embeddings: `[B, C]` as it is, a map `[B, C, H, W]` by global average pooling.
+
+    Raises:
+        ValueError: the output is neither.
+    """
+    if isinstance(output, Tensor) and output.dim() == 4:
+        return output.mean((2, 3))
+    if isinstance(output, Tensor) and output.dim() == 2:
+        return output
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    raise ValueError(
+        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. "
+        "Wrap the encoder in a module that returns one of these."
+    )
 
 
 def _squared_norm(embeddings: Tensor) -> Tensor:
@@ -72,7 +89,7 @@ def _negative_squared_distance(u: Tensor, w: Tensor) -> Tensor:
 
 
 HEADS = {
-    "cosine": Head(F.cosine_similarity, unit, unit, frozen_norm=True),
+    "cosine": Head(F.cosine_similarity, normalize_rows, normalize_rows, frozen_norm=True),
     "dot": Head(_dot, _identity, _identity, frozen_norm=False),
     "euclidean": Head(_negative_squared_distance, _euclidean_query, _euclidean_retrieved),
 }

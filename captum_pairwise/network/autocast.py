@@ -16,10 +16,10 @@ def _devices() -> list[str]:
 
 
 @contextmanager
-def without_autocast() -> Iterator[None]:
+def disable_autocast() -> Iterator[None]:
     """Let arithmetic keep the precision of its numbers.
 
-    >>> with torch.autocast("cpu", torch.bfloat16), without_autocast():
+    >>> with torch.autocast("cpu", torch.bfloat16), disable_autocast():
     ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
     torch.float32
     """
@@ -29,11 +29,11 @@ def without_autocast() -> Iterator[None]:
         yield
 
 
-def in_this_autocast(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def bind_autocast(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The function as it would run here and now, in the autocast of this place, wherever it is called.
 
     >>> with torch.autocast("cpu", torch.bfloat16):
-    ...     product = in_this_autocast(torch.matmul)
+    ...     product = bind_autocast(torch.matmul)
     >>> product(torch.ones(1, 1), torch.ones(1, 1)).dtype
     torch.bfloat16
     """

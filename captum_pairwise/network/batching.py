@@ -37,7 +37,7 @@ class Chunk:
     size: int
     notices: set[str] = field(default_factory=set)
 
-    def parts(self, function: Callable[[slice], Result], n_rows: int, cost: int = 1) -> Iterator[Result]:
+    def map_slices(self, function: Callable[[slice], Result], n_rows: int, cost: int = 1) -> Iterator[Result]:
         """Yield what a function makes of the rows, of as many at once as fit.
 
         Args:
@@ -99,7 +99,7 @@ class Evaluator:
         results, before = [], self.n_rows
         self.n_rows += len(rows)
         with tqdm(total=self.n_rows, initial=before, desc=self.description, leave=False, disable=self.description is None) as progress:
-            for result in self.chunk.parts(lambda part: self.function(rows[part]), len(rows), self.cost):
+            for result in self.chunk.map_slices(lambda part: self.function(rows[part]), len(rows), self.cost):
                 results.append(result)
                 progress.update(len(result))
         return torch.cat(results)
@@ -115,13 +115,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return is_typed or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY))
 
 
-def fitting_chunk(row: Tensor) -> int:
+def choose_chunk_size(row: Tensor) -> int:
     """How many rows like this one to put through a network at once: small batches are fastest on a CPU, large ones on a GPU."""
     size = BYTES_PER_CHUNK.get(row.device.type, BYTES_PER_CHUNK_ELSEWHERE)
     return max(1, size // max(1, row.numel() * row.element_size()))
 
 
-def memory_of(device: torch.device) -> int:
+def get_memory_bytes(device: torch.device) -> int:
     """The bytes of memory that a device has: free ones of a GPU, all of the machine otherwise."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]

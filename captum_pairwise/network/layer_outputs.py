@@ -7,21 +7,21 @@ from typing import Any, cast
 from torch import Tensor
 
 
-def first_tensor(returned: object) -> Tensor | None:
+def get_first_tensor(returned: object) -> Tensor | None:
     """The layer's output in what it returned, or None where there is no tensor.
 
     >>> import torch
-    >>> first_tensor((None, torch.tensor([1.0]), torch.tensor([2.0])))
+    >>> get_first_tensor((None, torch.tensor([1.0]), torch.tensor([2.0])))
     tensor([1.])
     """
     return next((member for member in _members(returned) if isinstance(member, Tensor)), None)
 
 
-def with_first(returned: object, output: Tensor) -> object:
+def replace_first_tensor(returned: object, output: Tensor) -> object:
     """The same with another first tensor, and all else kept.
 
     >>> import torch
-    >>> with_first((None, torch.tensor([1.0]), "kept"), torch.tensor([5.0]))
+    >>> replace_first_tensor((None, torch.tensor([1.0]), "kept"), torch.tensor([5.0]))
     (None, tensor([5.]), 'kept')
     """
     members = _members(returned)
@@ -29,17 +29,17 @@ def with_first(returned: object, output: Tensor) -> object:
     return _rebuilt(returned, [*members[:place], output, *members[place + 1 :]])
 
 
-def copied(returned: object) -> object:
+def clone_tensors(returned: object) -> object:
     """The same with a copy of every tensor in it."""
     return _rebuilt(returned, [member.clone() if isinstance(member, Tensor) else member for member in _members(returned)])
 
 
-def for_rows(returned: object, n_examples: int) -> Callable[[Tensor, int], object] | None:
+def make_packer(returned: object, n_examples: int) -> Callable[[Tensor, int], object] | None:
     """The function `(outputs [rows, ...], example) -> what the layer returns` for rows of one example of the batch.
 
     None where it cannot be known, because something other than tensors with an entry per example would have to be repeated.
     """
-    if first_tensor(returned) is None:
+    if get_first_tensor(returned) is None:
         return None
     members = _members(returned)
     place = _place(members)

@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.network.layer_outputs import copied, first_tensor, for_rows
-from captum_pairwise.network.thread_hooks import in_this_thread, own_hook
+from captum_pairwise.network.layer_outputs import clone_tensors, get_first_tensor, make_packer
+from captum_pairwise.network.thread_hooks import make_thread_filter, this_thread_only
 
 # for a module, `(example, n_rows) -> what it returns` for rows that are all one example of the batch
 Prefix: TypeAlias = dict[nn.Module, Callable[[int, int], object]]
 
 
-def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
+def record_prefix(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
     """What the modules that finish before the layer does, and the layer itself, return for a batch; of nested ones the outermost.
 
     Left out is what cannot be skipped unseen: modules that run twice, change what they get, or have hooks, and outputs of which the share
@@ -39,12 +39,12 @@ def remembered(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
         if not reached:
             for part in module.modules():
                 returned.pop(part, None)
-            returned[module] = copied(output)  # a copy, because an in-place ReLU may follow
+            returned[module] = clone_tensors(output)  # a copy, because an in-place ReLU may follow
 
     plain = [module for module in encoder.modules() if not _is_watched(module)]
     # tensors of inference mode do not tell whether they were changed in place
     with torch.inference_mode(False), torch.no_grad(), _hooked(plain, before, after):
-        end = layer.register_forward_hook(own_hook(lambda *_: reached.append(True)))  # after the other hooks
+        end = layer.register_forward_hook(this_thread_only(lambda *_: reached.append(True)))  # after the other hooks
         try:
             encoder(images)
         finally:
@@ -68,8 +68,8 @@ def _hooked(modules: list[nn.Module], before: Callable[..., None], after: Callab
     hooks: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for module in modules:
-            hooks.append(module.register_forward_pre_hook(own_hook(before), with_kwargs=True))
-            hooks.append(module.register_forward_hook(own_hook(after), with_kwargs=True))
+            hooks.append(module.register_forward_pre_hook(this_thread_only(before), with_kwargs=True))
+            hooks.append(module.register_forward_hook(this_thread_only(after), with_kwargs=True))
         yield
     finally:
         for hook in hooks:
@@ -77,16 +77,16 @@ def _hooked(modules: list[nn.Module], before: Callable[..., None], after: Callab
 
 
 def _repeated(returned: object, n_examples: int) -> Callable[[int, int], object] | None:
-    rows, output = for_rows(returned, n_examples), first_tensor(returned)
+    rows, output = make_packer(returned, n_examples), get_first_tensor(returned)
     if rows is None or output is None or not output.dim() or len(output) != n_examples:
         return None
     return lambda example, n_rows: rows(output[[example] * n_rows], example)
 
 
 @contextmanager
-def skipping(prefix: Prefix, example: int, n_rows: int) -> Iterator[None]:
+def skip_prefix(prefix: Prefix, example: int, n_rows: int) -> Iterator[None]:
     """Let the modules return what they returned for this example, without running."""
-    is_ours = in_this_thread()
+    is_ours = make_thread_filter()
 
     def give(module: nn.Module, repeat: Callable[[int, int], object], *args: object, **kwargs: object) -> object:
         return repeat(example, n_rows) if is_ours(module) else type(module).forward(module, *args, **kwargs)

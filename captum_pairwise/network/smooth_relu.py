@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
-def smoothed_relu(beta: float) -> TorchFunctionMode:
+def smooth_relu(beta: float) -> TorchFunctionMode:
     """A context in which every ReLU of any network is `s(x) = log(1 + exp(beta x)) / beta`, which tends to it as `beta` grows.
 
     Integrated Hessians need it (Janizek et al. 2020): second derivatives of a network with ReLUs are 0 wherever they exist.
@@ -26,7 +26,7 @@ def smoothed_relu(beta: float) -> TorchFunctionMode:
     Raises:
         ValueError: `beta` is no positive number.
 
-    >>> with smoothed_relu(beta=1.0):
+    >>> with smooth_relu(beta=1.0):
     ...     torch.nn.ReLU()(torch.zeros(1))
     tensor([0.6931])
     """

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from captum_pairwise.network.thread_hooks import TRACING, in_this_thread
+from captum_pairwise.network.thread_hooks import TRACING, make_thread_filter
 
 AFFINE_MODULES = (
     nn.AdaptiveAvgPool1d,
@@ -46,7 +46,7 @@ class Tail:
     run: Callable[[Tensor, int], object]
     is_affine: bool = False
     reruns: bool = False
-    in_vain: bool = False
+    reruns_prefix: bool = False
 
 
 class _LayerTracer(fx.Tracer):
@@ -57,7 +57,7 @@ class _LayerTracer(fx.Tracer):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer, self.is_ours = layer, in_this_thread()
+        self.layer, self.is_ours = layer, make_thread_filter()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return m is self.layer or super().is_leaf_module(m, module_qualified_name)

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int, Shaped
 from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_pairwise.files.atomic import replacing
-from captum_pairwise.files.tensors import damaged, read_tensors
+from captum_pairwise.files.atomic import write_atomically
+from captum_pairwise.files.tensors import make_file_error, read_tensors
 from captum_pairwise.players.regions import Players, average
 
 AXES = {
@@ -162,7 +162,7 @@ class Interactions(Credits):
         tensors |= {f"{name}.ids": one.ids for name, one in players.items() if one is not None}
         numbers = {"n_query": self.n_query} | {name: one.shape for name, one in players.items() if one is not None}
         tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-        with replacing(Path(path)) as draft:
+        with write_atomically(Path(path)) as draft:
             save_file(tensors, draft, {NOTE: json.dumps(numbers)})
 
     @staticmethod
@@ -176,7 +176,7 @@ class Interactions(Credits):
         try:
             return _parse_tensors(dict(tensors), json.loads(note))
         except (ValueError, TypeError, KeyError) as error:
-            raise damaged(path, WHAT, str(error)) from error
+            raise make_file_error(path, WHAT, str(error)) from error
 
 
 def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:

@@ -12,7 +12,7 @@ from typing import final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
-from captum_pairwise.files.atomic import replacing
+from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.visualization.page_data import Side, of_both, page_data
 
@@ -35,7 +35,7 @@ class Viewer:
     def save(self, path: str | Path) -> Path:
         """Write the page to a file, which is whole or not there, and return its path."""
         file = Path(path)
-        with replacing(file) as draft:
+        with write_atomically(file) as draft:
             draft.write_text(self.html, encoding="utf-8")
         return file
 

@@ -7,7 +7,7 @@ from conftest import images, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.models.similarity import pool
+from captum_pairwise.models.heads import pool
 
 MODES = ["positive", "negative", "triplet"]
 LAYERS = [0, 1, 2, 3, 4]

@@ -8,7 +8,7 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.games.build import find_wrapper, input_pairs, layer_pairs
 from captum_pairwise.games.sides import Request
-from captum_pairwise.network.layers import replaced
+from captum_pairwise.network.layers import replace_output
 
 MASK = cp.grid(12, 12, 2, 2)
 MASKS = (MASK, cp.grid(12, 12, 1, 3))
@@ -58,7 +58,7 @@ def similarity_with_layer(encoder, layer, pair, head):
     """A function of the layer's two outputs: the encoder re-run on the images with the output replaced."""
 
     def embed(image, output):
-        with replaced(layer, output):
+        with replace_output(layer, output):
             return encoder(image).mean((2, 3))
 
     return lambda x, y: head(embed(pair[0], x), embed(pair[1], y))

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
 from captum_pairwise.models.backbones import BACKBONES, MOCO_PREFIX, ImageEncoder, create, parse
-from captum_pairwise.network.layers import look_inside
+from captum_pairwise.network.layer_view import view_layer
 
 IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
 MAPS = {
@@ -269,7 +269,7 @@ def test_pairwise_credit_of_a_headed_encoder_is_that_of_brute_force() -> None:
 def test_the_head_of_the_margin_model_is_an_affine_tail(file: Path) -> None:
     torch.save(margin_state(5), file)
     encoder = create("resnet50_margin", file)
-    tail = look_inside(encoder, encoder.features, image()).tail
+    tail = view_layer(encoder, encoder.features, image()).tail
     assert tail.is_affine and not tail.reruns
     maps = cp.LayerSAM(SimilarityWrapper(encoder), encoder.features).attribute((image()[:1], image()[1:]))
     assert [one.shape for one in maps] == [(1, 1, 2, 2)] * 2
@@ -288,7 +288,7 @@ def test_the_cosine_is_the_trained_similarity_of_the_margin_model() -> None:
 def test_without_a_head_the_features_are_returned_themselves() -> None:
     encoder = ImageEncoder(tiny_encoder()).double()
     assert torch.equal(encoder(images()[0]), encoder.features((images()[0] - encoder.mean) / encoder.std))
-    assert look_inside(encoder, encoder.features, images()[0]).tail.is_affine
+    assert view_layer(encoder, encoder.features, images()[0]).tail.is_affine
     assert set(encoder.state_dict()) == {"mean", "std", *(f"features.{key}" for key in tiny_encoder().state_dict())}
 
 

@@ -8,7 +8,8 @@ from test_text import tokenizer_of
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.network.layers import record, replaced
+from captum_pairwise.network.layer_view import record_output
+from captum_pairwise.network.layers import replace_output
 
 transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 matplotlib.use("Agg")
@@ -60,12 +61,12 @@ def test_patches_and_tokens_against_brute_force():
     method = cp.LayerExactShapleyTaylor(MODEL, LAYERS)
     found, pairs = method.interactions((PHOTOS, IDS), **ARGUMENTS), method.attribute((PHOTOS, IDS), **ARGUMENTS)
     assert pairs.shape == (2, 2, 2, 3) and torch.equal(pairs.flatten(1, 2), found.between)
-    states = record(IMAGES, LAYERS[0], PHOTOS)
+    states = record_output(IMAGES, LAYERS[0], PHOTOS)
     embedded = TEXTS.embedding_layer(IDS)
     z = (torch.arange(2**7)[:, None] >> torch.arange(7)) % 2 == 1
     patches = torch.where(nn.functional.pad(z[:, :4], (1, 0), value=True)[..., None], states[0], 0.1)
     tokens = torch.where(nn.functional.pad(z[:, 4:], (1, 1), value=True)[..., None], embedded[0], -0.2)
-    with replaced(LAYERS[0], patches), replaced(LAYERS[1], tokens):
+    with replace_output(LAYERS[0], patches), replace_output(LAYERS[1], tokens):
         values = MODEL(PHOTOS[:1].expand(len(z), -1, -1, -1), IDS[:1].expand(len(z), -1))
     _, first, second = cp.shapley_taylor(values)
     torch.testing.assert_close(found.first_order[0], first)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.models.heads import make_head, unit
-from captum_pairwise.models.similarity import pool
+from captum_pairwise.models.heads import make_head, normalize_rows, pool
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 exactly = partial(torch.testing.assert_close, rtol=0, atol=0)
@@ -90,10 +89,10 @@ def test_unknown_head_is_refused() -> None:
 
 def test_unit_names_the_row_without_a_direction() -> None:
     u, _ = embeddings()
-    close(unit(u), torch.stack([row / row.square().sum().sqrt() for row in u]))
+    close(normalize_rows(u), torch.stack([row / row.square().sum().sqrt() for row in u]))
     u[3] = 0
     with pytest.raises(ValueError, match="row 3"):
-        unit(u)
+        normalize_rows(u)
 
 
 # encoders

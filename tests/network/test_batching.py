@@ -6,7 +6,7 @@ import torch
 from conftest import random_tensor
 from torch import Tensor
 
-from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk, is_out_of_memory
+from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size, is_out_of_memory
 
 ROWS = random_tensor(7, 3)
 
@@ -102,5 +102,5 @@ def test_a_bar_goes_on_from_call_to_call(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_chunk_fits_a_row_that_is_larger_than_the_budget() -> None:
     row = torch.empty(2**40, device="meta")
-    assert fitting_chunk(row) == 1
-    assert fitting_chunk(row[:100]) > fitting_chunk(row[:1000]) > 1
+    assert choose_chunk_size(row) == 1
+    assert choose_chunk_size(row[:100]) > choose_chunk_size(row[:1000]) > 1

@@ -8,8 +8,9 @@ from conftest import random_tensor
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.network.layer_outputs import first_tensor, for_rows, with_first
-from captum_pairwise.network.layers import look_inside, record, replaced
+from captum_pairwise.network.layer_outputs import get_first_tensor, make_packer, replace_first_tensor
+from captum_pairwise.network.layer_view import record_output, view_layer
+from captum_pairwise.network.layers import replace_output
 
 Named = namedtuple("Named", ["nothing", "tokens", "weights"])
 PACKS = {
@@ -67,7 +68,7 @@ def expected(encoder, outputs, example):
 @torch.no_grad()
 def test_the_first_tensor_is_the_output_and_the_rest_is_kept(name):
     encoder, outputs = Encoder(PACKS[name]), random_tensor(3, 5, 4, seed=1)
-    view = look_inside(encoder, encoder.layer, TOKENS)
+    view = view_layer(encoder, encoder.layer, TOKENS)
     torch.testing.assert_close(view.output, encoder.layer.inner(encoder.before(TOKENS)).tanh())
     assert view.tail.reruns
     for example in range(2):
@@ -90,10 +91,10 @@ class Traced(nn.Module):
 @torch.no_grad()
 def test_attention_is_split_by_its_graph_with_the_weights_of_each_example():
     encoder = Traced().eval()
-    view, outputs = look_inside(encoder, encoder.attention, TOKENS), random_tensor(3, 5, 4, seed=2)
+    view, outputs = view_layer(encoder, encoder.attention, TOKENS), random_tensor(3, 5, 4, seed=2)
     assert not view.tail.reruns
     for example in range(2):
-        with replaced(encoder.attention, outputs):
+        with replace_output(encoder.attention, outputs):
             rerun = encoder(TOKENS[example].expand(3, -1, -1))
         torch.testing.assert_close(view.tail.run(outputs, example), rerun)
         weights = encoder.attention(*[encoder.before(TOKENS[[example]])] * 3)[1]
@@ -116,7 +117,7 @@ class FirstOf(nn.Module):
 @torch.no_grad()
 def test_an_encoder_that_returns_the_first_tensor_needs_no_tail_unless_it_changed_it(in_place):
     encoder = FirstOf(in_place)
-    view, outputs = look_inside(encoder, encoder.layer, TOKENS), random_tensor(3, 5, 4, seed=3)
+    view, outputs = view_layer(encoder, encoder.layer, TOKENS), random_tensor(3, 5, 4, seed=3)
     assert view.tail.is_affine is not in_place
     torch.testing.assert_close(view.output, encoder.layer.inner(TOKENS).tanh())
     torch.testing.assert_close(view.tail.run(outputs, 0), outputs * (2 if in_place else 1))
@@ -139,22 +140,22 @@ def test_opaque_functions_take_layers_that_return_tuples():
 
 def test_the_record_is_a_copy_and_nothing_else_is_changed():
     returned = (None, torch.ones(2), "kept")
-    assert with_first(returned, torch.zeros(2))[2] == "kept" and returned[1].sum() == 2
+    assert replace_first_tensor(returned, torch.zeros(2))[2] == "kept" and returned[1].sum() == 2
     mapping = OrderedDict(nothing=None, tokens=torch.ones(2))
-    assert with_first(mapping, torch.zeros(2))["tokens"].sum() == 0 and mapping["tokens"].sum() == 2
-    assert first_tensor("none") is None and first_tensor((None, ())) is None
+    assert replace_first_tensor(mapping, torch.zeros(2))["tokens"].sum() == 0 and mapping["tokens"].sum() == 2
+    assert get_first_tensor("none") is None and get_first_tensor((None, ())) is None
     encoder = Encoder(PACKS["tuple"])
-    assert record(encoder, encoder.layer, TOKENS).shape == (2, 5, 4)
+    assert record_output(encoder, encoder.layer, TOKENS).shape == (2, 5, 4)
     assert not encoder.layer._forward_hooks
 
 
 def test_what_is_kept_is_repeated_for_the_rows_of_one_example():
     outputs = random_tensor(3, 5, 4, seed=5)
-    first, second, nothing = for_rows((TOKENS, TOKENS, None), 2)(outputs, 1)
+    first, second, nothing = make_packer((TOKENS, TOKENS, None), 2)(outputs, 1)
     assert first is outputs and nothing is None
     assert torch.equal(second, TOKENS[[1, 1, 1]])
     for unknown in ("word", 3, TOKENS[0], (TOKENS,), torch.tensor(1.0)):
-        assert for_rows((TOKENS, unknown), 2) is None
+        assert make_packer((TOKENS, unknown), 2) is None
 
 
 def test_a_layer_whose_first_tensor_nobody_uses_is_refused():

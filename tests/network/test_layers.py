@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from captum_pairwise import LayerFactorisedShapleyTaylor, SimilarityWrapper
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.network.layers import LayerView, SplitEncoder, look_inside, record, recorded, refuse_compiled, replaced
+from captum_pairwise.network.layer_view import LayerView, SplitEncoder, record_output, view_layer
+from captum_pairwise.network.layers import record_calls, refuse_compiled, replace_output
 
 ROWS = 3
 CASES = [
@@ -66,7 +67,7 @@ def batch(name: str) -> Tensor:
 @cache
 def view_of(name: str, layer: str) -> LayerView:
     with torch.no_grad():
-        return look_inside(network(name), network(name).get_submodule(layer), batch(name))
+        return view_layer(network(name), network(name).get_submodule(layer), batch(name))
 
 
 def random_outputs(view: LayerView, seed: int = 0) -> Tensor:
@@ -75,7 +76,7 @@ def random_outputs(view: LayerView, seed: int = 0) -> Tensor:
 
 def rerun(encoder: nn.Module, layer: nn.Module, inputs: Tensor, outputs: Tensor, example: int) -> Tensor:
     """The oracle: the whole network on one image, with the layer's output replaced."""
-    with replaced(layer, outputs), torch.no_grad():
+    with replace_output(layer, outputs), torch.no_grad():
         return encoder(inputs[example].expand(len(outputs), *inputs.shape[1:]))
 
 
@@ -132,7 +133,7 @@ ROUTES = {"traced": nn.Sequential, "split": SplitEncoder, "re-run": Unsplittable
 
 def seen_by(route: str, features: nn.Module, tail: nn.Module) -> LayerView:
     """The view of two parts from between them, by one of three routes."""
-    view = look_inside(ROUTES[route](features, tail), features, images()[0])
+    view = view_layer(ROUTES[route](features, tail), features, images()[0])
     assert view.tail.reruns is (route == "re-run")
     return view
 
@@ -176,7 +177,7 @@ def test_gradient_flows_through_the_tail(route: str) -> None:
 def test_only_the_tail_is_run(route: str) -> None:
     features, tail = halves()
     view = seen_by(route, features, tail)
-    with recorded([features[0], tail[1]]) as (first, last):
+    with record_calls([features[0], tail[1]]) as (first, last):
         view.tail.run(random_outputs(view), 0)
     assert (len(first), len(last)) == (0, 1)
 
@@ -218,7 +219,7 @@ def test_affine_tail_of_a_split_encoder_is_known(tail: nn.Module) -> None:
 
 def test_last_layer_needs_no_tail() -> None:
     encoder = tiny_encoder()
-    view = look_inside(encoder, encoder[4], images()[0])
+    view = view_layer(encoder, encoder[4], images()[0])
     assert view.tail.is_affine
     assert_follows(view, encoder, encoder[4], images()[0])
 
@@ -238,7 +239,7 @@ def test_own_encoders_are_traced_from_any_layer(make: Callable[[], nn.Module]) -
     encoder = make()
     layer = encoder.features[0]
     with without_type_checking():
-        view = look_inside(encoder, layer, images()[0])
+        view = view_layer(encoder, layer, images()[0])
     assert not view.tail.reruns
     assert_follows(view, encoder, layer, images()[0])
 
@@ -285,7 +286,7 @@ ODD = {
 @torch.no_grad()
 def test_odd_encoders_are_never_silently_wrong(make: type[Net], odd: str) -> None:
     encoder, inputs = make(ODD[odd]), images()[0]
-    assert_follows(look_inside(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
+    assert_follows(view_layer(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
 
 
 def add_positive_means(net: Net, maps: Tensor, inputs: Tensor) -> Tensor:
@@ -297,14 +298,14 @@ def add_positive_means(net: Net, maps: Tensor, inputs: Tensor) -> Tensor:
 @torch.no_grad()
 def test_in_place_statement_on_a_side_value_is_kept_for_every_example() -> None:
     encoder, inputs = Net(add_positive_means), images()[0] * torch.tensor([1, -1])[:, None, None, None]
-    assert_follows(look_inside(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
+    assert_follows(view_layer(encoder, encoder.layer, inputs), encoder, encoder.layer, inputs)
 
 
 @pytest.mark.parametrize("fix", [lambda net, maps, inputs: maps.view(2, -1), lambda net, maps, inputs: torch.stack([maps[0], maps[1]])])
 @torch.no_grad()
 def test_hard_coded_batch_size_falls_back(fix: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     encoder, inputs = Net(fix), images()[0]
-    view = look_inside(encoder, encoder.layer, inputs)
+    view = view_layer(encoder, encoder.layer, inputs)
     assert view.tail.reruns
     outputs = random_outputs(view)[:2]
     assert_close(view.tail.run(outputs, 1), rerun(encoder, encoder.layer, inputs, outputs, 1))
@@ -332,13 +333,13 @@ REUSED = nn.Linear(12, 12).double()
 )
 def test_layer_must_run_once(encoder: nn.Module, layer: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        look_inside(encoder, layer, images()[0])
+        view_layer(encoder, layer, images()[0])
 
 
 @pytest.mark.parametrize(("layer", "came"), [(Words(), "tuple"), (nn.Unflatten(1, (3, 1)), r"\(2, 3, 1, 12, 12\)")])
 def test_layer_must_return_a_tensor_of_cells(layer: nn.Module, came: str) -> None:
     with pytest.raises(ValueError, match=came):
-        record(nn.Sequential(layer), layer, images()[0])
+        record_output(nn.Sequential(layer), layer, images()[0])
 
 
 def compiled_in_place() -> nn.Module:
@@ -372,7 +373,7 @@ def test_hooks_are_gone(route: str) -> None:
 def test_hooks_are_gone_after_a_failure() -> None:
     encoder = nn.Sequential(tiny_encoder(), Failing())
     with pytest.raises(ArithmeticError):
-        record(encoder, encoder[0], images()[0])
+        record_output(encoder, encoder[0], images()[0])
     with pytest.raises(ArithmeticError):
         rerun(encoder, encoder[0], images()[0], random_tensor(ROWS, 6), 0)
     assert not hooks(encoder)
@@ -381,7 +382,7 @@ def test_hooks_are_gone_after_a_failure() -> None:
 def test_looking_leaves_the_model_as_found() -> None:
     encoder = Net(ODD["constant"])
     found = [set(vars(module)) for module in encoder.modules()]
-    look_inside(encoder, encoder.layer, images()[0])
+    view_layer(encoder, encoder.layer, images()[0])
     assert [set(vars(module)) for module in encoder.modules()] == found
 
 
@@ -389,7 +390,7 @@ def test_looking_leaves_the_model_as_found() -> None:
 def test_hooks_of_the_user_do_not_see_the_tracing() -> None:
     encoder, seen = tiny_encoder(), []
     encoder[4].register_forward_hook(lambda module, inputs, output: seen.append(float(output.mean())))
-    view = look_inside(encoder, encoder[2], images()[0])
+    view = view_layer(encoder, encoder[2], images()[0])
     assert not view.tail.reruns and seen
     before = len(seen)
     view.tail.run(view.output, 0)
@@ -402,5 +403,5 @@ def test_a_hook_on_a_container_is_not_lost() -> None:
     encoder = nn.Sequential(tiny_encoder(), nn.Identity())
     encoder[0].register_forward_hook(lambda module, inputs, output: output * 2)
     inputs = images()[0]
-    view = look_inside(encoder, encoder[0][2], inputs)
+    view = view_layer(encoder, encoder[0][2], inputs)
     torch.testing.assert_close(view.tail.run(view.output[:1], 0), encoder(inputs)[:1], rtol=0, atol=1e-12)

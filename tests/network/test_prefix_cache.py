@@ -5,8 +5,9 @@ import torch
 from conftest import random_tensor
 from torch import nn
 
-from captum_pairwise.network.layers import look_inside, recorded, replaced
-from captum_pairwise.network.prefix_cache import remembered, skipping
+from captum_pairwise.network.layer_view import view_layer
+from captum_pairwise.network.layers import record_calls, replace_output
+from captum_pairwise.network.prefix_cache import record_prefix, skip_prefix
 
 INPUTS = random_tensor(2, 3, 4)
 
@@ -46,10 +47,10 @@ def test_a_rerun_without_the_prefix_is_the_whole_rerun(name, negative):
     encoder = Deep(BETWEEN[name])
     inputs = INPUTS * torch.tensor([1, -1 if negative else 1])[:, None, None]
     layer = encoder.blocks[1]
-    view = look_inside(encoder, layer, inputs)
+    view = view_layer(encoder, layer, inputs)
     for example in range(2):
         outputs = random_tensor(4, *view.output.shape[1:], seed=example)
-        with replaced(layer, outputs):
+        with replace_output(layer, outputs):
             expected = encoder(inputs[example].expand(4, -1, -1))
         torch.testing.assert_close(view.tail.run(outputs, example), expected)
     assert not any("forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks for module in encoder.modules())
@@ -58,17 +59,17 @@ def test_a_rerun_without_the_prefix_is_the_whole_rerun(name, negative):
 @torch.no_grad()
 def test_only_what_follows_the_layer_runs_again():
     encoder = Deep()
-    view, parts = look_inside(encoder, encoder.blocks[1], INPUTS), [encoder.blocks[k][0] for k in range(3)]
-    with recorded(parts) as calls:
+    view, parts = view_layer(encoder, encoder.blocks[1], INPUTS), [encoder.blocks[k][0] for k in range(3)]
+    with record_calls(parts) as calls:
         view.tail.run(view.output, 0)
-    assert [len(one) for one in calls] == [0, 0, 1] and view.tail.reruns and not view.tail.in_vain
+    assert [len(one) for one in calls] == [0, 0, 1] and view.tail.reruns and not view.tail.reruns_prefix
 
 
 @torch.no_grad()
 def test_what_is_watched_used_twice_or_works_in_place_is_not_remembered():
     encoder = Deep(lambda net, x: forked(net, dropped(net, x)))
     encoder.blocks[0].register_forward_hook(lambda *_: None)
-    assert set(remembered(encoder, encoder.blocks[2], INPUTS)) == {*encoder.blocks[0], encoder.blocks[1], encoder.blocks[2]}
+    assert set(record_prefix(encoder, encoder.blocks[2], INPUTS)) == {*encoder.blocks[0], encoder.blocks[1], encoder.blocks[2]}
 
 
 @torch.no_grad()
@@ -76,8 +77,8 @@ def test_what_is_watched_used_twice_or_works_in_place_is_not_remembered():
 def test_nothing_after_the_layer_is_remembered_also_where_the_layer_is_watched():
     encoder = Deep()
     encoder.blocks[1].register_forward_hook(lambda *_: None)
-    assert set(remembered(encoder, encoder.blocks[1], INPUTS)) == {encoder.blocks[0], *encoder.blocks[1]}
-    view, outputs = look_inside(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4, seed=9)
+    assert set(record_prefix(encoder, encoder.blocks[1], INPUTS)) == {encoder.blocks[0], *encoder.blocks[1]}
+    view, outputs = view_layer(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4, seed=9)
     torch.testing.assert_close(view.tail.run(outputs, 0), encoder.blocks[2](outputs).mean(1))
 
 
@@ -85,17 +86,17 @@ def test_nothing_after_the_layer_is_remembered_also_where_the_layer_is_watched()
 def test_inference_mode_makes_no_difference(name):
     encoder = Deep(BETWEEN[name])
     with torch.no_grad():
-        expected = look_inside(encoder, encoder.blocks[1], INPUTS).tail.run(random_tensor(4, 4, 4), 1)
-        known = set(remembered(encoder, encoder.blocks[1], INPUTS))
+        expected = view_layer(encoder, encoder.blocks[1], INPUTS).tail.run(random_tensor(4, 4, 4), 1)
+        known = set(record_prefix(encoder, encoder.blocks[1], INPUTS))
     with torch.inference_mode():
-        view = look_inside(encoder, encoder.blocks[1], INPUTS.clone())
+        view = view_layer(encoder, encoder.blocks[1], INPUTS.clone())
         assert torch.equal(view.tail.run(random_tensor(4, 4, 4), 1), expected)
-        assert set(remembered(encoder, encoder.blocks[1], INPUTS.clone())) == known
+        assert set(record_prefix(encoder, encoder.blocks[1], INPUTS.clone())) == known
 
 
 def test_gradient_flows_through_the_tail_of_a_rerun():
     encoder = Deep()
-    view, outputs = look_inside(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4).requires_grad_()
+    view, outputs = view_layer(encoder, encoder.blocks[1], INPUTS), random_tensor(4, 3, 4).requires_grad_()
     (found,) = torch.autograd.grad(view.tail.run(outputs, 0).square().sum(), outputs)
     (expected,) = torch.autograd.grad(encoder.blocks[2](outputs).mean(1).square().sum(), outputs)
     torch.testing.assert_close(found, expected)
@@ -103,8 +104,8 @@ def test_gradient_flows_through_the_tail_of_a_rerun():
 
 def test_modules_are_left_as_found_after_a_failure():
     encoder = Deep()
-    prefix = remembered(encoder, encoder.blocks[1], INPUTS)
-    with pytest.raises(ArithmeticError), skipping(prefix, 0, 1):
+    prefix = record_prefix(encoder, encoder.blocks[1], INPUTS)
+    with pytest.raises(ArithmeticError), skip_prefix(prefix, 0, 1):
         raise ArithmeticError
     assert not any("forward" in vars(module) for module in encoder.modules())
 
@@ -129,7 +130,7 @@ def test_a_prefix_that_changes_the_rest_is_not_skipped():
 
     encoder, inputs = Noted(), torch.rand(2, 4)
     with torch.no_grad():
-        view = look_inside(encoder, encoder.layer, inputs)
+        view = view_layer(encoder, encoder.layer, inputs)
         rows = torch.rand(3, 4)
         torch.testing.assert_close(view.tail.run(rows, 0), encoder.last(rows) * 3)
-    assert view.tail.in_vain
+    assert view.tail.reruns_prefix

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from conftest import images, random_tensor, tiny_encoder
 from torch import nn
 
-from captum_pairwise.network.layers import look_inside
-from captum_pairwise.network.smooth_relu import smoothed_relu
+from captum_pairwise.network.layer_view import view_layer
+from captum_pairwise.network.smooth_relu import smooth_relu
 
 BETA = 3.0
 X = torch.cat([torch.linspace(-9, 9, 37, dtype=torch.float64), torch.tensor([0.0, -7.3, 6.1], dtype=torch.float64)])
@@ -76,7 +76,7 @@ close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 @every_call
 def test_a_relu_is_a_softplus_while_the_context_lasts(call, expected):
     x, sharp = X.clone(), call(X)
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         close(call(x), expected(X))
     assert torch.equal(x, X) and torch.equal(call(x), sharp) and not torch.equal(sharp, expected(X))
 
@@ -85,7 +85,7 @@ def test_a_relu_is_a_softplus_while_the_context_lasts(call, expected):
 def test_in_place_stays_in_place(call, expected):
     x = X.clone()
     view = x[5:10]
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         result = call(x)
     assert result is x
     close(x, expected(X))
@@ -97,7 +97,7 @@ def test_in_place_has_the_derivatives(call, expected):
     first, second = [], []
     for function in (call, expected):
         x = X.clone().requires_grad_()
-        with smoothed_relu(BETA):
+        with smooth_relu(BETA):
             y = function(x * 1.5)
         (gradient,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
         first.append(gradient.detach())
@@ -111,13 +111,13 @@ def test_in_place_has_the_derivatives(call, expected):
 def test_sharper_ones_tend_to_the_relu(call, expected, beta):
     """Never more than `log(2) / beta` away."""
     sharp = call(X)
-    with smoothed_relu(beta):
+    with smooth_relu(beta):
         error = (call(X) - sharp).abs().max().item()
     assert error <= math.log(2) / beta + 1e-14
 
 
 def test_the_bound_is_reached_at_the_bend():
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         close(F.relu(torch.zeros(1).double()), torch.full((1,), math.log(2) / BETA, dtype=torch.float64))
 
 
@@ -125,7 +125,7 @@ def test_the_bound_is_reached_at_the_bend():
 def test_derivatives_keep_their_digits_in_both_tails(dtype):
     """`σ(βx)` and `β σ(βx) σ(-βx)`, from 40 units below the bend to 40 above, and at it."""
     x = torch.linspace(-40, 40, 81, dtype=dtype).requires_grad_()
-    with smoothed_relu(2.0):
+    with smooth_relu(2.0):
         y = F.relu(x / 2)
         (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), x)
@@ -139,7 +139,7 @@ def test_derivatives_keep_their_digits_in_both_tails(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_nothing_overflows(dtype):
     x = torch.tensor([-1e30, -1e4, -1.0, 0.0, 1.0, 1e4, 1e30], dtype=dtype, requires_grad=True)
-    with smoothed_relu(100.0):
+    with smooth_relu(100.0):
         y = F.relu(x)
         (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), x)
@@ -185,7 +185,7 @@ def second_by_differences(function):
 @pytest.mark.parametrize("relu", [torch.relu, F.relu, nn.ReLU(), lambda x: F.relu_(x), nn.ReLU(inplace=True)])
 def test_a_network_gets_the_second_derivatives_of_one_with_softplus(second, relu):
     by_hand = second(mlp(lambda x: F.softplus(x, BETA, 500)))
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         found = second(mlp(relu))
     close(found, by_hand)
     torch.testing.assert_close(found, second_by_differences(mlp(s)), rtol=1e-4, atol=1e-5)
@@ -193,7 +193,7 @@ def test_a_network_gets_the_second_derivatives_of_one_with_softplus(second, relu
 
 
 def test_forward_mode_alone():
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         found = torch.func.jvp(mlp(torch.relu), (POINT,), (DIRECTION,))[1]
         in_place = torch.func.jvp(mlp(lambda x: x.relu_()), (POINT,), (DIRECTION,))[1]
     close(found, torch.func.grad(mlp(s))(POINT) @ DIRECTION)
@@ -201,7 +201,7 @@ def test_forward_mode_alone():
 
 
 def test_vmap():
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         close(torch.vmap(F.relu)(X[:, None]), s(X)[:, None])
 
 
@@ -213,13 +213,13 @@ def test_parametric_relu_of_channels():
     for shape in ((2, 3), (2, 3, 4), (2, 3, 4, 5)):
         x = random_tensor(*shape)
         a = module.weight.reshape(-1, *[1] * (len(shape) - 2))
-        with smoothed_relu(BETA):
+        with smooth_relu(BETA):
             close(module(x), a * x + (1 - a) * s(x))
 
 
 def test_what_is_no_relu_is_as_before():
     integers, steps = torch.tensor([-2, 0, 3]), nn.Threshold(1.0, 0.0)
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         assert torch.equal(integers.relu(), torch.tensor([0, 0, 3]))
         assert torch.equal(steps(X), torch.where(X > 1, X, 0))
         assert torch.equal(X.clamp(min=0), torch.where(X > 0, X, 0))
@@ -228,10 +228,10 @@ def test_what_is_no_relu_is_as_before():
 def test_models_are_not_touched_and_errors_leave_the_context():
     encoder = tiny_encoder()
     before, sharp = [dict(vars(module)) for module in encoder.modules()], encoder(images()[0])
-    with pytest.raises(RuntimeError), smoothed_relu(BETA):
+    with pytest.raises(RuntimeError), smooth_relu(BETA):
         encoder(images()[0][:, :1])
     assert torch.equal(encoder(images()[0]), sharp)
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         smooth = encoder(images()[0])
     assert not torch.equal(smooth, sharp) and [dict(vars(module)) for module in encoder.modules()] == before
 
@@ -240,19 +240,19 @@ def test_models_are_not_touched_and_errors_leave_the_context():
 def test_a_tail_is_found_alike_and_smooth_when_it_runs(inside):
     encoder, (query, _) = tiny_encoder(), images()
     if inside:
-        with smoothed_relu(BETA):
-            view = look_inside(encoder, encoder[2], query)
+        with smooth_relu(BETA):
+            view = view_layer(encoder, encoder[2], query)
     else:
-        view = look_inside(encoder, encoder[2], query)
+        view = view_layer(encoder, encoder[2], query)
     assert not view.tail.reruns
-    with smoothed_relu(BETA):
+    with smooth_relu(BETA):
         close(view.tail.run(view.output, 0), encoder[4](s(view.output)))
     close(view.tail.run(view.output, 0), encoder[4](view.output.relu()))
 
 
 def test_contexts_nest():
-    with smoothed_relu(BETA):
-        with smoothed_relu(50.0):
+    with smooth_relu(BETA):
+        with smooth_relu(50.0):
             close(F.relu(X), s(X, 50.0))
         close(F.relu(X), s(X))
 
@@ -260,7 +260,7 @@ def test_contexts_nest():
 def test_a_network_tends_to_itself(model):
     sharp, errors = model(*images()), []
     for beta in (10.0, 1e3, 1e9):
-        with smoothed_relu(beta):
+        with smooth_relu(beta):
             errors.append((model(*images()) - sharp).abs().max().item())
     assert errors[0] > 10 * errors[1] and errors[1] > 10 * errors[2] and errors[2] < 1e-9
 
@@ -268,4 +268,4 @@ def test_a_network_tends_to_itself(model):
 @pytest.mark.parametrize("beta", [0.0, -1.0, math.inf, math.nan])
 def test_a_bad_beta_is_refused(beta):
     with pytest.raises(ValueError, match="Expected beta to be a positive number"):
-        smoothed_relu(beta)
+        smooth_relu(beta)

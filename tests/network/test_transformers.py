@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import captum_pairwise as cp
-from captum_pairwise.network.layers import look_inside, record
+from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.players.regions import average, cells
 
 matplotlib.use("Agg")
@@ -50,7 +50,7 @@ def test_all_ways_to_name_the_patches_agree(name):
     z = (torch.arange(16)[:, None] >> torch.arange(4)) % 2 == 1  # player i is bit i, the query's first
     values = torch.zeros(2, 16, 16, dtype=torch.float64)
     with torch.no_grad():
-        embedded = [look_inside(VIT, BLOCK, images) for images in PAIR]
+        embedded = [view_layer(VIT, BLOCK, images) for images in PAIR]
         assert not any(view.tail.reruns for view in embedded)
         for example in range(2):
             rows = [torch.where(nn.functional.pad(z, (1, 0), value=True)[..., None], view.output[example], 0.1) for view in embedded]
@@ -115,7 +115,7 @@ def test_functions_that_do_not_fit_are_refused_at_the_door(layout):
 def literal_hessian(example, n_nodes=40):
     """`Γ_ij + Γ_ji` of the patches by autograd through the whole network, tokens of its block mixed by hand."""
     pair, total = [images[example : example + 1] for images in PAIR], torch.zeros(8, 8, dtype=torch.float64)
-    present, absent = ([record(VIT, BLOCK, image).detach() for image in batch] for batch in (pair, map(cp.blur_baseline, pair)))
+    present, absent = ([record_output(VIT, BLOCK, image).detach() for image in batch] for batch in (pair, map(cp.blur_baseline, pair)))
 
     def embedding(k, z):
         z = nn.functional.pad(z, (1, 0), value=1.0)[None, :, None]

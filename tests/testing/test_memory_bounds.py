@@ -13,7 +13,7 @@ from tracker import is_measurable, peak_of
 import captum_pairwise as cp
 from captum_pairwise.estimators.regression import kernel_taylor as kernel
 from captum_pairwise.estimators.regression import local_surrogate as lime
-from captum_pairwise.network.batching import fitting_chunk
+from captum_pairwise.network.batching import choose_chunk_size
 from captum_pairwise.testing.memory_bounds import BOUNDS
 from captum_pairwise.testing.own_methods import OfEachImage, own_classes
 
@@ -70,7 +70,7 @@ def bound(cls, side, batch):
     pixels, steps = 3 * (CELL * side) ** 2, STEPS if "n_steps" in inspect.signature(cls.attribute).parameters else None
     numbers = {"B": batch, "n": n_players, "d": CHANNELS, "s": budget(cls, n_players), "x": 2 * (pixels + layer), "a": pixels + 3 * layer}
     numbers["k"] = steps or ceil(4 * sqrt(n_players))
-    return 8 * eval(BOUNDS[cls.__name__], numbers | {"c": chunk or min(n_players // 2, fitting_chunk(torch.empty(layer)))})
+    return 8 * eval(BOUNDS[cls.__name__], numbers | {"c": chunk or min(n_players // 2, choose_chunk_size(torch.empty(layer)))})
 
 
 def is_left_out(cls, side):
@@ -116,6 +116,6 @@ def test_a_method_that_keeps_what_went_through_the_network_takes_more(process):
 @pytest.mark.parametrize("cls", [*ENUMERATE, *FITS], ids=lambda cls: cls.__name__)
 def test_what_cannot_do_392_players_says_what_can(cls, monkeypatch):
     for fit in (kernel, lime):
-        monkeypatch.setattr(fit, "memory_of", lambda device: 2**33)
+        monkeypatch.setattr(fit, "get_memory_bytes", lambda device: 2**33)
     with pytest.raises(ValueError, match=r"Expected.*players.*FactorisedShapleyTaylor"):
         explain(cls, 14, 1)

@@ -24,7 +24,7 @@ from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.games.build import input_pairs
 from captum_pairwise.games.game import one_image_games
 from captum_pairwise.games.sides import Request
-from captum_pairwise.network.batching import Chunk, Evaluator, fitting_chunk
+from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
 from captum_pairwise.players.regions import player_centres, scalars
 from captum_pairwise.players.trees import bisection_tree
 
@@ -65,7 +65,7 @@ def main() -> None:
     rows: list[int] = []
     for tower in (model.query_encoder, model.retrieved_encoder):
         tower.register_forward_hook(lambda module, given, output: rows.append(len(output)))
-    chunk = fitting_chunk(pair[1][0])
+    chunk = choose_chunk_size(pair[1][0])
     runs = {
         "captum_pairwise": lambda: ours(model, pair, arguments.evaluations),
         "shap": lambda: by_shap(model, pair, arguments.evaluations, BATCH),

@@ -9,7 +9,7 @@ from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.process import Process, fit
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.games.game import Game
-from captum_pairwise.network.batching import memory_of
+from captum_pairwise.network.batching import get_memory_bytes
 from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
 
 MOST_SAMPLES = 8192
@@ -63,7 +63,7 @@ def _refuse_budget(n_samples: int, n_players: int) -> None:
             f"Expected n_samples of at least {least} for {n_players} players (none, all, each alone, and as many others), got "
             f"{n_samples}. Raise n_samples, or take fewer players."
         )
-    needed, has = 8 * (4 * n_samples**2 + 3 * max(NUMBERS_AT_ONCE, n_samples * n_players)), memory_of(torch.device("cpu"))
+    needed, has = 8 * (4 * n_samples**2 + 3 * max(NUMBERS_AT_ONCE, n_samples * n_players)), get_memory_bytes(torch.device("cpu"))
     if n_samples > MOST_SAMPLES or needed > has:
         raise ValueError(
             f"Expected n_samples of at most {MOST_SAMPLES} and a process that fits memory, got {n_samples}, which with {n_players} players "

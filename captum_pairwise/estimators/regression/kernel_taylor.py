@@ -18,7 +18,7 @@ from captum_pairwise.estimators.regression.sampling import (
     taylor_law,
 )
 from captum_pairwise.games.game import Game
-from captum_pairwise.network.batching import memory_of
+from captum_pairwise.network.batching import get_memory_bytes
 from captum_pairwise.results.interactions import Interactions, make_interactions
 
 SAMPLERS: dict[str, Sampler] = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
@@ -81,7 +81,7 @@ def kernel_taylor(
 
 
 def _refuse_beyond_memory(n_players: int, n_pairs: int) -> None:
-    needed, has = 16 * n_pairs**2, memory_of(torch.device("cpu"))
+    needed, has = 16 * n_pairs**2, get_memory_bytes(torch.device("cpu"))
     if needed > has:
         raise ValueError(
             f"Expected fewer players: a fit of the {n_pairs} pairs of {n_players} players needs {needed / 2**30:.0f} GiB, and there are "

@@ -13,7 +13,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.regression.least_squares import add_products
 from captum_pairwise.games.game import Game
-from captum_pairwise.network.batching import memory_of
+from captum_pairwise.network.batching import get_memory_bytes
 from captum_pairwise.results.interactions import Interactions, make_interactions
 
 ROWS_AT_ONCE = 2048
@@ -78,7 +78,7 @@ def _refuse(n_players: int, n_samples: int, decay: float | None, alpha: float) -
         raise ValueError(
             f"Expected an alpha and a decay of at least 0, got alpha={alpha} and decay={decay}. Leave them out for the defaults."
         )
-    needed, has = 16 * _n_terms(n_players) ** 2, memory_of(torch.device("cpu"))
+    needed, has = 16 * _n_terms(n_players) ** 2, get_memory_bytes(torch.device("cpu"))
     if needed > has:
         raise ValueError(
             f"Expected fewer players: the {_n_terms(n_players)} terms of {n_players} need {needed / 2**30:.0f} GiB, and there are "

@@ -17,7 +17,7 @@ from captum_pairwise.estimators.towers.chain_slopes import chain_summary
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine
 from captum_pairwise.games.game import TwoTowerGame
-from captum_pairwise.network.batching import memory_of
+from captum_pairwise.network.batching import get_memory_bytes
 from captum_pairwise.results.interactions import Credits, Interactions
 
 FITS = ("process", "chains")
@@ -177,7 +177,7 @@ class _Tower:
         """
         embeddings = embed(torch.tensor([[False], [True]]).expand(2, self.n_players))
         curves, n_channels = self.n_players * max(self.n_players, len(self.path.nodes)), embeddings.shape[1]
-        needed, has = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)), memory_of(embeddings.device)
+        needed, has = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)), get_memory_bytes(embeddings.device)
         if needed > has:
             raise ValueError(
                 f"Expected fewer players: the interactions of {self.n_players} players with {n_channels} channels need "

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
-from captum_pairwise.models.heads import unit
+from captum_pairwise.models.heads import normalize_rows
 from captum_pairwise.results.interactions import Interactions
 
 HIDDEN = 20  # the paper's (A.3), and that of the embeddings
@@ -137,7 +137,7 @@ def tower_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> RandomGame:
 
 def _embeddings(n_players: int, generator: torch.Generator) -> Float[Tensor, "coalitions channels"]:
     network = relu_network([n_players, HIDDEN, HIDDEN, HIDDEN], SPREAD_OF_BIASES, generator)
-    return unit(network(all_coalitions(n_players) * _normal((n_players,), generator)))
+    return normalize_rows(network(all_coalitions(n_players) * _normal((n_players,), generator)))
 
 
 def as_opaque(game: RandomGame) -> RandomGame:

@@ -19,7 +19,7 @@ from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, device_of, ranks
 from captum_pairwise.evaluation.tables.settings import PRESETS, Settings, changed
 from captum_pairwise.evaluation.tables.study import POLL, Errand, TableRow, alone, awaited, plan, rows_file, settings_digest, study
-from captum_pairwise.files.atomic import remove_drafts, replacing
+from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
 from captum_pairwise.visualization.tables_figure import table_figure
 
@@ -123,11 +123,11 @@ def _write(rows: list[TableRow], methods: Sequence[str], options: argparse.Names
     text, caption = table_report.markdown(rows, methods), table_report.caption(rows, about)
     write_rows(options.out / "results.csv", rows, TableRow)
     for name, content in (("table.md", f"{caption}\n\n{text}\n"), ("table.tex", table_report.latex(rows, methods))):
-        with replacing(options.out / name) as draft:
+        with write_atomically(options.out / name) as draft:
             draft.write_text(content, encoding="utf-8")
     panels = table_report.panels(rows, methods)
     (options.out / "table.png").unlink(missing_ok=True)
     if panels:
-        with replacing(options.out / "table.png") as draft:
+        with write_atomically(options.out / "table.png") as draft:
             table_figure(panels, about).savefig(draft, format="png")
     print(f"\n{caption}\n\n{text}\n\nRows, tables and picture: {options.out}{os.sep}")
