@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import torch
-from conftest import looked_up, seeded
+from conftest import seeded
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
@@ -21,7 +21,8 @@ from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
-from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
+from captum_pairwise.evaluation.convergence import random_games
+from captum_pairwise.games.game import Game
 from captum_pairwise.players.trees import PartitionTree, bisection_tree
 from captum_pairwise.results.interactions import Interactions
 
@@ -31,25 +32,12 @@ NUMBERS = st.floats(-1000, 1000, width=16)  # sums of so few digits are exact, s
 
 
 @dataclass(frozen=True)
-class TableGame:
-    """A game as a table of all its values, or as two tables of the embeddings of each tower's coalitions."""
-
-    n_query: int
-    n_retrieved: int
-    tables: tuple[Tensor, ...]
+class TableGame(random_games.TableGame):
+    """A game as a table of all its values, or as two tables of embeddings, with its transformations."""
 
     @property
     def n_players(self) -> int:
         return self.n_query + self.n_retrieved
-
-    @property
-    def is_two_tower(self) -> bool:
-        return len(self.tables) == 2
-
-    @property
-    def values(self) -> Tensor:
-        """The value of every coalition."""
-        return (self.tables[1] @ self.tables[0].T).flatten() if self.is_two_tower else self.tables[0]
 
     @property
     def largest(self) -> float:
@@ -60,12 +48,7 @@ class TableGame:
 
     def game(self) -> Game:
         """The game, fresh."""
-        functions = [looked_up(table) for table in self.tables]
-        return (TwoTowerGame if self.is_two_tower else CallableGame)(self.n_query, self.n_retrieved, *functions)
-
-    def opaque(self) -> "TableGame":
-        """The same values, without the towers."""
-        return replace(self, tables=(self.values,))
+        return self.build()[0]
 
     def scaled(self, factor: float) -> "TableGame":
         """Every value times a factor."""

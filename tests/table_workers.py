@@ -23,7 +23,7 @@ def work(rank, size, arguments, log):
     torch.set_num_threads(1)
     tqdm.set_lock(RLock())  # its own is one of the system, which is leaked by a process that is killed
     with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
-        sys.exit(command.main(arguments))
+        sys.exit(command.run_command(arguments))
 
 
 class Workers:

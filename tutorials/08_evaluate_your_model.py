@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import captum_pairwise as cp
 from captum_pairwise import backbones, metrics
-from captum_pairwise.evaluation.__main__ import main as evaluation
+from captum_pairwise.evaluation.__main__ import run_command as evaluation
 from captum_pairwise.visualization import heatmap_figure, projection_figure, table_figure
 
 temporary = tempfile.TemporaryDirectory()  # your project folder

@@ -1,1 +1,1 @@
-"""Evaluation: the paper's experiments, and what is beyond them, as commands that can be interrupted."""
+"""Evaluation: the experiments of the paper and a convergence study, as commands that can be interrupted."""

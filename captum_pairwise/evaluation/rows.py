@@ -1,22 +1,22 @@
-"""What a study measures, a row for each run, kept in a file that outlives an interruption."""
+"""The rows of a study in a CSV file, one for each run; the file stays valid when the process is killed."""
 
 import csv
 import io
 import os
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from captum_pairwise.files.atomic import write_atomically
 
-AnyRow = TypeVar("AnyRow")  # a frozen dataclass of text and numbers
+AnyRow = TypeVar("AnyRow", bound=Any)  # a frozen dataclass of text and numbers
 
 
 class Journal(Generic[AnyRow]):
-    """Rows in a CSV file, each on the disk when `append` returns; a line that was cut off is dropped when the file is opened again.
+    """Rows in a CSV file. Each is on the disk when `append` returns; an incomplete last line is dropped when the file is opened again.
 
-    Any number of processes may read, see `read_rows`.
+    One process writes; any number of processes may read, see `read_rows`.
 
     Args:
         path: the file.
@@ -30,31 +30,31 @@ class Journal(Generic[AnyRow]):
         self.path = path
         self.rows = read_rows(path, kind)
         if self.rows:
-            whole = len(_whole_lines(path))
-            if whole < path.stat().st_size:
-                os.truncate(path, whole)
+            os.truncate(path, len(_read_whole_lines(path)))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_line(_columns(kind)))
+            path.write_bytes(_format_line(_list_columns(kind)))
 
     def append(self, row: AnyRow) -> None:
-        """Write one row, in one piece."""
+        """Write one row to the disk."""
         with self.path.open("ab") as file:
-            file.write(_line(_values(row)))
+            file.write(_format_line(astuple(row)))
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
 
 
 def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
-    """The whole rows of a file, none if there is no file; a last line that was cut off, or is being written, is left out.
+    """The complete rows of a file; none if there is no file. An incomplete last line is left out.
 
     Raises:
         ValueError: the file has other columns, or a damaged row.
     """
-    lines = _cells(path) if path.exists() else []
-    if lines and lines[0] != _columns(kind):
-        raise ValueError(f"Expected the columns {_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file.")
+    lines = _read_cells(path) if path.exists() else []
+    if lines and lines[0] != _list_columns(kind):
+        raise ValueError(
+            f"Expected the columns {_list_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file."
+        )
     makes: list[Any] = [field.type for field in fields(kind)]  # pyright: ignore[reportArgumentType]
     rows = []
     for number, line in enumerate(lines[1:], 2):
@@ -67,10 +67,10 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
     return rows
 
 
-def _cells(path: Path) -> list[list[str]]:
-    """The whole rows of a file as text, those of the header too."""
+def _read_cells(path: Path) -> list[list[str]]:
+    """The complete lines of a file as cells of text, the header first."""
     try:
-        return list(csv.reader(io.StringIO(_whole_lines(path).decode(), newline="")))
+        return list(csv.reader(io.StringIO(_read_whole_lines(path).decode(), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"Expected rows of text in UTF-8 in {path}, got other bytes ({error}). Choose another folder, or remove the file."
@@ -78,25 +78,21 @@ def _cells(path: Path) -> list[list[str]]:
 
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:
-    """Write a file of rows, which is there whole or as it was before."""
+    """Write a file of rows; if the process dies, the former file stays."""
     with write_atomically(path) as draft:
-        draft.write_bytes(b"".join(map(_line, [_columns(kind), *map(_values, rows)])))
+        draft.write_bytes(b"".join(map(_format_line, [_list_columns(kind), *map(astuple, rows)])))
 
 
-def _columns(kind: Any) -> list[str]:
+def _list_columns(kind: Any) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def _values(row: Any) -> list:
-    return [getattr(row, column) for column in _columns(row)]
-
-
-def _line(values: list) -> bytes:
+def _format_line(values: Iterable[object]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()
 
 
-def _whole_lines(path: Path) -> bytes:
+def _read_whole_lines(path: Path) -> bytes:
     content = path.read_bytes()
     return content[: content.rfind(b"\n") + 1]

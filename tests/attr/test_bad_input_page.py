@@ -13,7 +13,7 @@ import test_bad_input
 import test_metrics_bad_input
 import test_viewer
 
-from captum_pairwise.evaluation.escaping import in_markdown
+from captum_pairwise.evaluation.escaping import escape_markdown
 
 PAGE = Path(__file__).parents[2] / "tutorials" / "trust" / "bad_input.md"
 FILES = "Files"
@@ -41,7 +41,7 @@ def row(name: str, call: Callable[[], object], folder: Path) -> str:
         call()
     except ValueError as refused:
         sentence = re.sub(r"there are \d+ GiB", "there are 24 GiB", str(refused).replace(f"{folder}/", "").replace(f"{name}/", ""))
-        return f"| {in_markdown(name)} | {in_markdown(sentence)} |"
+        return f"| {escape_markdown(name)} | {escape_markdown(sentence)} |"
     raise AssertionError(f"Expected {name} to be refused.")
 
 
@@ -61,7 +61,7 @@ def test_the_page_says_what_is_raised(tmp_path, without_type_checks):
     of_files = expected.index(f"## {FILES}")
     assert found[:of_files] == expected[:of_files], "run `python tests/test_bad_input_page.py > tutorials/trust/bad_input.md`"
     for name, *_, sentence in ((name, *case) for name, case in test_bad_files.CASES.items()):
-        (line,) = (line for line in expected[of_files:] if line.startswith(f"| {in_markdown(name)} |"))
+        (line,) = (line for line in expected[of_files:] if line.startswith(f"| {escape_markdown(name)} |"))
         assert re.search(sentence, re.sub(r"\\(.)", r"\1", line)), line  # the words of torch and Pillow in it change
 
 

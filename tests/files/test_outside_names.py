@@ -8,16 +8,16 @@ import pytest
 import torch
 from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
+from table_cases import ROW
 from test_convergence import ROW as STUDY_ROW
-from test_tables import ROW
 from viewer_cases import Elements, data_of, interactions, of_cells, of_words, photo
 
 import captum_pairwise as cp
 from captum_pairwise import visualization
 from captum_pairwise.evaluation.convergence import report
-from captum_pairwise.evaluation.escaping import in_latex, in_markdown
+from captum_pairwise.evaluation.escaping import escape_latex, escape_markdown
 from captum_pairwise.evaluation.tables import report as table_report
-from captum_pairwise.evaluation.tables.study import MOST_OF_A_SENTENCE
+from captum_pairwise.evaluation.tables.study import MAX_ERROR_LENGTH
 
 NAMES = [
     "</script><script>window.hacked = 1</script>",
@@ -60,14 +60,14 @@ def one_line(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_in_markdown_stay_text(name):
-    (row,) = [line for line in table_report.markdown([replace(ROW, model=name)], ["sam"]).splitlines() if "Faith" in line]
+    (row,) = [line for line in table_report.format_markdown([replace(ROW, model=name)], ["sam"]).splitlines() if "Faith" in line]
     assert "\x1b" not in row and len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 5
     assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", row).startswith(f"| Faithfulness | first | {one_line(name)} | ")
-    assert not re.search(r"(?<!\\)[<>\[\]`*_~$]", in_markdown(name).replace("\\\\", ""))
-    failed = replace(ROW, retrieved=name, error=f"ValueError: {name}"[:MOST_OF_A_SENTENCE])
-    assert in_markdown(name) in table_report.caption([failed], "here")
-    table = report.tables([replace(STUDY_ROW, estimator=name)])
-    assert [line for line in table.splitlines() if line.startswith(f"| {in_markdown(name)} |")]
+    assert not re.search(r"(?<!\\)[<>\[\]`*_~$]", escape_markdown(name).replace("\\\\", ""))
+    failed = replace(ROW, retrieved=name, error=f"ValueError: {name}"[:MAX_ERROR_LENGTH])
+    assert escape_markdown(name) in table_report.format_caption([failed], "here")
+    table = report.format_errors([replace(STUDY_ROW, estimator=name)])
+    assert [line for line in table.splitlines() if line.startswith(f"| {escape_markdown(name)} |")]
 
 
 LATEX = {
@@ -85,9 +85,9 @@ LATEX |= {f"\\{sign}": sign for sign in "&%$#_{}"}
 def test_names_in_latex_stay_text(name):
     """Read as TeX reads it: the commands that we know, and no sign that means anything else."""
     known = re.compile("|".join(map(re.escape, LATEX)))
-    assert known.sub(lambda found: LATEX[found.group()], in_latex(name)) == one_line(name)
-    assert not re.search(r"[\\&%$#_{}~^|<>\x00-\x1f]", known.sub("", in_latex(name)))
-    assert in_latex(name) in table_report.latex([replace(ROW, model=name)], ["sam"])
+    assert known.sub(lambda found: LATEX[found.group()], escape_latex(name)) == one_line(name)
+    assert not re.search(r"[\\&%$#_{}~^|<>\x00-\x1f]", known.sub("", escape_latex(name)))
+    assert escape_latex(name) in table_report.format_latex([replace(ROW, model=name)], ["sam"])
 
 
 SMALL = photo(8, 9), photo(7, 6, seed=1)

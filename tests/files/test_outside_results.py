@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import assert_refused
 from safetensors.torch import save_file
+from table_cases import ROW as TABLE_ROW
 from test_interactions import assert_same, estimate, players_of_images
-from test_tables import ROW as TABLE_ROW
 
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.evaluation.convergence.study import Row

@@ -1,20 +1,20 @@
-"""By what factor one estimator needs fewer evaluations than another for the same error."""
+"""The factor by which one estimator needs fewer evaluations than another for the same error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-Curve = Sequence[tuple[float, float]]  # (cost, error)
+Points = Sequence[tuple[float, float]]  # (cost, error)
 
 
 @dataclass(frozen=True)
 class Saving:
-    """How many times less one estimator costs than another.
+    """The factor by which one estimator is cheaper than another.
 
     Attributes:
         factor: the other's cost over its own.
-        bound: `"="`; or `">"` and `"<"` where their errors do not overlap, and the costs measured tell no more.
+        bound: `"="`; or `">"` or `"<"` if their errors do not overlap, so that the factor is only a bound.
     """
 
     factor: float
@@ -26,21 +26,21 @@ class Saving:
         return f"{'' if self.bound == '=' else self.bound + ' '}{self.factor:.2g}×"
 
 
-def saving(one: Curve, other: Curve) -> Saving:
-    """The factor by which `one` saves cost against `other`: the mean distance of their curves in log cost, over the errors both reach.
+def compute_saving(curve: Points, other: Points) -> Saving:
+    """The saving of `curve` against `other`: the mean distance in log cost over the errors that both reach.
 
-    Curves are interpolated linearly in log error over log cost, and never extrapolated. An error counts as reached from the first cost
-    on at which it was.
+    Curves are interpolated linearly in log error over log cost, and never extrapolated. An error counts as reached from the first cost at
+    which the curve was at or below it.
 
     Raises:
         ValueError: a curve has no point with a positive finite error.
 
-    >>> str(saving([(100.0, 1.0), (1000.0, 0.1)], [(300.0, 1.0), (3000.0, 0.1)]))
+    >>> str(compute_saving([(100.0, 1.0), (1000.0, 0.1)], [(300.0, 1.0), (3000.0, 0.1)]))
     '3×'
-    >>> str(saving([(100.0, 0.01)], [(100.0, 1.0), (1000.0, 0.1)]))
+    >>> str(compute_saving([(100.0, 0.01)], [(100.0, 1.0), (1000.0, 0.1)]))
     '> 10×'
     """
-    (cost, error), (other_cost, other_error) = _logarithms(one), _logarithms(other)
+    (cost, error), (other_cost, other_error) = _take_logarithms(curve), _take_logarithms(other)
     least, most = max(error[-1], other_error[-1]), min(error[0], other_error[0])
     if least > most:
         is_better = error[0] < other_error[-1]
@@ -51,8 +51,8 @@ def saving(one: Curve, other: Curve) -> Saving:
     return Saving(float(np.exp((distance[1:] + distance[:-1]).mean() / 2)))
 
 
-def _logarithms(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Log costs and log errors, costs ascending, errors strictly descending."""
+def _take_logarithms(curve: Points) -> tuple[np.ndarray, np.ndarray]:
+    """Log costs and log errors; costs ascend, errors descend strictly."""
     points, best = [], np.inf
     for cost, error in sorted(curve):
         if 0 < error < best:

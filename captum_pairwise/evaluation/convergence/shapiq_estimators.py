@@ -1,4 +1,4 @@
-"""The estimators of Shapley–Taylor indices that shapiq has, where it is installed."""
+"""The estimators of Shapley–Taylor indices in shapiq, if it is installed."""
 
 import contextlib
 import io
@@ -12,19 +12,19 @@ from typing import Any
 
 import torch
 
-from captum_pairwise.evaluation.convergence.study_estimators import Contender, SecondOrder
+from captum_pairwise.evaluation.convergence.study_estimators import SecondOrder, StudyEstimator
 from captum_pairwise.interop import as_shapiq_game
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A class of shapiq, the settings that differ from its own, and what it needs beside shapiq.
+class ShapiqEstimator:
+    """A class of shapiq.
 
     Attributes:
         name: of the class.
-        settings: of its constructor.
-        needs: a package that it imports when it is used.
-        is_slow: as of `Contender`.
+        settings: arguments of its constructor.
+        needs: a package that it imports when it runs.
+        is_slow: as in `StudyEstimator`.
     """
 
     name: str
@@ -34,42 +34,44 @@ class Peer:
 
 
 INDEX = {"index": "STII"}
-PEERS = {
-    "shapiq permutations": Peer("PermutationSamplingSTII"),
-    "shapiq SHAPIQ": Peer("SHAPIQ", INDEX),
-    "shapiq SHAPIQ, paired": Peer("SHAPIQ", INDEX | {"pairing_trick": True}),
-    "shapiq SVARMIQ": Peer("SVARMIQ", INDEX),
-    "shapiq SVARMIQ, paired": Peer("SVARMIQ", INDEX | {"pairing_trick": True}),
-    "shapiq ProxySPEX": Peer("ProxySPEX", INDEX, "lightgbm", is_slow=True),
-    "shapiq ProxySHAP": Peer("ProxySHAP", INDEX, "xgboost"),
-    "shapiq ProxySHAP, adjusted": Peer("ProxySHAP", INDEX | {"adjustment": True, "k_folds": 5}, "xgboost"),
+SHAPIQ_ESTIMATORS = {
+    "shapiq permutations": ShapiqEstimator("PermutationSamplingSTII"),
+    "shapiq SHAPIQ": ShapiqEstimator("SHAPIQ", INDEX),
+    "shapiq SHAPIQ, paired": ShapiqEstimator("SHAPIQ", INDEX | {"pairing_trick": True}),
+    "shapiq SVARMIQ": ShapiqEstimator("SVARMIQ", INDEX),
+    "shapiq SVARMIQ, paired": ShapiqEstimator("SVARMIQ", INDEX | {"pairing_trick": True}),
+    "shapiq ProxySPEX": ShapiqEstimator("ProxySPEX", INDEX, "lightgbm", is_slow=True),
+    "shapiq ProxySHAP": ShapiqEstimator("ProxySHAP", INDEX, "xgboost"),
+    "shapiq ProxySHAP, adjusted": ShapiqEstimator("ProxySHAP", INDEX | {"adjustment": True, "k_folds": 5}, "xgboost"),
 }
 
 
-def peers() -> tuple[dict[str, Contender], list[str]]:
-    """Its estimators by name, and sentences about those that are left out."""
+def find_shapiq_estimators() -> tuple[dict[str, StudyEstimator], list[str]]:
+    """The installed estimators by name, and a sentence about each missing one."""
     if find_spec("shapiq") is None:
         return {}, ["shapiq's estimators: shapiq is not installed, pip install 'captum-pairwise[interop]'"]
     try:
         shapiq = import_module("shapiq")
     except ImportError as error:
         return {}, [f"shapiq's estimators: shapiq cannot be imported ({error})"]
-    contenders, left_out = {}, []
-    for name, peer in PEERS.items():
-        if not hasattr(shapiq, peer.name):
-            left_out.append(f"{name}: shapiq {version('shapiq')} does not have it; newer versions may, on Python 3.12 or later")
-        elif peer.needs is not None and find_spec(peer.needs) is None:
-            left_out.append(f"{name}: it needs {peer.needs}, pip install {peer.needs}")
+    estimators, missing, release = {}, [], f"shapiq {version('shapiq')}"
+    for name, entry in SHAPIQ_ESTIMATORS.items():
+        if not hasattr(shapiq, entry.name):
+            missing.append(f"{name}: {release} does not have it; newer versions may, on Python 3.12 or later")
+        elif entry.needs is not None and find_spec(entry.needs) is None:
+            missing.append(f"{name}: it needs {entry.needs}, pip install {entry.needs}")
         else:
-            contenders[name] = Contender(_estimate(getattr(shapiq, peer.name), peer), f"shapiq {version('shapiq')}", is_slow=peer.is_slow)
-    return contenders, left_out
+            estimators[name] = StudyEstimator(use_approximator(getattr(shapiq, entry.name), entry), release, is_slow=entry.is_slow)
+    return estimators, missing
 
 
-def _estimate(approximator: type, peer: Peer) -> Callable[[Any, int, int], SecondOrder]:
+def use_approximator(approximator: type, entry: ShapiqEstimator) -> Callable[[Any, int, int], SecondOrder]:
+    """An approximator of shapiq as an estimator of the study."""
+
     def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # LightGBM says every split
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # LightGBM prints every split
             warnings.simplefilter("ignore")
-            method = approximator(n=game.n_players, max_order=2, random_state=seed, **peer.settings)
+            method = approximator(n=game.n_players, max_order=2, random_state=seed, **entry.settings)
             return torch.tensor(method.approximate(budget, as_shapiq_game(game)).get_n_order_values(2), dtype=torch.float64)
 
     return estimate

@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from tqdm.auto import tqdm
 
-from captum_pairwise.evaluation.convergence.random_games import GAMES, TWO_TOWER, RandomGame
-from captum_pairwise.evaluation.convergence.study_estimators import Contender
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.evaluation.convergence.random_games import GAMES, TWO_TOWER, TableGame
+from captum_pairwise.evaluation.convergence.study_estimators import StudyEstimator
 from captum_pairwise.evaluation.rows import Journal
 
 BUDGETS = {
@@ -20,28 +22,36 @@ BUDGETS = {
     "C": (200, 1000, 2000, 8000),
     "D": (500, 1000, 2000, 4000),
 }
-SEEDS, MOST_SEEDS = 8, {"C": 4}
+SEEDS, MAX_SEEDS = 8, {"C": 4}
 SLOW_SEEDS = 2
-Key = tuple[str, str, int, int]
-FIRST_DRAW = 2**20  # so that draws do not repeat the random numbers of the game
+FIRST_DRAW = 2**20  # seeds of draws start here, so that draws do not repeat the random numbers of the game
+
+
+class Task(NamedTuple):
+    """One run of the study."""
+
+    game: str
+    estimator: str
+    budget: int
+    seed: int
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of an estimator on a random game.
+    """The result of one run.
 
     Attributes:
         game: its name.
-        pairs: which pairs are judged, `"all"` or those `"between"` the images.
+        pairs: the pairs that are judged, `"all"` or those `"between"` the images.
         estimator: its name.
-        source: the package, with its version.
-        budget: what it may cost: evaluations of `v`, or network passes where a game has two towers.
-        seed: that of the game, and of the draws.
-        passes: what it did cost, in the unit of the budget.
-        distinct: what it would have cost with every distinct coalition evaluated once; of two towers, embedded once in each.
-        mse: the mean over pairs of the squared error; NaN where the budget is too small.
-        relative_mse: the same over the mean square of the exact indices.
-        seconds: of the estimator, values being looked up in a table.
+        source: its package and version.
+        budget: evaluations of `v`, or network passes if the game has two towers.
+        seed: of the game and of the draws.
+        passes: the cost, in the unit of the budget.
+        distinct: the cost if every distinct coalition were evaluated once; of two towers, embedded once in each.
+        mse: the mean over pairs of the squared error; NaN if the budget is too small.
+        relative_mse: `mse` over the mean square of the exact indices.
+        seconds: time of the estimator; values come from a table.
     """
 
     game: str
@@ -57,83 +67,71 @@ class Row:
     seconds: float
 
     @property
-    def key(self) -> Key:
-        """What makes two rows the same run."""
-        return self.game, self.estimator, self.budget, self.seed
+    def task(self) -> Task:
+        """The run, by which rows are compared."""
+        return Task(self.game, self.estimator, self.budget, self.seed)
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run that is asked for."""
+def plan_tasks(
+    games: Iterable[str], estimators: dict[str, StudyEstimator], budgets: Sequence[int] | None, n_seeds: int | None
+) -> list[Task]:
+    """All runs of the study, game by game.
 
-    game: str
-    seed: int
-    estimator: str
-    budget: int
-
-    @property
-    def key(self) -> Key:
-        """As of `Row`."""
-        return self.game, self.estimator, self.budget, self.seed
-
-
-def plan(games: Iterable[str], contenders: dict[str, Contender], budgets: Sequence[int] | None, n_seeds: int | None) -> list[Task]:
-    """Every run of the study, game by game, each for all estimators that fit it, before the next.
-
-    Slow estimators run on two seeds, and game C, where each takes long, on four unless `n_seeds` says otherwise.
+    Slow estimators run on two seeds. Game C, where every run takes long, has four seeds unless `n_seeds` is given.
 
     Args:
-        games: names, of `GAMES`.
-        contenders: by name.
-        budgets: for every game; None for the usual ones of each.
-        n_seeds: how many random games of each kind, each estimated once; None for the usual number.
+        games: names of `GAMES`.
+        estimators: by name.
+        budgets: for every game; None for the default of each game.
+        n_seeds: random games of each kind; None for the default.
     """
     return [
-        Task(game, seed, name, budget)
+        Task(game, name, budget, seed)
         for game in games
-        for seed in range(n_seeds or MOST_SEEDS.get(game, SEEDS))
-        for name, contender in contenders.items()
-        if not (contender.is_slow and seed >= SLOW_SEEDS) and not (contender.needs_towers and game not in TWO_TOWER)
+        for seed in range(n_seeds or MAX_SEEDS.get(game, SEEDS))
+        for name, estimator in estimators.items()
+        if not (estimator.is_slow and seed >= SLOW_SEEDS) and not (estimator.needs_towers and game not in TWO_TOWER)
         for budget in budgets or BUDGETS[game]
     ]
 
 
-def study(tasks: Sequence[Task], contenders: dict[str, Contender], journal: Journal[Row]) -> list[Row]:
-    """Run what the journal does not have, write each row as it comes, and return those that were asked for."""
-    known = {row.key for row in journal.rows}
-    left = [task for task in tasks if task.key not in known]
-    with tqdm(total=len(left), desc="convergence", unit="run", dynamic_ncols=True) as progress:
-        for (name, seed), group in groupby(left, lambda task: (task.game, task.seed)):
+def run_tasks(tasks: Sequence[Task], estimators: dict[str, StudyEstimator], journal: Journal[Row]) -> list[Row]:
+    """The rows of these tasks; those that the journal lacks are computed, and each is written at once."""
+    done = {row.task for row in journal.rows}
+    missing = [task for task in tasks if task not in done]
+    with tqdm(total=len(missing), desc="convergence", unit="run", dynamic_ncols=True) as progress:
+        for (name, seed), group in groupby(missing, lambda task: (task.game, task.seed)):
             game = GAMES[name](seed)
-            truth = game.judged(game.exact().second_order[0])
+            truth = game.judge_pairs(exact(game.build()[0]).second_order[0])
             for task in group:
                 progress.set_postfix_str(f"{name}, seed {seed}: {task.estimator} at {task.budget}")
-                journal.append(measure(game, truth, task, contenders[task.estimator]))
+                journal.append(measure_task(game, truth, task, estimators[task.estimator]))
                 progress.update()
-    wanted = {task.key for task in tasks}
-    return [row for row in journal.rows if row.key in wanted]
+    wanted = set(tasks)
+    return [row for row in journal.rows if row.task in wanted]
 
 
-def measure(game: RandomGame, truth: torch.Tensor, task: Task, contender: Contender) -> Row:
-    """Run one estimator once; a budget that it refuses gives a row of NaN errors."""
-    view, lookups = game.towers() if contender.needs_towers else game.opaque()
-    budget = task.budget if contender.needs_towers else task.budget // game.passes_per_value
+def measure_task(game: TableGame, truth: torch.Tensor, task: Task, estimator: StudyEstimator) -> Row:
+    """The row of one run; if the estimator refuses the budget, its errors are NaN."""
+    view, lookups = game.build(hide_towers=not estimator.needs_towers)
+    passes_per_value = 1 if estimator.needs_towers else len(game.tables)  # an evaluation of `v` is a pass through each tower
     start = time.perf_counter()
     try:
-        mse = (game.judged(contender.estimate(view, budget, FIRST_DRAW + task.seed)) - truth).square().mean().item()
-    except ValueError as refusal:
-        tqdm.write(f"{task.estimator} on {task.game} at {task.budget}: {refusal}")
+        second_order = estimator.estimate(view, task.budget // passes_per_value, FIRST_DRAW + task.seed)
+        mse = (game.judge_pairs(second_order) - truth).square().mean().item()
+    except ValueError as error:
+        tqdm.write(f"{task.estimator} on {task.game} at {task.budget}: {error}")
         mse = math.nan
     seconds = time.perf_counter() - start
     return Row(
         game=task.game,
         pairs="between" if game.is_two_tower else "all",
         estimator=task.estimator,
-        source=contender.source,
+        source=estimator.source,
         budget=task.budget,
         seed=task.seed,
-        passes=view.n_evaluations * (1 if contender.needs_towers else game.passes_per_value),
-        distinct=sum(int(lookup.is_asked.sum()) for lookup in lookups),
+        passes=view.n_evaluations * passes_per_value,
+        distinct=sum(int(lookup.is_read.sum()) for lookup in lookups),
         mse=mse,
         relative_mse=mse / truth.square().mean().item(),
         seconds=round(seconds, 4),

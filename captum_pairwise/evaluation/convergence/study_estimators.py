@@ -8,83 +8,75 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise import __version__
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.permutation_sampling import permutation
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
-from captum_pairwise.results.interactions import Interactions
 
 SecondOrder = Float[Tensor, "players players"]
+SOURCE = f"captum_pairwise {__version__}"
 
 
 @dataclass(frozen=True)
-class Contender:
-    """An estimator under the name that it has in tables.
+class StudyEstimator:
+    """An estimator of the study.
 
     Attributes:
-        estimate: from a game, a total budget and a seed, the matrix of all pairs; those within an image may be NaN.
-        source: the package that it is from.
-        needs_towers: whether it takes games of two towers, and a budget of passes, rather than opaque ones, and one of evaluations.
-        is_slow: whether it runs on the first two seeds only.
+        estimate: from a game, a total budget and a seed, the matrix of all pairs; pairs within an image may be NaN.
+        source: its package.
+        needs_towers: True if it needs games of two towers; its budget then counts passes, not evaluations.
+        is_slow: True if it runs only on the first two seeds.
     """
 
     estimate: Callable[[Any, int, int], SecondOrder]
-    source: str
+    source: str = SOURCE
     needs_towers: bool = False
     is_slow: bool = False
 
 
-def own(version: str) -> dict[str, Contender]:
-    """The estimators of this package by name.
-
-    Budgets are totals: what an estimator evaluates beside its `n_samples` is taken off first.
-    """
-    source = f"captum_pairwise {version}"
-    return {
-        "kernel": Contender(_kernel("distinct"), source),
-        "kernel, paper-direct": Contender(_kernel("paper-direct"), source),
-        "kernel, paper-weighting": Contender(_kernel("paper-weighting"), source),
-        "permutations": Contender(_within_budget(permutation), source),
-        "gaussian process": Contender(_within_budget(gaussian_process), source),
-        "factorised": Contender(_factorised("process"), source, needs_towers=True),
-        "factorised, chains": Contender(_factorised("chains"), source, needs_towers=True),
-    }
+def estimate_by_permutations(game: Any, budget: int, seed: int) -> SecondOrder:
+    """Permutation sampling."""
+    return permutation(game, budget, generator=_make_generator(seed)).second_order[0]
 
 
-def _seeded(seed: int) -> torch.Generator:
+def estimate_by_process(game: Any, budget: int, seed: int) -> SecondOrder:
+    """The Gaussian process."""
+    return gaussian_process(game, budget, generator=_make_generator(seed)).second_order[0]
+
+
+def use_kernel(sampling: str) -> Callable[[Any, int, int], SecondOrder]:
+    """The kernel. Besides its `n_samples` it evaluates no player, each single player, and all players."""
+
+    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
+        n_samples = budget - game.n_players - 2
+        return kernel_taylor(game, n_samples, sampling=sampling, generator=_make_generator(seed)).second_order[0]
+
+    return estimate
+
+
+def use_factorised(fit: str) -> Callable[[Any, int, int], SecondOrder]:
+    """The factorised estimator. Half of the budget is for each tower, and two passes of each half for the full and the empty image."""
+
+    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
+        interactions = factorise(game, budget // 2 - 2, TowerOptions(fit=fit), generator=_make_generator(seed))
+        second_order = torch.full((game.n_players, game.n_players), torch.nan, dtype=torch.float64)
+        second_order[: game.n_query, game.n_query :] = interactions["between"][0]
+        return second_order
+
+    return estimate
+
+
+def _make_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _between(found: Interactions) -> SecondOrder:
-    between = found["between"][0]
-    n_query, n_players = len(between), sum(between.shape)
-    second = between.new_full((n_players, n_players), torch.nan)
-    second[:n_query, n_query:] = between
-    return second
-
-
-def _within_budget(estimator: Callable[..., Interactions]) -> Callable[[Any, int, int], SecondOrder]:
-    """For estimators whose `n_samples` are all that they evaluate."""
-
-    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return estimator(game, budget, generator=_seeded(seed)).second_order[0]
-
-    return estimate
-
-
-def _kernel(sampling: str) -> Callable[[Any, int, int], SecondOrder]:
-    """The kernel evaluates no player, one and all beside its `n_samples`."""
-
-    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return kernel_taylor(game, budget - game.n_players - 2, sampling=sampling, generator=_seeded(seed)).second_order[0]
-
-    return estimate
-
-
-def _factorised(fit: str) -> Callable[[Any, int, int], SecondOrder]:
-    """Half of the budget for each tower, of which two passes are for the full and the empty image."""
-
-    def estimate(game: Any, budget: int, seed: int) -> SecondOrder:
-        return _between(factorise(game, budget // 2 - 2, TowerOptions(fit=fit), generator=_seeded(seed)))
-
-    return estimate
+OWN_ESTIMATORS = {
+    "kernel": StudyEstimator(use_kernel("distinct")),
+    "kernel, paper-direct": StudyEstimator(use_kernel("paper-direct")),
+    "kernel, paper-weighting": StudyEstimator(use_kernel("paper-weighting")),
+    "permutations": StudyEstimator(estimate_by_permutations),
+    "gaussian process": StudyEstimator(estimate_by_process),
+    "factorised": StudyEstimator(use_factorised("process"), needs_towers=True),
+    "factorised, chains": StudyEstimator(use_factorised("chains"), needs_towers=True),
+}

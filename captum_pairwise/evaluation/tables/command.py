@@ -1,4 +1,4 @@
-"""`python -m captum_pairwise.evaluation tables`: what it is told, and what it prints."""
+"""`python -m captum_pairwise.evaluation tables`: its options and its output."""
 
 import argparse
 import os
@@ -11,14 +11,24 @@ import torch
 
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pair_list import Pair, read_pairs
-from captum_pairwise.evaluation.convergence.command import positive
+from captum_pairwise.evaluation.convergence.command import parse_positive
 from captum_pairwise.evaluation.rows import write_rows
-from captum_pairwise.evaluation.tables import report as table_report
-from captum_pairwise.evaluation.tables import table_methods as entrants
+from captum_pairwise.evaluation.tables import report
 from captum_pairwise.evaluation.tables.image_pair import Model
-from captum_pairwise.evaluation.tables.processes import Ranks, device_of, ranks
-from captum_pairwise.evaluation.tables.settings import PRESETS, Settings, changed
-from captum_pairwise.evaluation.tables.study import POLL, Errand, TableRow, alone, awaited, plan, rows_file, settings_digest, study
+from captum_pairwise.evaluation.tables.processes import Ranks, choose_device, read_ranks
+from captum_pairwise.evaluation.tables.settings import PRESETS, Settings, change_settings
+from captum_pairwise.evaluation.tables.study import (
+    POLL,
+    PairJob,
+    TableRow,
+    exclusive_lock,
+    plan_jobs,
+    rank_file,
+    run_jobs,
+    settings_digest,
+    wait_for_rows,
+)
+from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
 from captum_pairwise.visualization.tables_figure import table_figure
@@ -27,107 +37,106 @@ FAILED = 1
 BUILT_IN = "built-in"
 
 
-def add_to(studies: Any) -> None:
+def add_tables_command(studies: Any) -> None:
     """Add the study to the command line."""
-    one = studies.add_parser(
+    parser = studies.add_parser(
         "tables",
         help="every method of the paper on pairs of images: its Tables 1, 2 and 4",
         description="Faithfulness, inefficiency and label propagation of every method of the paper, for your models and pairs of images.",
-        epilog="Writes a row for each pair, model and method to OUT/rows as it is done, then results.csv and table.md, .tex and .png. "
-        "Given again, the command goes on where it was stopped; rows are known by the names of their files, so take a new OUT for changed "
-        "images. Several processes share the pairs, on several machines if all see OUT: `torchrun --nproc-per-node 2 -m "
-        "captum_pairwise.evaluation tables ...`; with `--max-restarts 3` they survive one that dies. The exit status is 1 if a run failed.",
+        epilog="Writes each row to OUT/rows as soon as it is done, then results.csv and table.md, .tex and .png. The same command "
+        "continues after an interruption. Rows know images by the names of their files: choose a new OUT when the images change. Several "
+        "processes can share the pairs, on several machines if all of them see OUT: `torchrun --nproc-per-node 2 -m "
+        "captum_pairwise.evaluation tables ...`; `--max-restarts 3` replaces a process that dies. The exit status is 1 if a run failed.",
     )
-    _add_inputs(one)
-    _add_methods(one)
-    one.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where everything goes (default: results)")
-    one.add_argument("--limit", type=positive, metavar="N", help="the first N pairs only")
-    one.add_argument("--seed", type=int, default=0, help="of all random draws, and of random weights (default 0)")
-    one.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    one.add_argument("--retry", action="store_true", help="run again what failed")
-    one.set_defaults(run=tables)
+    _add_inputs(parser)
+    _add_methods(parser)
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="folder of all results (default: results)")
+    parser.add_argument("--limit", type=parse_positive, metavar="N", help="use only the first N pairs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws and of random weights (default 0)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--retry", action="store_true", help="repeat the runs that failed")
+    parser.set_defaults(run=run_tables)
 
 
-def _add_inputs(one: argparse.ArgumentParser) -> None:
-    """Whose pairs, and whose models."""
-    pairs = "a pairs.csv (python -m captum_pairwise.datasets -h); without it 13 built-in pairs, written to OUT/pairs"
-    one.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help=pairs)
-    one.add_argument("--root", type=Path, metavar="DIR", help="what paths in the pairs.csv are relative to (default: its folder)")
-    names = f"{', '.join(backbones.BACKBONES)}, whose weights are random without a FILE (but those of efficientnet_lite0, the default)"
-    yours = "or NAME=module:function, a function of yours that returns a captum_pairwise.backbones.ImageEncoder"
-    one.add_argument("--backbones", nargs="+", action="extend", metavar="NAME[=FILE]", help=f"{names}; {yours}")
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Options for pairs and models."""
+    pairs = "a pairs.csv (python -m captum_pairwise.datasets -h); default: 13 built-in pairs, written to OUT/pairs"
+    parser.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help=pairs)
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of relative paths in the pairs.csv (default: its own folder)")
+    names = f"{', '.join(backbones.BACKBONES)}, with random weights unless FILE is given (efficientnet_lite0, the default, has its own)"
+    function = "or NAME=module:function, your function that returns a captum_pairwise.backbones.ImageEncoder"
+    parser.add_argument("--backbones", nargs="+", action="extend", metavar="NAME[=FILE]", help=f"{names}; {function}")
 
 
-def _add_methods(one: argparse.ArgumentParser) -> None:
-    """Which methods, and what they may cost."""
-    methods = f"all (default), or some of {', '.join(entrants.ENTRANTS)}"
-    one.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    """Options for methods and their budgets."""
+    methods = f"all (default), or some of {', '.join(TABLE_METHODS)}"
+    parser.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
     preset = "sizes and budgets: the paper's (default; about 100 000 network passes a pair, for GPUs), or small ones to try the command"
-    one.add_argument("--preset", choices=PRESETS, default="paper", help=preset)
-    settings = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
-    what = "change the preset; captum_pairwise.evaluation.tables.settings.Settings explains, in brackets the paper's"
-    one.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=f"{what}: {settings}")
+    parser.add_argument("--preset", choices=PRESETS, default="paper", help=preset)
+    values = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
+    changes = "change the preset; see captum_pairwise.evaluation.tables.settings.Settings; the paper's values are in brackets"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=f"{changes}: {values}")
 
 
-def tables(options: argparse.Namespace) -> int:
-    """Run the study, print what was found, and draw it; what it returns is the exit status."""
-    methods = entrants.chosen(options.methods or ["all"])
-    among = ranks()
-    errands, settings = _plan(options, methods, among)
-    study(errands, settings, options.seed, options.out, among, options.retry and not among.is_restarted)
-    if not among.is_first:
+def run_tables(options: argparse.Namespace) -> int:
+    """Run the study and write its tables; returns the exit status."""
+    methods, ranks = choose_methods(options.methods or ["all"]), read_ranks()
+    jobs, settings = _plan_study(options, methods, ranks)
+    run_jobs(jobs, settings, options.seed, options.out, ranks, options.retry and not ranks.is_restarted)
+    if not ranks.is_first:
         return 0
-    rows = awaited(errands, options.out)
-    with alone(rows_file(options.out, among)):
-        _write(rows, methods, options)
+    rows = wait_for_rows(jobs, options.out)
+    with exclusive_lock(rank_file(options.out, ranks)):
+        _write_tables(rows, methods, options)
     return FAILED if any(row.error for row in rows) else 0
 
 
-def _plan(options: argparse.Namespace, methods: Sequence[str], among: Ranks) -> tuple[list[Errand], Settings]:
-    pairs, root = _pairs(options, among)
-    device, settings = device_of(options.device), changed(PRESETS[options.preset], options.set)
-    models = [_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
-    return plan(pairs, root, models, methods, settings_digest(settings, options.seed, device)), settings
+def _plan_study(options: argparse.Namespace, methods: Sequence[str], ranks: Ranks) -> tuple[list[PairJob], Settings]:
+    pairs, root = _read_pairs(options, ranks)
+    device, settings = choose_device(options.device), change_settings(PRESETS[options.preset], options.set)
+    models = [_make_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
+    return plan_jobs(pairs, root, models, methods, settings_digest(settings, options.seed, device)), settings
 
 
-def _pairs(options: argparse.Namespace, among: Ranks) -> tuple[list[Pair], Path]:
-    """The pairs, and the folder that their names in the rows are relative to."""
+def _read_pairs(options: argparse.Namespace, ranks: Ranks) -> tuple[list[Pair], Path]:
+    """The pairs, and the folder to which file names in the rows are relative."""
     if options.pairs == BUILT_IN:
         root = options.out / "pairs"
         file = root / "pairs.csv"
-        if among.is_first and not file.exists():
+        if ranks.is_first and not file.exists():
             builtin_pairs(root)
-        while not file.exists():  # it comes last
+        while not file.exists():  # it is written after the images
             time.sleep(POLL)
     else:
         file = Path(options.pairs)
         root = options.root if options.root is not None else file.parent
     pairs = read_pairs(file, root)[: options.limit]
     if not pairs:
-        raise ValueError(f"Expected pairs in {file}, got none.")
+        raise ValueError(f"Expected pairs in {file}, got none. Add some lines.")
     return pairs, root
 
 
-def _model(text: str, seed: int, device: torch.device) -> Model:
-    """A backbone of the command line; random weights are those of the seed."""
+def _make_model(text: str, seed: int, device: torch.device) -> Model:
+    """A backbone of the command line; random weights come from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Model(text.partition("=")[0], backbones.parse(text).to(device).eval())
 
 
-def _write(rows: list[TableRow], methods: Sequence[str], options: argparse.Namespace) -> None:
-    """The rows, the tables and the picture."""
+def _write_tables(rows: list[TableRow], methods: Sequence[str], options: argparse.Namespace) -> None:
+    """Write the rows, the tables and the picture, and print the table."""
     for name in ("results.csv", "table.md", "table.tex", "table.png"):
         remove_drafts(options.out / name)
-    about = ", ".join([f"preset {options.preset}", *options.set, f"seed {options.seed}"])
-    text, caption = table_report.markdown(rows, methods), table_report.caption(rows, about)
+    setup = ", ".join([f"preset {options.preset}", *options.set, f"seed {options.seed}"])
+    table, caption = report.format_markdown(rows, methods), report.format_caption(rows, setup)
     write_rows(options.out / "results.csv", rows, TableRow)
-    for name, content in (("table.md", f"{caption}\n\n{text}\n"), ("table.tex", table_report.latex(rows, methods))):
+    for name, content in (("table.md", f"{caption}\n\n{table}\n"), ("table.tex", report.format_latex(rows, methods))):
         with write_atomically(options.out / name) as draft:
             draft.write_text(content, encoding="utf-8")
-    panels = table_report.panels(rows, methods)
+    panels = report.collect_panels(rows, methods)
     (options.out / "table.png").unlink(missing_ok=True)
     if panels:
         with write_atomically(options.out / "table.png") as draft:
-            table_figure(panels, about).savefig(draft, format="png")
-    print(f"\n{caption}\n\n{text}\n\nRows, tables and picture: {options.out}{os.sep}")
+            table_figure(panels, setup).savefig(draft, format="png")
+    print(f"\n{caption}\n\n{table}\n\nRows, tables and picture: {options.out}{os.sep}")

@@ -1,61 +1,51 @@
-"""What the tables say of one method on one pair."""
+"""The metrics of one method on one pair."""
 
 from dataclasses import dataclass
 
 import torch
 
 from captum_pairwise import metrics
-from captum_pairwise.evaluation.tables.explanation import Found, View
-from captum_pairwise.evaluation.tables.image_pair import Subject
+from captum_pairwise.evaluation.tables.explanation import Explanation
+from captum_pairwise.evaluation.tables.image_pair import ImagePair
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The metrics of the paper (§6, §A.2) of one method on one pair; NaN is for what is not defined.
+    """The metrics of the paper (§6, §A.2) for one method on one pair; NaN where a metric is not defined.
 
     Attributes:
         faithfulness: how much the similarity falls when the upper 30 % of the retrieved image's pixels are blurred.
-        inefficiency: how far credit is from summing to `v(N) - v(∅)`, the retrieved image blurred.
-        own_inefficiency: the same over the method's own background.
-        pair_faithfulness: the similarity when all is blurred but the query's object and where that is carried to.
-        pair_inefficiency: how far all credit is from summing to `v(N) - v(∅)`, both images blurred.
-        own_pair_inefficiency: the same over the method's own background.
-        mean_iou: the mean, over object and rest, of the intersection over union of the retrieved image's true mask and as many pixels
-            where the query's is carried to.
-        foreground_iou: of the object alone.
+        inefficiency: the distance of the sum of all credit from `v(N) - v(∅)`, where `v(∅)` has the retrieved image blurred.
+        pair_faithfulness: the similarity when everything is blurred except the query's object and its projection.
+        pair_inefficiency: the distance of the sum of all credit from `v(N) - v(∅)`, where `v(∅)` has both images blurred.
+        mean_iou: the mean, over object and background, of the intersection over union of the retrieved image's true mask and of as many
+            pixels of the projection.
+        foreground_iou: the same for the object alone.
     """
 
     faithfulness: float = torch.nan
     inefficiency: float = torch.nan
-    own_inefficiency: float = torch.nan
     pair_faithfulness: float = torch.nan
     pair_inefficiency: float = torch.nan
-    own_pair_inefficiency: float = torch.nan
     mean_iou: float = torch.nan
     foreground_iou: float = torch.nan
 
 
-def measured(found: Found, subject: Subject) -> Measures:
-    """The metrics of what a method found."""
-    values: dict[str, float] = {}
-    if found.first is not None:
-        drop = metrics.faithfulness(subject.similarity, subject.images, found.first.heat_map, baselines=subject.blurred)
-        values |= {"faithfulness": drop.item(), "inefficiency": _inefficiency(found.first, subject, 1)}
-        values |= {"own_inefficiency": found.first.own_gap}
-    if found.second is not None and subject.masks is not None:
-        height, width = subject.retrieved.shape[-2:]
-        carried = metrics.to_pixels(found.second.heat_map, (height, width))
-        overlap = metrics.label_propagation(carried, subject.masks[1], subject.void)
-        kept = metrics.second_order_faithfulness(
-            subject.similarity, subject.images, carried, subject.masks, void=subject.void, baselines=subject.blurred
-        )
-        values |= {"pair_faithfulness": kept.item(), "pair_inefficiency": _inefficiency(found.second, subject, 2)}
-        values |= {"own_pair_inefficiency": found.second.own_gap}
+def measure_explanation(first: Explanation, second: Explanation | None, pair: ImagePair) -> Measures:
+    """The metrics of both orders of a method; second order needs the masks of the pair."""
+    similarity = pair.model.wrapper
+    drop = metrics.faithfulness(similarity, pair.images, first.heat_map)
+    values = {"faithfulness": drop.item(), "inefficiency": _measure_inefficiency(first, pair, 1)}
+    if second is not None and pair.masks is not None:
+        projected = metrics.to_pixels(second.heat_map, (pair.images[1].shape[2], pair.images[1].shape[3]))
+        overlap = metrics.label_propagation(projected, pair.masks[1], pair.void)
+        remaining = metrics.second_order_faithfulness(similarity, pair.images, projected, pair.masks, void=pair.void)
+        values |= {"pair_faithfulness": remaining.item(), "pair_inefficiency": _measure_inefficiency(second, pair, 2)}
         values |= {"mean_iou": overlap.mean_iou.item(), "foreground_iou": overlap.foreground_iou.item()}
     return Measures(**values)
 
 
-def _inefficiency(view: View, subject: Subject, order: int) -> float:
-    if view.credit is None:
+def _measure_inefficiency(explanation: Explanation, pair: ImagePair, order: int) -> float:
+    if explanation.credit is None:
         return torch.nan
-    return metrics.inefficiency(view.credit[None], subject.full, subject.empty(order)).item()
+    return metrics.inefficiency(explanation.credit[None], pair.full, pair.empty[order - 1]).item()

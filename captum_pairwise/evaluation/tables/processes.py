@@ -1,4 +1,4 @@
-"""Several processes, on one machine or more, that share one run: what `torchrun` starts."""
+"""The processes that share one run, on one machine or several, as `torchrun` starts them."""
 
 import os
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import TypeVar
 import torch
 
 Thing = TypeVar("Thing")
-VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "0"}  # as torchrun sets them, and without it
+VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "0"}  # set by torchrun, and their values without it
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Who this process is among those of a run.
+    """The place of this process among those of a run.
 
     Attributes:
         rank: its number, from 0.
-        size: how many there are.
-        is_restarted: whether they were started again because one of them died.
+        size: the number of processes.
+        is_restarted: True if they were started again because one of them died.
     """
 
     rank: int = 0
@@ -26,22 +26,22 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes what all have found."""
+        """True for the process that writes the tables."""
         return self.rank == 0
 
     def share(self, things: list[Thing]) -> list[Thing]:
-        """What this process has to do, whatever others have done: shares differ by one at most."""
+        """This process's share, the same at every start; the sizes of shares differ by one at most."""
         return things[self.rank :: self.size]
 
 
-def ranks() -> Ranks:
-    """This process among those that `torchrun` has started; alone if it has not."""
+def read_ranks() -> Ranks:
+    """The place of this process, from the variables that `torchrun` sets; without them it is the only one."""
     rank, size, restarts = (int(os.environ.get(name, default)) for name, default in VARIABLES.items())
     return Ranks(rank, size, restarts > 0)
 
 
-def device_of(name: str | None) -> torch.device:
-    """The device of this name; the GPU of this process if that has no number, or if there is no name but a GPU.
+def choose_device(name: str | None) -> torch.device:
+    """The device of this name. `cuda` is the GPU of this process; without a name it is that GPU, or the CPU if there is none.
 
     Raises:
         ValueError: there is no such device.
@@ -51,6 +51,6 @@ def device_of(name: str | None) -> torch.device:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # of a build without CUDA
-        raise ValueError(f"Expected a device that is there, such as cpu, cuda or cuda:1, got {name!r}: {error}") from error
+    except (RuntimeError, AssertionError) as error:  # AssertionError comes from a build without CUDA
+        raise ValueError(f"Expected a device of this machine, such as cpu, cuda or cuda:1, got {name!r}: {error}") from error
     return device

@@ -1,74 +1,54 @@
-"""What a network has said of an image is not asked again."""
+"""An encoder that embeds each distinct image once."""
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from captum_pairwise.games.game import Game, TwoTowerGame
-
-
-def content_digest(tensor: Tensor) -> bytes:
-    """What tells the content of a tensor from any other."""
-    return hashlib.blake2b(tensor.detach().cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
+from captum_pairwise.games.checks import at_least_float32
+from captum_pairwise.models.similarity import pool
 
 
-@dataclass
-class Remembered:
-    """A function of rows whose distinct rows are computed once.
+class RowCache(nn.Module):
+    """An encoder whose embeddings are kept: both orders of a method, and its windows or coalitions, share them.
 
-    Attributes:
-        function: one row in, one row out, in any number.
+    Args:
+        encoder: maps images to embeddings `[B, C]` or to a map, which is averaged. No gradient flows through the cache.
     """
 
-    function: Callable[[Tensor], Tensor]
-    _known: dict[bytes, Tensor] = field(default_factory=dict)
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._embeddings: dict[tuple[int, ...], Tensor] = {}
 
     @property
     def n_rows(self) -> int:
-        """How many rows were computed so far."""
-        return len(self._known)
+        """Number of images that were embedded so far."""
+        return len(self._embeddings)
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """What the function says of every row."""
-        keys = [content_digest(row) for row in rows]
-        new = {key: number for number, key in enumerate(keys) if key not in self._known}
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Float[Tensor, "rows channels"]:
+        """The embedding of each image."""
+        keys = content_keys(images)
+        new = {key: row for row, key in enumerate(keys) if key not in self._embeddings}
         if new:
-            found = self.function(rows[torch.tensor(list(new.values()), device=rows.device)])
-            self._known |= dict(zip(new, found, strict=True))
-        return torch.stack([self._known[key] for key in keys])
+            rows = torch.tensor(list(new.values()), device=images.device)
+            self._embeddings |= dict(zip(new, pool(self.encoder(images[rows])), strict=True))
+        return torch.stack([self._embeddings[key] for key in keys])
 
 
-@dataclass(frozen=True)
-class RememberedPair:
-    """The game of one pair of images, of each of which a coalition is embedded once, whoever asks.
+def content_keys(images: Float[Tensor, "rows ..."]) -> list[tuple[int, ...]]:
+    """A key for the content of each image: two sums of its 32-bit words with random 64-bit weights.
 
-    Attributes:
-        game: the game.
-        query: what the query's tower remembers.
-        retrieved: what the other tower remembers.
+    Equal images have equal keys. Different ones have different keys, except with a probability below 2⁻⁶⁴. The sums are integers, so the
+    batch around an image changes nothing, and they stay on the device: a GPU embeds an image faster than a CPU can hash it.
     """
-
-    game: TwoTowerGame
-    query: Remembered
-    retrieved: Remembered
-
-    @property
-    def n_passes(self) -> int:
-        """How many coalitions were embedded."""
-        return self.query.n_rows + self.retrieved.n_rows
+    words = at_least_float32(images).flatten(1).contiguous().view(torch.int32).long()
+    sums = [(words * weights).sum(1) for weights in _draw_weights(words.shape[1], words.device)]
+    return list(map(tuple, torch.stack(sums, 1).tolist()))
 
 
-def remembered_pair(game: Game) -> RememberedPair:
-    """A game that asks another one for each coalition of an image once.
-
-    Raises:
-        ValueError: the game does not know its towers.
-    """
-    if not isinstance(game, TwoTowerGame):
-        raise ValueError(f"Expected a game of two towers, got a {type(game).__name__}.")
-    query, retrieved = Remembered(game.embed_query), Remembered(game.embed_retrieved)
-    towers = (lambda z: query(z.bool())), (lambda z: retrieved(z.bool()))  # or one and true would be two coalitions
-    return RememberedPair(TwoTowerGame(game.n_query, game.n_retrieved, *towers, chunk=game.chunk), query, retrieved)
+@lru_cache(maxsize=2)
+def _draw_weights(n_words: int, device: torch.device) -> Tensor:
+    return torch.randint(-(2**63), 2**63 - 1, (2, n_words), generator=torch.Generator().manual_seed(0)).to(device)

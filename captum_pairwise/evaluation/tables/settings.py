@@ -1,4 +1,4 @@
-"""What the methods of the tables may cost: the paper's settings, and small ones to try the command."""
+"""Sizes and budgets of the methods of the tables: the paper's, and small ones to try the command."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -12,18 +12,18 @@ class Settings:
     """Sizes and budgets of the methods; the defaults are the paper's (§A.2).
 
     Attributes:
-        window: SBSM's windows are squares of so many pixels,
-        stride: and so many pixels apart.
-        n_segments: superpixels of each image to aim for.
+        window: side of SBSM's square windows, in pixels.
+        stride: distance of SBSM's windows, in pixels.
+        n_segments: approximate number of superpixels of each image.
         first: coalitions of LIME, the kernel and Partition SHAP for one image.
-        second: of LIME and the kernel for two images; pairs of windows of SBSM.
-        first_layer: of the kernel for one feature map.
-        second_layer: of the kernel for two feature maps.
-        sampling: how the kernel draws for two images, see `KernelShapleyTaylor`.
-        n_steps: of integrated gradients.
-        n_nodes: of integrated Hessians. The paper draws 40 000 points of a path, on which a quadrature of 24 is nearer to the integral.
-        n_embeddings: of each image, for the factorised estimator.
-        n_layer_embeddings: of each feature map, likewise.
+        second: coalitions of LIME and the kernel for two images; pairs of windows of SBSM.
+        first_layer: coalitions of the kernel for one feature map.
+        second_layer: coalitions of the kernel for two feature maps.
+        sampling: how the kernel draws coalitions of two images, see `KernelShapleyTaylor`.
+        n_steps: steps of integrated gradients.
+        n_nodes: nodes of integrated Hessians. The paper draws 40 000 points of a path; a quadrature of 24 nodes is more accurate.
+        n_embeddings: embeddings of each image, for the factorised estimator.
+        n_layer_embeddings: embeddings of each feature map, for the factorised estimator.
     """
 
     window: int = 20
@@ -42,7 +42,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, int) and value < 1:
-                raise ValueError(f"Expected {name} of at least 1, got {value}.")
+                raise ValueError(f"Expected {name} of at least 1, got {value}. Choose a larger number.")
         if self.sampling not in SAMPLERS:
             raise ValueError(f"Expected sampling to be one of {sorted(SAMPLERS)}, got {self.sampling!r}.")
 
@@ -65,13 +65,13 @@ PRESETS = {
 }
 
 
-def changed(settings: Settings, changes: Iterable[str]) -> Settings:
-    """Settings with some of them changed.
+def change_settings(settings: Settings, changes: Iterable[str]) -> Settings:
+    """The settings after some changes.
 
     Raises:
         ValueError: a change is not `name=value` of a setting.
 
-    >>> changed(PRESETS["quick"], ["window=40", "sampling=paper-weighting"]).window
+    >>> change_settings(PRESETS["quick"], ["window=40", "sampling=paper-weighting"]).window
     40
     """
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Settings)}

@@ -1,11 +1,11 @@
-"""The paper's Tables 1, 2 and 4 over any pairs of images: a row for every pair, model and method."""
+"""The paper's Tables 1, 2 and 4 for any pairs of images: one row for each pair, model and method."""
 
 import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -16,33 +16,34 @@ from tqdm.auto import tqdm
 
 from captum_pairwise import __version__
 from captum_pairwise.datasets.pair_list import Pair
-from captum_pairwise.evaluation.escaping import one_line
+from captum_pairwise.evaluation.escaping import join_lines
 from captum_pairwise.evaluation.rows import Journal, read_rows
-from captum_pairwise.evaluation.tables.image_pair import Model, Subject, subject_of
-from captum_pairwise.evaluation.tables.measures import Measures, measured
+from captum_pairwise.evaluation.tables.image_pair import ImagePair, Model, open_pair
+from captum_pairwise.evaluation.tables.measures import Measures, measure_explanation
+from captum_pairwise.evaluation.tables.method_runs import MethodRun
 from captum_pairwise.evaluation.tables.processes import Ranks
 from captum_pairwise.evaluation.tables.settings import Settings
-from captum_pairwise.evaluation.tables.table_methods import ENTRANTS
+from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS
 
 POLL = 2.0  # seconds
-MOST_OF_A_SENTENCE = 500
+MAX_ERROR_LENGTH = 500
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method on one pair, as one model sees it.
+    """One method on one pair for one model.
 
     Attributes:
         model: the name of the backbone.
-        weights: what tells its weights from others.
-        method: of `ENTRANTS`.
-        settings: what tells the settings, the seed, the kind of device and the version of this package from others.
-        query: the file of the reference.
-        retrieved: that of the image that is explained.
-        category: what both show.
-        label: its number in the masks; empty if the masks have but one object.
-        query_mask: the file that shows it in the query; empty if there is none.
-        retrieved_mask: the same of the retrieved image.
+        weights: a digest of its weights.
+        method: a name of `TABLE_METHODS`.
+        settings: a digest of the settings, the seed, the kind of device and the version of this package.
+        query: the file of the query.
+        retrieved: the file of the image that is explained.
+        category: the class that both images show.
+        label: its number in the masks; empty if the masks have only one object.
+        query_mask: the file of the query's mask; empty if there is none.
+        retrieved_mask: the file of the retrieved image's mask; empty if there is none.
     """
 
     model: str
@@ -59,12 +60,12 @@ class Run:
 
 @dataclass(frozen=True)
 class TableRow(Measures, Run):
-    """What one run has measured.
+    """The result of one run.
 
     Attributes:
-        passes: masked images embedded for the method.
-        seconds: that it took, the metrics included.
-        error: why there are no numbers; empty if there are.
+        passes: masked images that the network embedded for the method.
+        seconds: time of the method and its metrics.
+        error: the reason why there are no numbers; empty if there are.
     """
 
     passes: int = 0
@@ -73,153 +74,139 @@ class TableRow(Measures, Run):
 
     @property
     def key(self) -> Run:
-        """What makes two rows the same run."""
+        """The run, by which rows are compared."""
         return Run(*(getattr(self, name) for name in Run.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
-class Errand:
-    """A pair as one model sees it, and the runs that it is for."""
+class PairJob:
+    """The runs of one pair for one model."""
 
     pair: Pair
     model: Model
     runs: tuple[Run, ...]
 
-    def without(self, done: Collection[Run]) -> "Errand":
-        """What is left of it."""
-        return Errand(self.pair, self.model, tuple(run for run in self.runs if run not in done))
 
-
-def plan(pairs: Sequence[Pair], root: Path, models: Iterable[Model], methods: Sequence[str], settings: str) -> list[Errand]:
-    """Everything that is asked for, model by model.
+def plan_jobs(pairs: Sequence[Pair], root: Path, models: Iterable[Model], methods: Sequence[str], settings: str) -> list[PairJob]:
+    """All jobs, model by model.
 
     Raises:
         ValueError: a pair, or the name of a model, is listed twice, or a name has a line break.
     """
-    models, whats = list(models), [_what(pair, root) for pair in pairs]
-    for things, what in ((whats, "pair"), ([model.name for model in models], "backbone (write NEW_NAME=module:function)")):
+    models, descriptions = list(models), [_describe_pair(pair, root) for pair in pairs]
+    names = [model.name for model in models]
+    for things, kind in ((descriptions, "pair"), (names, "backbone (write NEW_NAME=module:function)")):
         twice = [thing for thing, times in Counter(things).items() if times > 1]
         if twice:
-            raise ValueError(f"Expected every {what} once, got {twice[0]} twice.")
-    broken = [what for what in whats if any(sign in text for text in what for sign in "\r\n\0")]
+            raise ValueError(f"Expected every {kind} once, got {twice[0]} twice. Remove one of them.")
+    broken = [texts for texts in descriptions if any(sign in text for text in texts for sign in "\r\n\0")]
     if broken:
-        raise ValueError(f"Expected names without line breaks, as a row is a line, got {broken[0]}. Rename them.")
+        raise ValueError(f"Expected names without line breaks, because a row is one line, got {broken[0]}. Rename them.")
     return [
-        Errand(pair, model, tuple(Run(model.name, model.weights, method, settings, *what) for method in methods))
+        PairJob(pair, model, tuple(Run(model.name, model.weights, method, settings, *texts) for method in methods))
         for model in models
-        for pair, what in zip(pairs, whats, strict=True)
+        for pair, texts in zip(pairs, descriptions, strict=True)
     ]
 
 
-def _what(pair: Pair, root: Path) -> tuple[str, str, str, str, str, str]:
-    """What a run says of its pair, files relative to the root."""
+def _describe_pair(pair: Pair, root: Path) -> tuple[str, str, str, str, str, str]:
+    """The pair in the fields of a run, with files relative to the root."""
     files = (pair.query, pair.retrieved, pair.query_mask, pair.retrieved_mask)
     query, retrieved, *masks = ("" if file is None else Path(os.path.relpath(file, root)).as_posix() for file in files)
     return query, retrieved, pair.category, "" if pair.label is None else str(pair.label), masks[0], masks[1]
 
 
 def settings_digest(settings: Settings, seed: int, device: torch.device) -> str:
-    """What tells these settings, this seed, this kind of device and this version of the package from others."""
+    """A digest of the settings, the seed, the kind of device and the version of this package."""
     return hashlib.blake2b(repr((settings, seed, device.type, __version__)).encode(), digest_size=6).hexdigest()
 
 
-def study(errands: Sequence[Errand], settings: Settings, seed: int, folder: Path, among: Ranks, retry: bool = False) -> None:
-    """Run what no process has run yet of this process's share, and write each row as it comes.
+def run_jobs(jobs: Sequence[PairJob], settings: Settings, seed: int, folder: Path, ranks: Ranks, retry: bool = False) -> None:
+    """Run this process's share, without the runs that have a row already, and write each row at once.
 
     Args:
-        errands: the plan.
+        jobs: all jobs of all processes.
         settings: of the methods.
-        seed: of all that is drawn at random.
-        folder: rows are in its `rows`, a file for each process; it is one folder for all.
-        among: the processes that share the plan.
-        retry: whether runs that failed are run again.
+        seed: of all random draws.
+        folder: the results; the rows are in its `rows`, one file for each process.
+        ranks: the processes that share the jobs.
+        retry: True to repeat runs that failed.
 
     Raises:
         ValueError: another process writes to the same file.
     """
-    file = rows_file(folder, among)
-    with alone(file):
-        known = rows_of(errands, folder)
-        done = {run for run, row in known.items() if not (retry and row.error)}
-        left = [errand.without(done) for errand in among.share(list(errands))]
-        _run_all([errand for errand in left if errand.runs], settings, seed, Journal(file, TableRow), among)
+    file = rank_file(folder, ranks)
+    with exclusive_lock(file):
+        done = {run for run, row in read_done_rows(jobs, folder).items() if not (retry and row.error)}
+        share = ranks.share([PairJob(job.pair, job.model, tuple(run for run in job.runs if run not in done)) for job in jobs])
+        _run_share([job for job in share if job.runs], settings, seed, Journal(file, TableRow), ranks)
 
 
-def rows_file(folder: Path, among: Ranks) -> Path:
-    """Where a process writes its rows."""
-    return folder / "rows" / f"rank-{among.rank}.csv"
+def rank_file(folder: Path, ranks: Ranks) -> Path:
+    """The file of a process's rows."""
+    return folder / "rows" / f"rank-{ranks.rank}.csv"
 
 
-def rows_of(errands: Sequence[Errand], folder: Path) -> dict[Run, TableRow]:
-    """The rows that the folder has of a plan."""
-    wanted = {run for errand in errands for run in errand.runs}
+def read_done_rows(jobs: Sequence[PairJob], folder: Path) -> dict[Run, TableRow]:
+    """The rows of these jobs that any process has written."""
+    wanted = {run for job in jobs for run in job.runs}
     files = sorted((folder / "rows").glob("*.csv"))
-    return merged(row for file in files for row in read_rows(file, TableRow) if row.key in wanted)
+    return merge_rows(row for file in files for row in read_rows(file, TableRow) if row.key in wanted)
 
 
-def awaited(errands: Sequence[Errand], folder: Path) -> list[TableRow]:
-    """All rows of a plan in its order, once those of the other processes are there, however long they take."""
-    runs = [run for errand in errands for run in errand.runs]
-    while len(found := rows_of(errands, folder)) < len(runs):
+def wait_for_rows(jobs: Sequence[PairJob], folder: Path) -> list[TableRow]:
+    """All rows of the jobs in their order; waits without limit for those of other processes."""
+    runs = [run for job in jobs for run in job.runs]
+    while len(rows := read_done_rows(jobs, folder)) < len(runs):
         time.sleep(POLL)
-    return [found[run] for run in runs]
+    return [rows[run] for run in runs]
 
 
-def merged(rows: Iterable[TableRow]) -> dict[Run, TableRow]:
-    """One row for each run: of several the first with numbers, or the first."""
-    found: dict[Run, TableRow] = {}
+def merge_rows(rows: Iterable[TableRow]) -> dict[Run, TableRow]:
+    """One row for each run: the first row without an error, or else the first."""
+    merged: dict[Run, TableRow] = {}
     for row in rows:
-        if row.key not in found or (found[row.key].error and not row.error):
-            found[row.key] = row
-    return found
+        if row.key not in merged or (merged[row.key].error and not row.error):
+            merged[row.key] = row
+    return merged
 
 
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """Inside, no other process writes to a file; a process that dies is no longer inside.
+def exclusive_lock(file: Path) -> AbstractContextManager:
+    """A held lock against other writers of a file; it is released at the end of the `with` block, or when the process dies.
 
     Raises:
         ValueError: another process holds it.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=0)
+        return FileLock(file.with_suffix(".lock")).acquire(timeout=0)
     except Timeout as error:
-        raise ValueError(
-            f"Expected nobody else to write to {file}, but another process does. Wait for it, or choose another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+        raise ValueError(f"Expected no other writer to {file}, but another process does. Wait for it, or choose another folder.") from error
 
 
-def _run_all(errands: Sequence[Errand], settings: Settings, seed: int, journal: Journal[TableRow], among: Ranks) -> None:
-    name = "tables" if among.size == 1 else f"tables, rank 0 of {among.size}"
-    total = sum(len(errand.runs) for errand in errands)
-    with tqdm(total=total, desc=name, unit="row", dynamic_ncols=True, smoothing=0.05, disable=not among.is_first) as progress:
-        for errand in errands:
-            subject = _opened(errand, settings)
-            for run in errand.runs:
-                progress.set_postfix_str(f"{run.model}: {ENTRANTS[run.method].title} on {Path(run.retrieved).name}")
-                journal.append(_row(run, subject, settings, seed))
+def _run_share(jobs: Sequence[PairJob], settings: Settings, seed: int, journal: Journal[TableRow], ranks: Ranks) -> None:
+    name = "tables" if ranks.size == 1 else f"tables, rank 0 of {ranks.size}"
+    total = sum(len(job.runs) for job in jobs)
+    with tqdm(total=total, desc=name, unit="row", dynamic_ncols=True, smoothing=0.05, disable=not ranks.is_first) as progress:
+        for job in jobs:
+            pair = _open_or_error(job, settings)
+            for run in job.runs:
+                progress.set_postfix_str(f"{run.model}: {TABLE_METHODS[run.method].title} on {Path(run.retrieved).name}")
+                journal.append(measure_run(run, job.model, pair, settings, seed))
                 progress.update()
 
 
-def _opened(errand: Errand, settings: Settings) -> Subject | Exception:
-    """The pair, or why it cannot be opened."""
+def _open_or_error(job: PairJob, settings: Settings) -> ImagePair | Exception:
+    """The images of a job, or the error of opening them."""
     try:
-        subject = subject_of(errand.pair, errand.model, settings.n_segments)
-        subject.prepare()
-    except Exception as error:  # a damaged file may raise anything; the run goes on
-        _refuse_to_go_on(error, errand.model)
+        return open_pair(job.pair, job.model, settings.n_segments)
+    except Exception as error:  # a damaged file may raise anything; the study continues
+        _raise_if_fatal(error, job.model)
         return error
-    return subject
 
 
-def _refuse_to_go_on(error: Exception, model: Model) -> None:
-    """Let a process die whose memory is gone, or whose GPU answers nothing more: what it wrote down would be untrue."""
+def _raise_if_fatal(error: Exception, model: Model) -> None:
+    """Let the process die if memory is exhausted or the GPU has failed: its next rows would be wrong."""
     if isinstance(error, MemoryError):
         raise error
     device = model.encoder.mean.device
@@ -227,25 +214,25 @@ def _refuse_to_go_on(error: Exception, model: Model) -> None:
         torch.cuda.synchronize(device)
 
 
-def _row(run: Run, subject: Subject | Exception, settings: Settings, seed: int) -> TableRow:
-    """What a run has measured, or why it has not."""
-    start, numbers, n_passes, sentence = time.perf_counter(), Measures(), 0, ""
+def measure_run(run: Run, model: Model, pair: ImagePair | Exception, settings: Settings, seed: int) -> TableRow:
+    """The row of a run: its measures, or its error."""
+    start, measures, n_passes, message = time.perf_counter(), Measures(), 0, ""
     try:
-        if isinstance(subject, Exception):
-            raise subject
-        found = ENTRANTS[run.method].explain(subject, settings, _generator(run, seed))
-        numbers, n_passes = measured(found, subject), found.n_passes
-    except Exception as error:  # whatever a model or a method raises is written down, and the run goes on
-        if isinstance(subject, Subject):
-            _refuse_to_go_on(error, subject.model)
-        sentence = shorten(one_line(f"{type(error).__name__}: {error}"), MOST_OF_A_SENTENCE)  # a row is a line, in UTF-8
-        tqdm.write(one_line(f"{run.model}, {ENTRANTS[run.method].title}, {run.query} and {run.retrieved}: {sentence}"))
+        if isinstance(pair, Exception):
+            raise pair
+        method_run = MethodRun(pair, settings, _seed_generator(run, seed))
+        measures = measure_explanation(*TABLE_METHODS[run.method].explain(method_run), pair)
+        n_passes = method_run.n_passes
+    except Exception as error:  # a model or a method may raise anything; the study continues
+        _raise_if_fatal(error, model)
+        message = shorten(join_lines(f"{type(error).__name__}: {error}"), MAX_ERROR_LENGTH)  # a row is one line of UTF-8
+        tqdm.write(join_lines(f"{run.model}, {TABLE_METHODS[run.method].title}, {run.query} and {run.retrieved}: {message}"))
     seconds = round(time.perf_counter() - start, 3)
-    return TableRow(**asdict(run), **asdict(numbers), passes=n_passes, seconds=seconds, error=sentence)
+    return TableRow(**asdict(run), **asdict(measures), passes=n_passes, seconds=seconds, error=message)
 
 
-def _generator(run: Run, seed: int) -> torch.Generator:
-    """A source of randomness of its own, whatever was run before."""
-    what = (seed, run.method, run.query, run.retrieved, run.category, run.label)
-    content = hashlib.blake2b(repr(what).encode(), digest_size=7)
+def _seed_generator(run: Run, seed: int) -> torch.Generator:
+    """A random source for one run, which does not depend on other runs."""
+    identity = (seed, run.method, run.query, run.retrieved, run.category, run.label)
+    content = hashlib.blake2b(repr(identity).encode(), digest_size=7)
     return torch.Generator().manual_seed(int.from_bytes(content.digest(), "big"))

@@ -1,0 +1,47 @@
+from dataclasses import replace
+from math import nan
+
+import pytest
+from table_cases import ROW
+
+import captum_pairwise as cp
+from captum_pairwise.evaluation.tables.report import collect_panels, format_latex, format_markdown
+
+
+def make_rows(values, method):
+    return [replace(ROW, method=method, query=f"{number}.png", faithfulness=value) for number, value in enumerate(values)]
+
+
+def test_tables_have_means_errors_and_bold_bests():
+    rows = [
+        *make_rows([0.1, 0.2, 0.3], "sam"),
+        *make_rows([0.2, 0.2, nan], "vesm"),
+        *make_rows([0.05], "kshap"),
+        *make_rows([9.0], "random"),
+    ]
+    text = format_markdown(rows, ["kshap", "vesm", "sam", "random"])
+    error = (0.01 / 3) ** 0.5  # of the mean of 0.1, 0.2, 0.3: the variance 0.01 over three
+    assert f"| Faithfulness | first | net | **0.050** | **0.200** ± 0.000 | **0.200** ± {error:.3f} | 9.000 |" in text
+    assert "| Inefficiency | first | net |" in text and "mIoU" not in text
+
+
+def test_less_inefficiency_is_better():
+    rows = [replace(ROW, method="sam", inefficiency=0.2), replace(ROW, method="igsam", inefficiency=0.1)]
+    assert "| Inefficiency | first | net | 0.200 | **0.100** |" in format_markdown(rows, ["sam", "igsam"])
+
+
+def test_names_stay_text_in_tables():
+    rows = [replace(ROW, model=r"a|b_<i>\&%$#^~{}")]
+    (line,) = [line for line in format_markdown(rows, ["sam"]).splitlines() if "Faith" in line]
+    assert r"a\|b\_\<i\>\\\&%\$#^\~\{\}" in line
+    latex = r"a\textbar{}b\_\textless{}i\textgreater{}\textbackslash{}\&\%\$\#\textasciicircum{}\textasciitilde{}\{\}"
+    assert latex in format_latex(rows, ["sam"])
+
+
+def test_the_picture_has_every_mean():
+    rows = [*make_rows([0.1, 0.3], "sam"), *make_rows([0.5, 0.5], "vesm")]
+    figure = cp.visualization.table_figure(collect_panels(rows, ["vesm", "sam"]))
+    drawn = [y for axes in figure.axes for line in axes.lines for y in line.get_ydata()]
+    assert any(abs(y - 0.2) < 1e-6 for y in drawn) and 0.5 in drawn
+    with pytest.raises(ValueError, match="at least one panel"):
+        cp.visualization.table_figure({})
