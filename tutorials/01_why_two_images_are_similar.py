@@ -99,23 +99,17 @@ figure
 #
 # ## Pairs: which part corresponds to which
 #
-# `interactions.between` is the credit of every pair, `[B, 49, 49]`; `method.attribute(...)` returns the same laid out as the maps are,
-# `[B, 7, 7, 7, 7]`. Three pictures show it: lines between the parts that correspond, the thinner the less they add, ...
+# `interactions.between` is the credit of every pair, `[B, 49, 49]`. `method.attribute(...)` returns the same values in the layout of the
+# feature maps, `[B, 7, 7, 7, 7]`. Two figures show them. The first figure draws lines between matching parts; a thicker line means more
+# credit.
 
 # %%
 figure = visualization.matches_figure(interactions, (query, retrieved), n_matches=6)
 figure
 
 # %% [markdown]
-# ... colours: each part of the query has a colour, and each part of the retrieved image the colours of what it corresponds to. Most of what
-# corresponds lies around the engine, in the middle of the query, so one colour prevails, ...
-
-# %%
-figure = visualization.transfer_figure(interactions, (query, retrieved))
-figure
-
-# %% [markdown]
-# ... and the matrix of pairs itself, a row for each part of the query. Rows and columns of parts without the motorcycle are pale.
+# The second figure is the matrix of all pairs, with one row for each part of the query. Rows and columns of parts without the motorcycle
+# are pale.
 
 # %%
 figure = visualization.matrix_figure(interactions)

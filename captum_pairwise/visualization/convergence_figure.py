@@ -1,4 +1,4 @@
-"""How fast estimators converge: error over budget, a panel for each game."""
+"""Convergence of estimators: error over budget, one panel for each game."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -8,47 +8,43 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from captum_pairwise.visualization.wording import plain
+from captum_pairwise.visualization.labels import escape_text
 
-Curves = Mapping[str, Mapping[int, Sequence[float]]]  # by estimator, by budget, the errors of all seeds
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]  # Okabe and Ito, for the colour-blind
+Curves = Mapping[str, Mapping[int, Sequence[float]]]  # by estimator, by budget: the errors of all seeds
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]  # Okabe and Ito, for colour-blind readers
 MARKERS = "osD^vPX"
-FLOOR = 1e-12  # relative errors below it are rounding
-SIDE = 3.6  # of a panel, in inches
+SIZES = {"linewidth": 1.4, "markersize": 5}
+FLOOR = 1e-12  # smaller relative errors are rounding errors
+SIZE = (4.5, 3.6)  # inches, width and height of a panel
 
 
 def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], dashed: Collection[str] = (), title: str = "") -> Figure:
-    """Draw the median error over seeds with a band from quartile to quartile, both axes logarithmic.
+    """Draw the median error over seeds, with a band between the quartiles, on logarithmic axes.
 
-    An estimator looks the same in all panels. Errors below 1e-12 are rounding, and drawn there. A budget with an error that is not finite
-    is left out.
+    An estimator has the same style in all panels. Errors below 1e-12 are rounding errors, and are drawn at 1e-12. A budget is left out if
+    one of its errors is not finite.
 
     Args:
         panels: by the title of the panel, by estimator, by budget: the relative errors of all seeds.
-        units: what the budgets of a panel count, by its title.
-        dashed: estimators to be drawn dashed and hollow.
-        title: a line above.
+        units: by the title of the panel: the unit of its budgets.
+        dashed: estimators with dashed lines and hollow markers.
+        title: the title of the figure.
 
     Raises:
-        ValueError: there is nothing to draw.
+        ValueError: there is no panel.
     """
-    if not panels:
-        raise ValueError("Expected at least one panel, got none. Measure something first.")
     names = sorted(dict.fromkeys(name for curves in panels.values() for name in curves), key=lambda name: name in dashed)
     columns = min(3, len(panels))
-    n_rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(SIDE * 1.25 * columns, SIDE * n_rows + 1.2), layout="constrained", dpi=90)
-    figure.suptitle(plain(title))
-    axes, styles = figure.subplots(n_rows, columns, squeeze=False).ravel(), looks(names, dashed)
+    figure, axes = build_panels(len(panels), columns, SIZE, margin=1.2)
+    figure.suptitle(escape_text(title))
+    styles = choose_styles(names, dashed)
     for panel, (name, curves) in zip(axes, panels.items(), strict=False):
         _draw_panel(panel, curves, styles)
-        panel.set_title(plain(name), fontsize="small")
-        panel.set_xlabel(plain(units[name]))
+        panel.set_title(escape_text(name), fontsize="small")
+        panel.set_xlabel(escape_text(units[name]))
     for panel in axes[::columns]:
         panel.set_ylabel("relative MSE")
-    for panel in axes[len(panels) :]:
-        panel.set_axis_off()
-    handles = [Line2D([], [], label=plain(name), **styles[name]) for name in names]
+    handles = [Line2D([], [], label=escape_text(name), **styles[name]) for name in names]
     if len(axes) > len(panels):
         axes[-1].legend(handles=handles, loc="center", frameon=False)
     else:
@@ -56,34 +52,43 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
     return figure
 
 
-def looks(names: Sequence[str], dashed: Collection[str]) -> dict[str, dict[str, Any]]:
-    """A line style for each estimator: solid ones differ in colour and marker, and so do dashed ones."""
+def build_panels(n_panels: int, n_columns: int, size: tuple[float, float], margin: float) -> tuple[Figure, np.ndarray]:
+    """Figure with a grid of panels of a size in inches, and a margin below. Places without a panel are empty.
+
+    Raises:
+        ValueError: there is no panel.
+    """
+    if not n_panels:
+        raise ValueError("Expected at least one panel, got none. Measure something first.")
+    n_rows = -(-n_panels // n_columns)
+    figure = Figure(figsize=(size[0] * n_columns, size[1] * n_rows + margin), layout="constrained", dpi=90)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for panel in axes[n_panels:]:
+        panel.set_axis_off()
+    return figure, axes
+
+
+def choose_styles(names: Sequence[str], dashed: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Line style of each estimator. Solid lines differ from each other in colour and marker, and so do dashed lines."""
     styles: dict[str, dict[str, Any]] = {}
-    for group, line in (([name for name in names if name not in dashed], "-"), ([name for name in names if name in dashed], "--")):
-        for place, name in enumerate(group):
+    for line in ("-", "--"):
+        for place, name in enumerate(name for name in names if (name in dashed) == (line == "--")):
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-            face = colour if line == "-" else "white"
-            styles[name] = {
-                "color": colour,
-                "marker": marker,
-                "linestyle": line,
-                "markerfacecolor": face,
-                "linewidth": 1.4,
-                "markersize": 5,
-            }
+            styles[name] = {"color": colour, "marker": marker, "linestyle": line, **SIZES}
+            styles[name]["markerfacecolor"] = colour if line == "-" else "white"
     return styles
 
 
 def _draw_panel(panel: Axes, curves: Curves, styles: Mapping[str, dict[str, Any]]) -> None:
     for name, by_budget in curves.items():
-        drawn = {budget: np.maximum(errors, FLOOR) for budget, errors in sorted(by_budget.items()) if np.isfinite(errors).all()}
-        low, middle, high = ([np.quantile(errors, q) for errors in drawn.values()] for q in (0.25, 0.5, 0.75))
-        panel.plot(list(drawn), middle, **styles[name])
-        panel.fill_between(list(drawn), low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
+        errors_by_budget = {budget: np.maximum(errors, FLOOR) for budget, errors in sorted(by_budget.items()) if np.isfinite(errors).all()}
+        low, middle, high = ([np.quantile(errors, q) for errors in errors_by_budget.values()] for q in (0.25, 0.5, 0.75))
+        panel.plot(list(errors_by_budget), middle, **styles[name])
+        panel.fill_between(list(errors_by_budget), low, high, color=styles[name]["color"], alpha=0.12, linewidth=0)
     ticks = sorted({budget for by_budget in curves.values() for budget in by_budget})
     if panel.dataLim.y0 <= FLOOR:
         panel.text(0.02, FLOOR, "exact up to rounding", transform=panel.get_yaxis_transform(), va="center", fontsize="small")
-    if not any(np.size(line.get_xdata()) for line in panel.lines):  # a logarithmic axis finds no limits of its own
+    if not any(np.size(line.get_xdata()) for line in panel.lines):  # Matplotlib finds no limits of an empty logarithmic axis
         panel.set(xlim=(ticks[0] / 2, 2 * ticks[-1]) if ticks else (1, 10), ylim=(FLOOR, 1))
     panel.set(xscale="log", yscale="log")
     panel.minorticks_off()

@@ -1,123 +1,121 @@
-"""The matrix of all pairs of parts, as numbers rather than in the photos."""
+"""Matrix of the credit of all pairs of parts."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Interactions
-from captum_pairwise.visualization.headers import header
-from captum_pairwise.visualization.parts import check_example, refuse_unknown
-from captum_pairwise.visualization.scales import SIGNED, coloured, largest, number, signed_bar
+from captum_pairwise.visualization.labels import format_header
+from captum_pairwise.visualization.parts import check_pair
+from captum_pairwise.visualization.scales import SIGNED, colour_values, draw_bar_beside, find_scale, label_ticks
 
-SIDE = 5.6  # inches of the longer side of the matrix
-LEAST = (1.8, 5.5)  # inches of its height and width, with room for names, the bar of the scale and the title
-AWAY = 46  # points from an axis to the name below its ticks
-N_TICKS = 10  # the most on one side of one image, where parts are not in rows
-WHOLE = ("within_query", "within_retrieved")
+LENGTH = 5.6  # inches of the longer side of the matrix
+LEAST_SIZE = (1.8, 5.5)  # inches, height and width of the matrix, with room for names, colour bar and title
+DISTANCE = 46  # points from an axis to the name below its ticks
+N_TICKS = 10  # at most, for the parts of one image that do not form rows
 
 
 class Axis(NamedTuple):
-    """What stands along one side of the matrix: parts of one image, or of both."""
+    """Parts along one side of the matrix, of one image or of both. `credit` is empty if it is unknown."""
 
     names: list[str]
     counts: list[int]
     players: list[Players | None]
-    credit: Float[np.ndarray, " players"] | None
+    credit: Float[np.ndarray, " players"]
 
 
 def matrix_figure(interactions: Interactions, example: int = 0, title: str = "") -> Figure:
-    """Draw the credit of every pair of parts of one pair as a matrix, and at its sides the credit of each part as a bar.
+    """Draw the credit of every pair of parts of one pair of images as a matrix, and beside it the credit of each part as a bar.
 
-    Where the pairs within both images are known, it is the whole symmetric matrix; else that of query parts (rows) and retrieved ones
-    (columns). Parts of a map in reading order, with a tick at the first of each row of the map; others by their number.
+    If the pairs within both images are known, the matrix is the whole symmetric matrix of all parts. Otherwise its rows are query parts and
+    its columns are retrieved parts. The parts of a map are in reading order, with a tick at the first part of each row of the map. Other
+    parts have their number.
 
     Args:
-        interactions: of any players, also of those that do not lie in an image.
-        example: which pair of the batch.
-        title: a line above.
+        interactions: of any players, also of players outside an image.
+        example: the number of the pair in the batch.
+        title: the title of the figure.
 
     Raises:
-        ValueError: the pairs between the images are not known, a credit is not finite, or there is no such example.
+        ValueError: the pairs between the images are unknown, a credit is not finite, or there is no such example.
     """
-    check_example(interactions, example)
-    refuse_unknown(interactions, example, AXES)
-    whole = all(getattr(interactions, name) is not None for name in WHOLE)
+    check_pair(interactions, example, AXES)
+    whole = all(getattr(interactions, name) is not None for name in ("within_query", "within_retrieved"))
     matrix = (interactions.second_order if whole else interactions["between"])[example].detach().cpu().double().numpy()
-    rows, columns = _axes(interactions, example, whole)
-    size = np.maximum(SIDE * np.array(matrix.shape) / max(matrix.shape), LEAST)
+    rows, columns = _build_axes(interactions, example, whole)
+    size = np.maximum(LENGTH * np.array(matrix.shape) / max(matrix.shape), LEAST_SIZE)
     figure = Figure(figsize=(size[1] + 3.0, size[0] + 2.4), layout="constrained", dpi=110)
-    figure.suptitle(header(interactions, example, title), size="medium")
-    panels = figure.subplots(2, 2, squeeze=False, width_ratios=[0.9, size[1]], height_ratios=[0.9, size[0]])
-    scale = largest([matrix])
-    limits = {"vmin": -(scale or 1.0), "vmax": scale or 1.0}
-    panels[1, 1].imshow(matrix, cmap=SIGNED, aspect="auto", interpolation="nearest", **limits)
-    panels[0, 0].set_axis_off()
-    _draw_sides(panels, rows, columns)
-    signed_bar(figure, [panels[1, 1]], scale, "similarity that\na pair of parts adds")
+    figure.suptitle(format_header(interactions, example, title), size="medium")
+    (corner, top), (left, centre) = figure.subplots(2, 2, squeeze=False, width_ratios=[0.9, size[1]], height_ratios=[0.9, size[0]])
+    corner.set_axis_off()
+    scale = find_scale([matrix])
+    centre.imshow(matrix, cmap=SIGNED, aspect="auto", interpolation="nearest", vmin=-(scale or 1.0), vmax=scale or 1.0)
+    _draw_credit(left, top, rows, columns)
+    _label_parts(left, top, centre, rows, columns)
+    draw_bar_beside(figure, [centre], scale, "similarity that\na pair of parts adds")
     return figure
 
 
-def _axes(interactions: Interactions, example: int, whole: bool) -> tuple[Axis, Axis]:
-    """What stands along the rows and along the columns."""
+def _build_axes(interactions: Interactions, example: int, whole: bool) -> tuple[Axis, Axis]:
+    """Parts along the rows and along the columns."""
     n_query, n_retrieved = interactions["between"].shape[1:]
     credit = interactions.first_order if interactions.marginal is None else interactions.marginal
-    numbers = None if credit is None else credit[example].detach().cpu().double().numpy()
-    places = [interactions.query_players, interactions.retrieved_players]
+    numbers = np.empty(0) if credit is None else credit[example].detach().cpu().double().numpy()
+    both = Axis(list(SIDES), [n_query, n_retrieved], [interactions.query_players, interactions.retrieved_players], numbers)
     if whole:
-        both = Axis(list(SIDES), [n_query, n_retrieved], places, numbers)
         return both, both
-    query, retrieved = (None, None) if numbers is None else (numbers[:n_query], numbers[n_query:])
-    return Axis(["query"], [n_query], places[:1], query), Axis(["retrieved"], [n_retrieved], places[1:], retrieved)
+    names, counts, players, _ = both
+    return Axis(names[:1], counts[:1], players[:1], numbers[:n_query]), Axis(names[1:], counts[1:], players[1:], numbers[n_query:])
 
 
-def _draw_sides(panels: np.ndarray, rows: Axis, columns: Axis) -> None:
-    """Bars, ticks, names and the lines between images."""
-    scale = largest([axis.credit for axis in (rows, columns) if axis.credit is not None])
-    left, top, matrix = panels[1, 0], panels[0, 1], panels[1, 1]
-    _draw_bars(left.barh, rows, scale)
-    _draw_bars(top.bar, columns, scale)
+def _draw_credit(left: Axes, top: Axes, rows: Axis, columns: Axis) -> None:
+    """Bars of the credit of each part, on one scale."""
+    scale = find_scale([rows.credit, columns.credit])
     limit = 1.08 * scale or 1.0
+    for draw_bars, axis in ((left.barh, rows), (top.bar, columns)):
+        draw_bars(np.arange(len(axis.credit)), axis.credit, 0.9, color=colour_values(np.sign(axis.credit) * 0.8, 1.0))
     left.set(xlim=(-limit, limit), ylim=(sum(rows.counts) - 0.5, -0.5), xlabel="similarity\nof a part")
     top.set(ylim=(-limit, limit), xlim=(-0.5, sum(columns.counts) - 0.5), ylabel="similarity\nof a part")
     left.axvline(0, color="0.4", linewidth=0.8)
     top.axhline(0, color="0.4", linewidth=0.8)
-    for axis, along in ((left.xaxis, {"rotation": 90}), (top.yaxis, {})):
-        axis.set_ticks([-scale, 0.0, scale] if scale else [0.0])
-        axis.set_tick_params(labelsize="small", **along)
-        axis.set_major_formatter(lambda tick, _: number(tick, scale))
+    label_ticks(left.set_xticks, scale, size="small", rotation=90)
+    label_ticks(top.set_yticks, scale, size="small")
     top.yaxis.tick_right()
     top.yaxis.set_label_position("right")
-    left.set_yticks(*ticks(rows), size="small")
-    matrix.set_xticks(*ticks(columns), size="small", rotation=90)
-    matrix.set_yticks([])
+
+
+def _label_parts(left: Axes, top: Axes, centre: Axes, rows: Axis, columns: Axis) -> None:
+    """Ticks and names of the parts, and lines between the two images."""
+    left.set_yticks(*list_ticks(rows), size="small")
+    centre.set_xticks(*list_ticks(columns), size="small", rotation=90)
+    centre.set_yticks([])
     top.set_xticks([])
-    _name(rows, lambda name, middle, look: left.annotate(name, (0, middle), (-AWAY, 0), ("axes fraction", "data"), rotation=90, **look))
-    _name(columns, lambda name, middle, look: matrix.annotate(name, (middle, 0), (0, -AWAY), ("data", "axes fraction"), **look))
-    for axis, panel_lines in ((rows, (matrix.axhline, left.axhline)), (columns, (matrix.axvline, top.axvline))):
-        for line in panel_lines:
-            for edge in np.cumsum(axis.counts)[:-1]:
-                line(edge - 0.5, color="black", linewidth=1.2)
+    style = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    for name, middle in _list_names(rows):
+        left.annotate(name, (0, middle), (-DISTANCE, 0), ("axes fraction", "data"), rotation=90, **style)
+    for name, middle in _list_names(columns):
+        centre.annotate(name, (middle, 0), (0, -DISTANCE), ("data", "axes fraction"), **style)
+    for axis, draw_lines in ((rows, (centre.axhline, left.axhline)), (columns, (centre.axvline, top.axvline))):
+        for edge in np.cumsum(axis.counts)[:-1]:
+            for draw_line in draw_lines:
+                draw_line(edge - 0.5, color="black", linewidth=1.2)
 
 
-def _draw_bars(bars: Callable, axis: Axis, scale: float) -> None:
-    if axis.credit is not None:
-        bars(np.arange(len(axis.credit)), axis.credit, 0.9, color=coloured(np.sign(axis.credit) * 0.8, 1.0))
+def _list_names(axis: Axis) -> list[tuple[str, float]]:
+    """Name of each image's parts, and the middle of its parts along the axis."""
+    names = []
+    for name, count, end, players in zip(axis.names, axis.counts, np.cumsum(axis.counts), axis.players, strict=True):
+        parts = "rows of its map" if players is not None and len(players.shape) == 2 else "its parts"
+        names.append((f"{name}, {parts}", end - (count + 1) / 2))
+    return names
 
 
-def _name(axis: Axis, write: Callable) -> None:
-    """Write at the middle of each image's parts what they are."""
-    look, ends = {"textcoords": "offset points", "ha": "center", "va": "center"}, np.cumsum(axis.counts)
-    for name, count, end, players in zip(axis.names, axis.counts, ends, axis.players, strict=True):
-        what = "rows of its map" if players is not None and len(players.shape) == 2 else "its parts"
-        write(f"{name}, {what}", end - (count + 1) / 2, look)
-
-
-def ticks(axis: Axis) -> tuple[list[int], list[str]]:
-    """Where ticks stand along one side, and what they say."""
+def list_ticks(axis: Axis) -> tuple[list[int], list[str]]:
+    """Places and labels of the ticks along one axis."""
     places, labels, start = [], [], 0
     for count, players in zip(axis.counts, axis.players, strict=True):
         shape = () if players is None else players.shape

@@ -1,4 +1,4 @@
-"""A page that a reader explores: move over a part of one image, and see on the other what it corresponds to."""
+"""Interactive page: point at a part of one image, and see its matches in the other image."""
 
 import hashlib
 from base64 import b64encode
@@ -10,21 +10,21 @@ from importlib import resources
 from pathlib import Path
 from typing import final
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined, Template
 
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.visualization.page_data import Side, of_both, page_data
+from captum_pairwise.visualization.page_data import Side, build_page_data, merge_sides
 
 PAGE = "page"  # the folder beside this file
-SCRIPTS = ("numbers.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # in the order that they need each other
-FRAME_HEIGHT = 900  # pixels in a notebook, until the page has said how tall it is
+SCRIPTS = ("numbers.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # each needs the scripts before it
+FRAME_HEIGHT = 900  # pixels in a notebook, until the script of the page sets it
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class Viewer:
-    """A page for a browser, which loads nothing: photos, numbers, style and script are all in it.
+    """Page for a browser. It loads no other file: photos, numbers, style and scripts are part of it.
 
     Attributes:
         html: the whole page.
@@ -33,14 +33,14 @@ class Viewer:
     html: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the page to a file, which is whole or not there, and return its path."""
+        """Write the page to a file and return its path. If writing fails, an older file stays as it is."""
         file = Path(path)
         with write_atomically(file) as draft:
             draft.write_text(self.html, encoding="utf-8")
         return file
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that several in one notebook do not know each other."""
+        """The page in its own frame, so that several pages in one notebook are independent."""
         return (
             f'<iframe srcdoc="{escape(self.html)}" title="captum_pairwise viewer" '
             f'style="width: 100%; height: {FRAME_HEIGHT}px; border: 0"></iframe>'
@@ -50,15 +50,15 @@ class Viewer:
         return f"Viewer({len(self.html) / 1e6:.2f} MB of HTML; `.save(path)` writes it to a file)"
 
 
-Found = Interactions | tuple[Interactions, Interactions]  # of pairs of parts, or by a first-order method of each image alone
+Result = Interactions | tuple[Interactions, Interactions]  # of pairs of parts, or a first-order result for each image
 
 
-def viewer(interactions: Found | Mapping[str, Found], images: tuple[Side, Side], example: int = 0, title: str = "") -> Viewer:
-    """Make a page on which a part of either image shows what it corresponds to on the other.
+def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side], example: int = 0, title: str = "") -> Viewer:
+    """Page that shows, for a part of either image, its matches in the other image.
 
-    One scale holds for all that is on the page at a time: the full colour is the largest credit of either sign, of any part of both
-    images, or of any pair of parts. Photos are shown with at most 1024 pixels a side, masks with 512. A pair of parts takes 5.3 bytes,
-    and as much again for its standard error: 98 parts on each side make a page of less than 1 MB, 392 of up to 6.
+    Both images share one colour scale. Its ends are the largest absolute credit of all parts, or of all pairs of parts. Photos are reduced
+    to at most 1024 pixels a side, masks to 512. A pair of parts takes 5.3 bytes, and its standard error as much again: 98 parts on each
+    side make a page of less than 1 MB, 392 parts of up to 6 MB.
 
     >>> import torch
     >>> from captum_pairwise.players.regions import cells
@@ -77,15 +77,16 @@ def viewer(interactions: Found | Mapping[str, Found], images: tuple[Side, Side],
     (False, True)
 
     Args:
-        interactions: what a method's `interactions(...)` returns, or several of the same pairs by name; parts may differ from method to
-            method. Without `between`, as of first-order methods, only the credit of each part is shown, without `marginal` only pairs.
-        images: query and retrieved photos, RGB `[B, 3, H, W]` in [0, 1]; in place of either the tokens of one sentence, strings. The
-            photos may be larger than what the network saw, if they show the same.
-        example: which pair of the batch.
-        title: the page's.
+        interactions: the result of a method's `interactions(...)`, or the results of several methods for the same pairs, by name. Methods
+            may have different parts. Results without `between`, as of first-order methods, show the credit of each part only; results
+            without `marginal` show pairs only.
+        images: query and retrieved photos, RGB `[B, 3, H, W]` in [0, 1]. Either side may be the tokens of one sentence, a list of strings.
+            The photos may be larger than the network's inputs, if they show the same content.
+        example: the number of the pair in the batch.
+        title: the title of the page.
 
     Raises:
-        ValueError: something does not fit together, the players have no place, or numbers are not finite.
+        ValueError: the arguments do not fit together, the places of the players are unknown, or numbers are not finite.
     """
     methods = {"": interactions} if isinstance(interactions, (Interactions, tuple)) else interactions
     if not isinstance(images, tuple) or len(images) != 2:
@@ -95,34 +96,22 @@ def viewer(interactions: Found | Mapping[str, Found], images: tuple[Side, Side],
             f"Expected Interactions, or a mapping from names to them, got {type(interactions).__name__}. Call a method's "
             "`.interactions(...)`."
         )
-    return Viewer(
-        _template().render(
-            data=page_data({name: of_both(found) for name, found in methods.items()}, images, example), title=title, **_page()
-        )
-    )
+    data = build_page_data({name: merge_sides(result) for name, result in methods.items()}, images, example)
+    return Viewer(_load_template().render(data=data, title=title))
 
 
 @cache
-def _template() -> Template:
-    texts = DictLoader({"viewer.html": _file("viewer.html")})
-    return Environment(loader=texts, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template("viewer.html")
+def _load_template() -> Template:
+    """Template of the page with its style, scripts and their digests. The page's content security policy allows only these."""
+    style, scripts = _read_asset("viewer.css"), [_read_asset(name) for name in SCRIPTS]
+    digests = {"style_digest": _hash(style), "script_digests": " ".join(map(_hash, scripts))}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.from_string(_read_asset("viewer.html"), globals={"style": style, "scripts": scripts, **digests})
 
 
-@cache
-def _page() -> dict[str, object]:
-    """Style and scripts, with the digests by which the page allows these and no others."""
-    style, scripts = _file("viewer.css"), [_file(name) for name in SCRIPTS]
-    return {
-        "style": style,
-        "scripts": scripts,
-        "style_digest": _digest(style),
-        "script_digests": " ".join(map(_digest, scripts)),
-    }
-
-
-def _file(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (resources.files("captum_pairwise.visualization") / PAGE / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def _hash(text: str) -> str:
     return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

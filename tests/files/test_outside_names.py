@@ -112,7 +112,6 @@ def figures():
         "projection_figure": lambda: visualization.projection_figure(SMALL, *maps, title=TITLE),
         "table_figure": lambda: visualization.table_figure({TITLE: means}, TITLE),
         "token_figure": lambda: visualization.token_figure(interactions(words, words), EVERY, EVERY, title=TITLE),
-        "transfer_figure": lambda: visualization.transfer_figure(grids, SMALL, title=TITLE),
     }
 
 

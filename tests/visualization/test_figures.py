@@ -11,7 +11,7 @@ from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, bar_panels, bars, drawn
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import Credits, Interactions
-from captum_pairwise.visualization.headers import uncertainty
+from captum_pairwise.visualization.labels import format_uncertainty
 
 # all figures, of maps filled by one function
 
@@ -59,7 +59,6 @@ FIGURES = {
     "heatmap": of_heatmaps,
     "counterfactual": of_counterfactual,
     "projection": of_projection,
-    "transfer": of_interactions(visualization.transfer_figure),
     "matches": of_interactions(visualization.matches_figure),
     "pair": of_interactions(visualization.pair_figure),
     "matrix": of_matrix,
@@ -84,7 +83,7 @@ def test_every_figure_draws_maps_without_contrast(name, value):
     assert value or set(filter(None, numbered)) <= {"0"}
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("transfer", "matches")])
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "matches"])
 def test_figures_of_credit_say_how_much_is_what(name):
     assert any("similarity" in label for label in bars(drawn(FIGURES[name](random_tensor))))
 
@@ -103,13 +102,15 @@ def with_errors(**errors):
     return interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
 
 
-def test_titles_say_how_far_pairs_and_parts_may_be_off():
+def test_titles_state_the_standard_errors_that_are_known():
     pairs, parts = 1e-3 * random_tensor(2, 15, 6).abs(), random_tensor(2, 21).abs()
-    said = [f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts))]
-    assert uncertainty(with_errors(between=pairs, marginal=parts), 1) == f"completeness gap +1.0000, standard error {said[0]}, {said[1]}"
-    assert uncertainty(with_errors(between=pairs), 1) == f"completeness gap +1.0000, standard error {said[0]}"
-    assert uncertainty(with_errors(between=pairs, marginal=parts * torch.nan), 1) == f"completeness gap +1.0000, standard error {said[0]}"
-    assert uncertainty(with_errors(marginal=parts * torch.nan), 1) == "completeness gap +1.0000"  # nothing is said of what is not known
+    gap = "completeness gap +1.0000"
+    of_pair, of_part = (f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts)))
+    unknown = parts * torch.nan
+    assert format_uncertainty(with_errors(between=pairs, marginal=parts), 1) == f"{gap}, standard error {of_pair}, {of_part}"
+    assert format_uncertainty(with_errors(between=pairs), 1) == f"{gap}, standard error {of_pair}"
+    assert format_uncertainty(with_errors(between=pairs, marginal=unknown), 1) == f"{gap}, standard error {of_pair}"
+    assert format_uncertainty(with_errors(marginal=unknown), 1) == gap
 
 
 @pytest.mark.parametrize("draw", [of_heatmaps, of_counterfactual, of_projection_alone])
@@ -132,7 +133,7 @@ MAPS = tuple(random_tensor(2, 1, 3, 5) for _ in range(3))
 LABEL = RETRIEVED[:, 0] > 0.5
 KNOWN = interactions(random_tensor(2, 15, 6))
 REFUSED = {
-    "no method": (r"maps by the name of their method, got none", lambda: visualization.heatmap_figure(QUERY, {})),
+    "no method": (r"a mapping from method names to maps, got none", lambda: visualization.heatmap_figure(QUERY, {})),
     "photos that are normalised": (r"photos in \[0, 1\], got the photos from", lambda: visualization.heatmap_figure(4 * QUERY - 2, ONE)),
     "bytes": (r"Divide bytes by 255", lambda: visualization.heatmap_figure((255 * QUERY).byte(), ONE)),
     "NaN": (r"photos in \[0, 1\], got the photos from nan", lambda: visualization.heatmap_figure(QUERY * torch.nan, ONE)),
@@ -143,7 +144,7 @@ REFUSED = {
     "one map of a pair": (r"a pair \(query_map, retrieved_map\) for 'one', got 1", lambda: visualization.heatmap_figure(PHOTOS, ONE)),
     "a pair of maps of one image": (r"one map.*for 'one', got 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[:2]})),
     "units of another method": (
-        r"units of \['one'\], got those of \['won'\]",
+        r"units of \['one'\], got units of \['won'\]",
         lambda: visualization.heatmap_figure(QUERY, ONE, units={"won": "votes"}),
     ),
     "numbers of players as maps": (r"`visualization.to_pixels`", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:, 0, 0]})),
@@ -155,10 +156,9 @@ REFUSED = {
     "two photos of three": (r"\(query, better, worse\), got 2", lambda: visualization.counterfactual_figure(PHOTOS, MAPS)),
     "two names": (r"3 names", lambda: visualization.counterfactual_figure((QUERY,) * 3, MAPS, ("query", "result"))),
     "no lines": (r"n_matches from 1 up, got 0", lambda: visualization.matches_figure(KNOWN, PHOTOS, 0)),
-    "more than all": (r"least from 0 to 1, got 2", lambda: visualization.transfer_figure(KNOWN, PHOTOS, least=2.0)),
     "players without a place": (
-        r"know where their players are",
-        lambda: visualization.transfer_figure(interactions(random_tensor(2, 15, 6), None, None), PHOTOS),
+        r"interactions with players, got some without",
+        lambda: visualization.matches_figure(interactions(random_tensor(2, 15, 6), None, None), PHOTOS),
     ),
     "tokens": (
         r"lie in an image",
@@ -172,7 +172,7 @@ REFUSED = {
     "no pairs": (r"between to have been computed", lambda: visualization.matrix_figure(interactions_without_pairs())),
     "a label of another size": (r"a label as signal", lambda: visualization.projection_figure(PHOTOS, LABEL, MAPS[0])),
     "an empty true label": (r"mask with at least one pixel", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], LABEL & False)),
-    "void alone": (r"a mask with void", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], void=LABEL)),
+    "void alone": (r"a mask together with void", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], void=LABEL)),
     "censored photos of another batch": (
         r"censored photos of 2 pairs",
         lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], censored=(QUERY[:1], RETRIEVED[:1])),
@@ -207,7 +207,7 @@ def spoilt(n_dimensions, example):
 
 
 @pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
-@pytest.mark.parametrize("name", ["transfer", "matches", "pair", "matrix", "token", "caption"])
+@pytest.mark.parametrize("name", ["matches", "pair", "matrix", "token", "caption"])
 def test_credits_that_are_not_finite_are_not_drawn(name, block, n_dimensions):
     with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):
         FIGURES[name](spoilt(n_dimensions, example=0))

@@ -1,4 +1,4 @@
-"""Figures of the pairs of parts, read back: colours that are carried, where lines end, the matrix."""
+"""Figures of the pairs of parts, read back: the ends of lines, and the matrix."""
 
 from itertools import pairwise
 
@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_tensor
-from figure_cases import MASK, PHOTOS, RETRIEVED, bar_panels, bars, drawn, grey, interactions, picture, shown
+from figure_cases import MASK, PHOTOS, RETRIEVED, bar_panels, bars, drawn, interactions, picture, shown
 from matplotlib.patches import ConnectionPatch
 from matplotlib.text import Text
-from skimage.color import rgb2lab
 
 from captum_pairwise import visualization
-from captum_pairwise.players.regions import Players, cells
+from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import Credits, Interactions
 from captum_pairwise.visualization.parts import PhotoParts
-from captum_pairwise.visualization.position_colours import position_colours
 
 
 def test_the_middle_of_a_part_is_that_of_its_pixels():
@@ -26,85 +24,6 @@ def test_the_middle_of_a_part_is_that_of_its_pixels():
         np.testing.assert_allclose(centres[player], expected)
     larger = PhotoParts(np.zeros((48, 64, 3)), Players(MASK.ids[1:], MASK.shape)).centres()
     np.testing.assert_allclose(larger[3], (47.5, 23.5))  # of the second row on the right, twice as high and four times as wide
-
-
-def test_colours_of_places_are_even_and_none_is_cut_off():
-    places = np.stack(np.meshgrid(np.linspace(0, 1, 7), np.linspace(0, 1, 7)), -1)
-    colours = position_colours(places)
-    assert (colours > 0).all() and (colours < 1).all()
-    lab = rgb2lab(colours)
-    assert (np.diff(lab[..., 0], axis=0) < 0).all() and (np.diff(lab[..., 2], axis=1) > 0).all()  # darker downwards, from blue to orange
-    for axis in (0, 1):
-        steps = np.linalg.norm(np.diff(lab, axis=axis), axis=2)
-        np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
-    np.testing.assert_allclose(rgb2lab(position_colours(places.mean((0, 1)))), lab.mean((0, 1)), atol=1e-2)
-
-
-# what is left of linear RGB without red, and without green (Machado, Oliveira and Fernandes, 2009)
-WITHOUT = {
-    "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-}
-
-
-@pytest.mark.parametrize("colour", WITHOUT)
-def test_the_colour_blind_tell_places_apart(colour):
-    places = np.stack(np.meshgrid(np.linspace(0, 1, 7), np.linspace(0, 1, 7)), -1).reshape(-1, 2)
-    colours = position_colours(places)
-    linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92) @ np.transpose(WITHOUT[colour])
-    linear = np.clip(linear, 0, 1)
-    lab = rgb2lab(np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear))
-    distances = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 100 * np.eye(len(lab))
-    assert distances.min() > 2.3  # a difference of colour that is just noticed
-
-
-def colours_of(panel, photo, opacity=0.9):
-    """The colour over a photo, pixel by pixel."""
-    return (shown(panel) - (1 - opacity) * grey(photo)) / opacity
-
-
-@pytest.mark.parametrize("sizes", [((3, 5), (5, 3)), ((2, 3), (3, 2))])
-def test_a_planted_correspondence_carries_each_colour_to_its_partner(sizes):
-    query, retrieved = (cells(torch.zeros(2, 1, *size)) for size in sizes)
-    n = query.n_players
-    partner = torch.randperm(n, generator=torch.Generator().manual_seed(1))
-    between = -random_tensor(2, n, n).abs()
-    between[1, torch.arange(n), partner] = 0.5 + 0.5 * random_tensor(n).abs().clamp(max=1)
-    photos = torch.rand(2, 3, 30, 30), torch.rand(2, 3, 60, 30)
-    figure = drawn(visualization.transfer_figure(interactions(between, query, retrieved), photos, example=1, title="a title"))
-    coloured, transferred = (colours_of(figure.axes[1 + side], picture(photos[side], 1)) for side in range(2))
-    for player in range(n):
-        (rows, columns), (found_rows, found_columns) = sizes
-        place = (player % columns + 0.5) / columns, (player // columns + 0.5) / rows
-        own = coloured[int(place[1] * 30), int(place[0] * 30)]
-        found = int(partner[player])
-        there = int((found // found_columns + 0.5) / found_rows * 60), int((found % found_columns + 0.5) / found_columns * 30)
-        np.testing.assert_allclose(own, position_colours(np.array(place)), atol=1e-9)
-        np.testing.assert_allclose(transferred[there], own, atol=1e-9)
-    assert np.array_equal(shown(figure.axes[0]), picture(photos[0], 1)) and np.array_equal(shown(figure.axes[3]), picture(photos[1], 1))
-    assert figure.get_suptitle().startswith("a title\nsimilarity 1.0000")
-
-
-@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
-def test_colours_are_means_of_places_weighted_by_shares(least):
-    between = random_tensor(2, 15, 6)
-    between[0, :, 2] = -1.0
-    figure = visualization.transfer_figure(interactions(between), PHOTOS, least=least)
-    credit = between[0].clamp(min=0)
-    strongest = credit.sum(0).max()
-    for found in range(1, 6):
-        row, column = (MASK.ids[0, 0] == found).nonzero()[0].tolist()
-        shares = [credit[i, found] / credit[i].sum() if credit[i].sum() > 0 else 0.0 for i in range(15)]
-        kept = [float(share) if share >= least * max(shares) else 0.0 for share in shares]
-        photo = picture(RETRIEVED, 0)
-        if sum(kept) == 0:
-            assert found == 2 and np.allclose(shown(figure.axes[2])[row, column], grey(photo)[row, column])
-            continue
-        place = sum(share * np.array([(i % 5 + 0.5) / 5, (i // 5 + 0.5) / 3]) for i, share in enumerate(kept)) / sum(kept)
-        opacity = 0.9 * min(1.0, 4 * float(credit[:, found].sum() / strongest))
-        expected = (1 - opacity) * grey(photo)[row, column] + opacity * position_colours(place)
-        np.testing.assert_allclose(shown(figure.axes[2])[row, column], expected, atol=1e-9)
-    assert np.allclose(shown(figure.axes[2])[:8, :8], grey(picture(RETRIEVED, 0))[:8, :8])  # nobody is there
 
 
 def test_lines_join_the_middles_of_the_strongest_pairs():
@@ -198,7 +117,7 @@ def test_matrices_of_all_shapes_can_be_read(sizes):
     assert not any(title.overlaps(box) for box in panels)
 
 
-@pytest.mark.parametrize("figure", [visualization.pair_figure, visualization.matches_figure, visualization.transfer_figure])
+@pytest.mark.parametrize("figure", [visualization.pair_figure, visualization.matches_figure])
 def test_all_that_is_said_of_a_pair_is_on_the_figure(figure):
     errors = Credits(between=1.1e-6 * random_tensor(2, 15, 6), marginal=1.1e-4 * random_tensor(2, 21))
     between = random_tensor(2, 15, 6)

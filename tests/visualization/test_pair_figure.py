@@ -98,7 +98,7 @@ def test_what_cannot_be_drawn_is_refused():
         visualization.pair_figure(drawn, (PHOTO, PHOTO), n_parts=7)
     with pytest.raises(ValueError, match=r"photos in \[0, 1\]"):
         visualization.pair_figure(drawn, (PHOTO * 4 - 2, PHOTO))
-    with pytest.raises(ValueError, match="know where their players are"):
+    with pytest.raises(ValueError, match="interactions with players, got some without"):
         visualization.pair_figure(interactions(torch.zeros(2, 6, 6), None, None), (PHOTO, PHOTO))
 
 

@@ -31,7 +31,7 @@ from captum_pairwise.evaluation.tables.study import (
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
-from captum_pairwise.visualization.tables_figure import table_figure
+from captum_pairwise.visualization.table_figure import table_figure
 
 FAILED = 1
 BUILT_IN = "built-in"
