@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 from torch import Tensor
 
-from captum_pairwise.players.regions import NEVER_LEAVES, Players, places
+from captum_pairwise.players.regions import NEVER_LEAVES, Players, player_centres
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.overlays import check_image_players, paint_pixels
 from captum_pairwise.visualization.photos import check_photo_batches
@@ -47,7 +47,7 @@ class PhotoParts:
         owners = self.players.ids.unique()
         ratio = np.array(self.photo.shape[1::-1]) / self.players.ids.shape[:1:-1]
         centres = np.full((self.players.n_players, 2), np.nan)
-        centres[owners[owners != NEVER_LEAVES]] = (places(self.players, 0).numpy()[:, ::-1] + 0.5) * ratio - 0.5
+        centres[owners[owners != NEVER_LEAVES]] = (player_centres(self.players, 0).numpy()[:, ::-1] + 0.5) * ratio - 0.5
         return centres
 
 
