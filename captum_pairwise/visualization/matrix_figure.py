@@ -1,6 +1,6 @@
 """Matrix of the credit of all pairs of parts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -94,7 +94,7 @@ def _label_parts(left: Axes, top: Axes, centre: Axes, rows: Axis, columns: Axis)
     centre.set_xticks(*list_ticks(columns), size="small", rotation=90)
     centre.set_yticks([])
     top.set_xticks([])
-    style = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
     for name, middle in _list_names(rows):
         left.annotate(name, (0, middle), (-DISTANCE, 0), ("axes fraction", "data"), rotation=90, **style)
     for name, middle in _list_names(columns):

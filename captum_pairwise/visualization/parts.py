@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 import torch
@@ -133,13 +134,14 @@ def mark_parts(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidt
     """
     centres = parts.centres()
     for number, player in enumerate(numbered):
-        if not np.isfinite(centres[player]).all():
+        column, row = centres[player].tolist()
+        if isnan(column):
             continue
         colour = PART_COLOURS[number % len(PART_COLOURS)]
         draw_outline(panel, parts.mask(player), colour, linewidth)
         box = {"boxstyle": "circle", "facecolor": colour, "edgecolor": "white"}
         style = {"color": "white", "ha": "center", "va": "center", "weight": "bold", "bbox": box, "zorder": 5}
-        (above or panel).text(*centres[player].tolist(), str(number + 1), transform=panel.transData, **style)
+        (above or panel).text(column, row, str(number + 1), transform=panel.transData, **style)
 
 
 def draw_outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5) -> None:

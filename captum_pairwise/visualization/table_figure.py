@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import isnan
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,7 +43,8 @@ def _draw_means(panel: Axes, means: Means, styles: Mapping[str, dict]) -> None:
             continue
         places, values, errors = zip(*points, strict=True)
         bars = [0.0 if isnan(error) else error for error in errors]
-        panel.errorbar(places, values, bars, label=escape_text(model), capsize=2, **styles[model] | {"linestyle": "none"})
+        style: dict[str, Any] = styles[model] | {"linestyle": "none"}
+        panel.errorbar(places, values, bars, label=escape_text(model), capsize=2, **style)
     panel.set_xticks(range(len(methods)), list(map(escape_text, methods)), rotation=35, ha="right", fontsize="small")
     panel.set_xlim(-0.6, len(methods) - 0.4)
     panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
