@@ -18,17 +18,13 @@ from captum_pairwise.attr.ig_cam import LayerIGCAM
 from captum_pairwise.attr.ig_sam import LayerIGSAM
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
-from captum_pairwise.attr.kernel import KernelShapley, LayerKernelSAM
-from captum_pairwise.attr.lime import SuperpixelLime
-from captum_pairwise.attr.pairwise_kernel import KernelShapleyTaylor, LayerKernelShapleyTaylor
-from captum_pairwise.attr.pairwise_lime import PairwiseLime
-from captum_pairwise.attr.pairwise_sam import LayerPairwiseSAM
-from captum_pairwise.attr.pairwise_sbsm import PairwiseSBSM
+from captum_pairwise.attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
+from captum_pairwise.attr.lime import PairwiseLime, SuperpixelLime
 from captum_pairwise.attr.partition import PartitionShap
 from captum_pairwise.attr.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.project_attention import project_attention, project_attention_through
-from captum_pairwise.attr.sam import LayerSAM
-from captum_pairwise.attr.sbsm import SBSM
+from captum_pairwise.attr.sam import LayerPairwiseSAM, LayerSAM
+from captum_pairwise.attr.sbsm import SBSM, PairwiseSBSM
 from captum_pairwise.attr.vesm import LayerVESM
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.models import backbones, clip, text

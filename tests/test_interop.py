@@ -11,9 +11,9 @@ import captum_pairwise as cp
 from captum_pairwise import interop
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.towers.factorisation import factorise
-from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.build import build_input_pairs
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.games.sides import Request
 from captum_pairwise.results.interactions import stack_interactions
 
 shapiq = pytest.importorskip("shapiq", reason="conversions to and from shapiq need it: pip install 'captum-pairwise[interop]'")
@@ -94,7 +94,7 @@ def test_the_game_of_two_images_is_one_of_shapiq():
     """A network whose parameters require gradients, coalitions as integers, and the similarity of the blurs as empty value."""
     model, pair = cp.SimilarityWrapper(tiny_encoder()), images(1)
     masks = (cp.grid(12, 12, 2, 1), cp.grid(12, 12, 1, 2))
-    game = interop.as_shapiq_game(next(input_pairs(model, pair, Request(feature_mask=masks)).games()))
+    game = interop.as_shapiq_game(next(build_input_pairs(model, pair, ForwardContext(), feature_mask=masks).games()))
     assert isinstance(game, shapiq.Game) and game.n_players == 4
     values = game(torch.tensor([[0] * 4, [1] * 4]).numpy())
     assert_close(torch.from_numpy(values), torch.cat([model(*map(cp.blur_baseline, pair)), model(*pair)]).detach(), rtol=0, atol=1e-12)

@@ -1,107 +1,64 @@
-"""The arguments that the attribution classes share, explained once, and how a class goes from them to its result."""
+"""The base classes of the attribution methods; they document the shared arguments once."""
 
 import abc
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from captum.attr import LayerAttribution, PerturbationAttribution
-from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, Matrix, arrange_maps, arrange_pairs, compute_delta, paint_images
 from captum_pairwise.games.black_box import ForwardFunc
-from captum_pairwise.games.build import input_pairs, layer_pairs
-from captum_pairwise.games.checks import unpack_pair
-from captum_pairwise.games.sides import Pairs, Request
+from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.games.sides import Baselines, Masks
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
-from captum_pairwise.players.regions import Layout, Players, default_players
+from captum_pairwise.players.regions import Players, default_players
+from captum_pairwise.results.interactions import Interactions
 
-Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions for layers alone
-Found = TypeVar("Found")
-View = TypeVar("View")
-
-
-def requested(
-    method: object,
-    target: TargetType,
-    additional_forward_args: object,
-    perturbations_per_eval: int | None,
-    show_progress: bool,
-    **by_image: object,
-) -> Request:
-    """What these arguments of `attribute` ask for; those with an entry per image by their names."""
-    pairs: dict[str, Any] = {name: unpack_pair(value, name) for name, value in by_image.items()}
-    return Request(
-        target=target,
-        additional_forward_args=additional_forward_args,
-        chunk=perturbations_per_eval,
-        description=type(method).__name__ if show_progress else None,
-        **pairs,
-    )
+DeviceIds = list[int] | None
+Result = TypeVar("Result", Interactions, ImageInteractions)
 
 
-class InputMethod(PerturbationAttribution, abc.ABC):
-    """A method that takes two images; `cls(forward_func)`.
+class PairMethod(abc.ABC, Generic[Result]):
+    """A method that estimates the games of a batch of pairs of images.
 
-    Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+    Attributes:
+        order: 1 if single parts get credit, 2 if pairs of parts do.
     """
 
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
+    order: ClassVar[int]
+    _default_samples: ClassVar[int]
+
+    @abc.abstractmethod
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Result:
+        """Estimate the games of a batch of pairs."""
+
+    def _budget(self, n_samples: int | None) -> int:
+        """The budget of the user, or the default of the class."""
+        return self._default_samples if n_samples is None else n_samples
 
     def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta: yes."""
+        """True: `attribute` can return a convergence delta."""
         return True
 
 
-def name_layers(method: LayerAttribution, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None) -> None:
-    """Make a method one of Captum's of this layer, or of two."""
-    layers = check_layers(layer)
-    if len(layers) == 2:
-        LayerAttribution.__init__(method, forward_func, layers, device_ids)
-    else:
-        LayerAttribution.__init__(method, forward_func, layers[0], device_ids)
-
-
-class LayerMethod(LayerAttribution, InputMethod, abc.ABC):
-    """A method that looks at two images inside the network; `cls(forward_func, layer)`.
+class InputMethod(PairMethod[Result], PerturbationAttribution):
+    """A method whose players are parts of the images; `cls(forward_func)`.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
-        device_ids: as in Captum.
     """
 
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        name_layers(self, forward_func, layer, device_ids)
+    _default_baseline: Baseline = None
+    _players: Callable[[Tensor], Players] = staticmethod(default_players)  # divides images without a mask
 
-
-class Explanation(InputMethod, Generic[Found, View], abc.ABC):
-    """A method that finds something for each pair of images, of which `attribute` returns a view."""
-
-    @abc.abstractmethod
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Found:
-        """Find it for a batch of pairs."""
-
-    @abc.abstractmethod
-    def _view(self, found: Found, inputs: tuple[Tensor, Tensor]) -> View:
-        """What `attribute` returns."""
-
-    @abc.abstractmethod
-    def _delta(self, found: Found) -> Float[Tensor, "batch ..."]:
-        """All credit, less what it is to sum to."""
-
-
-class InputExplanation(Explanation[Found, View], abc.ABC):
-    """A method whose players are parts of the images; `cls(forward_func)`."""
-
-    _baseline: Baseline = None  # where the user gives none
-    _players: Callable[[Tensor], Players] = staticmethod(default_players)  # likewise a mask
+    def __init__(self, forward_func: ForwardFunc) -> None:
+        PerturbationAttribution.__init__(self, forward_func)
 
     @torch.no_grad()
     def interactions(
@@ -116,14 +73,14 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
         show_progress: bool = False,
         *,
         generator: torch.Generator | None = None,
-    ) -> Found:
-        """All that was found, batched, with standard errors where they are known, and the gap; arguments as for `attribute`.
+    ) -> Result:
+        """All results, batched, with standard errors where they are known, and the gap; arguments as for `attribute`.
 
-        `Interactions` of the pair, or of a first-order class two: of the query's players, and of the retrieved image's.
+        `Interactions` of the pair; a first-order class returns two: of the query's players, and of the retrieved image's.
         """
-        by_image = {"baselines": baselines, "feature_mask": feature_mask}
-        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        pairs = input_pairs(self.forward_func, inputs, replace(request.by_default(self._baseline), players=self._players))
+        context = ForwardContext(target, additional_forward_args, perturbations_per_eval, type(self).__name__ if show_progress else None)
+        defaults = {"default_baseline": self._default_baseline, "players": self._players}
+        pairs = build_input_pairs(self.forward_func, inputs, context, baselines, feature_mask, **defaults)
         return self._explain(pairs, n_samples, generator)
 
     @log_usage()
@@ -141,51 +98,65 @@ class InputExplanation(Explanation[Found, View], abc.ABC):
         show_progress: bool = False,
         *,
         generator: torch.Generator | None = None,
-    ) -> View | tuple[View, Float[Tensor, "batch ..."]]:
-        """The credits that the class names: of every pair of parts, or (first order) of the parts of each image.
+    ) -> Matrix | Maps | tuple[Matrix | Maps, Delta]:
+        """The credits that the class describes: of every pair of parts, or (first order) of the parts of each image.
 
-        Pairs come as `[B, *query_players, *retrieved_players]`. First order is a tensor for each image, shaped like it; as in Captum every
-        scalar carries the whole credit of its player.
+        Pairs have shape `[B, *query_players, *retrieved_players]`. First order is a tensor for each image, shaped like it; as in Captum
+        every scalar carries the whole credit of its player.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
-                `Backgrounds`, or a function of the images and their mask. None is the 25×25 box blur of each image, and 0 for what is not
-                an image `[B, C, H, W]`, where the class names no other.
+            inputs: `(query, retrieved)`, two batches of equal length.
+            baselines: the values of absent parts: a pair, one per image, each None, a number, a tensor like the images (or one example),
+                `Backgrounds`, or a function of the images and their mask. None is the 25×25 box blur of each image, and 0 for inputs that
+                are not images `[B, C, H, W]`, unless the class has another default.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for what never leaves; an id
-                that an image does not use has credit 0. None gives images superpixels, or the players that the class names, and makes
-                every scalar of other inputs a player.
-            n_samples: the budget: coalitions evaluated (first order: of each image); for the factorised estimator embeddings per tower. One
-                that covers them all is exact. None is the default that the class names.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+            feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for elements that never
+                leave; an id that an image does not use has credit 0. None divides images into superpixels, or into the players that the
+                class describes, and makes every scalar of other inputs a player.
+            n_samples: the budget: coalitions evaluated (first order: for each image); for the factorised estimator embeddings per tower. A
+                budget that covers them all is exact. None is the default of the class.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta`: all credit, that of single players and of pairs within an image included, less
-                `v(N) - v(∅)`, `[B]`; of first order `[B, 2]`, for each image less what it adds to the similarity over its baseline.
+            return_convergence_delta: also return `delta`: the sum of all credits, including single players and pairs within an image,
+                minus `v(N) - v(∅)`, `[B]`; for first order `[B, 2]`, each sum minus the gain of that image over its baseline.
             show_progress: show a progress bar.
-            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+            generator: the source of randomness; None is one seeded with 0. Global random state is never touched.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        found = self.interactions(
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            feature_mask,
-            n_samples,
-            perturbations_per_eval,
-            show_progress,
-            generator=generator,
-        )
-        view = self._view(found, inputs)
-        return (view, self._delta(found)) if return_convergence_delta else view
+        budget = (n_samples, perturbations_per_eval, show_progress)
+        result = self.interactions(inputs, baselines, target, additional_forward_args, feature_mask, *budget, generator=generator)
+        view = arrange_pairs(result) if isinstance(result, Interactions) else paint_images(result, inputs)
+        return (view, compute_delta(result)) if return_convergence_delta else view
 
 
-class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
-    """A method whose players are cells of a layer's output; `cls(forward_func, layer)`."""
+class LayerPairAttribution(LayerAttribution):
+    """A method that looks at two images inside the network; `cls(forward_func, layer)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+    """
+
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None) -> None:
+        layers = check_layers(layer)
+        if len(layers) == 2:
+            LayerAttribution.__init__(self, forward_func, layers, device_ids)
+        else:
+            LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
+
+
+class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribution):
+    """A method whose players are cells of a layer's output; `cls(forward_func, layer)`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        device_ids: as in Captum.
+    """
 
     @torch.no_grad()
     def interactions(
@@ -201,11 +172,11 @@ class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
-    ) -> Found:
-        """All that was found, as `interactions` of the methods without a layer; arguments as for `attribute`."""
-        by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-        request = requested(self, target, additional_forward_args, perturbations_per_eval, show_progress, **by_image)
-        return self._explain(layer_pairs(self.forward_func, self.layer, inputs, request), n_samples, generator)
+    ) -> Result:
+        """All results, as `interactions` of the methods without a layer; arguments as for `attribute`."""
+        context = ForwardContext(target, additional_forward_args, perturbations_per_eval, type(self).__name__ if show_progress else None)
+        pairs = build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
+        return self._explain(pairs, n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -223,44 +194,35 @@ class LayerExplanation(LayerMethod, Explanation[Found, View], abc.ABC):
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
-    ) -> View | tuple[View, Float[Tensor, "batch ..."]]:
-        """The credits that the class names: of every pair of cells, or (first order) of the cells of each image.
+    ) -> Matrix | Maps | tuple[Matrix | Maps, Delta]:
+        """The credits that the class describes: of every pair of cells, or (first order) of the cells of each image.
 
-        Pairs of two maps come as `[B, H, W, H', W']`. First order is a map for each image, `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
+        Pairs of two maps have shape `[B, H, W, H', W']`. First order is a map for each image, `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many examples; token ids `[B, T]` too.
-            baselines: what an absent part shows: a pair, one per image, each None, a number, a tensor like the images (or one example),
-                `Backgrounds`, or a function of the images and None. None is the 25×25 box blur of each image, and 0 for what is no image
-                `[B, C, H, W]`; token ids need one of ids. The layer's output for them is taken.
+            inputs: `(query, retrieved)`, two batches of equal length; token ids `[B, T]` too.
+            baselines: the values of absent parts: a pair, one per image, each None, a number, a tensor like the images (or one example),
+                `Backgrounds`, or a function of the images and None. None is the 25×25 box blur of each image, and 0 for inputs that are
+                not images `[B, C, H, W]`; token ids need a baseline of ids. The layer's output for them is used.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            n_samples: the budget, as for the method without a layer; None is the default that the class names.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+            n_samples: the budget, as for the method without a layer; None is the default of the class.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta`, `[B]` or of first order `[B, 2]`, as for the method without a layer.
+            return_convergence_delta: also return `delta`, `[B]` or for first order `[B, 2]`, as for the method without a layer.
             show_progress: show a progress bar.
-            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            layer_baselines: like `baselines`, in the space of the layer's output; replaces them.
             layer_mask: a pair, each an integer mask broadcastable to the layer's output, or a function that lays its tokens out as a map:
-                it gets their positions `[1, T, 1]` and returns those that play as `[1, 1, H, W]` (`cp.token_grid`, or what is known as
-                a `reshape_transform`); the others never leave. None makes every cell a player: the positions of `[B, C, H, W]`, the tokens
+                it gets their positions `[1, T, 1]` and returns those that play as `[1, 1, H, W]` (`cp.token_grid`, or a function known as
+                `reshape_transform`); the others never leave. None makes every cell a player: the positions of `[B, C, H, W]`, the tokens
                 of `[B, T, C]`, the units of `[B, C]`.
-            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+            generator: the source of randomness; None is one seeded with 0. Global random state is never touched.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        found = self.interactions(
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_samples,
-            perturbations_per_eval,
-            show_progress,
-            layer_baselines=layer_baselines,
-            layer_mask=layer_mask,
-            generator=generator,
-        )
-        view = self._view(found, inputs)
-        return (view, self._delta(found)) if return_convergence_delta else view
+        budget = (n_samples, perturbations_per_eval, show_progress)
+        space = {"layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        result = self.interactions(inputs, baselines, target, additional_forward_args, *budget, **space, generator=generator)
+        view = arrange_pairs(result) if isinstance(result, Interactions) else arrange_maps(result)
+        return (view, compute_delta(result)) if return_convergence_delta else view

@@ -1,57 +1,68 @@
-"""The factorised Shapley–Taylor estimator for two-tower models: the default that we recommend."""
+"""The factorised Shapley–Taylor estimator for two-tower models: the recommended default."""
 
 from typing import final
 
 import torch
 
-from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.results.interactions import Interactions
 
 
-def _estimate(game: Game, n_samples: int, options: TowerOptions, generator: torch.Generator | None) -> Interactions:
+class _TowerFit(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order = 2
+    options: TowerOptions
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: factorise(_require_towers(game), self._budget(n_samples), self.options, generator=generator))
+
+
+def _require_towers(game: Game) -> TwoTowerGame:
     if not isinstance(game, TwoTowerGame):
         raise ValueError(
             "Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity, because the estimator embeds each image alone. "
             "Pass `SimilarityWrapper(encoder)`, or use ExactShapleyTaylor on few players."
         )
-    return factorise(game, n_samples, options, generator=generator)
+    return game
 
 
 @final
-class FactorisedShapleyTaylor(InputPairwise):
-    r"""Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (ours; not in the paper).
+class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions]):
+    r"""Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (our own method; not in the paper).
 
     $$\phi_{ij} = \int_0^1 2 (1 - p) \, \langle \mathbb{E}_p[u(A \cup i) - u(A)], \, \mathbb{E}_p[w(B \cup j) - w(B)] \rangle \, dp$$
 
-    for embeddings $u$ and $w$ of the two images, whose parts are each in $A$ and $B$ with probability $p$.
+    for embeddings $u$ and $w$ of the two images; each part is in $A$ or $B$ with probability $p$.
 
-    Pairs between the images, exact first-order terms and Shapley values, each with a standard error where it was sampled. `n_samples`
-    is 500 by default. A query that stands several times in a row in the batch is embedded once: `(query.expand(k, -1, -1, -1),
-    retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each image.
+    The result has pairs between the images, exact first-order terms and Shapley values, each with a standard error where it was sampled.
+    `n_samples` is 500 by default. A query that is repeated in consecutive entries of the batch is embedded once:
+    `(query.expand(k, -1, -1, -1), retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each
+    image.
 
     Args:
         forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
-        fit: what fills in the coalitions that were not seen: `"process"`, a Gaussian process, or `"chains"`, means over chains of growing
-            coalitions, which need more embeddings for the same error but a tenth of the time beside them. None takes the process up to
+        fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process, or `"chains"`, means over chains of
+            growing coalitions, which need more embeddings for the same error but a tenth of the other time. None takes the process up to
             8192 embeddings of 256 players.
         tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
         within: also estimate the pairs within each image; without standard errors.
     """
 
-    def __init__(self, forward_func: ForwardFunc, *, fit: str | None = None, tolerance: float | None = None, within: bool = False) -> None:
-        InputPairwise.__init__(self, forward_func)
-        self.options = TowerOptions(fit, tolerance, within)
+    _default_samples = 500
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _estimate(game, 500 if n_samples is None else n_samples, self.options, generator)
+    def __init__(self, forward_func: ForwardFunc, *, fit: str | None = None, tolerance: float | None = None, within: bool = False) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.options = TowerOptions(fit, tolerance, within)
 
 
 @final
-class LayerFactorisedShapleyTaylor(LayerPairwise):
+class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
 
     Args:
@@ -60,7 +71,7 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
         device_ids: as in Captum.
         fit: as for `FactorisedShapleyTaylor`, and so are `tolerance` and `within`.
         tolerance: the relative error at which to stop.
-        within: whether to estimate the pairs within each image.
+        within: also estimate the pairs within each image.
 
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
@@ -69,18 +80,17 @@ class LayerFactorisedShapleyTaylor(LayerPairwise):
     torch.Size([2, 4, 4, 3, 3])
     """
 
+    _default_samples = 2000
+
     def __init__(
         self,
         forward_func: ForwardFunc,
         layer: Layers,
-        device_ids: list[int] | None = None,
+        device_ids: DeviceIds = None,
         *,
         fit: str | None = None,
         tolerance: float | None = None,
         within: bool = False,
     ) -> None:
-        LayerPairwise.__init__(self, forward_func, layer, device_ids)
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
         self.options = TowerOptions(fit, tolerance, within)
-
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _estimate(game, 2000 if n_samples is None else n_samples, self.options, generator)

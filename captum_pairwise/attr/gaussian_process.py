@@ -4,16 +4,23 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
+from captum_pairwise.attr.base import InputMethod, LayerMethod, PairMethod
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
-from captum_pairwise.games.game import Game
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.results.interactions import Interactions
 
-DEFAULT_SAMPLES = 2000
+
+class _ProcessFit(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order, _default_samples = 2, 2000
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: gaussian_process(game, self._budget(n_samples), generator=generator))
 
 
 @final
-class GaussianProcessShapleyTaylor(InputPairwise):
+class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
     Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default and at most 8192; one that
@@ -27,13 +34,7 @@ class GaussianProcessShapleyTaylor(InputPairwise):
     tensor([[[6.]]])
     """
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return gaussian_process(game, DEFAULT_SAMPLES if n_samples is None else n_samples, generator=generator)
-
 
 @final
-class LayerGaussianProcessShapleyTaylor(LayerPairwise):
+class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerMethod[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space."""
-
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return gaussian_process(game, DEFAULT_SAMPLES if n_samples is None else n_samples, generator=generator)

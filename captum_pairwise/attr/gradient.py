@@ -1,12 +1,13 @@
-"""What the classes that differentiate share: Captum's family of gradient methods, and its quadratures by name."""
+"""The base classes of the methods that differentiate, and Captum's quadratures by name."""
 
 import abc
+from typing import ClassVar
 
 import torch
-from captum.attr import GradientAttribution, LayerAttribution
+from captum.attr import GradientAttribution
 
 from captum_pairwise._compat import approximation_parameters
-from captum_pairwise.attr.base import name_layers
+from captum_pairwise.attr.base import DeviceIds, LayerPairAttribution
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.network.layers import Layers
@@ -19,33 +20,34 @@ class GradientMethod(GradientAttribution, abc.ABC):
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
     """
 
-    _is_complete = True  # whether credit sums to something, so that there is a delta
+    order: ClassVar[int]
+    _is_complete = True  # False if credit has no sum to compare with, so that there is no delta
 
     def __init__(self, forward_func: ForwardFunc) -> None:
         GradientAttribution.__init__(self, forward_func)
 
     def has_convergence_delta(self) -> bool:
-        """Whether `attribute` can return a convergence delta."""
+        """True if `attribute` can return a convergence delta."""
         return self._is_complete
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """Whether credit is a change of the similarity, not a slope of it: yes."""
+        """True: credit is a change of the similarity, not a slope."""
         return True
 
     def compute_convergence_delta(self, *arguments: object, **more: object) -> None:
-        """Refuse: only `attribute` knows the baselines of the layer and every credit that the delta counts.
+        """Not supported: only `attribute` has the baselines of the layer and all credits that the delta sums.
 
         Raises:
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            "Pass `return_convergence_delta=True` to `attribute`, which knows all credit that was given, if `has_convergence_delta()`."
+            "Pass `return_convergence_delta=True` to `attribute`, which has all credits, if `has_convergence_delta()` is True."
         )
 
 
-class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):
-    """A method that differentiates the similarity by what a layer returns; `cls(forward_func, layer)`.
+class LayerGradientMethod(LayerPairAttribution, GradientMethod, abc.ABC):
+    """A method that differentiates the similarity with respect to a layer's output; `cls(forward_func, layer)`.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
@@ -53,19 +55,19 @@ class LayerGradientMethod(LayerAttribution, GradientMethod, abc.ABC):
         device_ids: as in Captum.
     """
 
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: list[int] | None = None) -> None:
-        name_layers(self, forward_func, layer, device_ids)
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None) -> None:
+        LayerPairAttribution.__init__(self, forward_func, layer, device_ids)
         GradientMethod.__init__(self, forward_func)
 
 
 QUADRATURES = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")
 
 
-def quadrature(method: str, n_steps: int) -> Path:
+def make_path(method: str, n_steps: int) -> Path:
     """Captum's quadrature of this name, in float64.
 
     Raises:
-        ValueError: there is no such name, or too few steps.
+        ValueError: the name is unknown, or there are too few steps.
     """
     if method not in QUADRATURES:
         raise ValueError(f"Expected method to be one of {QUADRATURES}, got {method!r}.")

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
+from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
-from captum_pairwise.games.build import image_games
-from captum_pairwise.games.sides import Request
+from captum_pairwise.games.build import build_image_games
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import check_layers
 from captum_pairwise.players.baselines import Baseline
@@ -77,19 +77,13 @@ class LayerIGCAM(LayerGradientMethod):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        path, layers = quadrature(method, n_steps), check_layers(self.layer)
+        path, layers = make_path(method, n_steps), check_layers(self.layer)
         if len(layers) > 1:
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
-        request = Request(
-            baselines=(baselines[0] if isinstance(baselines, tuple) else baselines, None),
-            layer_baselines=(layer_baselines, None),
-            layer_mask=(layer_mask, None),
-            target=target,
-            additional_forward_args=additional_forward_args,
-            chunk=internal_batch_size,
-        )
-        side, game = image_games(self.forward_func, layers[0], inputs, request)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size)
+        baseline = baselines[0] if isinstance(baselines, tuple) else baselines
+        side, make_game = build_image_games(self.forward_func, layers[0], inputs, context, baseline, layer_baselines, layer_mask)
         with disable_autocast():
-            found = [integrate_gradients(game(example), path) for example in range(len(inputs))]
-        credit = side.scatter([one["marginal"][0] for one in found])[:, None]
-        return (credit, -torch.cat([one.completeness_gap for one in found])) if return_convergence_delta else credit
+            credits = [integrate_gradients(make_game(example), path) for example in range(len(inputs))]
+        maps = side.scatter([credit["marginal"][0] for credit in credits])[:, None]
+        return (maps, -torch.cat([credit.completeness_gap for credit in credits])) if return_convergence_delta else maps

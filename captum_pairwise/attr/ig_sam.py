@@ -2,16 +2,16 @@
 
 from typing import final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.base import Baselines, Masks, requested
-from captum_pairwise.attr.first_order import Maps, OfBoth, deltas, maps
-from captum_pairwise.attr.gradient import LayerGradientMethod, quadrature
+from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
+from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_maps, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
-from captum_pairwise.games.build import layer_pairs
+from captum_pairwise.games.build import build_layer_pairs
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.sides import Baselines, Masks
 
 
 @final
@@ -32,7 +32,7 @@ class LayerIGSAM(LayerGradientMethod):
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
     >>> method = LayerIGSAM(SimilarityWrapper(encoder), encoder[1])
-    >>> [tuple(one.shape) for one in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
+    >>> [tuple(image.shape) for image in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
     [(2, 1, 4, 4), (2, 1, 3, 3)]
     """
 
@@ -51,11 +51,10 @@ class LayerIGSAM(LayerGradientMethod):
         *,
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
-    ) -> OfBoth:
+    ) -> ImageInteractions:
         """`Interactions` of the query's players and of the retrieved image's, with `marginal` and the gap; arguments as for `attribute`."""
-        path, by_image = quadrature(method, n_steps), {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
-        pairs = layer_pairs(self.forward_func, self.layer, inputs, request)
+        path, context = make_path(method, n_steps), ForwardContext(target, additional_forward_args, internal_batch_size)
+        pairs = build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
         return pairs.explain_images(lambda game, *_: integrate_gradients(game, path))
 
     @log_usage()
@@ -72,7 +71,7 @@ class LayerIGSAM(LayerGradientMethod):
         *,
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
-    ) -> Maps | tuple[Maps, Float[Tensor, "batch 2"]]:
+    ) -> Maps | tuple[Maps, Delta]:
         """One map per image, `[B, 1, H, W]` each, or `[B, 1, n]` with a mask.
 
         Args:
@@ -93,15 +92,6 @@ class LayerIGSAM(LayerGradientMethod):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        found = self.interactions(
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            layer_baselines=layer_baselines,
-            layer_mask=layer_mask,
-        )
-        return (maps(found), deltas(found)) if return_convergence_delta else maps(found)
+        integral, space = (n_steps, method, internal_batch_size), {"layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        result = self.interactions(inputs, baselines, target, additional_forward_args, *integral, **space)
+        return (arrange_maps(result), compute_delta(result)) if return_convergence_delta else arrange_maps(result)

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.base import Baselines, Masks, requested
-from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, quadrature
-from captum_pairwise.attr.second_order import Attribution, Delta, between
+from captum_pairwise.attr.base import DeviceIds
+from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
+from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
 from captum_pairwise.games.black_box import ForwardFunc
-from captum_pairwise.games.build import input_pairs, layer_pairs
+from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import Game
+from captum_pairwise.games.sides import Baselines, Masks
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.network.smooth_relu import smooth_relu
 from captum_pairwise.results.interactions import Interactions
@@ -27,41 +29,40 @@ N_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Options:
-    """What both classes are told when they are made, see `IntegratedHessians`."""
+class HessianOptions:
+    """The options of both classes, see `IntegratedHessians`."""
 
     weight: str
     within: bool
     softplus_beta: float | None
 
     def __post_init__(self) -> None:
-        self.smoothing()  # refuses a beta that is none
+        self.smooth()  # refuses a `softplus_beta` out of range
         if self.weight not in WEIGHTS:
             raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {self.weight!r}.")
 
-    def smoothing(self) -> AbstractContextManager:
-        """The context in which the network is smooth, if that is wanted."""
+    def smooth(self) -> AbstractContextManager:
+        """The context in which every ReLU is a softplus, if the user wants this."""
         return nullcontext() if self.softplus_beta is None else smooth_relu(self.softplus_beta)
 
-
-def _estimator(
-    options: Options, n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
-) -> Callable[[Game], Interactions]:
-    """How each game is integrated; what does not fit is refused before the network has run."""
-    if method not in METHODS:
-        raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's are those of first order.")
-    is_random = method == "expected"
-    if n_samples is not None and (not is_random or n_samples < 2):
-        raise ValueError(
-            f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other counts n_steps."
-        )
-    path = None if options.within else quadrature("gausslegendre", n_steps)
-    index = (
-        random_index(options.weight, N_SAMPLES if n_samples is None else n_samples, generator)
-        if is_random
-        else gauss_index(options.weight, n_steps)
-    )
-    return lambda game: integrate_hessians(game, index, path, is_random=is_random)
+    def make_estimator(
+        self, n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
+    ) -> Callable[[Game], Interactions]:
+        """The function that integrates a game; wrong arguments are refused before the network runs."""
+        if method not in METHODS:
+            raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
+        is_random = method == "expected"
+        if n_samples is not None and (not is_random or n_samples < 2):
+            raise ValueError(
+                f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method uses "
+                "n_steps."
+            )
+        path = None if self.within else make_path("gausslegendre", n_steps)
+        if is_random:
+            index = random_index(self.weight, N_SAMPLES if n_samples is None else n_samples, generator)
+        else:
+            index = gauss_index(self.weight, n_steps)
+        return lambda game: integrate_hessians(game, index, path, is_random=is_random)
 
 
 @final
@@ -94,7 +95,7 @@ class IntegratedHessians(GradientMethod):
         self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
     ) -> None:
         GradientMethod.__init__(self, forward_func)
-        self.options = Options(weight, within, softplus_beta)
+        self.options = HessianOptions(weight, within, softplus_beta)
 
     @differentiable()
     def interactions(
@@ -112,11 +113,10 @@ class IntegratedHessians(GradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
-        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
-        by_image = {"baselines": baselines, "feature_mask": feature_mask}
-        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
-        with self.options.smoothing():
-            return input_pairs(self.forward_func, inputs, request).explain(estimate)
+        estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size)
+        with self.options.smooth():
+            return build_input_pairs(self.forward_func, inputs, context, baselines, feature_mask).explain(estimate)
 
     @log_usage()
     def attribute(
@@ -133,7 +133,7 @@ class IntegratedHessians(GradientMethod):
         feature_mask: Masks = None,
         n_samples: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> Attribution | tuple[Attribution, Delta]:
+    ) -> Matrix | tuple[Matrix, Delta]:
         """The pairs between the images, `[B, *query_players, *retrieved_players]`.
 
         Args:
@@ -154,19 +154,9 @@ class IntegratedHessians(GradientMethod):
             ValueError: an argument does not fit; the message says what was expected.
             AssertionError: `target` does not fit, as in Captum.
         """
-        found = self.interactions(
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            feature_mask=feature_mask,
-            n_samples=n_samples,
-            generator=generator,
-        )
-        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)
+        integral, draws = (n_steps, method, internal_batch_size), {"n_samples": n_samples, "generator": generator}
+        result = self.interactions(inputs, baselines, target, additional_forward_args, *integral, feature_mask=feature_mask, **draws)
+        return (arrange_pairs(result), compute_delta(result)) if return_convergence_delta else arrange_pairs(result)
 
 
 @final
@@ -194,14 +184,14 @@ class LayerIntegratedHessians(LayerGradientMethod):
         self,
         forward_func: ForwardFunc,
         layer: Layers,
-        device_ids: list[int] | None = None,
+        device_ids: DeviceIds = None,
         *,
         weight: str = "hessian",
         within: bool = False,
         softplus_beta: float | None = None,
     ) -> None:
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
-        self.options = Options(weight, within, softplus_beta)
+        self.options = HessianOptions(weight, within, softplus_beta)
 
     @differentiable()
     def interactions(
@@ -220,11 +210,12 @@ class LayerIntegratedHessians(LayerGradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All that was found, as `interactions` of the method without a layer; arguments as for `attribute`."""
-        estimate = _estimator(self.options, n_steps, method, n_samples, generator)
-        by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-        request = requested(self, target, additional_forward_args, internal_batch_size, False, **by_image)
-        with self.options.smoothing():
-            return layer_pairs(self.forward_func, self.layer, inputs, request).explain(estimate)
+        estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size)
+        with self.options.smooth():
+            return build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask).explain(
+                estimate
+            )
 
     @log_usage()
     def attribute(
@@ -242,23 +233,13 @@ class LayerIntegratedHessians(LayerGradientMethod):
         layer_mask: Masks = None,
         n_samples: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> Attribution | tuple[Attribution, Delta]:
+    ) -> Matrix | tuple[Matrix, Delta]:
         """The pairs between the images, `[B, H, W, H', W']`.
 
         Arguments and errors are those of the method without a layer, but that `baselines`, `layer_baselines` and `layer_mask` are those
         of the other layer methods: the path starts at the layer's output for the baselines, and every cell is a player.
         """
-        found = self.interactions(
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            layer_baselines=layer_baselines,
-            layer_mask=layer_mask,
-            n_samples=n_samples,
-            generator=generator,
-        )
-        return (between(found), -found.completeness_gap) if return_convergence_delta else between(found)
+        integral, draws = (n_steps, method, internal_batch_size), {"n_samples": n_samples, "generator": generator}
+        masks = {"layer_baselines": layer_baselines, "layer_mask": layer_mask}
+        result = self.interactions(inputs, baselines, target, additional_forward_args, *integral, **masks, **draws)
+        return (arrange_pairs(result), compute_delta(result)) if return_convergence_delta else arrange_pairs(result)

@@ -5,24 +5,32 @@ from typing import final
 
 import torch
 
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.exact import MOST_COALITIONS
-from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
 from captum_pairwise.estimators.jagged_index import BETWEEN, share_dividends, uses_towers
 from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.results.interactions import Interactions
 
 
-def _budget(game: Game, pairs: Collection[str], n_samples: int | None, embeddings: int) -> int:
-    """The budget that was asked for, or the default of how the game is estimated."""
-    if n_samples is not None:
-        return n_samples
-    return embeddings if uses_towers(game, pairs) else MOST_COALITIONS
+class _SharedDividends(PairMethod[Interactions]):
+    """The estimate of both classes; the default budget counts embeddings, or coalitions where they are enumerated."""
+
+    order = 2
+    pairs: Collection[str]
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        def estimate(game: Game) -> Interactions:
+            default = self._default_samples if uses_towers(game, self.pairs) else MOST_COALITIONS
+            return share_dividends(game, default if n_samples is None else n_samples, self.pairs, generator=generator)
+
+        return pairs.explain(estimate)
 
 
 @final
-class JaggedShapleyTaylor(InputPairwise):
+class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
     """The credit of single players and of pairs between the images, and of nothing else (paper §5.1, “jagged”).
 
     Sums to `v(N) - v(∅)` without pairs within an image: what one image does alone stays with its parts, and all that both do together
@@ -41,16 +49,15 @@ class JaggedShapleyTaylor(InputPairwise):
              [3.]]])
     """
 
-    def __init__(self, forward_func: ForwardFunc, *, pairs: Collection[str] = (BETWEEN,)) -> None:
-        InputPairwise.__init__(self, forward_func)
-        self.pairs = pairs
+    _default_samples = 500
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return share_dividends(game, _budget(game, self.pairs, n_samples, 500), self.pairs, generator=generator)
+    def __init__(self, forward_func: ForwardFunc, *, pairs: Collection[str] = (BETWEEN,)) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.pairs = pairs
 
 
 @final
-class LayerJaggedShapleyTaylor(LayerPairwise):
+class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions]):
     """The credit of single cells of a layer's two outputs, and of pairs between them; `JaggedShapleyTaylor` in feature space.
 
     `n_samples` is 2000 by default for a two-tower model.
@@ -62,16 +69,10 @@ class LayerJaggedShapleyTaylor(LayerPairwise):
         pairs: as for `JaggedShapleyTaylor`.
     """
 
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        *,
-        pairs: Collection[str] = (BETWEEN,),
-    ) -> None:
-        LayerPairwise.__init__(self, forward_func, layer, device_ids)
-        self.pairs = pairs
+    _default_samples = 2000
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return share_dividends(game, _budget(game, self.pairs, n_samples, 2000), self.pairs, generator=generator)
+    def __init__(
+        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, pairs: Collection[str] = (BETWEEN,)
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        self.pairs = pairs

@@ -1,48 +1,68 @@
-"""Kernel SHAP of each of two images, first order, for any similarity."""
+"""Kernel SHAP for two images, first order (each image on its own) and second order (pairs of parts), for any similarity."""
 
 from typing import final
 
 import torch
 
-from captum_pairwise.attr.first_order import InputFirstOrder, LayerFirstOrder, OfBoth
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
+from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.games.black_box import ForwardFunc
-from captum_pairwise.games.sides import Pairs
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.results.interactions import Interactions
+
+Ridge = float | None
 
 
-def _explained(pairs: Pairs, n_samples: int | None, sampling: str, ridge: float | None, generator: torch.Generator | None) -> OfBoth:
-    """The Shapley values of both images of each pair."""
-    budget = 5000 if n_samples is None else n_samples
-    return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, sampling=sampling, ridge=ridge, generator=generator))
+class _LinearFit(PairMethod[ImageInteractions]):
+    """The first-order estimate of both classes."""
+
+    order, _default_samples = 1, 5000
+    sampling: str
+    ridge: Ridge
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
+        budget, options = self._budget(n_samples), {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
+        return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, **options))
+
+
+class _QuadraticFit(PairMethod[Interactions]):
+    """The second-order estimate of both classes."""
+
+    order = 2
+    sampling: str
+    ridge: Ridge
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        budget, options = self._budget(n_samples), {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
+        return pairs.explain(lambda game: kernel_taylor(game, budget, **options))
 
 
 @final
-class KernelShapley(InputFirstOrder):
-    r"""Shapley values of the parts of each image, the other image being whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
+class KernelShapley(_LinearFit, InputMethod[ImageInteractions]):
+    r"""Shapley values of the parts of each image, with the other image whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i$$
 
-    The credits of an image sum to what it adds to the similarity over its baseline, at any budget. `n` players need well over
+    The credits of an image sum to its gain in similarity over its baseline, at any budget. `n` players need well over
     `2 (n-1)` coalitions; `n_samples` is 5000 by default, as in the paper.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         sampling: `"distinct"`, or `"paper-direct"`, which repeats coalitions.
-        ridge: if not None, an answer is given, biased to equal players, where the coalitions do not determine one.
+        ridge: if not None, the fit also has an answer, biased to equal players, where the coalitions do not determine one.
     """
 
-    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: float | None = None) -> None:
-        InputFirstOrder.__init__(self, forward_func)
+    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
+        InputMethod.__init__(self, forward_func)
         self.sampling, self.ridge = sampling, ridge
-
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return _explained(pairs, n_samples, self.sampling, self.ridge, generator)
 
 
 @final
-class LayerKernelSAM(LayerFirstOrder):
-    """Shapley values of the positions of each layer output (KSAM, paper §4): what SAM means, for any similarity and network.
+class LayerKernelSAM(_LinearFit, LayerMethod[ImageInteractions]):
+    """Shapley values of the positions of each layer output (KSAM, paper §4): SAM for any similarity and network.
 
     `n_samples` is 5000 by default, as in the paper.
 
@@ -55,16 +75,50 @@ class LayerKernelSAM(LayerFirstOrder):
     """
 
     def __init__(
-        self,
-        forward_func: ForwardFunc,
-        layer: Layers,
-        device_ids: list[int] | None = None,
-        *,
-        sampling: str = "distinct",
-        ridge: float | None = None,
+        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
     ) -> None:
-        LayerFirstOrder.__init__(self, forward_func, layer, device_ids)
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
         self.sampling, self.ridge = sampling, ridge
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        return _explained(pairs, n_samples, self.sampling, self.ridge, generator)
+
+@final
+class KernelShapleyTaylor(_QuadraticFit, InputMethod[Interactions]):
+    r"""Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
+
+    $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i + \sum_{i < j \in S} \phi_{ij}$$
+
+    This includes pairs within one image. `n` players have `n (n-1) / 2` pairs, and need well over as many coalitions; `n_samples` is 2000
+    by default. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        sampling: `"distinct"`, or the paper's `"paper-direct"` and `"paper-weighting"`.
+        ridge: if not None, the fit also has an answer, biased to equal pairs, where the coalitions do not determine one.
+    """
+
+    _default_samples = 2000
+
+    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.sampling, self.ridge = sampling, ridge
+
+
+@final
+class LayerKernelShapleyTaylor(_QuadraticFit, LayerMethod[Interactions]):
+    """Shapley–Taylor indices of cells of a layer's two outputs by the kernel fit (KSAM second order); `n_samples` is 20 000 by default.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+        sampling: as for `KernelShapleyTaylor`.
+        ridge: as for `KernelShapleyTaylor`.
+    """
+
+    _default_samples = 20_000
+
+    def __init__(
+        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        self.sampling, self.ridge = sampling, ridge

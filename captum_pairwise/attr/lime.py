@@ -1,4 +1,4 @@
-"""First-order LIME of each of two images, by Captum's own `Lime`."""
+"""LIME of two images: first order by Captum's own `Lime`, second order by a weighted Lasso."""
 
 from importlib import import_module
 from typing import final
@@ -8,16 +8,19 @@ from captum.attr import Lime
 from torch import Tensor
 
 from captum_pairwise._compat import SkLearnRidge
-from captum_pairwise.attr.first_order import InputFirstOrder, OfBoth
-from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, uniform_coalitions
+from captum_pairwise.attr.base import InputMethod
+from captum_pairwise.attr.views import ImageInteractions
+from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
+from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.game import Game
-from captum_pairwise.games.sides import Pairs
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.baselines import part_colour
 from captum_pairwise.results.interactions import Interactions
 
 
 @final
-class SuperpixelLime(InputFirstOrder):
+class SuperpixelLime(InputMethod[ImageInteractions]):
     r"""The coefficients of a linear model of the similarity near each image, the other image being whole (LIME, paper §4 and §A.2).
 
     $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i$$
@@ -40,15 +43,16 @@ class SuperpixelLime(InputFirstOrder):
     tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
 
-    _baseline = staticmethod(part_colour)
+    order, _default_samples = 1, 5000
+    _default_baseline = staticmethod(part_colour)
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        budget = 5000 if n_samples is None else n_samples
-        _refuse(budget)
-        return pairs.explain_images(lambda game, *_: fitted(game, budget, generator))
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
+        budget = self._budget(n_samples)
+        _refuse_too_few(budget)
+        return pairs.explain_images(lambda game, *_: fit_lime(game, budget, generator))
 
 
-def _refuse(n_samples: int) -> None:
+def _refuse_too_few(n_samples: int) -> None:
     if n_samples < 2:
         raise ValueError(f"Expected n_samples of at least 2, got {n_samples}. Take many times the number of superpixels.")
     try:
@@ -57,23 +61,56 @@ def _refuse(n_samples: int) -> None:
         raise ImportError("SuperpixelLime needs scikit-learn: pip install 'captum-pairwise[lime]'") from error
 
 
-def fitted(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
-    """What Captum's `Lime` fits to a game, over its presences."""
+def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
+    """The coefficients that Captum's `Lime` fits to a game, over its presences."""
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    drawn = iter(uniform_coalitions(game.n_players, n_samples, generator).long().split(1))
+    coalitions = iter(uniform_coalitions(game.n_players, n_samples, generator).long().split(1))
     ends = game.values(torch.tensor([[False], [True]]).expand(2, game.n_players))
 
     def rises(z: Tensor) -> Tensor:
-        return (game.values(z.bool()) - ends[1]).cpu()  # the intercept takes up v(N), and the differences keep more digits in float32
+        return (game.values(z.bool()) - ends[1]).cpu()  # the intercept absorbs v(N), and differences keep more digits in float32
 
-    method = Lime(rises, SkLearnRidge(alpha=1.0), lambda everybody, z, _, **more: cosine_kernel(z), lambda everybody, **more: next(drawn))
-    everybody = torch.ones(1, game.n_players)
-    with torch.random.fork_rng(devices=[]):  # Captum's data loader draws a seed that nobody uses
-        found = method.attribute(everybody, n_samples=n_samples, perturbations_per_eval=n_samples, return_input_shape=False)
+    method = Lime(rises, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(coalitions))
+    whole = torch.ones(1, game.n_players)
+    with torch.random.fork_rng(devices=[]):  # Captum's data loader draws a seed that is not used
+        credit = method.attribute(whole, n_samples=n_samples, perturbations_per_eval=n_samples, return_input_shape=False)
     return Interactions(
         n_query=game.n_query,
         empty=ends[:1],
         full=ends[1:],
         n_evaluations=torch.tensor([game.n_evaluations]),
-        marginal=found.reshape(1, -1).to(ends),
+        marginal=credit.reshape(1, -1).to(ends),
     )
+
+
+@final
+class PairwiseLime(InputMethod[Interactions]):
+    r"""The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
+
+    $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i + \sum_{i < j \in S} \beta_{ij}$$
+
+    over uniform coalitions weighted by $\exp(-\lambda d^2)$, with $d^2$ the mean squared difference between the masked images and the
+    images, all their values together. What `attribute` returns is $\beta_{ij}$ between the images; `marginal` is the Shapley value of the
+    model. LIME is not efficient: `completeness_gap`, and the delta, tell by how much.
+
+    An absent part of an image shows its own mean colour if `baselines` is None. `n_samples` is 20 000 by default: coalitions, of which
+    each tower of a two-tower model embeds its distinct halves. Needs the extra `lime`.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        decay: $\lambda$ of the kernel; None is $\ln 2$ over the median of $d^2$.
+        alpha: the penalty on the sum of absolute terms, in units of the least one that leaves no term; 0 is weighted least squares.
+    """
+
+    order, _default_samples = 2, 20_000
+    _default_baseline = staticmethod(part_colour)
+
+    def __init__(self, forward_func: ForwardFunc, *, decay: float | None = None, alpha: float = 1e-3) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.decay, self.alpha = decay, alpha
+
+    @disable_autocast()
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        pairs.refuse_beyond_memory()
+        budget, options = self._budget(n_samples), {"decay": self.decay, "alpha": self.alpha, "generator": generator}
+        return pairs.join([lime(game, pairs.measure_changes(example), budget, **options) for example, game in enumerate(pairs.games())])

@@ -4,16 +4,17 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.first_order import InputFirstOrder, OfBoth
+from captum_pairwise.attr.base import InputMethod
+from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.games.black_box import ForwardFunc
-from captum_pairwise.games.sides import Pairs
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.players.regions import player_centres, scalars
 from captum_pairwise.players.trees import bisection_tree
 
 
 @final
-class PartitionShap(InputFirstOrder):
+class PartitionShap(InputMethod[ImageInteractions]):
     """Owen values of the pixels of each image, the other image being whole, on a tree that halves the image (PSHAP, paper §4, §A.2).
 
     Without a `feature_mask` every pixel is a player, its channels together, and the tree is that of shap's `PartitionExplainer`; the
@@ -26,16 +27,15 @@ class PartitionShap(InputFirstOrder):
         batch_size: coalitions chosen together, at least 2; the fewer, the better they are chosen, and the less a GPU has to do at once.
     """
 
+    order, _default_samples = 1, 5000
     _players = staticmethod(scalars)
 
     def __init__(self, forward_func: ForwardFunc, *, batch_size: int = 64) -> None:
-        InputFirstOrder.__init__(self, forward_func)
+        InputMethod.__init__(self, forward_func)
         self.batch_size = batch_size
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> OfBoth:
-        budget = 5000 if n_samples is None else n_samples
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
+        options = {"n_samples": self._budget(n_samples), "batch_size": self.batch_size}
         return pairs.explain_images(
-            lambda game, side, example: partition_shapley(
-                game, bisection_tree(player_centres(side.players, example)), budget, batch_size=self.batch_size
-            )
+            lambda game, side, example: partition_shapley(game, bisection_tree(player_centres(side.players, example)), **options)
         )

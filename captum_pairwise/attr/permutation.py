@@ -4,14 +4,23 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.second_order import InputPairwise, LayerPairwise
+from captum_pairwise.attr.base import InputMethod, LayerMethod, PairMethod
 from captum_pairwise.estimators.permutation_sampling import permutation
-from captum_pairwise.games.game import Game
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.results.interactions import Interactions
 
 
+class _Permutations(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order = 2
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: permutation(game, self._budget(n_samples), generator=generator))
+
+
 @final
-class ShapleyTaylorSampling(InputPairwise):
+class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images from random orders of arrival, unbiased, pairs within one image included.
 
     After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n_samples` is 2000 by default; `n` players need at
@@ -21,13 +30,11 @@ class ShapleyTaylorSampling(InputPairwise):
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
     """
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return permutation(game, 2000 if n_samples is None else n_samples, generator=generator)
+    _default_samples = 2000
 
 
 @final
-class LayerShapleyTaylorSampling(LayerPairwise):
+class LayerShapleyTaylorSampling(_Permutations, LayerMethod[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default."""
 
-    def _estimate(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return permutation(game, 20_000 if n_samples is None else n_samples, generator=generator)
+    _default_samples = 20_000

@@ -8,14 +8,15 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
-from captum_pairwise.attr.base import Baselines, Masks, requested
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.black_box import ForwardFunc
-from captum_pairwise.games.build import input_pairs, layer_pairs
+from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.checks import refuse_not_finite, unpack_pair
-from captum_pairwise.games.sides import Pairs, Side
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.games.sides import Baselines, Masks, Side
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.regions import average, grid
@@ -75,13 +76,14 @@ def project_attention(
         raise ValueError(
             "Expected feature_mask for the images, where layer is None, or layer_baselines and layer_mask for a layer, got the other's."
         )
-    by_image = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-    masks = _or_every_pixel(feature_mask, inputs) if layer is None else None
-    request = requested(None, target, additional_forward_args, internal_batch_size, False, feature_mask=masks, **by_image)
-    pairs = input_pairs(forward_func, inputs, request) if layer is None else layer_pairs(forward_func, layer, inputs, request)
-    values, side = _carried(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
-    is_of_pixels = values.shape[1:] == (side.present[0, 0].numel(),) and side.present.dim() == 4
-    return values.reshape(len(values), *(side.present.shape[2:] if is_of_pixels else side.shown.shape))
+    context = ForwardContext(target, additional_forward_args, internal_batch_size)
+    if layer is None:
+        pairs = build_input_pairs(forward_func, inputs, context, baselines, _fill_masks(feature_mask, inputs))
+    else:
+        pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, layer_baselines, layer_mask)
+    values, side = _carry_attention(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
+    is_pixel_map = values.shape[1:] == (side.present[0, 0].numel(),) and side.present.dim() == 4
+    return values.reshape(len(values), *(side.present.shape[2:] if is_pixel_map else side.shown.shape))
 
 
 def project_attention_through(
@@ -126,12 +128,12 @@ def project_attention_through(
     maps = []
     for layer, mask in zip(layers, masks, strict=True):
         arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask}
-        one = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
-        if one.dim() != 3:
+        heat_map = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
+        if heat_map.dim() != 3:
             raise ValueError(
                 "Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by its entry of `layer_masks`."
             )
-        maps.append(F.interpolate(one[:, None], (height, width), mode="bilinear")[:, 0])
+        maps.append(F.interpolate(heat_map[:, None], (height, width), mode="bilinear")[:, 0])
     return sum_of_maps(torch.stack(maps))
 
 
@@ -141,31 +143,31 @@ def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:
     if weight not in WEIGHTS:
         raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
     if not isinstance(attention, Tensor) or attention.dim() not in (2, 3):
-        came = tuple(attention.shape) if isinstance(attention, Tensor) else type(attention).__name__
-        raise ValueError(f"Expected attention to be a tensor: a mask [B, H, W], or a weight for each part [B, n], got {came}.")
+        actual = tuple(attention.shape) if isinstance(attention, Tensor) else type(attention).__name__
+        raise ValueError(f"Expected attention to be a tensor: a mask [B, H, W], or a weight for each part [B, n], got {actual}.")
     refuse_not_finite(attention, "the attention")
 
 
-def _or_every_pixel(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
+def _fill_masks(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
     """A part for each pixel of images `[B, C, H, W]` without a mask; for other inputs the default, a part for each scalar."""
     query, retrieved = (
-        grid(*one.shape[2:], *one.shape[2:]) if mask is None and one.dim() == 4 else mask
-        for mask, one in zip(unpack_pair(masks, "feature_mask"), inputs, strict=True)
+        grid(*images.shape[2:], *images.shape[2:]) if mask is None and images.dim() == 4 else mask
+        for mask, images in zip(unpack_pair(masks, "feature_mask"), inputs, strict=True)
     )
     return query, retrieved
 
 
 @disable_autocast()
-def _carried(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
+def _carry_attention(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)
-    weights = _weights(attention, source)
+    weights = _get_weights(attention, source)
     games = (game if is_forward else swap_images(game) for game in pairs.games())
-    found = [project_weights(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
-    return destination.scatter(found).flatten(1), destination
+    values = [project_weights(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
+    return destination.scatter(values).flatten(1), destination
 
 
-def _weights(attention: Tensor, side: Side) -> Float[Tensor, "batch players"]:
+def _get_weights(attention: Tensor, side: Side) -> Float[Tensor, "batch players"]:
     """The attention that each part gets."""
     expected = (len(side.present), side.players.n_players)
     if attention.dim() == 3 and side.shown.ids.dim() != 4:

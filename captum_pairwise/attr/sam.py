@@ -1,21 +1,47 @@
-"""Search activation maps, first order."""
+"""Search activation maps, first and second order, in closed form."""
 
 from typing import final
 
 import torch
-from jaxtyping import Float
+from captum.attr import PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import log_usage
-from captum_pairwise.attr.base import Baselines, LayerMethod, Masks
-from captum_pairwise.attr.sam_towers import frozen_norm, sam_pairs
-from captum_pairwise.estimators.search_activation import activation_maps
+from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.views import Delta, Maps, Matrix, arrange_pairs, compute_delta
+from captum_pairwise.estimators.search_activation import activation_maps, search_activation
+from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.build import build_affine_pairs, find_wrapper
+from captum_pairwise.games.sides import Baselines, Masks
+from captum_pairwise.results.interactions import Interactions
 
-Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
+
+class _ClosedForm(LayerPairAttribution, PerturbationAttribution):
+    """A method in closed form, for the cosine or the dot product of pooled features."""
+
+    def has_convergence_delta(self) -> bool:
+        """True: `attribute` can return a convergence delta."""
+        return True
+
+
+def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
+    """True for the cosine, because SAM freezes its norms.
+
+    Raises:
+        ValueError: the similarity is neither the cosine nor the dot product.
+    """
+    model = find_wrapper(forward_func)
+    is_frozen = model.head.frozen_norm if model is not None else None
+    if is_frozen is None:
+        raise ValueError(
+            "Expected a SimilarityWrapper with cosine or dot-product similarity, because SAM has a closed form for nothing else. Use "
+            "LayerFactorisedShapleyTaylor."
+        )
+    return is_frozen
 
 
 @final
-class LayerSAM(LayerMethod):
+class LayerSAM(_ClosedForm):
     r"""The credit of each position of each image for the similarity, the other image being whole (SAM, paper eq. 3).
 
     $$\phi_{hw} = \frac{1}{HW} \sum_c \mathrm{GAP}(x)_c (y - b)_{chw}$$
@@ -41,7 +67,7 @@ class LayerSAM(LayerMethod):
         *,
         layer_baselines: Baselines = None,
         layer_mask: Masks = None,
-    ) -> Maps | tuple[Maps, Float[Tensor, "batch 2"]]:
+    ) -> Maps | tuple[Maps, Delta]:
         """One map per image, `[B, 1, H, W]` each.
 
         Args:
@@ -55,10 +81,70 @@ class LayerSAM(LayerMethod):
         Raises:
             ValueError: an argument does not fit, a step after the layer is not affine, or the head has no closed form.
         """
-        frozen = frozen_norm(self.forward_func)
-        pairs, towers = sam_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
-        values = [activation_maps(query, retrieved, frozen) for query, retrieved in towers]
-        query, retrieved = (side.scatter([one[k] for one in values])[:, None] for k, side in enumerate((pairs.query, pairs.retrieved)))
-        if return_convergence_delta:
-            return (query, retrieved), torch.stack([one[2] for one in values])
-        return query, retrieved
+        frozen = _has_frozen_norm(self.forward_func)
+        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
+        queries, retrieveds, deltas = zip(*(activation_maps(*affine, frozen) for affine in towers), strict=True)
+        maps = pairs.query.scatter(list(queries))[:, None], pairs.retrieved.scatter(list(retrieveds))[:, None]
+        return (maps, torch.stack(deltas)) if return_convergence_delta else maps
+
+
+@final
+class LayerPairwiseSAM(_ClosedForm):
+    r"""The credit of every pair of positions, one of each image, in closed form (second-order SAM, paper eq. 8).
+
+    $$\phi_{hw,ij} = \frac{1}{H^2 W^2} \sum_c (x - a)_{chw} (y - b)_{cij}$$
+
+    for a layer that only global average pooling follows; linear layers after it are folded in. With the dot product these are the
+    Shapley–Taylor indices. For cosine similarity both norms are frozen at the full images, and the credit does not sum to the similarity:
+    `completeness_gap` says by how much.
+
+    Args:
+        forward_func: a `SimilarityWrapper` with a cosine or dot-product head.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+    """
+
+    order = 2
+
+    @torch.no_grad()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Interactions:
+        """Credits of single players and of pairs, batched; arguments as for `attribute`."""
+        frozen = _has_frozen_norm(self.forward_func)
+        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
+        pairs.refuse_beyond_memory()
+        return pairs.join([search_activation(*affine, frozen) for affine in towers])
+
+    @log_usage()
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Matrix | tuple[Matrix, Delta]:
+        """The credit of every pair of positions, `[B, H, W, H', W']`.
+
+        Args:
+            inputs: `(query, retrieved)`, two batches of as many images.
+            baselines: a pair in input space, as for the other pairwise classes; None is 0 in the space of the layer's output (VEDML).
+            return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`; NaN where the baseline's
+                embedding is zero and has no cosine.
+            layer_baselines: a pair in the space of the layer's output.
+            layer_mask: a pair of integer masks over the layer's output.
+
+        Raises:
+            ValueError: an argument does not fit, a step after the layer is not affine, or the head has no closed form.
+        """
+        interactions = self.interactions(inputs, baselines, layer_baselines=layer_baselines, layer_mask=layer_mask)
+        pairs = arrange_pairs(interactions)
+        return (pairs, compute_delta(interactions)) if return_convergence_delta else pairs

@@ -1,25 +1,22 @@
-"""Visually explaining similarity models: which positions of each image carry what the embeddings have in common."""
+"""VESM: the positions of each image that carry the common features of both embeddings."""
 
 from typing import final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
+from captum_pairwise.attr.views import Maps
 from captum_pairwise.estimators.weighted_activation import MODES, Seen, vesm
-from captum_pairwise.games.build import layer_views
-from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
-from captum_pairwise.games.sides import Request
+from captum_pairwise.games.build import build_layer_views
+from captum_pairwise.games.checks import promote_half, refuse_not_finite
 from captum_pairwise.models.heads import pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
-from captum_pairwise.network.batching import Evaluator
+from captum_pairwise.network.batching import Chunk, Evaluator, MemoryNotice
 from captum_pairwise.network.layer_view import LayerView
 from captum_pairwise.results.interactions import SIDES
-
-Maps = tuple[Float[Tensor, "batch 1 ..."], Float[Tensor, "batch 1 ..."]]
 
 
 @final
@@ -61,14 +58,14 @@ class LayerVESM(LayerGradientMethod):
             ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.
         """
         _refuse_mode(mode, negative)
-        request = Request()
+        notice = MemoryNotice()
         with torch.inference_mode(False), torch.enable_grad():
-            model, views = layer_views(self.forward_func, self.layer, inputs, request)
-            found = []
-            for example, other in enumerate(_embedded(model, negative, len(views[0].output), request)):
-                query, retrieved = (_seen(view, example) for view in views)
-                found.append(vesm(query, retrieved, mode, other, relu_attributions))
-        query, retrieved = (torch.stack(maps) for maps in zip(*found, strict=True))
+            model, views = build_layer_views(self.forward_func, self.layer, inputs, notice)
+            results = []
+            for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):
+                query, retrieved = (_prepare_view(view, example) for view in views)
+                results.append(vesm(query, retrieved, mode, other, relu_attributions))
+        query, retrieved = (torch.stack(maps) for maps in zip(*results, strict=True))
         for name, maps in zip(SIDES, (query, retrieved), strict=True):
             refuse_not_finite(maps, f"the maps of the {name} images")
         return query, retrieved
@@ -82,20 +79,20 @@ def _refuse_mode(mode: str, negative: Tensor | None) -> None:
 
 
 @torch.no_grad()
-def _embedded(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int, request: Request) -> list[Tensor] | list[None]:
+def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: int, notice: MemoryNotice) -> list[Tensor] | list[None]:
     """The embedding of the negative image of each pair."""
     if negative is None:
         return [None] * n_pairs
     if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
-        came = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
-        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {came}.")
+        actual = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
+        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {actual}.")
     refuse_not_finite(negative, "the negative images")
-    embeddings = at_least_float32(Evaluator(model.embed_retrieved, request.chunk_of(len(negative)))(negative.detach()))
+    embeddings = promote_half(Evaluator(model.embed_retrieved, Chunk(len(negative), notice))(negative.detach()))
     return list(embeddings.expand(n_pairs, -1))
 
 
-def _seen(view: LayerView, example: int) -> Seen:
-    """The layer's output for one image, channels first, and how its embedding is made of that."""
+def _prepare_view(view: LayerView, example: int) -> Seen:
+    """The layer's output for one image, channels first, and the function from this output to the embedding."""
     if view.output.dim() == 2:
         raise ValueError(
             f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
@@ -105,7 +102,7 @@ def _seen(view: LayerView, example: int) -> Seen:
 
     def embed(activations: Tensor) -> Tensor:
         output = (activations if is_map else activations.mT).to(view.output)
-        return at_least_float32(pool(run(output, example)))
+        return promote_half(pool(run(output, example)))
 
-    activations = at_least_float32(view.output[example : example + 1])
+    activations = promote_half(view.output[example : example + 1])
     return activations if is_map else activations.mT, embed

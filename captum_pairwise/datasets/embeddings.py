@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.datasets.readers import read_in_batches
-from captum_pairwise.games.checks import at_least_float32
+from captum_pairwise.games.checks import promote_half
 from captum_pairwise.models.backbones import ImageEncoder
 from captum_pairwise.models.heads import pool
 from captum_pairwise.network.batching import Chunk, Evaluator
@@ -73,7 +73,7 @@ def _key(file: Path) -> int:
 @torch.inference_mode()
 def _embeddings(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
     """Those of one batch, each with a direction."""
-    embeddings = Evaluator(lambda some: at_least_float32(pool(encoder(some.to(encoder.mean)))).cpu(), chunk)(pixels)
+    embeddings = Evaluator(lambda some: promote_half(pool(encoder(some.to(encoder.mean)))).cpu(), chunk)(pixels)
     norms = torch.linalg.vector_norm(embeddings, dim=1)
     for file, norm in zip(files, norms.tolist(), strict=True):
         if not 0 < norm < float("inf"):

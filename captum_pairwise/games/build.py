@@ -1,20 +1,27 @@
-"""The doors: from a forward function, a batch of pairs and a request to the games."""
+"""Validate the arguments of a call and build its games."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 import torch
 from torch import nn
 
-from captum_pairwise.games.black_box import ForwardFunc, joint_image_games, joint_input_pairs, joint_layer_pairs
-from captum_pairwise.games.checks import checked_image, checked_images, refuse_not_finite, refuse_training
+from captum_pairwise.games.black_box import ForwardFunc, make_joint_image_games, make_joint_input_pairs, make_joint_layer_pairs
+from captum_pairwise.games.checks import Images, check_image, check_images, refuse_not_finite, refuse_training, unpack_pair
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import Affine, CallableGame
-from captum_pairwise.games.sides import Pairs, Request, Side
-from captum_pairwise.games.two_towers import encoders_and_layers, input_towers, layer_towers, tower_pairs
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.games.sides import Baselines, Masks, Side, make_input_side, make_layer_side
+from captum_pairwise.games.two_towers import Tower, find_encoder_layers, make_input_towers, make_layer_towers, make_tower_pairs
 from captum_pairwise.models.one_sided import OneSided
 from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layer_view import LayerView, view_layer
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.regions import Layout, Players, default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
 
@@ -28,48 +35,77 @@ def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
-def _checked_model(forward_func: ForwardFunc, request: Request) -> SimilarityWrapper | None:
+def _check_model(forward_func: ForwardFunc, additional_forward_args: object = None) -> SimilarityWrapper | None:
     model = find_wrapper(forward_func)
     refuse_training(forward_func)
-    if model is not None and request.additional_forward_args is not None:
+    if model is not None and additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
     if model is not None:
         model.follow()
     return model
 
 
-def input_pairs(forward_func: ForwardFunc, inputs: object, request: Request) -> Pairs:
+def build_input_pairs(
+    forward_func: ForwardFunc,
+    inputs: object,
+    context: ForwardContext,
+    baselines: Baselines = None,
+    feature_mask: Masks = None,
+    *,
+    default_baseline: Baseline = None,
+    players: Callable[[torch.Tensor], Players] = default_players,
+    windows: tuple[Windows | None, Windows | None] = (None, None),
+) -> Pairs:
     """Games whose players are parts of the images.
 
+    Args:
+        forward_func: the model, or any function of the two images.
+        inputs: the two batches of images.
+        context: the target, the other arguments of the function, and the limit of a forward pass.
+        baselines: a pair, one for each image.
+        feature_mask: a pair of integer masks over the images.
+        default_baseline: the baseline of an image without one.
+        players: divides images without a mask.
+        windows: windows over both images, which are then occluded instead of players.
+
     Raises:
-        ValueError: an argument does not fit; each message says which and how.
+        ValueError: an argument does not fit; the message names it.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs)
+    model, images = _check_model(forward_func, context.additional_forward_args), check_images(inputs)
+    options = zip(unpack_pair(baselines, "baselines"), unpack_pair(feature_mask, "feature_mask"), windows, strict=True)
+    sides = [
+        replace(make_input_side(name, batch, default_baseline if baseline is None else baseline, mask, players), windows=over)
+        for name, batch, (baseline, mask, over) in zip(SIDES, images, options, strict=True)
+    ]
     if model is None:
-        return joint_input_pairs(forward_func, images, request)
-    return tower_pairs(model, *input_towers(model, images, request), request)
+        return make_joint_input_pairs(forward_func, sides, context)
+    return make_tower_pairs(model.head, make_input_towers(model, sides, context), context)
 
 
-def window_pairs(
-    forward_func: ForwardFunc, inputs: object, request: Request, sliding_window_shapes: Size, strides: Size
+def build_window_pairs(
+    forward_func: ForwardFunc,
+    inputs: object,
+    context: ForwardContext,
+    shapes: Size,
+    strides: Size,
+    baselines: Baselines = None,
+    feature_mask: Masks = None,
+    *,
+    players: Callable[[torch.Tensor], Players] = default_players,
 ) -> tuple[Pairs, tuple[Windows, Windows]]:
-    """Games whose players are bands of the images, and the windows in which these cross; a window shows 0 where no baseline is asked for.
+    """Games whose players are bands of the images, and the windows where the bands cross; the default baseline is 0.
 
     Raises:
-        ValueError: an argument does not fit; each message says which and how.
+        ValueError: an argument does not fit; the message names it.
     """
-    shape, stride = height_and_width(sliding_window_shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
-    windows = _slide_windows(inputs, shape, stride)
-    return input_pairs(forward_func, inputs, replace(request.by_default(0), windows=windows)), windows
+    shape, stride = height_and_width(shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
+    windows = _slide_windows(check_images(inputs), shape, stride)
+    pairs = build_input_pairs(forward_func, inputs, context, baselines, feature_mask, default_baseline=0, players=players, windows=windows)
+    return pairs, windows
 
 
-def _slide_windows(inputs: object, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
-    """Windows over the query images and over the retrieved ones.
-
-    Raises:
-        ValueError: the inputs are no images.
-    """
-    images = checked_images(inputs)
+def _slide_windows(images: Images, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
+    """Windows over the query images and over the retrieved ones."""
     for name, batch in zip(SIDES, images, strict=True):
         if batch.dim() != 4:
             raise ValueError(
@@ -80,33 +116,65 @@ def _slide_windows(inputs: object, shape: tuple[int, int], strides: tuple[int, i
     return query, retrieved
 
 
-def layer_pairs(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> Pairs:
-    """Games whose players are the cells of a layer's output; of the network, only the tail after the layer is run for them.
+def _prepare_layer_sides(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks) -> list[Callable[..., Side]]:
+    """For each image, `make_layer_side` with the options of the user."""
+    pairs = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
+    options = zip(SIDES, *(unpack_pair(value, name) for name, value in pairs.items()), strict=True)
+    return [partial(make_layer_side, *values) for values in options]
+
+
+def build_layer_pairs(
+    forward_func: ForwardFunc,
+    layer: Layers,
+    inputs: object,
+    context: ForwardContext,
+    baselines: Baselines = None,
+    layer_baselines: Baselines = None,
+    layer_mask: Masks = None,
+) -> Pairs:
+    """Games whose players are cells of a layer's output; only the network after the layer runs for each coalition.
+
+    Args:
+        forward_func: the model, or any function of the two images.
+        layer: a layer, or a pair of layers, one for each image.
+        inputs: the two batches of images, or of token ids.
+        context: the target, the other arguments of the function, and the limit of a forward pass.
+        baselines: a pair in the space of the images.
+        layer_baselines: a pair in the space of the layer's output; replaces `baselines`.
+        layer_mask: a pair over the layer's output, each an integer mask, or a function that lays out its tokens as a map.
 
     Raises:
-        ValueError: an argument does not fit; each message says which and how.
+        ValueError: an argument does not fit; the message names it.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
+    model, images = _check_model(forward_func, context.additional_forward_args), check_images(inputs, takes_ids=True)
+    make_sides = _prepare_layer_sides(baselines, layer_baselines, layer_mask)
     if model is None:
-        return joint_layer_pairs(forward_func, layer, images, request)
-    return tower_pairs(model, *layer_towers(model, layer, images, request), request)
+        return make_joint_layer_pairs(forward_func, layer, images, make_sides, context)
+    return make_tower_pairs(model.head, make_layer_towers(model, layer, images, make_sides, context), context)
 
 
-def image_games(
-    forward_func: ForwardFunc, layer: nn.Module, inputs: object, request: Request
+def build_image_games(
+    forward_func: ForwardFunc,
+    layer: nn.Module,
+    inputs: object,
+    context: ForwardContext,
+    baseline: Baseline = None,
+    layer_baseline: Baseline = None,
+    layer_mask: torch.Tensor | Layout | None = None,
 ) -> tuple[Side, Callable[[int], CallableGame]]:
-    """Games of single images, one for each of a batch, whose players are the cells of a layer's output.
+    """Games of single images, one for each of a batch, whose players are cells of a layer's output.
 
     Raises:
-        ValueError: an argument does not fit; each message says which and how.
+        ValueError: an argument does not fit; the message names it.
     """
     refuse_training(forward_func)
     _refuse_fixed_batch(forward_func)
-    return joint_image_games(forward_func, layer, checked_image(inputs), request)
+    make_side = partial(make_layer_side, "images'", baseline, layer_baseline, layer_mask)
+    return make_joint_image_games(forward_func, layer, check_image(inputs), make_side, context)
 
 
 def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:
-    """Refuse a similarity to a batch: the rows of one example would be matched to all of it in turn."""
+    """Refuse a similarity to a batch: it would compare the rows of one example with every image of the batch in turn."""
     n_fixed = forward_func.n_fixed if isinstance(forward_func, OneSided) else 1
     if n_fixed != 1:
         raise ValueError(
@@ -115,42 +183,56 @@ def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:
         )
 
 
-def affine_pairs(
-    forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request
+def build_affine_pairs(
+    forward_func: ForwardFunc, layer: Layers, inputs: object, baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks
 ) -> tuple[Pairs, list[tuple[list[Affine], list[Affine]]]]:
-    """The games of `layer_pairs`, and both towers of each as affine functions, one for each background.
+    """The games of `build_layer_pairs`, and both towers of each as affine functions, one for each background.
+
+    An image without any baseline has the baseline 0 in the space of the layer's output.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
+    context, entries = (
+        ForwardContext(),
+        zip(unpack_pair(layer_baselines, "layer_baselines"), unpack_pair(baselines, "baselines"), strict=True),
+    )
+    query, retrieved = (0 if in_layer is None and in_input is None else in_layer for in_layer, in_input in entries)
+    model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
-    towers = layer_towers(model, layer, images, request)
+    towers = make_layer_towers(model, layer, images, _prepare_layer_sides(baselines, (query, retrieved), layer_mask), context)
     if not all(tower.is_affine for tower in towers):
         raise ValueError(
             "Expected only pooling and linear layers after the layer, as the closed form holds for nothing else (Prop. 4.1 and 5.1). "
             "Pick the last layer before pooling, or use LayerFactorisedShapleyTaylor."
         )
-    affine = [(towers[0].affine(example, request), towers[1].affine(example, request)) for example in range(len(images[0]))]
-    for name, members in zip(SIDES, zip(*affine, strict=True), strict=True):
-        for member in (one for members_of_pair in members for one in members_of_pair):
-            refuse_not_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
-    return tower_pairs(model, *towers, request), affine
+    affine = [_make_finite_affine(tower, name) for tower, name in zip(towers, SIDES, strict=True)]
+    return make_tower_pairs(model.head, towers, context), list(zip(*affine, strict=True))
 
 
-def layer_views(forward_func: ForwardFunc, layer: Layers, inputs: object, request: Request) -> tuple[SimilarityWrapper, list[LayerView]]:
-    """The model, and the tower of each batch of images seen from the layer; outside inference mode, to be differentiated.
+def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:
+    """For each pair, one affine function for each background."""
+    members = [tower.make_affine(example) for example in range(len(tower.side.present))]
+    for member in chain.from_iterable(members):
+        refuse_not_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
+    return members
+
+
+def build_layer_views(
+    forward_func: ForwardFunc, layer: Layers, inputs: object, notice: MemoryNotice
+) -> tuple[SimilarityWrapper, list[LayerView]]:
+    """The model, and the tower of each batch of images seen from the layer; call it outside inference mode to differentiate.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    model, images = _checked_model(forward_func, request), checked_images(inputs, takes_ids=True)
+    model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError(
             "Expected a SimilarityWrapper, because this method looks at both embeddings, not at their similarity. Pass "
             "`SimilarityWrapper(encoder)`."
         )
-    encoders, layers = encoders_and_layers(model, layer)
+    encoders, layers = find_encoder_layers(model, layer)
     with torch.no_grad():
-        return model, [view_layer(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
+        return model, [view_layer(encoders[k], layers[k], images[k], notice) for k in range(2)]

@@ -1,4 +1,4 @@
-"""What comes in is looked at once: networks, images, windows over them, and what networks and forward functions return."""
+"""Input validation: networks, images, and the values that networks and forward functions return."""
 
 import torch
 from jaxtyping import Float
@@ -10,10 +10,10 @@ Images = tuple[Tensor, Tensor]
 
 
 def unpack_pair(value: object, name: str) -> tuple:
-    """A pair, one entry per image, from an argument that may be None for both.
+    """A pair with an entry for each image; None stands for `(None, None)`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the argument is neither a pair nor None.
     """
     if value is None:
         return (None, None)
@@ -23,13 +23,13 @@ def unpack_pair(value: object, name: str) -> tuple:
 
 
 def refuse_training(forward_func: object) -> None:
-    """Refuse a network that draws dropout, or normalises by its batch: it is no function of one pair.
+    """Refuse a network with active dropout or batch statistics: its output is not a function of one pair.
 
     Args:
-        forward_func: the network, its `forward`, or any function, into which nobody looks.
+        forward_func: the network, its `forward`, or any function, which is not checked.
 
     Raises:
-        ValueError: a module of the network does so.
+        ValueError: a module of the network has such a state.
     """
     owner = getattr(forward_func, "__self__", forward_func)
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
@@ -47,7 +47,7 @@ def refuse_training(forward_func: object) -> None:
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
-    """Whether a module in training mode draws, or looks at its batch."""
+    """True if a module in training mode draws at random or uses batch statistics."""
     rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
     if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
         rates.append(getattr(module, "p", 0))
@@ -55,15 +55,15 @@ def _depends_on_mode(module: nn.Module) -> bool:
     return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
-def checked_images(inputs: object, takes_ids: bool = False) -> Images:
-    """The two batches of images, detached; token ids `[B, T]` where the players are no parts of them.
+def check_images(inputs: object, takes_ids: bool = False) -> Images:
+    """The two batches of images, detached; with `takes_ids` also token ids `[B, T]`.
 
     Raises:
         ValueError: they are not two floating-point tensors of the same number of examples, or hold NaN or infinity.
     """
     if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
-        came = f"({', '.join(type(one).__name__ for one in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
-        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {came}.")
+        names = f"({', '.join(type(entry).__name__ for entry in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {names}.")
     query, retrieved = map(clone_if_inference, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
@@ -75,15 +75,15 @@ def checked_images(inputs: object, takes_ids: bool = False) -> Images:
     return query.detach(), retrieved.detach()
 
 
-def checked_image(inputs: object) -> Tensor:
-    """One batch of images, detached; or of token ids `[B, T]`.
+def check_image(inputs: object) -> Tensor:
+    """One batch of images or of token ids `[B, T]`, detached.
 
     Raises:
         ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
     """
     if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
-        came = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {came}.")
+        actual = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {actual}.")
     _refuse_images(inputs, "images", takes_ids=True)
     return clone_if_inference(inputs).detach()
 
@@ -99,37 +99,37 @@ def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
 
 
 def clone_if_inference(tensor: Tensor) -> Tensor:
-    """A tensor that derivatives may use: those of inference mode cannot be remembered."""
+    """The tensor, cloned if inference mode made it: autograd cannot save inference tensors."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def refuse_not_finite(rows: Tensor, what: str) -> None:
+def refuse_not_finite(rows: Tensor, name: str) -> None:
     """Refuse NaN and infinity.
 
     Raises:
-        ValueError: there is some; the message names the row.
+        ValueError: a row holds one; the message names the row.
     """
     bad = (~torch.isfinite(rows)).flatten(1).any(1).nonzero()
     if len(bad):
-        raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {what}.")
+        raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {name}.")
 
 
-def checked_values(values: object, n_rows: int, what: str = "similarity") -> Float[Tensor, " rows"]:
-    """One finite similarity, or what it is called, per row.
+def check_values(values: object, n_rows: int, name: str = "similarity") -> Float[Tensor, " rows"]:
+    """One finite value per row, at least in float32; `name` is used in error messages.
 
     Raises:
         ValueError: the forward function returned something else.
     """
     if not isinstance(values, Tensor) or values.shape != (n_rows,):
-        came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        actual = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
-            f"Expected one {what} per example, shape ({n_rows},), from the forward function, got {came}. Return a vector, or choose "
+            f"Expected one {name} per example, shape ({n_rows},), from the forward function, got {actual}. Return a vector, or choose "
             "one output with `target`."
         )
-    refuse_not_finite(values[:, None], f"what the forward function returned, one {what} a coalition")
-    return at_least_float32(values)
+    refuse_not_finite(values[:, None], f"the output of the forward function (one {name} a coalition)")
+    return promote_half(values)
 
 
-def at_least_float32(numbers: Tensor) -> Tensor:
-    """Half precision is enough for a network, not for the differences of its outputs."""
+def promote_half(numbers: Tensor) -> Tensor:
+    """The numbers in float32 or float64: half precision is enough for a network, but not for differences of its outputs."""
     return numbers if numbers.dtype in (torch.float32, torch.float64) else numbers.float()

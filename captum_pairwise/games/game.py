@@ -1,4 +1,4 @@
-"""One pair of images as a game on the cube: what the similarity is when only some players are present."""
+"""The cooperative game of one pair of images: the similarity when only some players are present."""
 
 import abc
 from collections.abc import Callable, Hashable
@@ -13,20 +13,21 @@ from captum_pairwise.games.checks import refuse_not_finite
 from captum_pairwise.network.batching import Chunk
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
-ROWS_REMEMBERED = 2**10
+QueryTables = dict[Hashable, Any]  # intermediate results of estimators for the tower of the query, by a key of their own
+ROWS_FOR_GRADIENTS = 2**10
 
 
 class Game(abc.ABC):
-    """The value function `v` of one pair: `z[k]` in [0, 1] says how present player `k` is.
+    """The value function `v` of one pair; `z[k]` in [0, 1] is the presence of player `k`.
 
-    Query players come first, then the retrieved image's. At the corners of the cube `v` is the similarity of the two images with
+    The query's players come first, then the retrieved image's. At the corners of the cube `v` is the similarity of the two images with
     every absent player replaced by its baseline (the paper's eq. 6).
 
     Attributes:
-        n_query: players of the query.
-        n_retrieved: players of the retrieved image.
-        n_evaluations: coalitions evaluated so far; of a two-tower game, coalitions embedded by either tower.
-        chunk: the most rows whose evaluation can be remembered at once, for derivatives.
+        n_query: the number of players of the query.
+        n_retrieved: the number of players of the retrieved image.
+        n_evaluations: coalitions evaluated so far; in a two-tower game, coalitions embedded by both towers together.
+        chunk: the most rows in one graph for derivatives.
     """
 
     def __init__(self, n_query: int, n_retrieved: int, chunk: Chunk | None = None) -> None:
@@ -35,12 +36,12 @@ class Game(abc.ABC):
                 f"Expected a game of at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image."
             )
         self.n_query, self.n_retrieved = n_query, n_retrieved
-        self.chunk = chunk if chunk is not None else Chunk(ROWS_REMEMBERED)
+        self.chunk = chunk if chunk is not None else Chunk(ROWS_FOR_GRADIENTS)
         self.n_evaluations = 0
 
     @property
     def n_players(self) -> int:
-        """Players of both images."""
+        """The number of players of both images."""
         return self.n_query + self.n_retrieved
 
     @abc.abstractmethod
@@ -50,7 +51,7 @@ class Game(abc.ABC):
 
 @final
 class CallableGame(Game):
-    """A game whose value is any function of the presences, `[rows, players] -> [rows]`.
+    """A game with any function of the presences as its value, `[rows, players] -> [rows]`.
 
     >>> game = CallableGame(1, 1, lambda z: z[:, 0] * z[:, 1])
     >>> game.values(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
@@ -64,7 +65,7 @@ class CallableGame(Game):
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row."""
         self.n_evaluations += len(z)
-        return _finite(self._function(z), "the values of the game (rows are coalitions)")
+        return _check_finite(self._function(z), "the values of the game (rows are coalitions)")
 
 
 @final
@@ -75,7 +76,7 @@ class TwoTowerGame(Game):
     squared distance have this form once a head has lifted the embeddings.
 
     Attributes:
-        query_tables: what estimators keep of the query's tower, by names of their own; games of the same query share it.
+        query_tables: intermediate results of estimators for the query's tower; consecutive games of the same query share them.
 
     >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
     >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
@@ -88,7 +89,7 @@ class TwoTowerGame(Game):
         n_retrieved: int,
         embed_query: Callable[[Tensor], Tensor],
         embed_retrieved: Callable[[Tensor], Tensor],
-        query_tables: dict[Hashable, Any] | None = None,
+        query_tables: QueryTables | None = None,
         chunk: Chunk | None = None,
     ) -> None:
         super().__init__(n_query, n_retrieved, chunk)
@@ -98,12 +99,12 @@ class TwoTowerGame(Game):
     def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The query's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return _finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
+        return _check_finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
 
     def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The retrieved image's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return _finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
+        return _check_finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row; each tower embeds its distinct rows once."""
@@ -112,12 +113,12 @@ class TwoTowerGame(Game):
         return (u * w).sum(1)
 
 
-def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
-    """What the query's players do while the retrieved image is whole, and the other way round (paper eq. 2, for each image).
+def make_one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
+    """The game of the query's players with the whole retrieved image, and the reverse (paper eq. 2, for each image).
 
-    Of a two-tower game each whole image is embedded once, and serves both.
+    A two-tower game embeds each whole image once for both.
 
-    >>> query, retrieved = one_image_games(CallableGame(2, 1, lambda z: z[:, 0] + 10 * z[:, 1] * z[:, 2]))
+    >>> query, retrieved = make_one_image_games(CallableGame(2, 1, lambda z: z[:, 0] + 10 * z[:, 1] * z[:, 2]))
     >>> query.values(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), retrieved.values(torch.tensor([[0.0]]))
     (tensor([ 1., 10.]), tensor([1.]))
     """
@@ -128,28 +129,28 @@ def one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
     )
     if isinstance(game, TwoTowerGame):
         u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
-        values = _facing(game.embed_query, u, w), _facing(game.embed_retrieved, w, u)
+        values = _compare_with(game.embed_query, u, w), _compare_with(game.embed_retrieved, w, u)
     return CallableGame(n_query, 0, values[0], game.chunk), CallableGame(0, n_retrieved, values[1], game.chunk)
 
 
-def _facing(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
-    """The values of one image's players against the other's embedding; the image whole is not embedded again."""
+def _compare_with(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
+    """The values of one image's players against the other image's embedding; the whole image is not embedded again."""
 
     def values(z: Tensor) -> Tensor:
         if z.requires_grad:
             return embed(z) @ other
-        found, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
+        scores, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
         if is_partial.any():
-            found[is_partial.to(found.device)] = embed_distinct(embed, z[is_partial]) @ other
-        return found
+            scores[is_partial.to(scores.device)] = embed_distinct(embed, z[is_partial]) @ other
+        return scores
 
     return values
 
 
-def _finite(found: Tensor, what: str) -> Tensor:
-    """What a game's function returned, NaN and infinity refused: no estimator could tell later whose they were."""
-    refuse_not_finite(found[:, None], what)
-    return found
+def _check_finite(values: Tensor, name: str) -> Tensor:
+    """The values of a game's function; NaN and infinity are refused here, because an estimator cannot name their source."""
+    refuse_not_finite(values[:, None], name)
+    return values
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Affine:
 
 
 def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Tensor, "coalitions channels"]:
-    """Embed the distinct rows of `z`, and hand each row its embedding; where derivatives are asked for, every row has its own."""
+    """Embed the distinct rows of `z`, and return the embedding of every row; rows that require gradients are all embedded."""
     if z.requires_grad:
         return embed(z)
     if z.shape[1] == 0:  # an image without players has one coalition

@@ -1,23 +1,25 @@
-"""Games of a `SimilarityWrapper`: each tower embeds its own coalitions, of parts of the image or of a layer's output."""
+"""Games of a `SimilarityWrapper`: each tower embeds the coalitions of its own image, or of a layer's output for it."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
-from captum_pairwise.games.checks import Images, at_least_float32, checked_values, refuse_not_finite
-from captum_pairwise.games.game import ROWS_REMEMBERED, Affine, CallableGame, Game, TwoTowerGame, embed_distinct
-from captum_pairwise.games.sides import Pairs, Request, Side, input_side, layer_side
-from captum_pairwise.models.heads import Score, pool
+from captum_pairwise.games.checks import Images, check_values, promote_half, refuse_not_finite
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, CallableGame, Game, QueryTables, TwoTowerGame, embed_distinct
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.games.sides import Side
+from captum_pairwise.models.heads import Head, Score, pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
-from captum_pairwise.network.layer_view import LayerView, record_output, view_layer
+from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
 
 Embed = Callable[[Tensor], Tensor]
@@ -25,67 +27,73 @@ Embed = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Tower:
-    """A side of a batch of pairs, and how its mixed tensors are embedded.
+    """A side of a batch of pairs, and the network that embeds its mixed tensors.
 
     Attributes:
-        side: the players.
+        side: the side.
         embed: `(mixed [rows, ...], example) -> embeddings [rows, channels]`.
         chunk: the most rows in one forward pass.
-        is_affine: whether `embed` is an affine function of the mixed tensors.
+        description: the text of the progress bar, or None.
+        is_affine: True if `embed` is an affine function of the mixed tensors.
     """
 
     side: Side
     embed: Callable[[Tensor, int], Tensor]
     chunk: Chunk
+    description: str | None = None
     is_affine: bool = False
 
-    def functions(self, example: int, request: Request) -> list[Embed]:
+    def make_functions(self, example: int) -> list[Embed]:
         """For each background, the function from presences to embeddings."""
         if self.is_affine:
-            return list(self.affine(example, request))
-        return [self._in_chunks(lambda z, mix=mix: self.embed(mix(z), example), request) for mix in self.side.mixers(example)]
+            return list(self.make_affine(example))
+        return [self._evaluate_chunks(lambda z, mix=mix: self.embed(mix(z), example)) for mix in self.side.make_mixers(example)]
 
-    def affine(self, example: int, request: Request) -> list[Affine]:
+    def make_affine(self, example: int) -> list[Affine]:
         """For each background, the embedding as an affine function of the presences: a tail of pooling is one matrix product."""
-        empty = self.side.present.new_zeros(1, len(self.side.ids(example)))
-        found = []
-        for mix in self.side.mixers(example):
-            nobody = mix(empty)
-            constant = self.embed(torch.zeros_like(nobody), example)
-            # each player's change alone, less the constant: the difference of two near embeddings would lose digits
-            move = self._in_chunks(lambda z, mix=mix, nobody=nobody: self.embed(mix(z) - nobody, example), request)
-            moves = move(torch.eye(empty.shape[1], device=empty.device)) - constant
-            found.append(Affine(at_least_float32(self.embed(nobody, example)[0]), at_least_float32(moves)))
-        return found
+        nobody = self.side.present.new_zeros(1, len(self.side.ids(example)))
+        functions = []
+        for mix in self.side.make_mixers(example):
+            absent = mix(nobody)
+            constant = self.embed(torch.zeros_like(absent), example)
+            # the change of each player alone, minus the constant: the difference of two near embeddings would lose digits
+            embed_change = self._evaluate_chunks(lambda z, mix=mix, absent=absent: self.embed(mix(z) - absent, example))
+            moves = embed_change(torch.eye(nobody.shape[1], device=nobody.device)) - constant
+            functions.append(Affine(promote_half(self.embed(absent, example)[0]), promote_half(moves)))
+        return functions
 
-    def _in_chunks(self, function: Embed, request: Request) -> Evaluator:
-        return Evaluator(function, self.chunk, request.description)
-
-
-def input_towers(model: SimilarityWrapper, images: Images, request: Request) -> tuple[Tower, Tower]:
-    """Towers whose players are parts of the images."""
-    query, retrieved = (input_side(images[k], request, k) for k in range(2))
-    # the door has brought a twin up to date; to do so at each chunk would cost 2 ms
-    runs = [bind_autocast(lambda rows, run=run: pool(run(rows))) for run in (model.query_encoder, model.retrieved_encoder)]
-    chunks = [request.chunk_of(choose_chunk_size(side.present[0])) for side in (query, retrieved)]
-    return Tower(query, lambda rows, _: runs[0](rows), chunks[0]), Tower(retrieved, lambda rows, _: runs[1](rows), chunks[1])
+    def _evaluate_chunks(self, function: Embed) -> Evaluator:
+        return Evaluator(function, self.chunk, self.description)
 
 
-def encoders_and_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
-    """Both encoders, and the layer of each that a user meant."""
+def make_input_towers(model: SimilarityWrapper, sides: Sequence[Side], context: ForwardContext) -> list[Tower]:
+    """The towers of sides whose players are parts of the images."""
+    towers = []
+    for encoder, side in zip((model.query_encoder, model.retrieved_encoder), sides, strict=True):
+        # the twin was updated when the call began; an update for each chunk would cost 2 ms
+        run = bind_autocast(lambda rows, encoder=encoder: pool(encoder(rows)))
+        chunk = context.make_chunk(choose_chunk_size(side.present[0]))
+        towers.append(Tower(side, lambda rows, _, run=run: run(rows), chunk, context.description))
+    return towers
+
+
+def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
+    """Both encoders, and the layer of each that the user named."""
     refuse_compiled(model)
     layers = check_layers(layer)
-    if model.is_tied:  # either tower's layer may be named, for either image
+    if model.is_tied:  # the user may name the layer of either tower, for either image
         layers = [model.tower_layers(layers[0])[0], model.tower_layers(layers[-1])[1]]
     elif len(layers) == 1:
         layers = model.tower_layers(layers[0])
     return (model.query_encoder, model.retrieved_encoder), layers
 
 
-def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, request: Request) -> tuple[Tower, Tower]:
-    """Towers whose players are cells of a layer's output; the rest of the network after it is their `embed`."""
-    encoders, layers = encoders_and_layers(model, layer)
-    views = [view_layer(encoders[k], layers[k], images[k], request.notices) for k in range(2)]
+def make_layer_towers(
+    model: SimilarityWrapper, layer: Layers, images: Images, make_sides: Sequence[Callable[..., Side]], context: ForwardContext
+) -> list[Tower]:
+    """The towers of sides whose players are cells of a layer's output; the network after the layer is their `embed`."""
+    encoders, layers = find_encoder_layers(model, layer)
+    views = [view_layer(encoders[k], layers[k], images[k], context.notice) for k in range(2)]
     reruns = [k for k in range(2) if views[k].tail.reruns_prefix]
     if reruns:
         warnings.warn(
@@ -93,58 +101,53 @@ def layer_towers(model: SimilarityWrapper, layer: Layers, images: Images, reques
             "network is run for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
             stacklevel=2,
         )
-    query, retrieved = (_layer_tower(views[k], encoders[k], layers[k], images[k], request, k) for k in range(2))
-    return query, retrieved
+    towers = []
+    for k, view in enumerate(views):
+        side = make_sides[k](view.output, images[k], partial(record_output, encoders[k], layers[k], notice=context.notice))
+        run, chunk = bind_autocast(view.tail.run), context.make_chunk(choose_chunk_size(side.present[0]))
+        towers.append(Tower(side, partial(_embed_rows, run), chunk, context.description, view.tail.is_affine))
+    return towers
 
 
-def _layer_tower(view: LayerView, encoder: nn.Module, layer: nn.Module, images: Tensor, request: Request, k: int) -> Tower:
-    side = layer_side(view.output, images, request, k, lambda baseline: record_output(encoder, layer, baseline, request.notices))
-    run = bind_autocast(view.tail.run)
-    chunk = request.chunk_of(choose_chunk_size(side.present[0]))
-    return Tower(side, lambda outputs, example: pool(run(outputs, example)), chunk, view.tail.is_affine)
+def _embed_rows(run: Callable[[Tensor, int], object], rows: Tensor, example: int) -> Tensor:
+    return pool(run(rows, example))
 
 
-def tower_pairs(model: SimilarityWrapper, query: Tower, retrieved: Tower, request: Request) -> Pairs:
-    """The games of two towers: an inner product where the head has that form."""
-    select_targets(query.side.present.new_zeros(len(query.side.present)), request.target)  # Captum's own error for a target
-    chunk = Chunk(min([ROWS_REMEMBERED, *(tower.chunk.size for tower in (query, retrieved) if not tower.is_affine)]), request.notices)
-    first_alike = [0]  # where each run of equal queries begins
-    for example in range(1, len(query.side.present)):
-        first_alike.append(first_alike[-1] if query.side.is_same(example - 1, example) else example)
+def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContext) -> Pairs:
+    """The games of two towers: an inner product where the head has this form."""
+    query, retrieved = towers
+    select_targets(query.side.present.new_zeros(len(query.side.present)), context.target)  # Captum's own error for a target
+    chunk = Chunk(min([ROWS_FOR_GRADIENTS, *(tower.chunk.size for tower in towers if not tower.is_affine)]), context.notice)
+    dtype = torch.promote_types(query.side.present.dtype, retrieved.side.present.dtype)  # one tower may be more precise
 
-    @lru_cache(maxsize=1)  # tables are large: only those of the query seen last are kept
-    def tables(first: int) -> dict:
-        return {}
-
-    def game(example: int) -> Game:
-        head, sizes = model.head, (query.side.n_coordinates(example), retrieved.side.n_coordinates(example))
-        u, w = query.functions(example, request), retrieved.functions(example, request)
+    def make_game(example: int, tables: QueryTables) -> Game:
+        sizes = query.side.count_coordinates(example), retrieved.side.count_coordinates(example)
+        u, w = query.make_functions(example), retrieved.make_functions(example)
         if head.lift_query is not None and head.lift_retrieved is not None:
-            dtype = torch.promote_types(query.side.present.dtype, retrieved.side.present.dtype)  # one tower may be more precise
-            lifted = _mean_lifted(u, head.lift_query, "query", dtype), _mean_lifted(w, head.lift_retrieved, "retrieved", dtype)
-            return TwoTowerGame(*sizes, *lifted, tables(first_alike[example]), chunk)
-        return CallableGame(*sizes, lambda z: _mean_score(u, w, head.score, z, sizes[0]), chunk)
+            lifted = _average_lifted(u, head.lift_query, "query", dtype), _average_lifted(w, head.lift_retrieved, "retrieved", dtype)
+            return TwoTowerGame(*sizes, *lifted, tables, chunk)
+        return CallableGame(*sizes, lambda z: _average_scores(u, w, head.score, z, sizes[0]), chunk)
 
-    return Pairs(query.side, retrieved.side, game)
+    return Pairs(query.side, retrieved.side, make_game)
 
 
-def _mean_lifted(functions: list[Embed], lift: Embed, name: str, dtype: torch.dtype) -> Embed:
-    """Embeddings ready for an inner product; those of a background distribution are averaged, as the product is bilinear."""
+def _average_lifted(functions: list[Embed], lift: Embed, name: str, dtype: torch.dtype) -> Embed:
+    """Embeddings ready for an inner product, the mean over the backgrounds, because the product is bilinear."""
 
     def embed(z: Tensor) -> Tensor:
-        mean = torch.stack([lift(_checked_embeddings(function(z), name)) for function in functions]).mean(0)
+        mean = torch.stack([lift(_check_embeddings(function(z), name)) for function in functions]).mean(0)
         return mean.to(torch.promote_types(mean.dtype, dtype))
 
     return embed
 
 
-def _checked_embeddings(embeddings: Tensor, name: str) -> Tensor:
+def _check_embeddings(embeddings: Tensor, name: str) -> Tensor:
     refuse_not_finite(embeddings, f"the {name} embeddings (rows are coalitions)")
-    return at_least_float32(embeddings)
+    return promote_half(embeddings)
 
 
-def _mean_score(u: list[Embed], w: list[Embed], score: Score, z: Tensor, n_query: int) -> Tensor:
-    """The similarities by a head that has no bilinear form; each tower still embeds its distinct rows once."""
-    queries = [_checked_embeddings(embed_distinct(function, z[:, :n_query]), "query") for function in u]
-    retrieved = [_checked_embeddings(embed_distinct(function, z[:, n_query:]), "retrieved") for function in w]
-    return torch.stack([checked_values(score(*towers), len(z)) for towers in product(queries, retrieved)]).mean(0)
+def _average_scores(u: list[Embed], w: list[Embed], score: Score, z: Tensor, n_query: int) -> Tensor:
+    """The similarities by a head without a bilinear form; each tower still embeds its distinct rows once."""
+    queries = [_check_embeddings(embed_distinct(function, z[:, :n_query]), "query") for function in u]
+    retrieved = [_check_embeddings(embed_distinct(function, z[:, n_query:]), "retrieved") for function in w]
+    return torch.stack([check_values(score(*embeddings), len(z)) for embeddings in product(queries, retrieved)]).mean(0)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import Images, at_least_float32, checked_images, refuse_not_finite, refuse_training, unpack_pair
+from captum_pairwise.games.checks import Images, check_images, promote_half, refuse_not_finite, refuse_training, unpack_pair
 from captum_pairwise.metrics.pixels import checked_mask, maps_of, ranks
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.results.interactions import SIDES
@@ -67,7 +67,7 @@ def checked_pairs(forward_func: ForwardFunc, inputs: object) -> Images:
         ValueError: the network is in training mode, or the inputs are no pairs.
     """
     refuse_training(forward_func)
-    return checked_images(inputs, takes_ids=True)
+    return check_images(inputs, takes_ids=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _checked(values: object, n_pairs: int) -> Float[Tensor, " batch"]:
             "returns a vector."
         )
     refuse_not_finite(values[:, None], "what the forward function returned, one similarity a pair")
-    return at_least_float32(values)
+    return promote_half(values)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
+from captum_pairwise.games.checks import promote_half, refuse_not_finite
 
 
 @torch.no_grad()
@@ -42,4 +42,4 @@ def inefficiency(
             raise ValueError(f"Expected {name} to hold a similarity per pair, shape ({len(credit)},), got {came}. Give each pair its own.")
     refuse_not_finite(credit[:, None], "the credit")
     total = credit.double().reshape(len(credit), -1).sum(1)
-    return (total - (full.double() - empty.double())).abs().to(at_least_float32(full).dtype)
+    return (total - (full.double() - empty.double())).abs().to(promote_half(full).dtype)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import at_least_float32, refuse_not_finite
+from captum_pairwise.games.checks import promote_half, refuse_not_finite
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def maps_of(attributions: object, size: tuple[int, int], name: str, n_examples: 
             f"Expected {name} with a map per pair, {n_examples} of them, got {len(attributions)}. Repeat one that pairs share."
         )
     refuse_not_finite(attributions, name)
-    maps = at_least_float32(attributions.detach())
+    maps = promote_half(attributions.detach())
     maps = maps.sum(1) if maps.dim() == 4 else maps
     if maps.shape[1:] == tuple(size):
         return maps

@@ -26,16 +26,33 @@ Result = TypeVar("Result")
 
 
 @dataclass
+class MemoryNotice:
+    """The warning that memory ran out; all chunks of one call share it, so that the call gives it once."""
+
+    was_given: bool = False
+
+    def give(self) -> None:
+        """Warn, the first time."""
+        if not self.was_given:
+            self.was_given = True
+            warnings.warn(
+                "Memory ran out, so from here on fewer rows go through the network at once. To begin with fewer, pass "
+                "`perturbations_per_eval`, `internal_batch_size` or `batch_size`, whichever the call takes.",
+                stacklevel=4,
+            )
+
+
+@dataclass
 class Chunk:
     """How many rows go through a network at once, in all that one call does with them: when memory runs out, fewer from then on.
 
     Attributes:
         size: the most rows.
-        notices: what the user was told in this call; its chunks share them, so that nothing is said twice.
+        notice: the warning that memory ran out.
     """
 
     size: int
-    notices: set[str] = field(default_factory=set)
+    notice: MemoryNotice = field(default_factory=MemoryNotice)
 
     def map_slices(self, function: Callable[[slice], Result], n_rows: int, cost: int = 1) -> Iterator[Result]:
         """Yield what a function makes of the rows, of as many at once as fit.
@@ -60,18 +77,9 @@ class Chunk:
                 self.size = size // 2 * cost
                 continue
             if self.size < at_first:
-                self._tell()
+                self.notice.give()
             done += size
             yield result
-
-    def _tell(self) -> None:
-        if "memory" not in self.notices:
-            self.notices.add("memory")
-            warnings.warn(
-                f"Memory ran out, so from here on at most {self.size} rows go through the network at once. To begin with fewer, pass "
-                "`perturbations_per_eval`, `internal_batch_size` or `batch_size`, whichever the call takes.",
-                stacklevel=3,
-            )
 
 
 @dataclass

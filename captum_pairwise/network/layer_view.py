@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.network.batching import Chunk, is_out_of_memory
+from captum_pairwise.network.batching import Chunk, MemoryNotice, is_out_of_memory
 from captum_pairwise.network.layer_outputs import get_first_tensor, make_packer
 from captum_pairwise.network.layers import get_single_output, record_calls, replace_output
 from captum_pairwise.network.prefix_cache import Prefix, record_prefix, skip_prefix
@@ -41,24 +41,24 @@ class LayerView:
     tail: Tail
 
 
-def record_output(encoder: nn.Module, layer: nn.Module, images: Tensor, notices: set[str] | None = None) -> Tensor:
+def record_output(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: MemoryNotice | None = None) -> Tensor:
     """Run the encoder once for the layer's output; for parts of the batch, where memory is for no more.
 
     Args:
         encoder: the network.
         layer: a module of it.
         images: a batch.
-        notices: what the user was told in this call, see `Chunk`.
+        notice: the warning that memory ran out, which the chunks of one call share.
 
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    parts = _whole_batch(images, notices).map_slices(lambda part: _record(encoder, layer, images[part]).output, len(images))
+    parts = _whole_batch(images, notice).map_slices(lambda part: _record(encoder, layer, images[part]).output, len(images))
     return torch.cat(list(parts))
 
 
-def _whole_batch(images: Tensor, notices: set[str] | None) -> Chunk:
-    return Chunk(max(1, len(images)), set() if notices is None else notices)
+def _whole_batch(images: Tensor, notice: MemoryNotice | None) -> Chunk:
+    return Chunk(max(1, len(images)), notice or MemoryNotice())
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ def _version(output: object) -> int:
     return output._version if isinstance(output, Tensor) and not output.is_inference() else -1
 
 
-def view_layer(encoder: nn.Module, layer: nn.Module, images: Tensor, notices: set[str] | None = None) -> LayerView:
+def view_layer(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: MemoryNotice | None = None) -> LayerView:
     """See the encoder from `layer`, with the cheapest tail that reproduces it; arguments as for `record`.
 
     In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
     in the encoder's `torch.fx` graph; the encoder with the layer's output replaced, and without the modules that ran before it.
     """
-    views = list(_whole_batch(images, notices).map_slices(lambda part: _look_inside(encoder, layer, images[part]), len(images)))
+    views = list(_whole_batch(images, notice).map_slices(lambda part: _look_inside(encoder, layer, images[part]), len(images)))
     return views[0] if len(views) == 1 else _joined(views)
 
 

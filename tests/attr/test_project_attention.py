@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from conftest import images, opaque, random_tensor, seeded, smooth_game, tiny_encoder
 
 import captum_pairwise as cp
-from captum_pairwise.attr.gradient import quadrature
+from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_hessians
 from captum_pairwise.estimators.paths.projected import project_weights, swap_images
 
@@ -17,7 +17,7 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 @pytest.mark.parametrize("kind", ["towers", "opaque", "no forward mode"])
 def test_both_directions_are_products_with_the_matrix(weight, kind):
     towers, index = smooth_game(5, 4, 0), gauss_index(weight, 6)
-    between = integrate_hessians(towers, index, quadrature("gausslegendre", 1)).between
+    between = integrate_hessians(towers, index, make_path("gausslegendre", 1)).between
     game = {"towers": towers, "opaque": opaque(towers), "no forward mode": backward_only(towers)}[kind]
     there, back = random_tensor(5), random_tensor(4, seed=1)
     torch.testing.assert_close(project_weights(game, there, index), there @ between[0], rtol=0, atol=1e-13)

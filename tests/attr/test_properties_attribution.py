@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 CLASSES = [cls for cls in own_classes() if cls is not cp.LayerIGCAM]  # of a network of one image
-OF_PAIRS = [cls for cls in CLASSES if ".second_order." in cls.__module__]
+OF_PAIRS = [cls for cls in CLASSES if cls.order == 2]
 WITH_MASKS = [cls for cls in CLASSES if cls not in (cp.LayerVESM, cp.SBSM, cp.LayerIGSAM, cp.LayerIGCAM)]
 GIVING_CREDIT = [cls for cls in CLASSES if cls is not cp.LayerVESM]  # which takes no baselines
 SIMILARITIES = st.sampled_from(["dot", "cosine", "euclidean"])

@@ -8,12 +8,12 @@ import torch
 from conftest import opaque, random_game, seeded, smooth_game
 from formulas import continuous_taylor, integrated_hessian
 
-from captum_pairwise.attr.gradient import quadrature
+from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians, random_index
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
-PATH = quadrature("gausslegendre", 24)
+PATH = make_path("gausslegendre", 24)
 
 
 smooth_five_by_four = cache(lambda seed: smooth_game(5, 4, seed))  # one game, one double integral

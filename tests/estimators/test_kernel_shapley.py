@@ -10,14 +10,14 @@ from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.regression import kernel_shapley as kernel_module
 from captum_pairwise.estimators.regression.kernel_shapley import SIZE_PRIOR, kernel_shapley
 from captum_pairwise.estimators.regression.sampling import distinct_halves, paper_direct, shapley_law
-from captum_pairwise.games.game import CallableGame, one_image_games
+from captum_pairwise.games.game import CallableGame, make_one_image_games
 
 SAMPLINGS = ["distinct", "paper-direct"]
 
 
 def one_image(n_players, seed):
     """Cosine similarity of the masked image of a random tower to a whole one."""
-    return one_image_games(opaque(relu_game(n_players, 3, seed)))[0]
+    return make_one_image_games(opaque(relu_game(n_players, 3, seed)))[0]
 
 
 def of_sizes(n_players, seed):

@@ -13,9 +13,9 @@ import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.regression import local_surrogate as lime_module
 from captum_pairwise.estimators.regression.local_surrogate import lime
-from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.build import build_input_pairs
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.games.sides import Request
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 1, 3))
 
@@ -237,8 +237,7 @@ def test_what_never_leaves_adds_no_distance(model):
     ids[..., :3] = -1
     pair = images(1)
     mask = (ids, MASKS[1])
-    request = Request(baselines=(0.0, None), feature_mask=mask)
-    found = input_pairs(model, pair, request).departures(0)
+    found = build_input_pairs(model, pair, ForwardContext(), (0.0, None), mask).measure_changes(0)
     for player in range(4):
         own = pair[0][0][:, ids[0, 0] == player]
         assert found[player].item() == pytest.approx(own.square().sum().item() / (2 * 3 * 12 * 12), abs=1e-12)

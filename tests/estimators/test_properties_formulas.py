@@ -29,7 +29,7 @@ from captum_pairwise.estimators.paths.projected import project_weights, swap_ima
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.regression.local_surrogate import lime
 from captum_pairwise.estimators.search_activation import activation_maps, search_activation
-from captum_pairwise.games.game import Affine, CallableGame, TwoTowerGame, one_image_games
+from captum_pairwise.games.game import Affine, CallableGame, TwoTowerGame, make_one_image_games
 from captum_pairwise.players.windows import sliding_windows
 
 OF_VALUES = (coalitions.harsanyi_dividends, coalitions.shapley_values, coalitions.shapley_taylor)
@@ -157,7 +157,7 @@ def test_closed_forms_are_the_indices_of_affine_towers(towers):
     maps = activation_maps([query], [retrieved], frozen_norm=False)
     for of_image, one in zip(maps, (0, 1), strict=False):
         if game.n_query and game.n_retrieved:
-            close(of_image, exact(one_image_games(game)[one]).marginal[0], rounding(values))
+            close(of_image, exact(make_one_image_games(game)[one]).marginal[0], rounding(values))
 
 
 # LIME

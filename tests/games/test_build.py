@@ -6,8 +6,8 @@ from conftest import images, seeded, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.games.build import find_wrapper, input_pairs, layer_pairs
-from captum_pairwise.games.sides import Request
+from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, find_wrapper
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.network.layers import replace_output
 
 MASK = cp.grid(12, 12, 2, 2)
@@ -48,7 +48,7 @@ def test_input_games_are_the_similarity_of_masked_images(kind, similarity):
     pair = images(2)
     baselines = tuple(cp.blur_baseline(batch) for batch in pair)
     z = coalitions(4 + 3)
-    for example, game in enumerate(input_pairs(forward, pair, Request(feature_mask=MASKS)).games()):
+    for example, game in enumerate(build_input_pairs(forward, pair, ForwardContext(), feature_mask=MASKS).games()):
         by_hand = values_by_hand(forward, pair, baselines, MASKS, z, example)
         for presences in (z, z.double()):  # picked, and mixed
             torch.testing.assert_close(game.values(presences), by_hand, rtol=0, atol=1e-12)
@@ -73,7 +73,7 @@ def test_layer_games_are_the_similarity_of_masked_outputs(index):
     absent = [features(cp.blur_baseline(batch)) for batch in pair]
     ids = torch.arange(outputs[0][0, 0].numel()).reshape(1, 1, *outputs[0].shape[2:])
     z = coalitions(2 * ids.numel())
-    for example, game in enumerate(layer_pairs(model, layer, pair, Request()).games()):
+    for example, game in enumerate(build_layer_pairs(model, layer, pair, ForwardContext()).games()):
         one = [batch[example : example + 1] for batch in pair]
         head = similarity_with_layer(encoder, layer, one, nn.functional.cosine_similarity)
         by_hand = values_by_hand(head, outputs, absent, (ids, ids), z, example)
@@ -152,7 +152,7 @@ def test_backgrounds_average_the_game():
     baselines = tuple(cp.Backgrounds(batch) for batch in members)
     z = coalitions(7)
     for forward in (cp.SimilarityWrapper(tiny_encoder()), lambda q, r: (q * r).mean((1, 2, 3)) ** 2):
-        game = next(input_pairs(forward, pair, Request(baselines=baselines, feature_mask=MASKS)).games())
+        game = next(build_input_pairs(forward, pair, ForwardContext(), baselines=baselines, feature_mask=MASKS).games())
         each = [values_by_hand(forward, pair, (q[None], r[None]), MASKS, z, 0) for q in members[0] for r in members[1]]
         torch.testing.assert_close(game.values(z), torch.stack(each).mean(0), rtol=0, atol=1e-12)
 

@@ -6,7 +6,7 @@ from conftest import random_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
-from captum_pairwise.games.game import Affine, CallableGame, TwoTowerGame, one_image_games
+from captum_pairwise.games.game import Affine, CallableGame, TwoTowerGame, make_one_image_games
 
 
 def random_coalitions(rows: int, players: int) -> Tensor:
@@ -55,7 +55,7 @@ def test_games_of_one_image_keep_the_other_whole(is_opaque: bool, as_coalitions:
     weights = random_tensor(3, 5), random_tensor(2, 5, seed=1)
     towers = TwoTowerGame(3, 2, *(lambda z, w=w: (1 + z.double() @ w).square() for w in weights))
     game = CallableGame(3, 2, towers.values) if is_opaque else towers
-    query, retrieved = one_image_games(game)
+    query, retrieved = make_one_image_games(game)
     assert (query.n_query, query.n_retrieved, retrieved.n_query, retrieved.n_retrieved) == (3, 0, 0, 2)
     of_query, of_retrieved = as_coalitions(random_coalitions(9, 3)), as_coalitions(random_coalitions(9, 2))
     assert_close(query.values(of_query), game.values(torch.cat([of_query, torch.ones(9, 2)], 1)))
@@ -65,7 +65,7 @@ def test_games_of_one_image_keep_the_other_whole(is_opaque: bool, as_coalitions:
 
 def test_each_whole_image_is_embedded_once_for_both_games() -> None:
     towers = [counted_tower(random_tensor(n, 5, seed=n)) for n in (3, 2)]
-    games = one_image_games(TwoTowerGame(3, 2, *(embed for embed, _ in towers)))
+    games = make_one_image_games(TwoTowerGame(3, 2, *(embed for embed, _ in towers)))
     for game, n_players, (_, given) in zip(games, (3, 2), towers, strict=True):
         everybody = torch.ones(1, n_players)
         for z in (everybody, torch.cat([everybody, torch.zeros(2, n_players)])):

@@ -60,7 +60,7 @@ def trial_of(cls):
         return made(model, model.query_encoder.layer) if issubclass(cls, LayerAttribution) else made(model)
 
     players = next((name for name in ("feature_mask", "layer_mask") if name in taken), None)
-    order, tolerance = 2 if ".second_order." in cls.__module__ else 1, TOLERANCES.get(cls.__name__, 1e-9)
+    order, tolerance = cls.order, TOLERANCES.get(cls.__name__, 1e-9)
     arguments = {"n_steps": 5} if "n_steps" in taken else ARGUMENTS.get(cls.__name__, {})
     return Trial(make, order, players, arguments=arguments, tolerance=tolerance)
 

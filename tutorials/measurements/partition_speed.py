@@ -21,9 +21,9 @@ from torch import Tensor
 import captum_pairwise as cp
 from captum_pairwise import backbones
 from captum_pairwise.estimators.owen_values import partition_shapley
-from captum_pairwise.games.build import input_pairs
-from captum_pairwise.games.game import one_image_games
-from captum_pairwise.games.sides import Request
+from captum_pairwise.games.build import build_input_pairs
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.game import make_one_image_games
 from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
 from captum_pairwise.players.regions import player_centres, scalars
 from captum_pairwise.players.trees import bisection_tree
@@ -32,8 +32,8 @@ BATCH = 64
 
 
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], evaluations: int) -> Tensor:
-    pairs = input_pairs(model, pair, Request(players=scalars))
-    _, game = one_image_games(next(pairs.games()))
+    pairs = build_input_pairs(model, pair, ForwardContext(), players=scalars)
+    _, game = make_one_image_games(next(pairs.games()))
     tree = bisection_tree(player_centres(pairs.retrieved.players, 0))
     return partition_shapley(game, tree, evaluations, batch_size=BATCH)["marginal"][0]
 

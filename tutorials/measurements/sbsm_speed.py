@@ -25,9 +25,9 @@ from xaitk_saliency.impls.gen_image_similarity_blackbox_sal.sbsm import SBSMStac
 import captum_pairwise as cp
 from captum_pairwise import backbones, visualization
 from captum_pairwise.estimators.occlusion import sbsm
-from captum_pairwise.games.build import window_pairs
-from captum_pairwise.games.game import one_image_games
-from captum_pairwise.games.sides import Request
+from captum_pairwise.games.build import build_window_pairs
+from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.game import make_one_image_games
 from captum_pairwise.players.regions import whole_image
 
 Result = TypeVar("Result")
@@ -59,9 +59,8 @@ def timed(run: Callable[[], Result]) -> tuple[Result, float]:
 
 def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
     """The map of the second photo."""
-    request = Request(players=whole_image, chunk=batch)
-    pairs, windows = window_pairs(model, pair, request, WINDOW, stride)
-    return sbsm(one_image_games(next(pairs.games()))[1], windows[1])
+    pairs, windows = build_window_pairs(model, pair, ForwardContext(max_rows=batch), WINDOW, stride, players=whole_image)
+    return sbsm(make_one_image_games(next(pairs.games()))[1], windows[1])
 
 
 def theirs(encoder: torch.nn.Module, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:

@@ -21,9 +21,9 @@ from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.permutation_sampling import permutation
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
-from captum_pairwise.games.build import input_pairs
+from captum_pairwise.games.build import build_input_pairs
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
-from captum_pairwise.games.sides import Request
 from captum_pairwise.results.interactions import Interactions
 
 ROWS_OF_A_PERMUTATION = 1050  # distinct coalitions of one photo in a permutation of both photos' players, about
@@ -37,7 +37,7 @@ def motorcycle() -> TwoTowerGame:
     encoder = backbones.create("efficientnet_lite0")
     left, right, _ = skimage.data.stereo_motorcycle()
     photos = (encoder.preprocess(left), encoder.preprocess(right))
-    (game,) = input_pairs(cp.SimilarityWrapper(encoder), photos, Request(description="passes")).games()
+    (game,) = build_input_pairs(cp.SimilarityWrapper(encoder), photos, ForwardContext(description="passes")).games()
     assert isinstance(game, TwoTowerGame)
     return game
 

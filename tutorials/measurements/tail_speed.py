@@ -15,9 +15,9 @@ import torchvision
 from torch import Tensor
 
 import captum_pairwise as cp
-from captum_pairwise.games.build import layer_pairs
+from captum_pairwise.games.build import build_layer_pairs
+from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import Game
-from captum_pairwise.games.sides import Request
 
 
 def photo(pixels: object) -> Tensor:
@@ -42,8 +42,8 @@ def main() -> None:
     def hand_written(query: Tensor, retrieved: Tensor) -> Tensor:
         return F.cosine_similarity(encoder(query), other(retrieved))
 
-    tail = next(layer_pairs(cp.SimilarityWrapper(encoder), encoder.layer4, pair, Request()).games())
-    whole = next(layer_pairs(hand_written, (encoder.layer4, other.layer4), pair, Request()).games())
+    tail = next(build_layer_pairs(cp.SimilarityWrapper(encoder), encoder.layer4, pair, ForwardContext()).games())
+    whole = next(build_layer_pairs(hand_written, (encoder.layer4, other.layer4), pair, ForwardContext()).games())
     z = torch.rand(20_000, tail.n_players) < torch.rand(20_000, 1)
     fast, values = coalitions_per_second(tail, z)
     slow, again = coalitions_per_second(whole, z[:32])

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.games.checks import at_least_float32
+from captum_pairwise.games.checks import promote_half
 from captum_pairwise.models.similarity import pool
 
 
@@ -44,7 +44,7 @@ def content_keys(images: Float[Tensor, "rows ..."]) -> list[tuple[int, ...]]:
     Equal images have equal keys. Different ones have different keys, except with a probability below 2⁻⁶⁴. The sums are integers, so the
     batch around an image changes nothing, and they stay on the device: a GPU embeds an image faster than a CPU can hash it.
     """
-    words = at_least_float32(images).flatten(1).contiguous().view(torch.int32).long()
+    words = promote_half(images).flatten(1).contiguous().view(torch.int32).long()
     sums = [(words * weights).sum(1) for weights in _draw_weights(words.shape[1], words.device)]
     return list(map(tuple, torch.stack(sums, 1).tolist()))
 

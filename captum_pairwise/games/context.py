@@ -1,0 +1,36 @@
+"""How one call runs the forward function: target, additional arguments, chunk size, progress bar."""
+
+from dataclasses import dataclass, field
+
+from captum_pairwise._compat import TargetType
+from captum_pairwise.network.batching import Chunk, MemoryNotice
+
+
+@dataclass
+class ForwardContext:
+    """How one call runs the forward function; a new object for every call of `attribute`.
+
+    Attributes:
+        target: the output of a forward function that is no `SimilarityWrapper`.
+        additional_forward_args: the arguments of that function after the images.
+        max_rows: the most rows in one forward pass; None fits it to memory.
+        description: the text of the progress bar; None shows no bar.
+        notice: the warning that memory ran out, which a call gives once.
+
+    Raises:
+        ValueError: `max_rows` is below 1.
+    """
+
+    target: TargetType = None
+    additional_forward_args: object = None
+    max_rows: int | None = None
+    description: str | None = None
+    notice: MemoryNotice = field(default_factory=MemoryNotice)
+
+    def __post_init__(self) -> None:
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.max_rows}.")
+
+    def make_chunk(self, size: int) -> Chunk:
+        """A chunk of `max_rows`, or of this size if the user set no limit."""
+        return Chunk(size if self.max_rows is None else self.max_rows, self.notice)
