@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.games.game import Game
-from captum_pairwise.results.interactions import Interactions, make_interactions, stack_interactions
+from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks, stack_interactions
 
 # shapiq is optional, so its types have no names here
 InteractionValues = Any
@@ -88,7 +88,8 @@ def _interactions(value: InteractionValues, n_query: int) -> Interactions:
     empty = torch.tensor(float(value.baseline_value), dtype=torch.float64)
     first, second = (torch.from_numpy(np.asarray(value.get_n_order_values(order), dtype=np.float64)) for order in (1, ORDER))
     full = empty * torch.nan if value.estimated else empty + first.sum() + second.sum() / 2
-    return make_interactions(torch.stack([empty, full]), first, second, n_query, value.estimation_budget or 0)
+    blocks = {"first_order": first[None], **split_blocks(second[None], n_query)}
+    return make_interactions(torch.stack([empty, full]), n_query, value.estimation_budget or 0, **blocks)
 
 
 def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players players"]:

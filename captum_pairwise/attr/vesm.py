@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.attr.views import Maps
-from captum_pairwise.estimators.weighted_activation import MODES, Seen, vesm
+from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
 from captum_pairwise.games.build import build_layer_views
 from captum_pairwise.games.checks import promote_half, refuse_not_finite
 from captum_pairwise.models.heads import pool
@@ -91,7 +91,7 @@ def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: 
     return list(embeddings.expand(n_pairs, -1))
 
 
-def _prepare_view(view: LayerView, example: int) -> Seen:
+def _prepare_view(view: LayerView, example: int) -> LayerTail:
     """The layer's output for one image, channels first, and the function from this output to the embedding."""
     if view.output.dim() == 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Enumerated games: every coalition's value in one tensor, entry `S` at the number whose bit `i` says that player `i` is in."""
+"""Indices of games given by the values of all coalitions. Bit `i` of the position of a value tells if player `i` is present."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ ENTRIES_AT_ONCE = 2**22
 def all_coalitions(
     n_players: int, device: torch.device | None = None, start: int = 0, most: int | None = None
 ) -> Bool[Tensor, "coalitions players"]:
-    """Every coalition, row `S` at bit mask `S`; or at most `most` of them from row `start` on.
+    """All coalitions, row `S` at bit mask `S`; or at most `most` of them, from row `start` on.
 
     >>> all_coalitions(2).int().tolist()
     [[0, 0], [1, 0], [0, 1], [1, 1]]
@@ -25,45 +25,47 @@ def all_coalitions(
     return (masks[:, None] >> torch.arange(n_players, device=device)) & 1 == 1
 
 
-def _n_players(values: Tensor) -> int:
+def _count_players(values: Tensor) -> int:
     n_players = values.numel().bit_length() - 1
     if values.dim() != 1 or values.numel() != 2**n_players:
-        raise ValueError(f"Expected the values of all coalitions, a vector of length 2**n, got shape {tuple(values.shape)}.")
+        raise ValueError(
+            f"Expected the values of all coalitions, a vector of length 2**n, got shape {tuple(values.shape)}. Order them as bit masks."
+        )
     refuse_not_finite(values[:, None], "the values of all coalitions")
     return n_players
 
 
 def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " coalitions"]:
-    r"""What each coalition adds to all of its parts (paper eq. 4, with $d(\emptyset) = v(\emptyset)$).
+    r"""The Harsanyi dividend of each coalition (paper eq. 4, with $d(\emptyset) = v(\emptyset)$).
 
     $$d(S) = \sum_{T \subseteq S} (-1)^{|S| - |T|} \, v(T)$$
 
-    The paper's eq. 4 has no term for the empty set, without which it is wrong wherever $v(\emptyset) \ne 0$.
+    The paper's eq. 4 has no term for the empty set. Without this term it is wrong if $v(\emptyset) \ne 0$.
 
     Raises:
-        ValueError: the length is not a power of two, or a value not finite.
+        ValueError: the length is not a power of two, or a value is not finite.
 
     >>> harsanyi_dividends(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [1.0, 1.0, 2.0, 3.0]
     """
-    n_players = _n_players(values)
+    n_players = _count_players(values)
     dividends = values.clone()
-    for player in range(n_players):  # subtract, along each axis of the cube, the face without the player
+    for player in range(n_players):  # along each axis of the cube, subtract the face without the player
         faces = dividends.view(-1, 2, 2**player)
         faces[:, 1] -= faces[:, 0]
     return dividends
 
 
 def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " players"]:
-    r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, through the dividends).
+    r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, from the dividends).
 
     Raises:
-        ValueError: the length is not a power of two, or a value not finite.
+        ValueError: the length is not a power of two, or a value is not finite.
 
     >>> shapley_values(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [2.5, 3.5]
     """
-    members = all_coalitions(_n_players(values), values.device).to(values.dtype)
+    members = all_coalitions(_count_players(values), values.device).to(values.dtype)
     share = harsanyi_dividends(values) / members.sum(1).clamp(min=1)
     return share @ members
 
@@ -71,21 +73,21 @@ def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " play
 def shapley_taylor(
     values: Float[Tensor, " coalitions"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " players"], Float[Tensor, "players players"]]:
-    r"""The Shapley–Taylor indices of order 2 (paper eq. 5): $v(\emptyset)$, those of single players, and those of pairs.
+    r"""The Shapley–Taylor indices of order 2 (paper eq. 5): $v(\emptyset)$, the indices of players, and the indices of pairs.
 
     $$\phi_i = v(\{i\}) - v(\emptyset), \qquad \phi_{ij} = \sum_{T \supseteq \{i, j\}} d(T) \Big/ \binom{|T|}{2}$$
 
     Returns:
-        `(empty, first [n], second [n, n])`; `second` is symmetric with a zero diagonal, each entry the whole of its pair.
+        `(empty, first [n], second [n, n])`; `second` is symmetric with a zero diagonal, and each entry is the full index of its pair.
 
     Raises:
-        ValueError: the length is not a power of two, or a value not finite.
+        ValueError: the length is not a power of two, or a value is not finite.
 
     >>> empty, first, second = shapley_taylor(torch.tensor([1.0, 2.0, 3.0, 7.0]))
     >>> empty.item(), first.tolist(), second.tolist()
     (1.0, [1.0, 2.0], [[0.0, 3.0], [3.0, 0.0]])
     """
-    n_players = _n_players(values)
+    n_players = _count_players(values)
     dividends = harsanyi_dividends(values)
     second = values.new_zeros(n_players, n_players)
     for start in range(0, len(values), ROWS_AT_ONCE):
@@ -101,59 +103,60 @@ def shapley_taylor(
 def jagged_credit(
     values: Float[Tensor, " coalitions"], wanted: Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:
-    r"""The “jagged” fair credit of the wanted coalitions alone (paper §5.1): every dividend is shared among those inside its coalition.
+    r"""The “jagged” fair credit of the wanted coalitions (paper §5.1): each dividend is shared among the wanted coalitions inside it.
 
-    $\phi(C) = \sum_T d(T) / m(T)$ over the $T \supseteq C$ inside which no larger wanted coalition contains `C`; `m(T)` counts the wanted
-    coalitions that are maximal inside `T` in this sense. All single players wanted: Shapley values. All coalitions of up to `k` players:
-    the Shapley–Taylor indices of order `k`. A `T` with no wanted coalition inside has nobody to share its dividend, which is left over:
-    none ever is where all single players are wanted.
+    $\phi(C) = \sum_T d(T) / m(T)$ over all $T \supseteq C$ for which no larger wanted coalition inside `T` contains `C`. `m(T)` is the
+    number of such maximal wanted coalitions inside `T`. If all single players are wanted, these are the Shapley values. If all
+    coalitions of up to `k` players are wanted, these are the Shapley–Taylor indices of order `k`. The dividend of a `T` without a
+    wanted coalition inside is left over. If all single players are wanted, nothing is left over.
 
-    Whatever is wanted, the credit is linear in the game, $v(\emptyset) + \sum_C \phi(C)$ and what is left over make $v(N)$, a dummy gets
-    $v(\{i\}) - v(\emptyset)$ alone and nothing in company, and the others what they get without it. Renaming players renames credits, so
-    two players who do the same get the same wherever the wanted coalitions treat them alike: where swapping the two turns wanted coalitions
-    into wanted ones.
+    The credit is linear in the game. $v(\emptyset) + \sum_C \phi(C)$ plus the left-over part is $v(N)$. A dummy player gets
+    $v(\{i\}) - v(\emptyset)$ alone and 0 in larger coalitions, and it does not change the credit of others. Two players with the same
+    effect get the same credit if swapping them maps wanted coalitions to wanted coalitions.
 
     Args:
-        values: of every coalition, as above.
-        wanted: a row for each wanted coalition, true for its players; or the numbers of its players, as in `[(0,), (1,), (0, 1)]`.
+        values: the values of all coalitions, as above.
+        wanted: one row for each wanted coalition, true for its players; or the numbers of its players, as in `[(0,), (1,), (0, 1)]`.
 
     Returns:
-        `(empty, credit [k], left over)`, credits in the order of `wanted`.
+        `(empty, credit [k], left over)`, with the credits in the order of `wanted`.
 
     Raises:
-        ValueError: the length of `values` is not a power of two, a value is not finite, or a wanted coalition is empty, there twice, or of
-            players that are not.
+        ValueError: the length of `values` is not a power of two, a value is not finite, or a wanted coalition is empty, given twice, or has
+            players that are not in the game.
 
     >>> empty, credit, left_over = jagged_credit(torch.tensor([1.0, 2.0, 3.0, 7.0]), [(0,), (0, 1)])
     >>> empty.item(), credit.tolist(), left_over.item()
     (1.0, [1.0, 3.0], 2.0)
     """
-    dividends, masks = harsanyi_dividends(values), _wanted_masks(wanted, _n_players(values)).to(values.device)
+    dividends, masks = harsanyi_dividends(values), _coalition_masks(wanted, _count_players(values)).to(values.device)
     is_larger = (masks & masks[:, None] == masks[:, None]) & (masks != masks[:, None])  # [C, larger than C]
     credit, left_over = values.new_zeros(len(masks)), values.new_zeros(())
-    rows = max(1, ENTRIES_AT_ONCE // len(masks))
-    for start in range(0, len(values), rows):
-        whole = torch.arange(start, min(start + rows, len(values)), device=values.device)
-        is_inside = whole[:, None] & masks == masks
+    for rows in torch.arange(len(values), device=values.device).split(max(1, ENTRIES_AT_ONCE // len(masks))):
+        is_inside = rows[:, None] & masks == masks
         is_maximal = is_inside & ((is_inside.float() @ is_larger.T.float()) == 0)
-        n_shares, dividend = is_maximal.sum(1), dividends[whole]
+        n_shares, dividend = is_maximal.sum(1), dividends[rows]
         credit += (dividend / n_shares.clamp(min=1)) @ is_maximal.to(dividend)
-        left_over += dividend[(n_shares == 0) & (whole > 0)].sum()
+        left_over += dividend[(n_shares == 0) & (rows > 0)].sum()
     return values[0], credit, left_over
 
 
-def _wanted_masks(wanted: Tensor | Iterable[Iterable[int]], n_players: int) -> Int[Tensor, " wanted"]:
+def _coalition_masks(wanted: Tensor | Iterable[Iterable[int]], n_players: int) -> Int[Tensor, " wanted"]:
     """The bit mask of each wanted coalition."""
     if isinstance(wanted, Tensor):
         if wanted.dtype != torch.bool or wanted.dim() != 2 or wanted.shape[1] != n_players:
-            raise ValueError(f"Expected wanted coalitions as booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}.")
+            raise ValueError(
+                f"Expected wanted coalitions as booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}. Give one row each."
+            )
         masks = (wanted.long().cpu() << torch.arange(n_players)).sum(1)
     else:
         members = [set(coalition) for coalition in wanted]
-        strangers = set().union(*members) - set(range(n_players))
-        if strangers:
-            raise ValueError(f"Expected wanted coalitions of the players 0 to {n_players - 1}, got {sorted(strangers)}.")
+        unknown = set().union(*members) - set(range(n_players))
+        if unknown:
+            raise ValueError(f"Expected wanted coalitions of the players 0 to {n_players - 1}, got {sorted(unknown)}. Remove them.")
         masks = torch.tensor([sum(1 << player for player in coalition) for coalition in members], dtype=torch.long)
     if len(masks) == 0 or (masks == 0).any() or len(masks.unique()) < len(masks):
-        raise ValueError(f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks.")
+        raise ValueError(
+            f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks. Remove the others."
+        )
     return masks

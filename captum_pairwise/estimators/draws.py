@@ -1,10 +1,10 @@
-"""Distinct random coalitions, spread evenly over all probabilities of presence."""
+"""Sampling of distinct coalitions, with presence probabilities spread evenly over (0, 1)."""
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-IDLE_ROUNDS = 50
+IDLE_ROUNDS = 50  # stop after so many rounds without a new coalition: nearly all are drawn
 
 
 def player_keys(n_players: int) -> Int[Tensor, " players"]:
@@ -12,8 +12,8 @@ def player_keys(n_players: int) -> Int[Tensor, " players"]:
     return torch.randint(-(2**62), 2**62, (n_players,), generator=torch.Generator().manual_seed(0))
 
 
-def hashes(coalitions: Bool[Tensor, "coalitions players"]) -> Int[Tensor, " coalitions"]:
-    """A 63-bit number for each coalition, the exclusive or of its players' keys (Zobrist hashing), any number of players."""
+def hash_rows(coalitions: Bool[Tensor, "coalitions players"]) -> Int[Tensor, " coalitions"]:
+    """A 63-bit hash of each coalition, the exclusive or of its players' keys (Zobrist hashing), for any number of players."""
     total = torch.zeros(len(coalitions), dtype=torch.long)
     for key, present in zip(player_keys(coalitions.shape[1]), coalitions.T, strict=True):
         total ^= torch.where(present, key, 0)
@@ -21,9 +21,9 @@ def hashes(coalitions: Bool[Tensor, "coalitions players"]) -> Int[Tensor, " coal
 
 
 def take_unseen(coalitions: Bool[Tensor, "coalitions players"], seen: set[int], most: int) -> Bool[Tensor, "taken players"]:
-    """The first rows that are not in `seen`, at most so many; they are in it afterwards."""
+    """The first rows, at most `most`, whose hashes are not in `seen`. Their hashes are added to it."""
     taken = []
-    for row, key in enumerate(hashes(coalitions).tolist()):
+    for row, key in enumerate(hash_rows(coalitions).tolist()):
         if key not in seen and len(taken) < most:
             seen.add(key)
             taken.append(row)
@@ -31,39 +31,30 @@ def take_unseen(coalitions: Bool[Tensor, "coalitions players"], seen: set[int], 
 
 
 def ends_and_singles(n_players: int) -> Bool[Tensor, "coalitions players"]:
-    """No player, all, and each alone, in this order: the coalitions that first order and efficiency rest on."""
+    """The empty coalition, the full one, and each player alone, in this order. First order and efficiency depend on them."""
     return torch.cat([torch.tensor([[False], [True]]).expand(2, n_players), torch.eye(n_players, dtype=torch.bool)])
 
 
-def refuse_too_few(n_samples: int, n_players: int) -> None:
-    """Refuse a budget for one tower that leaves hardly anything beside its single players.
-
-    Raises:
-        ValueError: it is below twice the players, less the two ends.
-    """
-    least = 2 * n_players - 2
-    if n_samples < least:
-        raise ValueError(
-            f"Expected n_samples of at least {least} for {n_players} players in one image (each alone, and about as many others), got "
-            f"{n_samples}. Raise n_samples, or take fewer players."
-        )
+def default_generator(generator: torch.Generator | None) -> torch.Generator:
+    """The generator itself, or one with seed 0."""
+    return generator if generator is not None else torch.Generator().manual_seed(0)
 
 
 class Draws:
-    """Coalitions that keep every player with probability `p`, `p` stratified over (0, 1), each followed by its complement.
+    """Sampler of coalitions in which each player is present with probability `p`, stratified over (0, 1).
 
-    Complements see every player in and out equally often, which is what Shapley values rest on. None is drawn twice, nor any of
-    `ends_and_singles`.
+    Each coalition is followed by its complement, such that every player is present and absent equally often, as Shapley values need. No
+    coalition is drawn twice, and none of `ends_and_singles` is drawn.
     """
 
     def __init__(self, n_players: int, generator: torch.Generator) -> None:
         self._n_players, self._generator = n_players, generator
-        self._seen = set(hashes(ends_and_singles(n_players)).tolist())
+        self._seen = set(hash_rows(ends_and_singles(n_players)).tolist())
 
     def more(self, n_coalitions: int) -> Bool[Tensor, "coalitions players"]:
-        """So many coalitions that were not drawn before, or fewer where there are no more."""
+        """The next `n_coalitions` coalitions that were not drawn before, or fewer if no more exist."""
         rows, n_drawn, idle = [torch.zeros(0, self._n_players, dtype=torch.bool)], 0, 0
-        while n_drawn < n_coalitions and idle < IDLE_ROUNDS:  # idle: nearly all coalitions are drawn
+        while n_drawn < n_coalitions and idle < IDLE_ROUNDS:
             rows.append(take_unseen(self._round((n_coalitions - n_drawn + 1) // 2), self._seen, n_coalitions - n_drawn))
             idle = 0 if len(rows[-1]) else idle + 1
             n_drawn += len(rows[-1])

@@ -1,4 +1,4 @@
-"""Integrals along the diagonal of the cube: where to look, and with what weight."""
+"""Nodes and weights for integrals along the diagonal of the cube."""
 
 from dataclasses import dataclass
 from math import ceil, comb, sqrt
@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-MOST_NODES = 250  # beyond, the moments underflow
+MOST_NODES = 250  # with more nodes the moments underflow
 
 
 @dataclass(frozen=True)
 class Path:
-    """Quadrature along the diagonal of the cube, `Σ_k weights[k] f(nodes[k])`, for `∫₀¹ f(t) dt` or with a weight under the integral."""
+    """Quadrature along the diagonal of the cube, `Σ_k weights[k] f(nodes[k])`, for `∫₀¹ f(t) dt` or an integral with a weight function."""
 
     nodes: Float[Tensor, " nodes"]
     weights: Float[Tensor, " nodes"]
@@ -25,7 +25,7 @@ class Path:
 
 
 def diagonal_path(n_players: int) -> Path:
-    """Gauss–Legendre nodes for the games of `n_players` players, on the CPU in float64, as are all weights made of them."""
+    """Gauss–Legendre nodes for games of `n_players` players, in float64 on the CPU."""
     nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
     return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
 
@@ -33,7 +33,8 @@ def diagonal_path(n_players: int) -> Path:
 def logarithmic_path(n_nodes: int) -> Path:
     """Gauss nodes for `∫₀¹ -ln(t) f(t) dt`: exact for polynomials of degree below `2 n_nodes`.
 
-    It is the density of a product of two uniform numbers, `∫∫ f(αβ) dα dβ`, which makes one integral of the two in Integrated Hessians.
+    The weight is the density of a product of two uniform numbers, `∫∫ f(αβ) dα dβ`: it turns the double integral of Integrated Hessians
+    into a single one.
 
     >>> path = logarithmic_path(2)
     >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) ** 2, 9) for k in range(4)]
@@ -55,16 +56,22 @@ def linear_path(n_nodes: int) -> Path:
     return _gauss([1.0, -1 / 6] + [0.0] * (2 * n_nodes - 2), n_nodes)
 
 
+def size_probabilities(n_players: int, p: Float[Tensor, "*nodes"]) -> Float[Tensor, "*nodes sizes"]:
+    """The binomial probability of each coalition size `0…n` if each of `n` players is present with probability `p`."""
+    binomial = torch.distributions.Binomial(n_players, p[..., None])
+    return binomial.log_prob(torch.arange(n_players + 1, dtype=p.dtype)).exp()
+
+
 def _refuse_nodes(n_nodes: object) -> None:
     if not isinstance(n_nodes, int) or not 1 <= n_nodes <= MOST_NODES:
-        raise ValueError(f"Expected n_steps to be a whole number from 1 to {MOST_NODES}, got {n_nodes!r}.")
+        raise ValueError(f"Expected n_steps to be a whole number from 1 to {MOST_NODES}, got {n_nodes!r}. Take 8, for example.")
 
 
 def _gauss(moments: list[float], n_nodes: int) -> Path:
-    """Gauss nodes from the moments of monic Legendre polynomials of [0, 1] (Golub and Welsch 1969).
+    """Gauss nodes from the moments of the monic Legendre polynomials on [0, 1] (Golub and Welsch 1969).
 
-    The recurrence of the weight's own polynomials comes from these moments by the modified Chebyshev algorithm (Gautschi 1982), which
-    keeps all digits where powers of `t` would lose them.
+    The modified Chebyshev algorithm (Gautschi 1982) computes the recurrence of the orthogonal polynomials from these moments. It keeps all
+    digits; moments of powers of `t` would lose them.
     """
     b = [k * k / (4 * (4 * k * k - 1)) for k in range(2 * n_nodes)]  # p_k+1 = (t - ½) p_k - b_k p_k-1
     before, now = np.zeros(2 * n_nodes), np.array(moments)

@@ -8,40 +8,39 @@ from torch import Tensor
 
 from captum_pairwise.games.game import Affine
 from captum_pairwise.network.autocast import disable_autocast
-from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 @disable_autocast()
 def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool) -> Interactions:
     """The Shapley–Taylor indices of `<u(z), w(z)>` for two affine towers (paper eq. 8).
 
-    Two players of different images interact by `<moves_i, moves_j>`, two of one image not at all. Under cosine similarity the game
-    is not of this form: SAM divides by both norms, frozen at the full images, and is then not efficient. `empty` and `full` are those
-    of the true similarity, so that `completeness_gap` tells; `empty` is NaN where an embedding is zero and has no cosine.
+    Two players of different images interact by `<moves_i, moves_j>`; two players of one image do not interact. The cosine is not of this
+    form: SAM divides by both norms, frozen at the full images, and is then not efficient. `empty` and `full` are the true similarities, so
+    `completeness_gap` shows the difference. `empty` is NaN if an embedding is zero, which has no cosine.
 
     Args:
-        queries: the query's tower, one for each background.
-        retrieveds: the retrieved image's.
-        frozen_norm: whether the similarity is the cosine.
+        queries: the tower of the query, one for each background.
+        retrieveds: the tower of the retrieved image, one for each background.
+        frozen_norm: True if the similarity is the cosine.
 
-    >>> one = torch.ones(1)
-    >>> search_activation([Affine(one, 2 * one[None])], [Affine(one, 3 * one[None])], frozen_norm=False).between
+    >>> unit = torch.ones(1)
+    >>> search_activation([Affine(unit, 2 * unit[None])], [Affine(unit, 3 * unit[None])], frozen_norm=False).between
     tensor([[[6.]]])
     """
-    query, retrieved = _mean(queries), _mean(retrieveds)
-    u, w = _full(query), _full(retrieved)
-    scale = _frozen(u, w, frozen_norm)
-    first = torch.cat([query.moves @ retrieved.offset, retrieved.moves @ query.offset])
+    query, retrieved = _average_towers(queries), _average_towers(retrieveds)
+    u, w = _full_embedding(query), _full_embedding(retrieved)
+    scale = _frozen_scale(u, w, frozen_norm)
+    empty = _mean_similarity([tower.offset for tower in queries], [tower.offset for tower in retrieveds], frozen_norm)
     n_query, n_retrieved = len(query.moves), len(retrieved.moves)
-    return Interactions(
-        n_query=n_query,
-        empty=_mean_similarity([one.offset for one in queries], [one.offset for one in retrieveds], frozen_norm)[None],
-        full=_similarity(u, w, frozen_norm)[None],
-        first_order=first[None] * scale,
+    return make_interactions(
+        torch.stack([empty, _mean_similarity([u], [w], frozen_norm)]),
+        n_query,
+        n_evaluations=2,
+        first_order=torch.cat([query.moves @ retrieved.offset, retrieved.moves @ query.offset])[None] * scale,
         between=(query.moves @ retrieved.moves.T)[None] * scale,
         within_query=u.new_zeros(1, n_query, n_query),
         within_retrieved=u.new_zeros(1, n_retrieved, n_retrieved),
-        n_evaluations=torch.tensor([2]),
     )
 
 
@@ -49,39 +48,34 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
 def activation_maps(
     queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool
 ) -> tuple[Float[Tensor, " query"], Float[Tensor, " retrieved"], Float[Tensor, "2"]]:
-    """The Shapley values of each image's players while the other image is whole (paper eq. 3), arguments as above.
+    """The Shapley values of each image's players while the other image is present (paper eq. 3), with arguments as above.
 
     Returns:
-        The query's values, the retrieved image's, and for each the sum of its values less what its players bring to the similarity.
+        The values of the query, the values of the retrieved image, and for each image the sum of its values minus the change of the
+        similarity by all its players.
     """
-    query, retrieved = _mean(queries), _mean(retrieveds)
-    u, w = _full(query), _full(retrieved)
-    scale = _frozen(u, w, frozen_norm)
+    query, retrieved = _average_towers(queries), _average_towers(retrieveds)
+    u, w = _full_embedding(query), _full_embedding(retrieved)
+    scale = _frozen_scale(u, w, frozen_norm)
     maps = query.moves @ w * scale, retrieved.moves @ u * scale
-    full = _similarity(u, w, frozen_norm)
-    without = (
-        _mean_similarity([one.offset for one in queries], [w], frozen_norm),
-        _mean_similarity([u], [one.offset for one in retrieveds], frozen_norm),
-    )
-    excess = torch.stack([values.sum() - (full - empty) for values, empty in zip(maps, without, strict=True)])
-    return *maps, excess
+    without_query = _mean_similarity([tower.offset for tower in queries], [w], frozen_norm)
+    without_retrieved = _mean_similarity([u], [tower.offset for tower in retrieveds], frozen_norm)
+    changes = _mean_similarity([u], [w], frozen_norm) - torch.stack([without_query, without_retrieved])
+    return *maps, torch.stack([maps[0].sum(), maps[1].sum()]) - changes
 
 
-def _mean(members: Sequence[Affine]) -> Affine:
-    """The average over a background distribution: the closed forms are linear in the background."""
-    return Affine(torch.stack([one.offset for one in members]).mean(0), torch.stack([one.moves for one in members]).mean(0))
+def _average_towers(towers: Sequence[Affine]) -> Affine:
+    """The average over the backgrounds. The closed forms are linear in the background."""
+    return Affine(torch.stack([tower.offset for tower in towers]).mean(0), torch.stack([tower.moves for tower in towers]).mean(0))
 
 
-def _full(tower: Affine) -> Float[Tensor, " channels"]:
+def _full_embedding(tower: Affine) -> Float[Tensor, " channels"]:
     return tower.offset + tower.moves.sum(0)
 
 
-def _scale(u: Tensor, w: Tensor, frozen_norm: bool) -> Tensor:
-    return 1 / (u.norm() * w.norm()) if frozen_norm else torch.ones_like(u[0])
-
-
-def _frozen(u: Tensor, w: Tensor, frozen_norm: bool) -> Tensor:
-    scale = _scale(u, w, frozen_norm)
+def _frozen_scale(u: Tensor, w: Tensor, frozen_norm: bool) -> Float[Tensor, ""]:
+    """One over both norms, or 1 without them."""
+    scale = 1 / (u.norm() * w.norm()) if frozen_norm else torch.ones_like(u[0])
     if not scale.isfinite():
         raise ValueError(
             "Expected images whose embeddings are not zero, because cosine similarity has no value there. Use `similarity='dot'`."
@@ -89,9 +83,8 @@ def _frozen(u: Tensor, w: Tensor, frozen_norm: bool) -> Tensor:
     return scale
 
 
-def _similarity(u: Tensor, w: Tensor, frozen_norm: bool) -> Tensor:
-    return u @ w * _scale(u, w, frozen_norm)  # 0 · ∞ is NaN: a zero embedding has no cosine
-
-
-def _mean_similarity(us: Sequence[Tensor], ws: Sequence[Tensor], frozen_norm: bool) -> Tensor:
-    return torch.stack([_similarity(u, w, frozen_norm) for u in us for w in ws]).mean()
+def _mean_similarity(us: Sequence[Tensor], ws: Sequence[Tensor], frozen_norm: bool) -> Float[Tensor, ""]:
+    """The mean similarity over all pairs. It is NaN if an embedding is zero, which has no cosine."""
+    u, w = torch.stack(list(us)), torch.stack(list(ws))
+    products = u @ w.T
+    return (products / (u.norm(dim=1)[:, None] * w.norm(dim=1)) if frozen_norm else products).mean()

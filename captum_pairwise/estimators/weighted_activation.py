@@ -1,4 +1,4 @@
-"""Visually explaining similarity models (VESM): where the features are that two embeddings have in common, or have not."""
+"""Visually explaining similarity models (VESM): maps of the features that two embeddings share, or in which they differ."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,15 @@ from captum_pairwise.network.autocast import disable_autocast
 
 MODES = ("positive", "negative", "triplet")
 Activations = Float[Tensor, "1 channels ..."]
-Seen = tuple[Activations, Callable[[Tensor], Tensor]]
+LayerTail = tuple[Activations, Callable[[Tensor], Tensor]]  # the output of a layer, and the function from it to the embedding
+Features = Float[Tensor, " features"]
 Map = Float[Tensor, "1 ..."]
 
 
-def feature_weights(
-    query: Float[Tensor, " features"],
-    retrieved: Float[Tensor, " features"],
-    mode: str = "positive",
-    negative: Float[Tensor, " features"] | None = None,
-) -> Float[Tensor, " features"]:
-    """How much each feature of the embeddings counts, from `d(f, g) = |f/‖f‖ - g/‖g‖|` in each.
+def feature_weights(query: Features, retrieved: Features, mode: str = "positive", negative: Features | None = None) -> Features:
+    """The weight of each feature of the embeddings, from `d(f, g) = |f/‖f‖ - g/‖g‖|` in each feature.
 
-    `1 - d(query, retrieved)` for a positive pair, `d(query, retrieved)` for a negative one, and for a triplet
+    `1 - d(query, retrieved)` for a positive pair, `d(query, retrieved)` for a negative pair, and for a triplet
     `(1 - d(query, retrieved)) d(query, negative)`.
 
     Raises:
@@ -31,15 +27,15 @@ def feature_weights(
     >>> feature_weights(torch.tensor([3.0, 4.0]), torch.tensor([0.0, 1.0]), "negative")
     tensor([0.6000, 0.2000])
     """
-    distance = (_unit(query, "query") - _unit(retrieved, "retrieved")).abs()
+    distance = (_normalise(query, "query") - _normalise(retrieved, "retrieved")).abs()
     if mode == "negative":
         return distance
     if negative is None:
         return 1 - distance
-    return (1 - distance) * (_unit(query, "query") - _unit(negative, "negative")).abs()
+    return (1 - distance) * (_normalise(query, "query") - _normalise(negative, "negative")).abs()
 
 
-def _unit(embedding: Tensor, name: str) -> Tensor:
+def _normalise(embedding: Features, name: str) -> Features:
     if not embedding.any():
         raise ValueError(
             f"Expected embeddings with a direction, because their directions are compared, but one of the {name} images has embedding "
@@ -50,22 +46,18 @@ def _unit(embedding: Tensor, name: str) -> Tensor:
 
 @disable_autocast()
 def vesm(
-    query: Seen,
-    retrieved: Seen,
-    mode: str = "positive",
-    negative: Float[Tensor, " features"] | None = None,
-    rectified: bool = True,
+    query: LayerTail, retrieved: LayerTail, mode: str = "positive", negative: Features | None = None, rectified: bool = True
 ) -> tuple[Map, Map]:
-    """For each of two images `Σ_c α_c A_c`, with `α_c` the mean over positions of `∂<w, f>/∂A_c`, cut off below 0 (Zheng et al. 2020).
+    """For each of two images `Σ_c α_c A_c`, where `α_c` is the mean over positions of `∂<w, f>/∂A_c` (Zheng et al. 2020).
 
-    The weights `w` are `feature_weights` of both embeddings `f`, and constants. After global average pooling it is `(1/HW) Σ_c w_c A_c`.
+    The weights `w` are `feature_weights` of both embeddings `f`, and constant. With global average pooling it is `(1/HW) Σ_c w_c A_c`.
 
     Args:
-        query: the layer's output for the query, and the differentiable function that makes its embedding `[1, features]` of it.
+        query: the layer's output for the query, and the differentiable function from it to the embedding `[1, features]`.
         retrieved: the same for the retrieved image.
-        mode: what the weights are; one of `MODES`.
+        mode: kind of weights; one of `MODES`.
         negative: the embedding of the negative image of a triplet.
-        rectified: whether to cut off what is below 0.
+        rectified: True to replace negative values by 0.
 
     Raises:
         ValueError: an embedding is zero, or has no gradient.
@@ -74,15 +66,15 @@ def vesm(
     >>> vesm((query, lambda maps: maps.mean(2)), (retrieved, lambda maps: maps.mean(2)), "negative")
     (tensor([[2., 1.]]), tensor([[2.5000, 2.5000]]))
     """
-    seen = [activations.detach().clone().requires_grad_() for activations, _ in (query, retrieved)]
-    embeddings = [embed(activations)[0] for activations, (_, embed) in zip(seen, (query, retrieved), strict=True)]
-    weights = feature_weights(embeddings[0].detach(), embeddings[1].detach(), mode, negative)
-    of_query, of_retrieved = (_class_activation(one, weights @ embedding) for one, embedding in zip(seen, embeddings, strict=True))
-    return (of_query.relu(), of_retrieved.relu()) if rectified else (of_query, of_retrieved)
+    activations = [output.detach().clone().requires_grad_() for output, _ in (query, retrieved)]
+    u, w = (embed(output)[0] for output, (_, embed) in zip(activations, (query, retrieved), strict=True))
+    weights = feature_weights(u.detach(), w.detach(), mode, negative)
+    maps = _class_activation(activations[0], weights @ u), _class_activation(activations[1], weights @ w)
+    return (maps[0].relu(), maps[1].relu()) if rectified else maps
 
 
 def _class_activation(activations: Activations, score: Float[Tensor, ""]) -> Map:
-    """The sum of the channels, each times the mean slope of the score by it."""
+    """The sum of the channels, each weighted by the mean derivative of the score by the channel."""
     if not score.requires_grad:
         raise ValueError(
             "Expected a network that can be differentiated after the layer, but no gradient arrives there. Take `torch.no_grad()` and "

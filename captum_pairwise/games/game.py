@@ -1,7 +1,8 @@
 """The cooperative game of one pair of images: the similarity when only some players are present."""
 
 import abc
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -43,6 +44,15 @@ class Game(abc.ABC):
     def n_players(self) -> int:
         """The number of players of both images."""
         return self.n_query + self.n_retrieved
+
+    @contextmanager
+    def pause_counting(self) -> Iterator[None]:
+        """Do not count the evaluations inside the block."""
+        n_evaluations = self.n_evaluations
+        try:
+            yield
+        finally:
+            self.n_evaluations = n_evaluations
 
     @abc.abstractmethod
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:

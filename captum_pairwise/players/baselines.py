@@ -1,4 +1,4 @@
-"""What a player is replaced by when it leaves."""
+"""Baselines: the values that replace the elements of an absent player."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,90 +13,90 @@ from captum_pairwise.players.regions import NEVER_LEAVES
 
 @dataclass(frozen=True)
 class Backgrounds:
-    """A background distribution: the game is averaged over its members.
+    """A distribution of baselines. The game is averaged over its members.
 
-    Both images may have one; they are then independent, and the game is the average over all combinations.
+    If both images have one, the two are independent: the game is averaged over all combinations.
 
     Attributes:
-        images: `[K, ...]`, each member shaped like one input, or `[K, B, ...]`, like the batch.
+        images: `[K, ...]` with each member shaped like one input, or `[K, B, ...]` with each member shaped like the batch.
     """
 
     images: Tensor
 
 
-# a function gets the images, and the mask of their players (None where the players are no parts of the images)
+# a function receives the images and the mask of their players (None if the players are not parts of the images)
 Baseline = Backgrounds | Tensor | int | float | Callable[[Tensor, Tensor | None], Tensor] | None
 
 
 def blur_baseline(
     image: Float[Tensor, "batch channels height width"], kernel_size: int = 25
 ) -> Float[Tensor, "batch channels height width"]:
-    """The box blur of each image with mirrored borders (the paper's background, §A.2).
+    """Box blur of each image with mirrored borders (the background of the paper, §A.2).
 
     Args:
         image: a batch of images.
-        kernel_size: odd width of the box in pixels; shrunk where an image is too small to be mirrored that far.
+        kernel_size: odd width of the box in pixels. It is reduced for an image that is too small to be mirrored that far.
 
     Raises:
         ValueError: `kernel_size` is even or below 1.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"Expected an odd kernel_size of at least 1, got {kernel_size}.")
+        raise ValueError(f"Expected an odd kernel_size of at least 1, got {kernel_size}. Take the next odd number.")
     reach = [min(kernel_size // 2, size - 1) for size in image.shape[-2:]]
     padded = F.pad(image, (reach[1], reach[1], reach[0], reach[0]), mode="reflect")
-    rows_averaged = F.avg_pool2d(padded, (2 * reach[0] + 1, 1), stride=1)  # a box is separable: 25 + 25 terms, not 25 · 25
+    rows_averaged = F.avg_pool2d(padded, (2 * reach[0] + 1, 1), stride=1)  # a box filter is separable: 25 + 25 terms, not 25 · 25
     return F.avg_pool2d(rows_averaged, (1, 2 * reach[1] + 1), stride=1)
 
 
 def mean_colour(
     image: Float[Tensor, "batch channels height width"], feature_mask: Int[Tensor, "..."] | None = None
 ) -> Float[Tensor, "batch channels height width"]:
-    """Each image's own mean colour, everywhere; or with a mask each player's own, over the player (LIME's background).
+    """Images filled with their mean colour; with a mask, each player is filled with its own mean colour (the background of LIME).
 
     Args:
         image: a batch of images.
-        feature_mask: integer ids broadcastable to the images; what has id -1 keeps its colours.
+        feature_mask: integer ids, broadcastable to the images. Elements with id -1 keep their colours.
     """
     if feature_mask is None:
         return image.mean((2, 3), keepdim=True).expand_as(image)
     ids = feature_mask.expand_as(image).flatten(2)
     owner = torch.where(ids == NEVER_LEAVES, ids.max() + 1, ids)
-    values = image.flatten(2).to(torch.promote_types(image.dtype, torch.float32))  # sums over many pixels
+    values = image.flatten(2).to(torch.promote_types(image.dtype, torch.float32))  # half precision is too coarse for sums over many pixels
     total = values.new_zeros(*values.shape[:2], int(owner.max()) + 1)
     means = total.scatter_add(2, owner, values) / total.scatter_add(2, owner, torch.ones_like(values)).clamp(min=1)
     return torch.where(ids == NEVER_LEAVES, values, means.gather(2, owner)).to(image).reshape(image.shape)
 
 
 def default_baseline(inputs: Tensor) -> Tensor:
-    """The blur of images `[B, C, H, W]`, and 0 for anything else: our one departure from Captum, whose default is 0 throughout."""
+    """The blur of images `[B, C, H, W]`, and 0 for other inputs. Captum's default is 0 for all inputs: this is our one difference."""
     return blur_baseline(inputs) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
 
 
 def part_colour(inputs: Tensor, ids: Tensor | None) -> Tensor:
-    """LIME's default: the mean colour of each part of images `[B, C, H, W]`, and 0 for anything else."""
+    """The default of LIME: the mean colour of each part of images `[B, C, H, W]`, and 0 for other inputs."""
     return mean_colour(inputs, ids) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
 
 
 def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:
-    """Token ids have no baseline of their own, and no number between two of them means anything."""
+    """Refuse a baseline that is not made of ids. Token ids cannot be blurred, and a number between two ids has no meaning."""
     if isinstance(baseline, Backgrounds):
         baseline = baseline.images
     if not isinstance(baseline, int) and (not isinstance(baseline, Tensor) or baseline.is_floating_point()):
-        came = baseline.dtype if isinstance(baseline, Tensor) else type(baseline).__name__
+        actual = baseline.dtype if isinstance(baseline, Tensor) else type(baseline).__name__
         raise ValueError(
-            f"Expected {name} of token ids ({ids.dtype}) to be ids too, because ids have no blur and no zero, got {came}. Pass an id "
-            "(the mask token's), a tensor of ids, Backgrounds of ids, or a function of the ids and None; or layer_baselines."
+            f"Expected {name} of token ids ({ids.dtype}) to be ids too, because ids have no blur and no zero, got {actual}. Pass an id "
+            "(e.g. of the mask token), a tensor of ids, Backgrounds of ids, or a function of the ids and None; or pass layer_baselines."
         )
 
 
 def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tensor | None = None) -> list[Tensor]:
-    """A user's baseline as the members of a distribution, each expanded to the batch that is masked.
+    """The members of a user's baseline as a distribution, each expanded to the masked batch.
 
     Args:
-        baseline: what the user gave.
+        baseline: the user's baseline.
         masked: the batch.
-        name: what errors call the baseline.
-        ids: the mask of the players of the batch, for a baseline that is a function.
+        name: name of the baseline in error messages.
+        ids: mask of the players of the batch, for a baseline that is a function.
 
     Raises:
         ValueError: the baseline does not fit.
@@ -112,14 +112,16 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
     if isinstance(baseline, Backgrounds):
         members = baseline.images
         if len(members) == 0 or members.shape[1:] not in (masked.shape[1:], masked.shape):
-            raise ValueError(f"Expected {name} to hold images [K, {', '.join(map(str, masked.shape[1:]))}], got {tuple(members.shape)}.")
+            sizes = ", ".join(map(str, masked.shape[1:]))
+            raise ValueError(f"Expected {name} to hold images [K, {sizes}], got {tuple(members.shape)}. Give at least one of this size.")
         return [member.expand_as(masked) for member in members.to(masked)]
     if not isinstance(baseline, Tensor):
-        raise ValueError(f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}.")
-    fits = baseline.shape[1:] == masked.shape[1:] and len(baseline) in (1, len(masked))
-    if not fits:
+        raise ValueError(
+            f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}. Convert it."
+        )
+    if baseline.shape[1:] != masked.shape[1:] or len(baseline) not in (1, len(masked)):
         raise ValueError(
             f"Expected {name} to be a number, a tensor of shape {tuple(masked.shape)} (or with one example), or Backgrounds, got a "
-            f"tensor of shape {tuple(baseline.shape)}."
+            f"tensor of shape {tuple(baseline.shape)}. Resize it."
         )
     return [baseline.to(masked).expand_as(masked)]

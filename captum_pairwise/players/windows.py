@@ -1,4 +1,4 @@
-"""Sliding windows over an image, each the crossing of a band of rows and a band of columns."""
+"""Sliding windows over an image. Each window is the intersection of a band of rows and a band of columns."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Size = int | tuple[int, int]  # of a square, or height and width
+Size = int | tuple[int, int]  # a square, or height and width
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Windows:
     Sums over windows, and over the pixels of windows, are two matrix products with the bands.
 
     Attributes:
-        rows: 1 where a row of pixels lies in a band.
-        columns: 1 where a column of pixels lies in a band.
+        rows: 1 if a row of pixels lies in a band.
+        columns: 1 if a column of pixels lies in a band.
     """
 
     rows: Float[Tensor, "row_bands height"]
@@ -30,29 +30,27 @@ class Windows:
 
     @property
     def n_windows(self) -> int:
-        """How many windows there are."""
+        """The number of windows."""
         return len(self.rows) * len(self.columns)
 
     @property
     def n_bands(self) -> int:
-        """How many bands there are, of rows and of columns."""
+        """The number of bands, of rows and of columns together."""
         return len(self.rows) + len(self.columns)
 
     def occlusions(self) -> Bool[Tensor, "windows bands"]:
-        """Which bands are present when each window is occluded: all but its two."""
+        """The bands that are present if a window is occluded: all except its two."""
         bands = torch.cartesian_prod(torch.arange(len(self.rows)), len(self.rows) + torch.arange(len(self.columns)))
         return torch.ones(self.n_windows, self.n_bands, dtype=torch.bool).scatter(1, bands, False)
 
     def presence(self, z: Tensor) -> Float[Tensor, "coalitions 1 height width"]:
-        """How present each pixel is: one where an absent band of rows crosses an absent band of columns is not."""
-        row, column = ((1 - part) @ bands.to(part) for part, bands in zip(self._apart(z), (self.rows, self.columns), strict=True))
-        return 1 - torch.einsum("kh,kw->khw", row.clamp(max=1), column.clamp(max=1))[:, None]
-
-    def _apart(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return z[:, : len(self.rows)], z[:, len(self.rows) :]
+        """The presence of each pixel. A pixel is absent if it lies in an absent band of rows and in an absent band of columns."""
+        parts = zip((z[:, : len(self.rows)], z[:, len(self.rows) :]), (self.rows, self.columns), strict=True)
+        row, column = (((1 - part) @ bands.to(part)).clamp(max=1) for part, bands in parts)
+        return 1 - torch.einsum("kh,kw->khw", row, column)[:, None]
 
     def deposit(self, weights: Float[Tensor, "*batch windows"]) -> Float[Tensor, "*batch height width"]:
-        """The weight over each pixel, `Σ_k w_k [p ∈ M_k]`."""
+        """The sum of the weights of the windows over each pixel, `Σ_k w_k [p ∈ M_k]`."""
         grid = weights.unflatten(-1, (len(self.rows), len(self.columns)))
         return self.rows.to(weights).T @ grid @ self.columns.to(weights)
 
@@ -62,26 +60,25 @@ class Windows:
 
 
 def sliding_windows(height: int, width: int, shape: tuple[int, int], strides: tuple[int, int]) -> Windows:
-    """Windows a stride apart, as many as strides begin in the image; what hangs over is split between both borders.
+    """Windows one stride apart, as many as there are strides that begin in the image. Both borders share the overhang equally.
 
     Args:
-        height: of the image.
-        width: of the image.
+        height: height of the image.
+        width: width of the image.
         shape: height and width of a window.
-        strides: from one window to the next, down and to the right.
+        strides: distance between neighbouring windows, down and to the right.
 
     >>> sliding_windows(4, 1, (3, 1), (2, 1)).rows.int().tolist()
     [[1, 1, 1, 0], [0, 0, 1, 1]]
     """
-    rows, columns = (_bands(*axis) for axis in zip((height, width), shape, strides, strict=True))
-    return Windows(rows, columns)
+    return Windows(_bands(height, shape[0], strides[0]), _bands(width, shape[1], strides[1]))
 
 
 def height_and_width(value: object, name: str) -> tuple[int, int]:
     """A size in pixels as `(height, width)`; an int is a square.
 
     Raises:
-        ValueError: it is neither, or below 1.
+        ValueError: the size is not one or two positive ints.
     """
     pair = (value, value) if isinstance(value, int) else value
     if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):

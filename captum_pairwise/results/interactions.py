@@ -1,8 +1,8 @@
-"""What an estimator returns: credits of single players and of pairs of players."""
+"""Results of the estimators: credits of single players and of pairs of players."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,20 @@ AXES = {
 }
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
-NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # by which a file is known
+NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
 DIRECTIONS = ("query->retrieved", "retrieved->query")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credits:
-    r"""Numbers about players and pairs of players of a batch of games; what nobody computed is None, never zeros.
+    r"""Credits of players and of pairs of players, for a batch of games. A block that was not computed is None, never zeros.
 
     Attributes:
         first_order: $\phi_i$, query players first.
-        marginal: the credit of a player when each pair's is shared equally, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$: Shapley values for
-            Shapley–Taylor indices, integrated gradients for integrated Hessians.
+        marginal: a player's own credit and half of the credit of each of its pairs, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$. For
+            Shapley–Taylor indices these are the Shapley values, for integrated Hessians the integrated gradients.
         between: $\phi_{ij}$ of a query player and a retrieved player.
-        within_query: $\phi_{ij}$ of two query players, symmetric with a zero diagonal; each entry is the whole of the unordered pair.
+        within_query: $\phi_{ij}$ of two query players, symmetric with a zero diagonal. Each entry is the full credit of the unordered pair.
         within_retrieved: the same of two retrieved players.
     """
 
@@ -51,28 +51,28 @@ class Credits:
         """The block of this name.
 
         Raises:
-            ValueError: nobody computed it.
+            ValueError: the block was not computed.
         """
         block = getattr(self, name)
         if block is None:
-            raise ValueError(f"Expected {name} to have been computed, but this estimate is without it.")
+            raise ValueError(f"Expected {name} to have been computed, but this result does not have it. Take a method that computes it.")
         return block
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Interactions(Credits):
-    """Credits of a batch of pairs of images, with what is needed to judge and to draw them.
+    """Credits of a batch of pairs of images, with the values and the players that belong to them.
 
-    `marginal` is filled in where all the other blocks are given.
+    `marginal` is computed if all the other blocks are given.
 
     Attributes:
-        n_query: players of the query; the rest are the retrieved image's.
+        n_query: number of query players; all others are players of the retrieved image.
         empty: `v(∅)`, the similarity of the two baselines.
         full: `v(N)`, the similarity of the two images.
-        n_evaluations: coalitions evaluated for each pair; of two towers, embedded by either.
-        standard_error: the standard errors of what was sampled, or None.
-        query_players: which player owns what of the query, or None.
-        retrieved_players: the same for the retrieved image.
+        n_evaluations: number of coalitions evaluated for each pair of images; with two towers, the coalitions embedded by either tower.
+        standard_error: standard errors of the sampled blocks, or None.
+        query_players: the parts of the query image, or None.
+        retrieved_players: the parts of the retrieved image, or None.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -100,18 +100,17 @@ class Interactions(Credits):
     retrieved_players: Players | None = None
 
     def __post_init__(self) -> None:
-        _refuse_other_shapes(self)
+        _refuse_mismatched_shapes(self)
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
         if self.marginal is None and all(block is not None for block in blocks):
             object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
 
     def __repr__(self) -> str:
-        known = [name for name in AXES if getattr(self, name) is not None]
-        return f"Interactions(pairs={len(self.full)}, n_query={self.n_query}, known={known})"
+        return f"Interactions(pairs={len(self.full)}, n_query={self.n_query}, known={list(get_blocks(self))})"
 
     @property
     def second_order(self) -> Float[Tensor, "batch players players"]:
-        """Every pair, `[B, n, n]`: symmetric, with a zero diagonal."""
+        """The credit of every pair, `[B, n, n]`, symmetric with a zero diagonal."""
         between = self["between"]
         upper = torch.cat([self["within_query"], between], 2)
         lower = torch.cat([between.mT, self["within_retrieved"]], 2)
@@ -119,28 +118,28 @@ class Interactions(Credits):
 
     @property
     def completeness_gap(self) -> Float[Tensor, " batch"]:
-        """`v(N) - v(∅)` minus all credit given: 0 for an efficient method that has converged."""
+        """`v(N) - v(∅)` minus the sum of all credits. It is 0 for an efficient method that has converged."""
         return self.full - self.empty - self["marginal"].sum(1)
 
     @property
     def query_marginal(self) -> Float[Tensor, "batch query"]:
-        """The marginal credit of the query's players."""
+        """The marginal credit of the query players."""
         return self["marginal"][:, : self.n_query]
 
     @property
     def retrieved_marginal(self) -> Float[Tensor, "batch retrieved"]:
-        """The marginal credit of the retrieved image's players."""
+        """The marginal credit of the retrieved players."""
         return self["marginal"][:, self.n_query :]
 
     def project(self, signal: Shaped[Tensor, "batch ..."], direction: str = "query->retrieved") -> Float[Tensor, "batch players"]:
         r"""Carry a signal over one image to the players of the other, $\sum_i a_i \phi_{ij}$.
 
         Args:
-            signal: `[B, n]`, a weight for each player, or a mask over the image `[B, H, W]`, averaged over each player.
+            signal: a weight for each player `[B, n]`, or a mask over the image `[B, H, W]`, which is averaged over each player.
             direction: `"query->retrieved"` or `"retrieved->query"`.
 
         Raises:
-            ValueError: the direction is neither, or a mask came and the players are not known.
+            ValueError: the direction is unknown, or the signal is a mask and the players are not parts of an image.
         """
         if direction not in DIRECTIONS:
             raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
@@ -150,24 +149,27 @@ class Interactions(Credits):
         if signal.dim() > 2:
             players = self.query_players if forward else self.retrieved_players
             if players is None or players.ids.dim() != 4:
-                raise ValueError("Expected a weight for each player [B, n], because these players have no known place in an image.")
+                raise ValueError(
+                    f"Expected a weight for each player [B, n], got shape {tuple(signal.shape)}. A mask needs players with a known place "
+                    "in an image."
+                )
             signal = average(signal, players)
         return project(between, signal)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to a safetensors file, which is whole or not there."""
-        errors, players = self.standard_error or Credits(), {name: getattr(self, name) for name in PLAYERS}
+        """Write everything to a safetensors file. An interrupted write leaves no partial file."""
+        players = {name: getattr(self, name) for name in PLAYERS if getattr(self, name) is not None}
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        tensors |= {f"standard_error.{name}": value for name, value in vars(errors).items() if value is not None}
-        tensors |= {f"{name}.ids": one.ids for name, one in players.items() if one is not None}
-        numbers = {"n_query": self.n_query} | {name: one.shape for name, one in players.items() if one is not None}
+        tensors |= {f"standard_error.{name}": block for name, block in get_blocks(self.standard_error or Credits()).items()}
+        tensors |= {f"{name}.ids": parts.ids for name, parts in players.items()}
+        numbers = {"n_query": self.n_query} | {name: parts.shape for name, parts in players.items()}
         tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         with write_atomically(Path(path)) as draft:
             save_file(tensors, draft, {NOTE: json.dumps(numbers)})
 
     @staticmethod
     def load(path: str | Path) -> "Interactions":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             ValueError: the file holds something else, or is damaged.
@@ -180,66 +182,58 @@ class Interactions(Credits):
 
 
 def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:
-    """Interactions of the tensors and numbers of a file, which may be anybody's."""
+    """Interactions from the tensors and numbers of a file, which is not trusted."""
     errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
     players = {name: Players(tensors.pop(f"{name}.ids"), tuple(map(int, numbers[name]))) for name in PLAYERS if name in numbers}
-    for name, some in players.items():
-        if some.ids.dtype != torch.int64 or some.ids.numel() == 0 or not -1 <= some.ids.min() <= some.ids.max() < some.n_players:
-            raise ValueError(f"its {name} are not the ids of {some.n_players}")
+    for name, parts in players.items():
+        if parts.ids.dtype != torch.int64 or parts.ids.numel() == 0 or not -1 <= parts.ids.min() <= parts.ids.max() < parts.n_players:
+            raise ValueError(f"its {name} are not the ids of {parts.n_players}")
     return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
 
 
-def _refuse_other_shapes(known: Interactions) -> None:
-    """Refuse blocks that are not of one batch of games with the same players."""
-    if isinstance(known.n_query, bool) or not isinstance(known.n_query, int) or known.n_query < 0:
-        raise ValueError(f"Expected n_query to be the number of players of the query, got {known.n_query!r}. Count them.")
-    sizes = {"batch": len(known.full) if known.full.dim() else -1, "query": known.n_query}
-    ends = {name: () for name in ("full", "empty", "n_evaluations")}
-    for credits, what in ((known, ""), (known.standard_error or Credits(), "standard_error.")):
-        for name, axes in (AXES if what else ends | AXES).items():
-            block = getattr(credits, name)
-            if block is not None and not _has_axes(block, ("batch", *axes), sizes):
-                raise ValueError(
-                    f"Expected {what}{name} of shape [{', '.join(('batch', *axes))}], got {list(block.shape)} where {sizes} are known. "
-                    "Give all blocks of one batch of pairs, query players first."
-                )
+def _refuse_mismatched_shapes(interactions: Interactions) -> None:
+    """Refuse blocks that do not belong to one batch of games with the same players."""
+    n_query, full = interactions.n_query, interactions.full
+    if isinstance(n_query, bool) or not isinstance(n_query, int) or n_query < 0:
+        raise ValueError(f"Expected n_query to be the number of query players, got {n_query!r}. Count them.")
+    sizes = {"batch": len(full) if full.dim() else -1, "query": n_query}
+    blocks = {name: (getattr(interactions, name), ()) for name in ("full", "empty", "n_evaluations")}
+    blocks |= {name: (block, AXES[name]) for name, block in get_blocks(interactions).items()}
+    errors = get_blocks(interactions.standard_error or Credits())
+    blocks |= {f"standard_error.{name}": (block, AXES[name]) for name, block in errors.items()}
+    for name, (block, axes) in blocks.items():
+        if not _has_axes(block, ("batch", *axes), sizes):
+            raise ValueError(
+                f"Expected {name} of shape [{', '.join(('batch', *axes))}], got {list(block.shape)} where the sizes are {sizes}. "
+                "Give all blocks of one batch of pairs, query players first."
+            )
 
 
 def _has_axes(block: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> bool:
-    """Whether a block has these axes, of the sizes that are known; those that are not yet are then known."""
+    """True if a block has these axes. An axis that is not yet in `sizes` is added to it."""
     named = [
         ("retrieved", size - sizes["query"]) if axis == "players" else (axis, size) for axis, size in zip(axes, block.shape, strict=False)
     ]
     return block.dim() == len(axes) and all(size >= 0 and sizes.setdefault(axis, size) == size for axis, size in named)
 
 
-def split_blocks(second_order: Float[Tensor, "players players"], n_query: int) -> dict[str, Any]:
-    """The blocks of a matrix of all pairs, by name, a batch of one: what `Interactions.second_order` puts together."""
+def get_blocks(credits: Credits) -> dict[str, Tensor]:
+    """The blocks that were computed, by name."""
+    return {name: block for name in AXES if (block := getattr(credits, name)) is not None}
+
+
+def split_blocks(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:
+    """The three blocks of matrices of all pairs, by name. It is the inverse of `Interactions.second_order`."""
     return {
-        "between": second_order[None, :n_query, n_query:],
-        "within_query": second_order[None, :n_query, :n_query],
-        "within_retrieved": second_order[None, n_query:, n_query:],
+        "between": second_order[:, :n_query, n_query:],
+        "within_query": second_order[:, :n_query, :n_query],
+        "within_retrieved": second_order[:, n_query:, n_query:],
     }
 
 
-def make_interactions(
-    ends: Float[Tensor, "2"],
-    first: Float[Tensor, " players"],
-    second: Float[Tensor, "players players"],
-    n_query: int,
-    n_evaluations: int,
-    standard_error: Credits | None = None,
-) -> Interactions:
-    """The interactions of one game of which `v(∅)` and `v(N)`, every player and every pair are known."""
-    return Interactions(
-        n_query=n_query,
-        empty=ends[:1],
-        full=ends[1:],
-        n_evaluations=torch.tensor([n_evaluations]),
-        first_order=first[None],
-        standard_error=standard_error,
-        **split_blocks(second, n_query),
-    )
+def make_interactions(ends: Float[Tensor, "2"], n_query: int, n_evaluations: int, **blocks: Any) -> Interactions:
+    """The interactions of one game, from `v(∅)` and `v(N)` and the blocks, each a batch of one."""
+    return Interactions(n_query=n_query, empty=ends[:1], full=ends[1:], n_evaluations=torch.tensor([n_evaluations]), **blocks)
 
 
 def project(
@@ -252,38 +246,30 @@ def project(
 def stack_interactions(pairs: Sequence[Interactions]) -> Interactions:
     """One batch of the interactions of several pairs with the same numbers of players."""
 
-    def joined(parts: Sequence[Credits]) -> dict[str, Any]:
+    def concatenate(parts: Sequence[Credits]) -> dict[str, Any]:
         names = [name for name, value in vars(parts[0]).items() if isinstance(value, Tensor)]
         return {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
 
     errors = [pair.standard_error for pair in pairs if pair.standard_error is not None]
-    return Interactions(
-        n_query=pairs[0].n_query,
-        standard_error=Credits(**joined(errors)) if len(errors) == len(pairs) else None,
-        **joined(pairs),
-    )
+    standard_error = Credits(**concatenate(errors)) if len(errors) == len(pairs) else None
+    return Interactions(n_query=pairs[0].n_query, standard_error=standard_error, **concatenate(pairs))
 
 
 def renumber_players(
     pair: Interactions, query_ids: Int[Tensor, " query"], retrieved_ids: Int[Tensor, " retrieved"], n_query: int, n_retrieved: int
 ) -> Interactions:
-    """Number the players of one pair anew, with 0 for the ids that nobody has: a player without a part is a dummy."""
+    """Give the players of one pair new ids. An id without a player is a dummy: its credits are 0."""
     if (len(query_ids), len(retrieved_ids)) == (n_query, n_retrieved):
         return pair
     ids = {"query": query_ids, "retrieved": retrieved_ids, "players": torch.cat([query_ids, n_query + retrieved_ids])}
     sizes = {"query": n_query, "retrieved": n_retrieved, "players": n_query + n_retrieved}
 
-    def placed(credits: Credits) -> dict[str, Any]:
-        blocks = {name: getattr(credits, name) for name in AXES}
-        return {name: _scatter_block(block, AXES[name], ids, sizes) for name, block in blocks.items() if block is not None}
+    def scatter(credits: Credits) -> dict[str, Any]:
+        blocks = {}
+        for name, block in get_blocks(credits).items():
+            blocks[name] = block.new_zeros(1, *(sizes[axis] for axis in AXES[name]))
+            blocks[name][0][torch.meshgrid(*(ids[axis] for axis in AXES[name]), indexing="ij")] = block[0]
+        return blocks
 
-    kept = {name: getattr(pair, name) for name in ("empty", "full", "n_evaluations")}
-    errors = Credits(**placed(pair.standard_error)) if pair.standard_error is not None else None
-    return Interactions(n_query=n_query, standard_error=errors, **kept, **placed(pair))
-
-
-def _scatter_block(block: Tensor, axes: tuple[str, ...], ids: dict[str, Tensor], sizes: dict[str, int]) -> Tensor:
-    larger = block.new_zeros(1, *(sizes[axis] for axis in axes))
-    index = torch.meshgrid(*(ids[axis] for axis in axes), indexing="ij")
-    larger[0][index] = block[0]
-    return larger
+    errors = Credits(**scatter(pair.standard_error)) if pair.standard_error is not None else None
+    return replace(pair, n_query=n_query, standard_error=errors, **scatter(pair))

@@ -1,4 +1,4 @@
-"""SBSM's matrix of pixels by pixels, as weighted pairs of windows: far too large to be built, and of low rank."""
+"""SBSM's pixel-by-pixel matrix, kept as weighted pairs of windows. The matrix has low rank and is too large to build."""
 
 from dataclasses import dataclass
 
@@ -12,27 +12,29 @@ from captum_pairwise.players.windows import Windows
 from captum_pairwise.results.interactions import DIRECTIONS, Interactions
 
 ROWS_AT_ONCE = 2**14
+Places = Int[Tensor, " samples"]  # numbers of windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPairs:
-    r"""Pairs of occluding windows of a batch of pairs of images, and by how much each raises the similarity.
+    r"""Pairs of occluded windows for a batch of pairs of images, each weighted by how much it raises the similarity.
 
-    $$C(p, p') = \sum_k w_k \, [p \in M_k] \, [p' \in M'_k] \Big/ \sum_k w_k \, [p \in M_k]$$
+    They represent the matrix of query pixels by retrieved pixels (paper §A.11)
 
-    is the matrix they stand for, of query pixels by retrieved pixels: of the weight of the windows over `p`, the share that comes with
-    windows over `p'` (paper §A.11). It is 0 where no window over `p` has weight. Seen from the retrieved image the sum below runs over the
-    windows over `p'`, and the matrix is another.
+    $$C(p, p') = \sum_k w_k \, [p \in M_k] \, [p' \in M'_k] \Big/ \sum_k w_k \, [p \in M_k].$$
+
+    It is the share of the weight over `p` that comes with windows over `p'`, and 0 if no window over `p` has weight. In the direction from
+    the retrieved image to the query, the sum below the line runs over the windows over `p'`, which gives a different matrix.
 
     Attributes:
-        weights: `w_k`, of each pair of images.
-        drawn: the numbers of the query window and of the retrieved window of each pair, the same for the whole batch.
-        query_windows: where the query's windows lie.
-        retrieved_windows: the same of the retrieved image.
+        weights: `w_k` for each pair of images.
+        drawn: the number of the query window and of the retrieved window of each pair of windows, the same for the whole batch.
+        query_windows: the windows of the query.
+        retrieved_windows: the windows of the retrieved image.
         full: `v(N)`, the similarity of the two images.
-        n_evaluations: pairs of occluded images compared; of two towers, images embedded by either.
-        query_players: the parts that `interactions` speaks of.
-        retrieved_players: the same of the retrieved image.
+        n_evaluations: number of pairs of occluded images that were compared; with two towers, the images embedded by either tower.
+        query_players: the parts of the query that `interactions` uses.
+        retrieved_players: the parts of the retrieved image that `interactions` uses.
     """
 
     weights: Float[Tensor, "batch samples"]
@@ -51,68 +53,64 @@ class WindowPairs:
         r"""Carry a signal over one image to the pixels of the other, $\sum_p a_p C(p, p')$.
 
         Args:
-            signal: over an image, `[B, H, W]` or `[B, 1, H, W]`, of any size; it is area-averaged to the size of the images.
-            direction: `"query->retrieved"` or `"retrieved->query"`, which takes the matrix as seen from the retrieved image.
+            signal: over an image, `[B, H, W]` or `[B, 1, H, W]`, of any size. It is area-averaged to the size of the images.
+            direction: `"query->retrieved"` or `"retrieved->query"`.
 
         Raises:
-            ValueError: the direction is neither, or the signal is not over an image.
+            ValueError: the direction is unknown, or the signal is not over an image.
         """
         if direction not in DIRECTIONS:
             raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
         if signal.dim() < 3 or len(signal) != len(self.weights):
             raise ValueError(
-                f"Expected a signal over each image, [{len(self.weights)}, H, W], got shape {tuple(signal.shape)}. For a weight of each "
-                "part call `.interactions().project(...)`."
+                f"Expected a signal over each image, [{len(self.weights)}, H, W], got shape {tuple(signal.shape)}. For a weight "
+                "for each part, call `.interactions().project(...)`."
             )
         sides = ((self.query_windows, self.drawn[0]), (self.retrieved_windows, self.drawn[1]))
         (source, out), (target, back) = sides if direction == DIRECTIONS[0] else sides[::-1]
         pixels = F.adaptive_avg_pool2d(signal.to(self.weights).reshape(len(signal), -1, *signal.shape[-2:]), source.size).mean(1)
         projected = []
-        for weights, one in zip(self.weights, pixels, strict=True):
-            seen = source.collect(one * _inverse_weight(source, out, weights))
-            projected.append(target.deposit(_carry_signal(seen[:, None], out, back, weights, target.n_windows)[:, 0]))
+        for weights, image in zip(self.weights, pixels, strict=True):
+            sums = source.collect(image * _inverse_weight(source, out, weights))
+            projected.append(target.deposit(_carry_signal(sums[:, None], out, back, weights, target.n_windows)[:, 0]))
         return torch.stack(projected)
 
     def interactions(self) -> Interactions:
-        """The mean of `C`, as seen from the query, over each pair of parts: `between`, from 0 to 1. SBSM credits nothing else.
+        """The mean of `C`, in the direction from the query, over each pair of parts, as `between`, from 0 to 1.
 
-        `empty` is NaN: no coalition of SBSM's is without any part.
+        SBSM computes no other credit. `empty` is NaN, because SBSM evaluates no coalition without players.
         """
-        between = torch.stack([self._between(example) for example in range(len(self.full))])
         return Interactions(
             n_query=self.query_players.n_players,
             empty=torch.full_like(self.full, torch.nan),
             full=self.full,
             n_evaluations=self.n_evaluations,
-            between=between,
+            between=torch.stack([self._average_parts(example) for example in range(len(self.full))]),
             query_players=self.query_players,
             retrieved_players=self.retrieved_players,
         )
 
-    def _between(self, example: int) -> Float[Tensor, "query retrieved"]:
+    def _average_parts(self, example: int) -> Float[Tensor, "query retrieved"]:
+        """The mean of `C` over each pair of parts."""
         query, retrieved, weights = self.query_windows, self.retrieved_windows, self.weights[example]
         sources = pixel_shares(self.query_players, example, query.size, weights.dtype)
         targets = pixel_shares(self.retrieved_players, example, retrieved.size, weights.dtype)
-        seen = query.collect(sources * _inverse_weight(query, self.drawn[0], weights))
-        return seen @ _carry_signal(retrieved.collect(targets).T, self.drawn[1], self.drawn[0], weights, query.n_windows)
+        sums = query.collect(sources * _inverse_weight(query, self.drawn[0], weights))
+        return sums @ _carry_signal(retrieved.collect(targets).T, self.drawn[1], self.drawn[0], weights, query.n_windows)
 
 
-def _inverse_weight(windows: Windows, places: Int[Tensor, " samples"], weights: Tensor) -> Float[Tensor, "height width"]:
-    """One over the weight of the windows over each pixel; 0 where there is none."""
+def _inverse_weight(windows: Windows, places: Places, weights: Tensor) -> Float[Tensor, "height width"]:
+    """One over the total weight of the windows over each pixel, or 0 if that is 0."""
     weight = windows.deposit(weights.new_zeros(windows.n_windows).index_add_(0, places.to(weights.device), weights))
     return torch.where(weight > 0, 1 / weight, 0)
 
 
 def _carry_signal(
-    signal: Float[Tensor, "source_windows columns"],
-    source: Int[Tensor, " samples"],
-    target: Int[Tensor, " samples"],
-    weights: Float[Tensor, " samples"],
-    n_windows: int,
+    signal: Float[Tensor, "source_windows columns"], source: Places, target: Places, weights: Tensor, n_windows: int
 ) -> Float[Tensor, "target_windows columns"]:
-    """Signals of the windows of one image at those that they were drawn with, `Σ_k w_k s(source_k) [target_k]`."""
+    """Carry a signal from the windows of one image to the windows drawn with them, `Σ_k w_k s(source_k) [target_k]`."""
     carried = signal.new_zeros(n_windows, signal.shape[1])
-    for some in torch.arange(len(weights)).split(ROWS_AT_ONCE):
-        index = [places[some].to(signal.device) for places in (source, target)]
-        carried.index_add_(0, index[1], weights[some.to(weights.device), None] * signal[index[0]])
+    for samples in torch.arange(len(weights)).split(ROWS_AT_ONCE):
+        sources, targets = (numbers[samples].to(signal.device) for numbers in (source, target))
+        carried.index_add_(0, targets, weights[samples.to(weights.device), None] * signal[sources])
     return carried

@@ -112,7 +112,7 @@ CASES = {
     "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
     "all of far too many coalitions": (
         lambda: exact(feature_mask=(cp.grid(12, 12, 12, 12),) * 2, n_samples=2**144),
-        r"coalitions that fit memory, got all 2\*\*144 of the 144 players of one image",
+        r"coalitions that fit into memory, got all 2\*\*144 of the 144 players of one image",
     ),
     "too few embeddings": (lambda: layered(n_samples=15), "at least 16 for 9 players"),
     "pixels by pixels": (
@@ -218,7 +218,7 @@ CASES = {
     ),
     "no budget for both ends": (
         lambda: cp.PartitionShap(MODEL).attribute((QUERY, RETRIEVED), n_samples=1),
-        "n_samples of at least 2, no player and all of them, got 1",
+        "n_samples of at least 2, for no player and all players, got 1",
     ),
     "a batch of half a node": (
         lambda: cp.PartitionShap(MODEL, batch_size=1).attribute((QUERY, RETRIEVED)),

@@ -2,7 +2,8 @@ import pytest
 import torch
 from conftest import seeded
 
-from captum_pairwise.estimators.towers.chains import BASE, draw_chains, find_steps, hashes
+from captum_pairwise.estimators.draws import hash_rows
+from captum_pairwise.estimators.towers.chains import BASE, draw_chains, find_steps
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(3, 4), (8, 14), (8, 100), (8, 250), (49, 300), (70, 500)])
@@ -40,7 +41,7 @@ def test_steps_are_all_pairs_that_differ_by_one_player():
 
 def test_hashes_tell_coalitions_apart_also_beyond_64_players():
     coalitions = torch.rand(5000, 200, generator=seeded(0)) < 0.5
-    assert len(hashes(coalitions).unique()) == len(coalitions.unique(dim=0))
+    assert len(hash_rows(coalitions).unique()) == len(coalitions.unique(dim=0))
 
 
 def test_the_same_seed_draws_the_same_and_leaves_the_global_state():

@@ -46,7 +46,7 @@ def near(found, expected):
 def expected_features(order, p, n_players):
     """One row of features for each player, or pair of players, that changes."""
     every = torch.eye(trends(torch.zeros(1, n_players, dtype=torch.float64)).shape[1], dtype=torch.float64)
-    same, share = trend_expectations(order, p, n_players).parts(every)
+    same, share = trend_expectations(order, p, n_players).multiply(every)
     return [same, same + share.T, same + share.T[:, None] + share.T][order]
 
 

@@ -54,6 +54,24 @@ def test_jacobians(n_outputs, wrap, chunk):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("wrap", [lambda x: x, Doubled.apply, Tripled.apply], ids=["plain", "no forward mode", "not vectorised"])
+@pytest.mark.parametrize("n_calls", [0, 1], ids=["embeddings", "slopes"])
+def test_an_error_of_the_network_is_not_taken_for_a_missing_derivative(wrap, n_calls):
+    """Only the probe, at a single point, may catch errors. The network fails after some calls with all points."""
+    net, points, calls = network(3, 5), random_tensor(4, 3), []
+
+    def embed(z):
+        if z.shape[-2] > 1:
+            calls.append(z)
+            if len(calls) > n_calls:
+                raise RuntimeError("a mistake of the user")
+        return wrap(net(z))
+
+    with pytest.raises(RuntimeError, match="a mistake of the user"):
+        jacobians(embed, points, Chunk(100))
+    assert len(calls) == n_calls + 1
+
+
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_gradients_and_hessian_products_of_a_function_of_the_row(chunk):
     net, points, directions, weights = network(3, 5), random_tensor(4, 3), random_tensor(4, 3, seed=1), random_tensor(4, 5, seed=2)

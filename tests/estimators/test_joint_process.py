@@ -8,7 +8,7 @@ from formulas import relative_mse, taylor_pairs
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
-from captum_pairwise.estimators.gaussian.process import fit
+from captum_pairwise.estimators.gaussian.process import fit_process
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.games.game import CallableGame
 
@@ -30,7 +30,7 @@ def test_the_estimate_is_the_index_of_the_fitted_function():
     values = game._function
     game._function = lambda z: rows.append(z) or values(z)
     found = gaussian_process(game, 40)
-    process = fit(rows[0], values(rows[0])[:, None], 512)
+    process = fit_process(rows[0], values(rows[0])[:, None], 512)
     everywhere = torch.cat([process.rows, all_coalitions(n_players).double()]).unique(dim=0)
     place = (everywhere @ (2.0 ** torch.arange(n_players).double())).long()
     index = {int(code): k for k, code in enumerate(place)}

@@ -9,7 +9,7 @@ from formulas import least_squares_of_sum, relative_mse, shapley_values, value_f
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.regression import kernel_shapley as kernel_module
 from captum_pairwise.estimators.regression.kernel_shapley import SIZE_PRIOR, kernel_shapley
-from captum_pairwise.estimators.regression.sampling import distinct_halves, paper_direct, shapley_law
+from captum_pairwise.estimators.regression.sampling import SHAPLEY_SAMPLERS, distinct_halves, paper_direct, shapley_law
 from captum_pairwise.games.game import CallableGame, make_one_image_games
 
 SAMPLINGS = ["distinct", "paper-direct"]
@@ -81,7 +81,7 @@ def test_float32_values_are_good_to_a_millionth():
 
 def test_direct_is_the_regression_on_what_was_drawn(monkeypatch):
     game, drawn = random_game(0, 6, seed=2), paper_direct(shapley_law(6), 40, seeded(0))
-    monkeypatch.setitem(kernel_module.SAMPLERS, "paper-direct", lambda *_: drawn)
+    monkeypatch.setitem(SHAPLEY_SAMPLERS, "paper-direct", lambda *_: drawn)
     found = kernel_shapley(game, 40, sampling="paper-direct").marginal[0]
     torch.testing.assert_close(found, slow_fit(game, rows_of(game, drawn)), rtol=0, atol=1e-10)
 
@@ -199,7 +199,7 @@ def test_what_cannot_be_drawn_is_refused():
 
 def test_enough_coalitions_that_determine_nothing_are_refused(monkeypatch):
     drawn = distinct_halves(shapley_law(4), 2, seeded(0))
-    monkeypatch.setitem(kernel_module.SAMPLERS, "distinct", lambda *_: drawn)
+    monkeypatch.setitem(SHAPLEY_SAMPLERS, "distinct", lambda *_: drawn)
     with pytest.raises(ValueError, match="Shapley values of 4 players, but 100 do not"):
         kernel_shapley(random_game(2, 2, seed=0), 100)
 

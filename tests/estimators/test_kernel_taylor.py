@@ -8,7 +8,7 @@ from formulas import relative_mse, value_function
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.regression import kernel_taylor as kernel_module
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
-from captum_pairwise.estimators.regression.sampling import distinct, paper_direct, paper_weighting, taylor_law
+from captum_pairwise.estimators.regression.sampling import TAYLOR_SAMPLERS, distinct, paper_direct, paper_weighting, taylor_law
 from captum_pairwise.games.game import CallableGame
 
 SAMPLINGS = ["distinct", "paper-direct", "paper-weighting"]
@@ -56,7 +56,7 @@ def test_float32_values_are_good_to_a_thousandth():
 @pytest.mark.parametrize("sampler", [paper_direct, paper_weighting])
 def test_it_solves_the_papers_regression(sampler, monkeypatch):
     game, drawn = random_game(3, 3, seed=2), sampler(taylor_law(6), 200, seeded(0))
-    monkeypatch.setitem(kernel_module.SAMPLERS, "paper-direct", lambda *_: drawn)
+    monkeypatch.setitem(TAYLOR_SAMPLERS, "paper-direct", lambda *_: drawn)
     found = upper(kernel_taylor(game, 200, sampling="paper-direct").second_order)
     torch.testing.assert_close(found, slow_fit(game, drawn.coalitions, drawn.weights), rtol=0, atol=1e-5)
 

@@ -70,7 +70,7 @@ def tight(monkeypatch):
 @pytest.mark.parametrize("n_samples", [60, 2**5])  # drawn, and enumerated
 def test_without_a_penalty_it_is_weighted_least_squares(n_samples, decay):
     game, distances = random_game(2, 3, seed=1), departures(5)
-    coalitions = lime_module._coalitions(5, n_samples, seeded(0))
+    coalitions = lime_module._sample_coalitions(5, n_samples, seeded(0))
     expected = least_squares(*regression(coalitions, value_function(game), distances, decay))
     found = lime(game, distances, n_samples, alpha=0.0, decay=decay)
     torch.testing.assert_close(terms_of(found), expected, rtol=0, atol=1e-10)
@@ -80,7 +80,7 @@ def test_without_a_penalty_it_is_weighted_least_squares(n_samples, decay):
 @pytest.mark.parametrize("n_samples", [31, 2**5])
 def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):
     game, distances = random_game(2, 3, seed=2), departures(5)
-    coalitions = lime_module._coalitions(5, n_samples, seeded(0))
+    coalitions = lime_module._sample_coalitions(5, n_samples, seeded(0))
     expected = slow_lasso(*regression(coalitions, value_function(game), distances), alpha)
     found = terms_of(lime(game, distances, n_samples, alpha=alpha))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
@@ -90,7 +90,7 @@ def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):
 def test_a_solver_that_sees_all_the_data_agrees(tight):
     """The moments stand for the data: scikit-learn's own weighted fit with an intercept finds the same."""
     game, distances = relu_game(5, 5, seed=0), departures(10)
-    coalitions = lime_module._coalitions(10, 500, seeded(0))
+    coalitions = lime_module._sample_coalitions(10, 500, seeded(0))
     design, values, weights = regression(coalitions, value_function(game), distances)
     share = weights / weights.sum()
     penalty = ((design - share @ design).T @ (share * (values - share @ values))).abs().max()
@@ -103,7 +103,7 @@ def test_the_terms_are_the_best_up_to_the_tolerance():
     """Optimality of the Lasso: each term in use pulls as hard as the penalty, every other less."""
     game, distances = opaque(relu_game(6, 6, seed=1)), departures(12)
     found = terms_of(lime(game, distances, 1000, alpha=0.01))
-    design, values, weights = regression(lime_module._coalitions(12, 1000, seeded(0)), value_function(game), distances)
+    design, values, weights = regression(lime_module._sample_coalitions(12, 1000, seeded(0)), value_function(game), distances)
     share = weights / weights.sum()
     centred, left = design - share @ design, values - share @ values
     penalty = 0.01 * (centred.T @ (share * left)).abs().max()
@@ -141,18 +141,18 @@ def test_marginal_is_the_shapley_value_of_the_model_and_the_gap_what_the_model_m
 
 
 def test_the_draw_begins_with_everybody_and_is_fair():
-    drawn = lime_module._coalitions(20, 5000, seeded(0))
+    drawn = lime_module._sample_coalitions(20, 5000, seeded(0))
     assert drawn[0].all() and drawn.shape == (5000, 20)
     assert ((drawn.double().mean(0) - 0.5).abs() < 5 * 0.5 / 5000**0.5).all()
-    whole = lime_module._coalitions(3, 8, seeded(0))
+    whole = lime_module._sample_coalitions(3, 8, seeded(0))
     assert whole[0].all() and len(whole.unique(dim=0)) == len(whole) == 8
 
 
 def test_the_kernel_halves_at_the_median_and_does_without_distances():
     distances = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
-    assert lime_module._kernel(distances, None).tolist() == pytest.approx([1, 0.5, 0.5**4])
-    assert lime_module._kernel(distances, 2.0).tolist() == pytest.approx([1, exp(-2), exp(-8)])
-    assert lime_module._kernel(0 * distances, None).tolist() == [1, 1, 1]
+    assert lime_module._distance_weights(distances, None).tolist() == pytest.approx([1, 0.5, 0.5**4])
+    assert lime_module._distance_weights(distances, 2.0).tolist() == pytest.approx([1, exp(-2), exp(-8)])
+    assert lime_module._distance_weights(0 * distances, None).tolist() == [1, 1, 1]
 
 
 def test_it_converges_to_the_fit_of_all_coalitions():
@@ -217,11 +217,11 @@ def test_the_extra_is_named_before_anything_runs(monkeypatch):
 def test_the_distance_is_that_of_the_masked_images(model, backgrounds, monkeypatch):
     """The kernel sees the mean squared difference over all values of both images, the mean over backgrounds."""
     seen = []
-    kernel = lime_module._kernel
-    monkeypatch.setattr(lime_module, "_kernel", lambda distances, decay: seen.append(distances) or kernel(distances, decay))
+    kernel = lime_module._distance_weights
+    monkeypatch.setattr(lime_module, "_distance_weights", lambda distances, decay: seen.append(distances) or kernel(distances, decay))
     pair = images(2)
     cp.PairwiseLime(model).interactions(pair, baselines=(backgrounds, 0.5), feature_mask=MASKS)
-    coalitions = lime_module._coalitions(7, 20_000, seeded(0))
+    coalitions = lime_module._sample_coalitions(7, 20_000, seeded(0))
     for example, distances in enumerate(seen):
         for row, distance in zip(coalitions[::9], distances[::9], strict=True):
             members = cp.blur_baseline(pair[0])[example : example + 1] if backgrounds is None else backgrounds.images

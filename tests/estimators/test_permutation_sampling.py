@@ -4,7 +4,7 @@ from conftest import opaque, random_game, relu_game, seeded
 from formulas import taylor_pairs, value_function
 
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.permutation_sampling import _extension_values, _pairs, permutation
+from captum_pairwise.estimators.permutation_sampling import _extension_values, _pair_differences, permutation
 from captum_pairwise.games.game import CallableGame
 
 
@@ -14,7 +14,7 @@ def test_one_order_is_the_published_estimator():
     value, order = value_function(game), torch.randperm(6, generator=seeded(2))
     ends = torch.tensor([value([]), value(range(6))], dtype=torch.float64)
     singles = torch.tensor([value([i]) for i in range(6)], dtype=torch.float64)
-    found = _pairs(order[None], _extension_values(game, order[None], singles, ends), ends[0])[0]
+    found = _pair_differences(order[None], _extension_values(game, order[None], singles, ends), ends[0])[0]
     arrival = order.argsort().tolist()
     for i in range(6):
         for j in range(i):
@@ -31,7 +31,7 @@ def test_all_orders_average_to_the_index(n_players):
     value = value_function(game)
     ends = torch.tensor([value([]), value(range(n_players))], dtype=torch.float64)
     singles = torch.tensor([value([i]) for i in range(n_players)], dtype=torch.float64)
-    found = _pairs(orders, _extension_values(game, orders, singles, ends), ends[0]).mean(0)
+    found = _pair_differences(orders, _extension_values(game, orders, singles, ends), ends[0]).mean(0)
     torch.testing.assert_close(found, taylor_pairs(game), rtol=0, atol=1e-12)
 
 

@@ -5,10 +5,10 @@ from conftest import random_tensor, relu_tower, seeded
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
-from captum_pairwise.estimators.enumeration import enumerate_tower
 from captum_pairwise.estimators.gaussian import process
 from captum_pairwise.estimators.gaussian.trends import trends
 from captum_pairwise.estimators.quadrature import diagonal_path
+from captum_pairwise.estimators.towers.enumerated import enumerate_tower
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 
 
@@ -19,7 +19,7 @@ def drawn(n_players, n_rows, seed=0):
 
 def test_what_was_seen_is_reproduced():
     rows, embed = drawn(7, 40), relu_tower(7, 0)
-    found = process.fit(rows, embed(rows))
+    found = process.fit_process(rows, embed(rows))
     torch.testing.assert_close(found.mean + found.kernel.gram(found.rows) @ found.weights, embed(rows), rtol=0, atol=1e-9)
 
 
@@ -34,7 +34,7 @@ def test_the_likelihood_and_its_gradient_are_those_of_the_normal_density():
     loss, gradient = objective(start)
 
     def density(parameters):
-        gram = process._kernel(torch.tensor(parameters)).gram(rows)
+        gram = process._build_kernel(torch.tensor(parameters)).gram(rows)
         scale = (outputs * torch.linalg.solve(gram, outputs)).sum() / outputs.numel()
         normal = torch.distributions.MultivariateNormal(torch.zeros(9, dtype=torch.float64), scale * gram)
         return -normal.log_prob(outputs.T).mean()
@@ -51,7 +51,7 @@ def test_the_likelihood_and_its_gradient_are_those_of_the_normal_density():
 def test_constant_and_nearly_constant_functions_are_fitted():
     rows = drawn(6, 30)
     for outputs in (torch.full((30, 2), 3.0), 1e-12 * random_tensor(30, 2), 1e12 * random_tensor(30, 2)):
-        found = process.fit(rows, outputs)
+        found = process.fit_process(rows, outputs)
         assert found.weights.isfinite().all() and found.channels.isfinite().all()
 
 
@@ -59,7 +59,7 @@ def test_slopes_and_means_are_those_of_the_most_likely_function():
     """Bayesian quadrature: summing the fitted function over all coalitions gives the same."""
     n_players, path = 6, diagonal_path(12)
     rows, embed = drawn(n_players, 30), relu_tower(n_players, 2)
-    summary, fitted = process_summary(rows, embed(rows), path), process.fit(rows, embed(rows))
+    summary, fitted = process_summary(rows, embed(rows), path), process.fit_process(rows, embed(rows))
     corners = all_coalitions(n_players).double()
     seen = {tuple(row.tolist()): k for k, row in enumerate(fitted.rows)}
     rough = torch.zeros(len(corners), len(rows), dtype=torch.float64)

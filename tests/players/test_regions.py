@@ -237,7 +237,7 @@ def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> 
         (lambda positions: positions[:, :0], r"at least one of them, got \[\]"),
         (lambda positions: positions + 1, "at most once and at least one"),
         (lambda positions: positions - 1, "at most once and at least one"),
-        (lambda positions: positions.float(), "got torch.float32. Slice"),
+        (lambda positions: positions.float(), "got torch.float32. Only slice"),
         (lambda positions: positions.tolist(), "got list"),
         (lambda positions: positions.flatten(), r"row \(1, n, 1\), got shape \(8,\)"),
         (lambda positions: positions.reshape(1, 2, 2, 2), r"got shape \(1, 2, 2, 2\)"),

@@ -11,8 +11,7 @@ from torch import nn
 from tracker import is_measurable, peak_of
 
 import captum_pairwise as cp
-from captum_pairwise.estimators.regression import kernel_taylor as kernel
-from captum_pairwise.estimators.regression import local_surrogate as lime
+from captum_pairwise.estimators import limits
 from captum_pairwise.network.batching import choose_chunk_size
 from captum_pairwise.testing.memory_bounds import BOUNDS
 from captum_pairwise.testing.own_methods import OfEachImage, own_classes
@@ -115,7 +114,6 @@ def test_a_method_that_keeps_what_went_through_the_network_takes_more(process):
 
 @pytest.mark.parametrize("cls", [*ENUMERATE, *FITS], ids=lambda cls: cls.__name__)
 def test_what_cannot_do_392_players_says_what_can(cls, monkeypatch):
-    for fit in (kernel, lime):
-        monkeypatch.setattr(fit, "get_memory_bytes", lambda device: 2**33)
+    monkeypatch.setattr(limits, "get_memory_bytes", lambda device: 2**33)
     with pytest.raises(ValueError, match=r"Expected.*players.*FactorisedShapleyTaylor"):
         explain(cls, 14, 1)

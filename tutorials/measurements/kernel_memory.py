@@ -43,7 +43,7 @@ def rows() -> tuple[WeightedCoalitions, Tensor, Tensor]:
 
 
 def ours(drawn: WeightedCoalitions, left: Tensor, total: Tensor) -> Tensor:
-    return fit_pairs(drawn, left, total, None, "too few", takes_out_sizes=False)
+    return fit_pairs(drawn, left, total, None, "too few", subtract_sizes=False)
 
 
 def dense(drawn: WeightedCoalitions, left: Tensor, total: Tensor) -> Tensor:

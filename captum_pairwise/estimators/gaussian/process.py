@@ -1,4 +1,4 @@
-"""Gaussian processes on coalitions: what a function that was seen at some coalitions is likely to be at all others."""
+"""Gaussian processes on coalitions: posterior of a function from its values at some coalitions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
 STEPS_TO_FIT = 25
-# logarithms of: the mean rate, the rough variance, that of common trends, and of each player's own
+# logarithms of: the mean rate, the rough variance, the variance of common trends, and of each player's trends
 START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
 RELATIVE_RATES = (-4.0, 4.0)
@@ -25,13 +25,13 @@ IMPOSSIBLE = 1e12
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process after it has seen some coalitions; every output has the same kernel, up to a scale.
+    """A Gaussian process conditioned on some coalitions. All outputs have the same kernel, up to a scale.
 
     Attributes:
-        kernel: the covariance between coalitions.
+        kernel: covariance between coalitions.
         rows: the coalitions.
-        factor: the Cholesky factor of their covariance.
-        mean: the mean of the outputs, which the process departs from.
+        factor: Cholesky factor of their covariance.
+        mean: prior mean of the outputs.
         whitened: `factor⁻¹ (outputs - mean)`.
     """
 
@@ -43,42 +43,43 @@ class Process:
 
     @cached_property
     def weights(self) -> Float[Tensor, "rows outputs"]:
-        """The function that is most likely is `mean + Σ_r weights_r k(·, row_r)`."""
+        """The weights of the posterior mean `mean + Σ_r weights_r k(·, row_r)`."""
         return torch.linalg.solve_triangular(self.factor.T, self.whitened, upper=True)
 
     @cached_property
     def channels(self) -> Float[Tensor, "rows outputs"]:
-        """A factor `Z` of the covariance of the outputs, `Zᵀ Z`: what the kernel is to be multiplied by.
+        """A factor `Z` of the covariance of the outputs, `Zᵀ Z`, which scales the kernel.
 
-        It is that of greatest likelihood, or larger where each row is predicted worse by the others than it says.
+        It is the maximum-likelihood estimate, or larger if the process predicts the rows from each other worse than its variance says.
         """
         precision = torch.cholesky_inverse(self.factor).diagonal()
-        left_out = (self.weights.square() / precision[:, None]).sum()  # squared errors of leaving rows out, in prior variances
+        left_out = (self.weights.square() / precision[:, None]).sum()  # squared leave-one-out errors, in units of the prior variance
         inflation = (left_out / self.whitened.square().sum().clamp(min=torch.finfo(left_out.dtype).tiny)).clamp(min=1)
         return self.whitened * (inflation / len(self.rows)).sqrt()
 
     def whiten(self, covariances: Float[Tensor, "*targets rows"]) -> Float[Tensor, "*targets rows"]:
-        """`factor⁻¹` of covariances with the rows: inner products are what the rows explain."""
+        """`factor⁻¹` times covariances with the rows. Their inner products are the variances that the rows explain."""
         flat = covariances.reshape(-1, len(self.rows))
         return torch.linalg.solve_triangular(self.factor, flat.T, upper=False).T.reshape(covariances.shape)
 
 
-def fit(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows outputs"], rows_for_kernel: int = 256) -> Process:
-    """The process that has seen `outputs`, its kernel the most likely one (type-II maximum likelihood, each player with its own rate).
+def fit_process(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows outputs"], rows_for_kernel: int = 256) -> Process:
+    """The process conditioned on `outputs`, with the most likely kernel (type-II maximum likelihood, one rate for each player).
 
-    The prior of the relative rates is log-normal. As its time grows with the cube of the rows, the kernel is found on a few of them.
+    The prior of the relative rates is log-normal. The kernel is fitted on at most `rows_for_kernel` rows, because the time grows with the
+    cube of the rows.
     """
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
         mean = outputs.mean(0)
         chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:rows_for_kernel]
-        kernel = _most_likely(rows[chosen], (outputs - mean)[chosen])
+        kernel = _fit_kernel(rows[chosen], (outputs - mean)[chosen])
         factor = _cholesky(kernel.gram(rows))
         return Process(kernel, rows, factor, mean, torch.linalg.solve_triangular(factor, outputs - mean, upper=False))
 
 
 def _cholesky(gram: Float[Tensor, "rows rows"]) -> Float[Tensor, "rows rows"]:
-    """The Cholesky factor, of the least that must be added to the diagonal for it to exist in float64."""
+    """The Cholesky factor, after the smallest addition to the diagonal with which it exists in float64."""
     added = 0.0
     while True:
         factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype))
@@ -87,50 +88,48 @@ def _cholesky(gram: Float[Tensor, "rows rows"]) -> Float[Tensor, "rows rows"]:
         added = max(10 * added, LEAST_ADDED * gram.diagonal().max().item())
 
 
-def _most_likely(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> CoalitionKernel:
-    """The most likely kernel, found with equal rates first."""
+def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> CoalitionKernel:
+    """The most likely kernel, fitted first with equal rates, then with a rate for each player."""
     n_players = rows.shape[1]
-    spread = outputs @ outputs.T
-    if not spread.diagonal().sum() > 0:  # a constant function
-        return _kernel(torch.zeros(len(START) + n_players, dtype=torch.float64))
-    spread = spread / spread.diagonal().mean()
+    second_moments = outputs @ outputs.T
+    if not second_moments.diagonal().sum() > 0:  # a constant function
+        return _build_kernel(torch.zeros(len(START) + n_players, dtype=torch.float64))
+    second_moments = second_moments / second_moments.diagonal().mean()
     parameters = np.array([*START, *[0.0] * n_players])
-    bounds = [*BOUNDS, *[RELATIVE_RATES] * n_players]
+    bounds, options = [*BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
     for n_free in (len(START), len(parameters)):
-        objective = _objective(rows, spread, parameters, n_free)
-        found = minimize(
-            objective, parameters[:n_free], jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options={"maxiter": STEPS_TO_FIT}
-        )
-        parameters[:n_free] = found.x
-    return _kernel(torch.tensor(parameters))
+        objective = _objective(rows, second_moments, parameters, n_free)
+        start = parameters[:n_free]
+        parameters[:n_free] = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options=options).x
+    return _build_kernel(torch.tensor(parameters))
 
 
-def _kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
+def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
     rate, rough, common = parameters[:3]
     return CoalitionKernel(Walsh((rate + parameters[len(START) :]).exp()), rough.exp(), common.exp(), parameters[3 : len(START)].exp())
 
 
 def _objective(
-    rows: Rows, spread: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int
+    rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Minus the log likelihood for each independent output, the scale of the outputs profiled out, and its gradient."""
+    """The negative log likelihood for each independent output, maximised over the scale of the outputs, and its gradient."""
     fixed, n_rows = torch.tensor(parameters[n_free:]), len(rows)
-    effective_outputs = (spread.diagonal().sum() ** 2 / spread.square().sum()).item()
+    effective_outputs = (second_moments.diagonal().sum() ** 2 / second_moments.square().sum()).item()
 
     def objective(free: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():
             variables = torch.tensor(free, requires_grad=True)
-            everything = torch.cat([variables, fixed])
-            gram = _kernel(everything).gram(rows)
-            prior = everything[len(START) :].square().sum() / 2 / effective_outputs
+            joined = torch.cat([variables, fixed])
+            gram = _build_kernel(joined).gram(rows)
+            prior = joined[len(START) :].square().sum() / 2 / effective_outputs
         factor, failed = torch.linalg.cholesky_ex(gram.detach())
-        if failed:  # a kernel too smooth for float64: the search turns back
+        if failed:  # the kernel is too smooth for float64: the search turns back
             return IMPOSSIBLE, np.zeros_like(free)
         inverse = torch.cholesky_inverse(factor)
-        explained = inverse @ spread
+        explained = inverse @ second_moments
         scale = explained.diagonal().sum() / n_rows
         loss = n_rows * scale.log() / 2 + factor.diagonal().log().sum() + prior
-        by_gram = (inverse - explained @ inverse / scale) / 2  # the derivative of the likelihood, by hand: half the time of a graph
+        by_gram = (inverse - explained @ inverse / scale) / 2  # derivative of the likelihood by hand: half the time of autograd
         gradients = torch.autograd.grad([gram, prior], variables, [by_gram, torch.ones_like(prior)])
         return loss.item(), gradients[0].numpy()
 

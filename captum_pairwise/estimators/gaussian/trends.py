@@ -1,6 +1,6 @@
-"""What functions of coalitions have in common along the size of the coalition: features, and their expectations in closed form.
+"""Trends of a function along the size of the coalition: features, and their expectations in closed form.
 
-The features are `T_k(|A|)`, and `(z_l - ½) T_k(|A|)` for each player `l`, with Chebyshev polynomials of the size scaled to [-1, 1].
+The features are `T_k(|A|)`, and `(z_l - ½) T_k(|A|)` for each player `l`, with Chebyshev polynomials `T_k` of the size scaled to [-1, 1].
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.quadrature import size_probabilities
+
 DEGREE = 2
-N_COMMON, N_OWN = DEGREE + 2, DEGREE + 1  # features of the size alone, and of each player
+N_COMMON, N_OWN = DEGREE + 2, DEGREE + 1  # number of features of the size, and of features of each player
 
 
 def trends(rows: Float[Tensor, "rows players"]) -> Float[Tensor, "rows trends"]:
@@ -24,53 +26,54 @@ def trends(rows: Float[Tensor, "rows players"]) -> Float[Tensor, "rows trends"]:
 
 @dataclass(frozen=True)
 class ExpectedTrends:
-    """The expectation of the features, of what players `i` add to them, or of the mixed difference of two players: it has few numbers.
+    """The expectation of the features, of their change by one player, or of their mixed difference for two players.
+
+    It has few distinct numbers, because all players are alike.
 
     Attributes:
-        common: of the features of the size.
-        own: of those of a player that changes.
-        other: of those of every other player.
+        common: for the features of the size.
+        own: for the features of a player that changes.
+        other: for the features of any other player.
     """
 
     common: Float[Tensor, " common"]
     own: Float[Tensor, " degrees"]
     other: Float[Tensor, " degrees"]
 
-    def parts(self, vectors: Float[Tensor, "*rows trends"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows players"]]:
-        """The inner product with vectors, in two parts: the first, and the second of every player that changes, summed."""
+    def multiply(self, vectors: Float[Tensor, "*rows trends"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows players"]]:
+        """The inner product with vectors, in two parts: a common part, and a part for each player, to be added for those that change."""
         of_size, of_players = vectors[..., :N_COMMON], vectors[..., N_COMMON:].unflatten(-1, (-1, N_OWN))
         return of_size @ self.common + of_players.sum(-2) @ self.other, of_players @ (self.own - self.other)
 
-    def squared(self) -> "ExpectedTrends":
-        """Every number squared."""
+    def square(self) -> "ExpectedTrends":
+        """All numbers squared."""
         return ExpectedTrends(self.common.square(), self.own.square(), self.other.square())
 
 
-def sum_expectations(expected: Sequence[ExpectedTrends], weights: Float[Tensor, " nodes"]) -> ExpectedTrends:
-    """The sum over nodes."""
-    common, own, other = (weights @ torch.stack([getattr(one, name) for one in expected]) for name in ("common", "own", "other"))
-    return ExpectedTrends(common, own, other)
+def stack_expectations(expectations: Sequence[ExpectedTrends]) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers of several expectations, stacked: `common`, `own`, `other`."""
+    common, own, other = zip(*((trend.common, trend.own, trend.other) for trend in expectations), strict=True)
+    return torch.stack(common), torch.stack(own), torch.stack(other)
 
 
 def trend_expectations(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
-    """The expectation at `p` of the features themselves, of what each player adds to them, or of each pair's mixed difference.
+    """The expectation at `p` of the features, of their change by each player, or of their mixed difference for each pair.
 
     Args:
-        order: 0, 1 or 2, how many players change.
-        p: the probability of each player to be in.
-        n_players: how many players there are.
+        order: number of players that change, 0, 1 or 2.
+        p: probability that a player is present.
+        n_players: number of players.
     """
     by_size = _chebyshev(n_players)
-    change = by_size.diff(n=order, dim=0)
-    common = _binomial(n_players - order, p) @ change
+    change, probabilities = by_size.diff(n=order, dim=0), size_probabilities(n_players - order, p)
     own, other = torch.zeros(N_OWN, dtype=p.dtype), torch.zeros(N_OWN, dtype=p.dtype)
-    if order > 0:  # a player whose presence changes stands for ½ with it and for -½ without
-        less = by_size.diff(n=order - 1, dim=0)[:, :N_OWN]
-        own = _binomial(n_players - order, p) @ (less[1:] + less[:-1]) / 2
+    if order > 0:  # the feature of a player that changes is ½ with it and -½ without it
+        lower = by_size.diff(n=order - 1, dim=0)[:, :N_OWN]
+        own = probabilities @ (lower[1:] + lower[:-1]) / 2
     if n_players > order:
-        chances, change = _binomial(n_players - order - 1, p), change[:, :N_OWN]
-        other = (p * chances @ change[1:] - (1 - p) * chances @ change[:-1]) / 2
-    return ExpectedTrends(common, own, other)
+        fewer, change_own = size_probabilities(n_players - order - 1, p), change[:, :N_OWN]
+        other = (p * fewer @ change_own[1:] - (1 - p) * fewer @ change_own[:-1]) / 2
+    return ExpectedTrends(probabilities @ change, own, other)
 
 
 def _chebyshev(n_players: int) -> Float[Tensor, "sizes common"]:
@@ -80,7 +83,3 @@ def _chebyshev(n_players: int) -> Float[Tensor, "sizes common"]:
     while len(polynomials) < N_COMMON:
         polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
     return torch.stack(polynomials, 1)
-
-
-def _binomial(n_players: int, p: Tensor) -> Float[Tensor, " sizes"]:
-    return torch.distributions.Binomial(n_players, p).log_prob(torch.arange(n_players + 1, dtype=p.dtype)).exp()

@@ -1,56 +1,52 @@
-"""Projection of an attention through a matrix of pairs that is never built."""
+"""Projection of weights of query players through an index of pairs, without the matrix of all pairs."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.paths.derivatives import directional, hessian_products, point_gradients
-from captum_pairwise.estimators.paths.integrated import PathIndex, slopes_at
+from captum_pairwise.estimators.paths.derivatives import directional, hessian_products, is_supported, point_gradients
+from captum_pairwise.estimators.paths.integrated import PathIndex, diagonal_points, slopes_at
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 
 
 def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathIndex) -> Float[Tensor, " retrieved"]:
-    """`Σ_i a_i φ_ij` for an index along the diagonal, from two products a node whatever the number of players.
+    """`Σ_i a_i φ_ij` for an index along the diagonal, from two products per node, independent of the number of players.
 
-    For two towers `Σ_i a_i ∂²_ij v = <Σ_i a_i ∂_i u, ∂_j w>`: the left vector is one forward-mode product in the direction `a`, and all
-    `j` at once are one reverse-mode product with it. Any other game takes one Hessian–vector product a node.
+    For two towers `Σ_i a_i ∂²_ij v = <Σ_i a_i ∂_i u, ∂_j w>`. The left vector is one forward-mode product in the direction `a`, and all `j`
+    together are one reverse-mode product with it. Other games, and towers without forward mode, take one Hessian–vector product per node.
 
     Args:
         game: the game.
         attention: the weight of each query player.
-        index: the index, as for `integrated_hessians`.
+        index: the index, as for `integrate_hessians`.
 
     >>> from captum_pairwise.estimators.paths.integrated import gauss_index
     >>> towers = TwoTowerGame(2, 1, lambda z: z.float(), lambda z: torch.cat([z, 3 * z], 1).float())
     >>> project_weights(towers, torch.tensor([1.0, 1.0]), gauss_index("taylor", 1))
     tensor([4.])
     """
-    n_query, nodes, attention = game.n_query, index.nodes[:, None], attention.detach().cpu().to(index.nodes)
-    products = None
-    if isinstance(game, TwoTowerGame):
-        products = _towers_products(game, nodes, attention)
-    if products is None:
-        points, direction = nodes.expand(-1, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
+    n_query, attention = game.n_query, attention.detach().cpu().to(index.nodes)
+    if isinstance(game, TwoTowerGame) and _has_forward_mode(game):
+        points = diagonal_points(index.nodes, n_query)
+        moved = directional(game.embed_query, points, attention.expand_as(points))
+        products = point_gradients(
+            lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
+            diagonal_points(index.nodes, game.n_retrieved),
+            game.chunk,
+        )
+    else:
+        points, direction = diagonal_points(index.nodes, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
         products = hessian_products(lambda rows, _: game.values(rows), points, direction.expand_as(points), game.chunk)[:, n_query:]
     if not products.any():
-        slopes_at(game, index.nodes)  # refuses a network that is cut off from its derivatives
+        slopes_at(game, index.nodes)  # refuses a network without gradients
     return index.pairs.to(products) @ products
 
 
-def _towers_products(
-    game: TwoTowerGame, nodes: Float[Tensor, "nodes 1"], attention: Float[Tensor, " query"]
-) -> Float[Tensor, "nodes retrieved"] | None:
-    """The product at each node, or None where the query's tower has no forward mode."""
-    points = nodes.expand(-1, game.n_query)
-    try:
-        moved = directional(game.embed_query, points, attention.expand_as(points))
-    except (RuntimeError, MemoryError):  # an operation without forward mode, or not in this precision, or memory for it
-        return None
-    return point_gradients(
-        lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
-        nodes.expand(-1, game.n_retrieved),
-        game.chunk,
-    )
+def _has_forward_mode(game: TwoTowerGame) -> bool:
+    """True if the tower of the query has a derivative in forward mode."""
+    point = torch.zeros(1, game.n_query, dtype=torch.float64)
+    with game.pause_counting():
+        return is_supported(lambda: directional(game.embed_query, point, point))
 
 
 def swap_images(game: Game) -> Game:
@@ -64,7 +60,7 @@ def swap_images(game: Game) -> Game:
 
 
 def sum_of_maps(maps: Float[Tensor, "maps batch height width"]) -> Float[Tensor, "batch height width"]:
-    """The maps of each example, each divided by its largest absolute value, added; what is 0 everywhere stays so.
+    """The sum of the maps of each example, each divided by its largest absolute value. A map of zeros stays zero.
 
     >>> sum_of_maps(torch.tensor([[[[1.0, -2.0]]], [[[5.0, 0.0]]]]))
     tensor([[[ 1.5000, -1.0000]]])

@@ -1,54 +1,61 @@
-"""Chains of growing coalitions of one tower's players, and the steps between them: one player entering."""
+"""Summary of a tower by chains of growing coalitions. A step of a chain adds one player."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hashes, player_keys, refuse_too_few, take_unseen
+from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hash_rows, player_keys, take_unseen
+from captum_pairwise.estimators.limits import refuse_small_budget
+from captum_pairwise.estimators.quadrature import Path, size_probabilities
+from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, Variance
 
 BASE = -1
 GROUPS = 8
 MOST_CHAINS_PER_GROUP = 8
+ALL = slice(None)
+Coalitions = Bool[Tensor, "coalitions players"]
+Embeddings = Float[Tensor, "coalitions channels"]
+Selection = Bool[Tensor, " rows"] | slice
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Distinct coalitions: none, all and every single player (group `BASE`), then chains, in independent groups.
+    """Distinct coalitions: the empty, the full and every single player (group `BASE`), then chains, in independent groups.
 
     Attributes:
         coalitions: the rows.
         group: the group that drew each row first.
     """
 
-    coalitions: Bool[Tensor, "coalitions players"]
+    coalitions: Coalitions
     group: Int[Tensor, " coalitions"]
 
     @property
     def n_groups(self) -> int:
-        """How many groups of chains there are."""
+        """The number of groups of chains."""
         return int(self.group.max()) + 1
 
 
 def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
     """Draw `n_samples` distinct coalitions beside the empty and the full one.
 
-    A group is one random cyclic order, walked from evenly spaced starts, forward and backward in turn, so that its chains let a
-    player enter at sizes far apart: on the 7×7 maps of a real network a few such groups are several times better than independent
-    permutations. The groups are independent of each other, which is what a standard error needs.
+    A group is one random cyclic order. Its chains start at evenly spaced players and alternate between forward and backward, so a player
+    enters at very different sizes: on the 7×7 maps of a real network a few such groups are several times better than independent
+    permutations. The groups are independent of each other, as a standard error needs.
 
     Raises:
         ValueError: the budget does not cover each single player and one chain.
     """
-    refuse_too_few(n_samples, n_players)
+    refuse_small_budget(n_samples, n_players)
     n_chains = (n_samples - n_players) // (n_players - 2)
     chains_per_group = min(max(2, n_chains // GROUPS), MOST_CHAINS_PER_GROUP)
     rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE)]
-    seen, n_drawn, group, idle = set(hashes(torch.cat(rows)).tolist()), n_players, 0, 0
-    while n_drawn < n_samples and idle < IDLE_ROUNDS:  # idle: nearly all coalitions are drawn
-        chains = _group_of_chains(n_players, chains_per_group, generator)
-        fresh = take_unseen(chains, seen, n_samples - n_drawn)
+    seen, n_drawn, group, idle = set(hash_rows(rows[0]).tolist()), n_players, 0, 0
+    while n_drawn < n_samples and idle < IDLE_ROUNDS:
+        fresh = take_unseen(_group_of_chains(n_players, chains_per_group, generator), seen, n_samples - n_drawn)
         idle = 0 if len(fresh) else idle + 1
         if len(fresh):
             rows.append(fresh)
@@ -57,7 +64,7 @@ def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> S
     return Sample(torch.cat(rows), torch.cat(groups))
 
 
-def _group_of_chains(n_players: int, n_chains: int, generator: torch.Generator) -> Bool[Tensor, "coalitions players"]:
+def _group_of_chains(n_players: int, n_chains: int, generator: torch.Generator) -> Coalitions:
     order = torch.randperm(n_players, generator=generator, device=generator.device).cpu()
     sizes = torch.arange(2, n_players)
     chains = []
@@ -85,10 +92,89 @@ class Steps:
     size: Int[Tensor, " steps"]
 
 
-def find_steps(coalitions: Bool[Tensor, "coalitions players"]) -> Steps:
-    """All steps between the rows, also those between different chains."""
-    keys, row_of = hashes(coalitions).sort()
-    wanted = hashes(coalitions)[:, None] ^ player_keys(coalitions.shape[1])
-    found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-    before, player = ((keys[found] == wanted) & ~coalitions).nonzero(as_tuple=True)
-    return Steps(before, row_of[found[before, player]], player, coalitions.sum(1)[before])
+def find_steps(coalitions: Coalitions) -> Steps:
+    """All steps between the rows, including steps between different chains."""
+    hashes = hash_rows(coalitions)
+    keys, row_of = hashes.sort()
+    wanted = hashes[:, None] ^ player_keys(coalitions.shape[1])
+    position = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    before, player = ((keys[position] == wanted) & ~coalitions).nonzero(as_tuple=True)
+    return Steps(before, row_of[position[before, player]], player, coalitions.sum(1)[before])
+
+
+def chain_summary(sample: Sample, embeddings: Embeddings, path: Path) -> TowerSummary:
+    """The summary of a tower from the embeddings of chains.
+
+    A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
+    player are a sample of `D_i^a`. Sizes without a sample are interpolated. The variances leave out one group of chains at a time
+    (jackknife). They are NaN for a single group, too small (by about a fifth) for two or three groups, and too large if most coalitions
+    were drawn.
+    """
+    steps = find_steps(sample.coalitions)
+    step_sums, row_sums = _sum_steps(embeddings, steps, ALL), _sum_rows(embeddings, sample, ALL)
+    step_group = torch.maximum(sample.group[steps.before], sample.group[steps.after])  # the group that completed the step
+
+    def fewer_steps(group: int) -> Tensor:
+        return _expectations(step_sums - _sum_steps(embeddings, steps, step_group == group), path)
+
+    def fewer_rows(group: int) -> Tensor:
+        return _expectations(row_sums - _sum_rows(embeddings, sample, sample.group == group), path)
+
+    groups, singles = range(sample.n_groups), embeddings[2 : 2 + len(step_sums)]
+    slopes = Curves(_expectations(step_sums, path), _jackknife(lambda: map(fewer_steps, groups)))
+    mean = Curves(_expectations(row_sums, path), _jackknife(lambda: map(fewer_rows, groups)))
+    return TowerSummary(embeddings[0], embeddings[1], singles, slopes, mean)
+
+
+def _jackknife(leave_one_out: Callable[[], Iterator[Float[Tensor, "rows nodes channels"]]]) -> Variance:
+    """The variance from the curves without each group of chains in turn."""
+
+    def variance(others: Tensor, weights: Tensor) -> Tensor:
+        weighted = (weights.to(others)[:, None] * others).flatten(1).T
+        replicates = torch.stack([curves.flatten(1) @ weighted for curves in leave_one_out()])
+        mean_square = (replicates - replicates.mean(0)).square().mean(0)  # `var` warns if there are no players
+        return (len(replicates) - 1) * mean_square if len(replicates) > 1 else replicates[0] * torch.nan
+
+    return variance
+
+
+def _append_ones(rows: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows counted_channels"]:
+    """Rows with a column of ones, such that a sum of rows also counts them."""
+    return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+
+
+def _sum_steps(embeddings: Embeddings, steps: Steps, chosen: Selection) -> Float[Tensor, "players sizes counted_channels"]:
+    """The sum, and the number, of the steps `u(A∪i) - u(A)` for each player and size of `A`."""
+    n_players = len(steps.player.unique())
+    bins = (steps.player * n_players + steps.size)[chosen].to(embeddings.device)
+    moves = embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
+    sums = embeddings.new_zeros(n_players**2, embeddings.shape[1] + 1).index_add_(0, bins, _append_ones(moves))
+    return sums.reshape(n_players, n_players, -1)
+
+
+def _sum_rows(embeddings: Embeddings, sample: Sample, chosen: Selection) -> Float[Tensor, "1 sizes counted_channels"]:
+    """The sum, and the number, of the embeddings of each size."""
+    sizes = sample.coalitions.sum(1)[chosen].to(embeddings.device)
+    sums = embeddings.new_zeros(sample.coalitions.shape[1] + 1, embeddings.shape[1] + 1)
+    return sums.index_add_(0, sizes, _append_ones(embeddings[chosen]))[None]
+
+
+def _expectations(sums: Float[Tensor, "rows sizes counted_channels"], path: Path) -> Float[Tensor, "rows nodes channels"]:
+    """`Σ_a P_p(a) mean_a` at each node, for every row."""
+    weights = size_probabilities(sums.shape[1] - 1, path.nodes) @ _interpolation(sums[..., -1].cpu())
+    return weights.to(sums) @ sums[..., :-1]
+
+
+def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows sizes sizes"]:
+    """The matrices that turn sums into means, and interpolate linearly the sizes without a sample."""
+    counts = counts.double()
+    size = torch.arange(counts.shape[1]).expand(counts.shape)
+    last = torch.where(counts > 0, size, -1).cummax(1).values
+    following = torch.where(counts > 0, size, len(size[0])).flip(1).cummin(1).values.flip(1)
+    below = torch.where(last < 0, following, last)
+    above = torch.where(following == len(size[0]), below, following)
+    share = (size - below).to(counts) / (above - below).clamp(min=1)
+    matrices = counts.new_zeros(*counts.shape, counts.shape[1])
+    matrices.scatter_add_(2, below[..., None], 1 - share[..., None])
+    matrices.scatter_add_(2, above[..., None], share[..., None])
+    return matrices / counts.clamp(min=1)[:, None]

@@ -1,13 +1,13 @@
-"""Two-tower games, factorised: what each tower does on its own, and how two such summaries make interaction indices.
+"""Factorisation of two-tower games: a summary of each tower alone, and the interaction indices from two summaries.
 
-A player set that keeps every player with probability `p` is a product over the two images, so for a query player `i` and a retrieved
-player `j` the Shapley–Taylor index splits (in the sense of Owen's multilinear extension):
+A random coalition that contains every player with probability `p` is independent between the two images. So for a query player `i` and a
+retrieved player `j` the Shapley–Taylor index splits (compare Owen's multilinear extension):
 
     φ_ij = ∫₀¹ 2(1-p) < E_p[u(A∪i) - u(A)], E_p[w(B∪j) - w(B)] > dp
 
-and so do the within-image indices, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`, and the Shapley values, `∫ <E_p[u(A∪i) - u(A)], E_p[w]> dp`.
-All are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as many as players, integrate them exactly. Their parts
-are binomial bells of width `1/√n`, so that `4√n` nodes already do to rounding.
+So do the indices within an image, `∫ 2(1-p) <E_p[δ_ii' u], E_p[w]> dp`, and the Shapley values, `∫ <E_p[u(A∪i) - u(A)], E_p[w]> dp`. All
+integrands are polynomials of degree below `n` in `p`: Gauss–Legendre nodes, half as many as players, integrate them exactly. They are sums
+of binomial bells of width `1/√n`, so `4√n` nodes are already exact up to rounding.
 """
 
 from collections.abc import Callable
@@ -18,35 +18,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.quadrature import Path
-from captum_pairwise.results.interactions import Credits
+from captum_pairwise.games.game import TwoTowerGame
+from captum_pairwise.results.interactions import Credits, Interactions, make_interactions
 
-CurveValues = Float[Tensor, "rows nodes channels"]
 Variance = Callable[[Float[Tensor, "others nodes channels"], Float[Tensor, " nodes"]], Float[Tensor, "rows others"]]
+Shared = tuple[Credits, Credits]
+Products = tuple[Float[Tensor, "left right"], Float[Tensor, "left right"]]
 
 
-def _none(others: Tensor, weights: Tensor) -> Tensor:
+def _no_variance(others: Tensor, weights: Tensor) -> Tensor:
     return others.new_zeros(1, len(others))
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Embeddings along the path, and what is not known of them.
+    """Embeddings along the path, with their uncertainty.
 
     Attributes:
         values: one curve for each row.
-        variance: of `Σ_k weights_k <curve(k), other(k)>` for every row and every one of other, given curves; none where all is known.
+        variance: for other curves and weights, the variance of `Σ_k weights_k <curve(k), other(k)>` for each row and each other curve.
+            By default it is 0.
     """
 
-    values: CurveValues
-    variance: Variance = _none
+    values: Float[Tensor, "rows nodes channels"]
+    variance: Variance = _no_variance
 
 
-def constant(embedding: Float[Tensor, " channels"], n_nodes: int) -> Curves:
-    """The one curve that is the same everywhere, and known."""
-    return Curves(embedding.expand(1, n_nodes, -1))
-
-
-def averaged(curves: Curves, weights: Float[Tensor, " nodes"]) -> Curves:
+def average_nodes(curves: Curves, weights: Float[Tensor, " nodes"]) -> Curves:
     """`Σ_k weights_k curve(k)` of each row, as a curve with a single node."""
 
     def variance(others: Tensor, weight: Tensor) -> Tensor:
@@ -55,9 +53,9 @@ def averaged(curves: Curves, weights: Float[Tensor, " nodes"]) -> Curves:
     return Curves(torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None], variance)
 
 
-def inner(left: Curves, right: Curves, weights: Float[Tensor, " nodes"]) -> tuple[Float[Tensor, "left right"], Float[Tensor, "left right"]]:
-    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error; the towers were drawn independently."""
-    weighted = weights.to(left.values)[:, None] * left.values  # a sum over nodes and channels together is a matrix product
+def multiply_curves(left: Curves, right: Curves, weights: Float[Tensor, " nodes"]) -> Products:
+    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples."""
+    weighted = weights.to(left.values)[:, None] * left.values  # the sum over nodes and channels together is a matrix product
     variance = left.variance(right.values, weights) + right.variance(left.values, weights).T
     return weighted.flatten(1) @ right.values.flatten(1).T, variance.clamp(min=0).sqrt().expand(len(left.values), len(right.values))
 
@@ -67,12 +65,13 @@ class TowerSummary:
     """One tower along the diagonal path.
 
     Attributes:
-        empty: the embedding of no player.
-        full: the embedding of all.
+        empty: the embedding without players.
+        full: the embedding with all players.
         singles: the embedding of each player alone.
-        slopes: `E_p[u(A∪i) - u(A)]` for each player: how much it moves the embedding.
+        slopes: `E_p[u(A∪i) - u(A)]` for each player.
         mean: `E_p[u(A)]`, a single curve.
-        within: the Shapley–Taylor indices of every two players of this tower, given the other's mean curve; None where they are not known.
+        within: a function from the other tower's mean curve to the Shapley–Taylor indices of every two players of this tower; None if they
+            are not available.
     """
 
     empty: Float[Tensor, " channels"]
@@ -80,50 +79,59 @@ class TowerSummary:
     singles: Float[Tensor, "players channels"]
     slopes: Curves
     mean: Curves
-    within: Callable[[Float[Tensor, "nodes channels"], Path], Float[Tensor, "players players"]] | None = None
-
-
-Shared = tuple[Credits, Credits]
+    within: Callable[[Float[Tensor, "nodes channels"]], Float[Tensor, "players players"]] | None = None
 
 
 def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
     """The indices of the game `<u, w>`, a batch of one: exact first order, Shapley values, and pairs between the images.
 
     Returns:
-        `(credits, standard_error)`; nothing is said of the error of the first order, which has none.
+        `(credits, standard_error)`; the first order is exact and has no standard error.
     """
     first = [(query.singles - query.empty) @ retrieved.empty, (retrieved.singles - retrieved.empty) @ query.empty]
-    marginal = _both_sides(inner(query.slopes, retrieved.mean, path.weights), inner(retrieved.slopes, query.mean, path.weights))
-    between, error = inner(query.slopes, retrieved.slopes, path.taylor)
-    return Credits(first_order=torch.cat(first)[None], marginal=marginal[0], between=between[None]), Credits(
-        marginal=marginal[1], between=error[None]
-    )
+    query_marginal = multiply_curves(query.slopes, retrieved.mean, path.weights)
+    retrieved_marginal = multiply_curves(retrieved.slopes, query.mean, path.weights)
+    marginal, marginal_error = _join_images(query_marginal, retrieved_marginal)
+    between, error = multiply_curves(query.slopes, retrieved.slopes, path.taylor)
+    credits = Credits(first_order=torch.cat(first)[None], marginal=marginal, between=between[None])
+    return credits, Credits(marginal=marginal_error, between=error[None])
 
 
 def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
-    """The credit of the game `<u, w>` shared by single players and pairs between the images alone, a batch of one: see `jagged`.
+    """The credit of the game `<u, w>` shared by single players and pairs between the images, a batch of one: see `share_dividends`.
 
-    `φ_ij = <φ_i(u), φ_j(w)>` with the Shapley values of the embeddings, `φ_i(u) = ∫ E_p[u(A∪i) - u(A)] dp`, whose sums are known.
+    `φ_ij = <φ_i(u), φ_j(w)>` with the Shapley values of the embeddings, `φ_i(u) = ∫ E_p[u(A∪i) - u(A)] dp`, whose sums are exact.
 
     Returns:
         `(credits, standard_error)`.
     """
-    one = torch.ones(1, dtype=path.weights.dtype)
-    left, right = averaged(query.slopes, path.weights), averaged(retrieved.slopes, path.weights)
-    first = _both_sides(inner(left, constant(retrieved.empty, 1), one), inner(right, constant(query.empty, 1), one))
-    middle = [constant((tower.empty + tower.full) / 2, 1) for tower in (query, retrieved)]
-    marginal = _both_sides(inner(left, middle[1], one), inner(right, middle[0], one))
-    between, error = inner(left, right, one)
-    return (
-        Credits(first_order=first[0], marginal=marginal[0], between=between[None]),
-        Credits(first_order=first[1], marginal=marginal[1], between=error[None]),
-    )
+    unit = torch.ones(1, dtype=path.weights.dtype)
+    left, right = average_nodes(query.slopes, path.weights), average_nodes(retrieved.slopes, path.weights)
+
+    def multiply(query_side: Tensor, retrieved_side: Tensor) -> tuple[Tensor, Tensor]:
+        other = [Curves(embedding.expand(1, 1, -1)) for embedding in (query_side, retrieved_side)]
+        return _join_images(multiply_curves(left, other[1], unit), multiply_curves(right, other[0], unit))
+
+    first, first_error = multiply(query.empty, retrieved.empty)
+    marginal, marginal_error = multiply((query.empty + query.full) / 2, (retrieved.empty + retrieved.full) / 2)
+    between, error = multiply_curves(left, right, unit)
+    credits = Credits(first_order=first, marginal=marginal, between=between[None])
+    return credits, Credits(first_order=first_error, marginal=marginal_error, between=error[None])
 
 
-def _both_sides(
-    query: tuple[Float[Tensor, "query 1"], Float[Tensor, "query 1"]],
-    retrieved: tuple[Float[Tensor, "retrieved 1"], Float[Tensor, "retrieved 1"]],
+def _join_images(
+    query: tuple[Tensor, Tensor], retrieved: tuple[Tensor, Tensor]
 ) -> tuple[Float[Tensor, "1 players"], Float[Tensor, "1 players"]]:
     """Values and errors of the players of both images, a batch of one."""
-    values, errors = (torch.cat(both).T for both in zip(query, retrieved, strict=True))
-    return values, errors
+    return torch.cat([query[0], retrieved[0]]).T, torch.cat([query[1], retrieved[1]]).T
+
+
+def tower_interactions(
+    game: TwoTowerGame, query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits | None = None, *, within: bool
+) -> Interactions:
+    """The interactions from two summaries and their combined credits; with `within`, also the pairs within each image if available."""
+    sides = {"within_query": (query, retrieved), "within_retrieved": (retrieved, query)} if within else {}
+    pairs = {name: own.within(other.mean.values[0])[None] for name, (own, other) in sides.items() if own.within is not None}
+    ends = torch.stack([query.empty @ retrieved.empty, query.full @ retrieved.full])
+    blocks = {"first_order": credits.first_order, "marginal": credits.marginal, "between": credits.between} | pairs
+    return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **blocks)

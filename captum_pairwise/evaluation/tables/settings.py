@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from captum_pairwise.estimators.regression.kernel_taylor import SAMPLERS
+from captum_pairwise.estimators.regression.sampling import TAYLOR_SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Settings:
         for name, value in vars(self).items():
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {value}. Choose a larger number.")
-        if self.sampling not in SAMPLERS:
-            raise ValueError(f"Expected sampling to be one of {sorted(SAMPLERS)}, got {self.sampling!r}.")
+        if self.sampling not in TAYLOR_SAMPLERS:
+            raise ValueError(f"Expected sampling to be one of {sorted(TAYLOR_SAMPLERS)}, got {self.sampling!r}.")
 
 
 PRESETS = {

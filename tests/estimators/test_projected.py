@@ -1,0 +1,26 @@
+"""Errors of the network in the projection of weights. Its numbers are tested with `project_attention`."""
+
+import pytest
+import torch
+from conftest import random_tensor
+
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import gauss_index
+from captum_pairwise.estimators.paths.projected import project_weights
+from captum_pairwise.games.game import TwoTowerGame
+
+
+def test_an_error_of_the_network_is_not_taken_for_a_missing_derivative():
+    """Only the probe, at a single point, may catch errors."""
+    matrix, failures = random_tensor(3, 2), []
+
+    def embed(z):
+        if len(z) > 1:
+            failures.append(z)
+            raise RuntimeError("a mistake of the user")
+        return torch.tanh(z @ matrix)
+
+    game = TwoTowerGame(3, 3, embed, lambda z: torch.tanh(z @ matrix))
+    with differentiable(), pytest.raises(RuntimeError, match="a mistake of the user"):
+        project_weights(game, random_tensor(3), gauss_index("taylor", 4))
+    assert len(failures) == 1
