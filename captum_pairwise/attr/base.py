@@ -10,11 +10,9 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, Matrix, arrange_maps, arrange_pairs, compute_delta, paint_images
-from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Baselines, Masks
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Players, default_players

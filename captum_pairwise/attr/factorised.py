@@ -6,7 +6,7 @@ import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers

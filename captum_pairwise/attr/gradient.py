@@ -9,7 +9,7 @@ from captum.attr import GradientAttribution
 from captum_pairwise._compat import approximation_parameters
 from captum_pairwise.attr.base import DeviceIds, LayerPairAttribution
 from captum_pairwise.estimators.quadrature import Path
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.network.layers import Layers
 
 

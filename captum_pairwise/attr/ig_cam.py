@@ -12,6 +12,7 @@ from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
 from captum_pairwise.games.build import build_image_games
 from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.sides import LayerOptions
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import check_layers
 from captum_pairwise.players.baselines import Baseline
@@ -82,7 +83,8 @@ class LayerIGCAM(LayerGradientMethod):
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
         baseline = baselines[0] if isinstance(baselines, tuple) else baselines
-        side, make_game = build_image_games(self.forward_func, layers[0], inputs, context, baseline, layer_baselines, layer_mask)
+        options = LayerOptions("images'", baseline, layer_baselines, layer_mask)
+        side, make_game = build_image_games(self.forward_func, layers[0], inputs, context, options)
         with disable_autocast():
             credits = [integrate_gradients(make_game(example), path) for example in range(len(inputs))]
         maps = side.scatter([credit["marginal"][0] for credit in credits])[:, None]

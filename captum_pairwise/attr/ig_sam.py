@@ -10,8 +10,7 @@ from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_m
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
 from captum_pairwise.games.build import build_layer_pairs
-from captum_pairwise.games.context import ForwardContext
-from captum_pairwise.games.sides import Baselines, Masks
+from captum_pairwise.games.context import Baselines, ForwardContext, Masks
 
 
 @final

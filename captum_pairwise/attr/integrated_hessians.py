@@ -14,11 +14,9 @@ from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, m
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
-from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.game import Game
-from captum_pairwise.games.sides import Baselines, Masks
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.network.smooth_relu import smooth_relu
 from captum_pairwise.results.interactions import Interactions

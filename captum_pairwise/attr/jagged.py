@@ -8,7 +8,7 @@ import torch
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.exact import MOST_COALITIONS
 from captum_pairwise.estimators.jagged_index import BETWEEN, share_dividends, uses_towers
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers

@@ -8,7 +8,7 @@ from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairM
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.results.interactions import Interactions

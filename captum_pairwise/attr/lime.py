@@ -11,7 +11,7 @@ from captum_pairwise._compat import SkLearnRidge
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.autocast import disable_autocast

@@ -7,7 +7,7 @@ import torch
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.owen_values import partition_shapley
-from captum_pairwise.games.black_box import ForwardFunc
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.players.regions import player_centres, scalars
 from captum_pairwise.players.trees import bisection_tree

@@ -11,12 +11,11 @@ from captum_pairwise._compat import TargetType
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
-from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.checks import refuse_not_finite, unpack_pair
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Baselines, Masks, Side
+from captum_pairwise.games.sides import Side
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.regions import average, grid

@@ -10,9 +10,8 @@ from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.views import Delta, Maps, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.search_activation import activation_maps, search_activation
-from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import build_affine_pairs, find_wrapper
-from captum_pairwise.games.sides import Baselines, Masks
+from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
 from captum_pairwise.results.interactions import Interactions
 
 

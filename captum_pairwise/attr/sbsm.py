@@ -9,12 +9,10 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.views import Maps, Matrix
 from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
-from captum_pairwise.games.black_box import ForwardFunc
 from captum_pairwise.games.build import build_window_pairs
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.game import make_one_image_games
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Baselines, Masks
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.regions import whole_image
 from captum_pairwise.players.windows import Size, Windows

@@ -11,17 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
-from captum_pairwise.games.checks import Images, check_values
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.checks import check_values
+from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.game import CallableGame, Game, QueryTables
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Side
+from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
 from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.network.layers import Layers, check_layers, get_single_output, record_calls, refuse_compiled, replace_output
-
-ForwardFunc = Callable[..., Tensor]
 
 
 def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], context: ForwardContext) -> Pairs:
@@ -79,7 +77,7 @@ def _run_example(forward_func: ForwardFunc, rows: tuple[Tensor, ...], context: F
 
 
 def make_joint_layer_pairs(
-    forward_func: ForwardFunc, layer: Layers, images: Images, make_sides: Sequence[Callable[..., Side]], context: ForwardContext
+    forward_func: ForwardFunc, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
 ) -> Pairs:
     """Games whose players are parts of two layers' outputs; the whole function runs, with both outputs replaced.
 
@@ -96,8 +94,8 @@ def make_joint_layer_pairs(
             "Expected a layer for each image, a tuple (query layer, retrieved layer), because the forward function is no "
             "SimilarityWrapper. If one encoder embeds both images, pass `SimilarityWrapper(encoder)` instead."
         )
-    query = make_sides[0](outputs[0], images[0], lambda baseline: run((baseline, images[1]))[0])
-    retrieved = make_sides[1](outputs[1], images[1], lambda baseline: run((images[0], baseline))[1])
+    query = options[0].make_side(outputs[0], images[0], lambda baseline: run((baseline, images[1]))[0])
+    retrieved = options[1].make_side(outputs[1], images[1], lambda baseline: run((images[0], baseline))[1])
 
     def evaluate(*mixed: Tensor, example: int) -> object:
         rows = tuple(image[example : example + 1].expand(len(mixed[0]), *image.shape[1:]) for image in images)
@@ -137,7 +135,7 @@ def _record_outputs(
 
 
 def make_joint_image_games(
-    forward_func: ForwardFunc, layer: nn.Module, images: Tensor, make_side: Callable[..., Side], context: ForwardContext
+    forward_func: ForwardFunc, layer: nn.Module, images: Tensor, options: LayerOptions, context: ForwardContext
 ) -> tuple[Side, Callable[[int], CallableGame]]:
     """Games of single images, for a function such as a classifier: `f(images) -> [B]`, or `[B, classes]` with a target.
 
@@ -147,7 +145,7 @@ def make_joint_image_games(
     _refuse_other_lengths(context, len(images))
     if isinstance(forward_func, nn.Module) and context.additional_forward_args is None:
         view = view_layer(forward_func, layer, images, context.notice)
-        side = make_side(view.output, images, partial(record_output, forward_func, layer, notice=context.notice))
+        side = options.make_side(view.output, images, partial(record_output, forward_func, layer, notice=context.notice))
         return side, _make_image_game(side, context, view.tail.run)
 
     def run(inputs: Tensor) -> Tensor:
@@ -158,7 +156,7 @@ def make_joint_image_games(
         with replace_output(layer, mixed):
             return _run_example(forward_func, (rows,), replace(context, target=None), example)
 
-    side = make_side(run(images), images, run)
+    side = options.make_side(run(images), images, run)
     return side, _make_image_game(side, context, rerun)
 
 

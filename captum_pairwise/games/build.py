@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 import torch
 from torch import nn
 
-from captum_pairwise.games.black_box import ForwardFunc, make_joint_image_games, make_joint_input_pairs, make_joint_layer_pairs
-from captum_pairwise.games.checks import Images, check_image, check_images, refuse_not_finite, refuse_training, unpack_pair
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.black_box import make_joint_image_games, make_joint_input_pairs, make_joint_layer_pairs
+from captum_pairwise.games.checks import check_image, check_images, refuse_not_finite, refuse_training, unpack_pair
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
 from captum_pairwise.games.game import Affine, CallableGame
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Baselines, Masks, Side, make_input_side, make_layer_side
+from captum_pairwise.games.sides import LayerOptions, Side, make_input_side
 from captum_pairwise.games.two_towers import Tower, find_encoder_layers, make_input_towers, make_layer_towers, make_tower_pairs
 from captum_pairwise.models.one_sided import OneSided
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -21,7 +20,7 @@ from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layer_view import LayerView, view_layer
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import Baseline
-from captum_pairwise.players.regions import Layout, Players, default_players
+from captum_pairwise.players.regions import Players, default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
 
@@ -116,11 +115,11 @@ def _slide_windows(images: Images, shape: tuple[int, int], strides: tuple[int, i
     return query, retrieved
 
 
-def _prepare_layer_sides(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks) -> list[Callable[..., Side]]:
-    """For each image, `make_layer_side` with the options of the user."""
+def _split_options(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks) -> list[LayerOptions]:
+    """The options of each image."""
     pairs = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
     options = zip(SIDES, *(unpack_pair(value, name) for name, value in pairs.items()), strict=True)
-    return [partial(make_layer_side, *values) for values in options]
+    return [LayerOptions(*values) for values in options]
 
 
 def build_layer_pairs(
@@ -147,20 +146,14 @@ def build_layer_pairs(
         ValueError: an argument does not fit; the message names it.
     """
     model, images = _check_model(forward_func, context.additional_forward_args), check_images(inputs, takes_ids=True)
-    make_sides = _prepare_layer_sides(baselines, layer_baselines, layer_mask)
+    options = _split_options(baselines, layer_baselines, layer_mask)
     if model is None:
-        return make_joint_layer_pairs(forward_func, layer, images, make_sides, context)
-    return make_tower_pairs(model.head, make_layer_towers(model, layer, images, make_sides, context), context)
+        return make_joint_layer_pairs(forward_func, layer, images, options, context)
+    return make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)
 
 
 def build_image_games(
-    forward_func: ForwardFunc,
-    layer: nn.Module,
-    inputs: object,
-    context: ForwardContext,
-    baseline: Baseline = None,
-    layer_baseline: Baseline = None,
-    layer_mask: torch.Tensor | Layout | None = None,
+    forward_func: ForwardFunc, layer: nn.Module, inputs: object, context: ForwardContext, options: LayerOptions
 ) -> tuple[Side, Callable[[int], CallableGame]]:
     """Games of single images, one for each of a batch, whose players are cells of a layer's output.
 
@@ -169,8 +162,7 @@ def build_image_games(
     """
     refuse_training(forward_func)
     _refuse_fixed_batch(forward_func)
-    make_side = partial(make_layer_side, "images'", baseline, layer_baseline, layer_mask)
-    return make_joint_image_games(forward_func, layer, check_image(inputs), make_side, context)
+    return make_joint_image_games(forward_func, layer, check_image(inputs), options, context)
 
 
 def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:
@@ -201,7 +193,7 @@ def build_affine_pairs(
     model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
-    towers = make_layer_towers(model, layer, images, _prepare_layer_sides(baselines, (query, retrieved), layer_mask), context)
+    towers = make_layer_towers(model, layer, images, _split_options(baselines, (query, retrieved), layer_mask), context)
     if not all(tower.is_affine for tower in towers):
         raise ValueError(
             "Expected only pooling and linear layers after the layer, as the closed form holds for nothing else (Prop. 4.1 and 5.1). "

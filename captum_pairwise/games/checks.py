@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from captum_pairwise.games.context import Images
 from captum_pairwise.results.interactions import SIDES
-
-Images = tuple[Tensor, Tensor]
 
 
 def unpack_pair(value: object, name: str) -> tuple:

@@ -1,9 +1,19 @@
-"""How one call runs the forward function: target, additional arguments, chunk size, progress bar."""
+"""The types of the arguments of a call, and the context in which the forward function runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from captum_pairwise._compat import TargetType
 from captum_pairwise.network.batching import Chunk, MemoryNotice
+from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.regions import Layout
+
+Images = tuple[Tensor, Tensor]  # a batch of query images, and as many retrieved images
+ForwardFunc = Callable[..., Tensor]  # `f(query, retrieved) -> [B]`
+Baselines = tuple[Baseline, Baseline] | None
+Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions only for layers
 
 
 @dataclass

@@ -12,9 +12,6 @@ from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, default_players, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
 
-Baselines = tuple[Baseline, Baseline] | None
-Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions only for layers
-
 
 @dataclass(frozen=True)
 class Side:
@@ -99,22 +96,23 @@ def make_input_side(
     return Side(images, background_members(baseline, images, f"the {name} baseline", parts.ids), parts)
 
 
-def make_layer_side(
-    name: str,
-    baseline: Baseline,
-    layer_baseline: Baseline,
-    mask: Tensor | Layout | None,
-    output: Tensor,
-    images: Tensor,
-    record: Callable[[Tensor], Tensor],
-) -> Side:
-    """The side of a batch whose players are parts of a layer's output; `record` returns that output for other images."""
-    players, place = _divide_output(output, mask, f"the {name} layer_mask")
-    if layer_baseline is not None:
-        absent = background_members(layer_baseline, output, f"the {name} layer_baselines", players.ids)
-    else:
-        absent = [record(member) for member in background_members(baseline, images, f"the {name} baseline")]
-    return Side(output, absent, players, place=place)
+@dataclass(frozen=True)
+class LayerOptions:
+    """The options of the user for one side whose players are parts of a layer's output; `name` is used in error messages."""
+
+    name: str
+    baseline: Baseline
+    layer_baseline: Baseline
+    mask: Tensor | Layout | None
+
+    def make_side(self, output: Tensor, images: Tensor, record: Callable[[Tensor], Tensor]) -> Side:
+        """The side of a batch; `record` returns the layer's output for other images."""
+        players, place = _divide_output(output, self.mask, f"the {self.name} layer_mask")
+        if self.layer_baseline is not None:
+            absent = background_members(self.layer_baseline, output, f"the {self.name} layer_baselines", players.ids)
+        else:
+            absent = [record(member) for member in background_members(self.baseline, images, f"the {self.name} baseline")]
+        return Side(output, absent, players, place=place)
 
 
 def _divide_output(output: Tensor, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
-from captum_pairwise.games.checks import Images, check_values, promote_half, refuse_not_finite
-from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.games.checks import check_values, promote_half, refuse_not_finite
+from captum_pairwise.games.context import ForwardContext, Images
 from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, CallableGame, Game, QueryTables, TwoTowerGame, embed_distinct
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import Side
+from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.heads import Head, Score, pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
@@ -89,7 +89,7 @@ def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[
 
 
 def make_layer_towers(
-    model: SimilarityWrapper, layer: Layers, images: Images, make_sides: Sequence[Callable[..., Side]], context: ForwardContext
+    model: SimilarityWrapper, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
 ) -> list[Tower]:
     """The towers of sides whose players are cells of a layer's output; the network after the layer is their `embed`."""
     encoders, layers = find_encoder_layers(model, layer)
@@ -103,7 +103,7 @@ def make_layer_towers(
         )
     towers = []
     for k, view in enumerate(views):
-        side = make_sides[k](view.output, images[k], partial(record_output, encoders[k], layers[k], notice=context.notice))
+        side = options[k].make_side(view.output, images[k], partial(record_output, encoders[k], layers[k], notice=context.notice))
         run, chunk = bind_autocast(view.tail.run), context.make_chunk(choose_chunk_size(side.present[0]))
         towers.append(Tower(side, partial(_embed_rows, run), chunk, context.description, view.tail.is_affine))
     return towers

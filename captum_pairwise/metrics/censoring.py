@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import Images, check_images, promote_half, refuse_not_finite, refuse_training, unpack_pair
+from captum_pairwise.games.checks import check_images, promote_half, refuse_not_finite, refuse_training, unpack_pair
+from captum_pairwise.games.context import Images
 from captum_pairwise.metrics.pixels import checked_mask, maps_of, ranks
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.results.interactions import SIDES
