@@ -127,7 +127,7 @@ CASES = {
     "two scores per pair": (lambda: exact(lambda q, r: (q * r).mean((2, 3))), r"one similarity per example, shape \(\d+,\)"),
     "one score for a batch": (lambda: exact(lambda q, r: (q * r).mean()), r"got \(\)"),
     "no tensor": (lambda: exact(lambda q, r: 1.0), "got float"),
-    "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of what the forward function returned"),
+    "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of the output of the forward function"),
     "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
     "a foreign layer": (lambda: layered(layer=nn.ReLU()), "layer of the encoder"),
     "a layer that runs twice": (lambda: layered(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),

@@ -157,21 +157,6 @@ def test_a_target_and_arguments_reach_an_opaque_function(model):
         cp.SuperpixelLime(model).attribute(pair, target=0, **arguments)
 
 
-def test_swapping_the_images_swaps_the_maps(model):
-    query, retrieved = pair_of_sizes()
-    there = cp.SuperpixelLime(model).attribute((query, retrieved), feature_mask=MASKS, n_samples=SAMPLES)
-    back = cp.SuperpixelLime(model).attribute((retrieved, query), feature_mask=MASKS[::-1], n_samples=SAMPLES)
-    torch.testing.assert_close(there, back[::-1], rtol=0, atol=1e-8)
-
-
-def test_any_chunk_gives_the_same(model):
-    arguments = {"feature_mask": MASKS, "n_samples": SAMPLES}
-    whole = cp.SuperpixelLime(model).attribute(pair_of_sizes(), **arguments)
-    torch.testing.assert_close(
-        cp.SuperpixelLime(model).attribute(pair_of_sizes(), perturbations_per_eval=7, **arguments), whole, rtol=0, atol=1e-6
-    )
-
-
 def test_the_generator_seeds_and_global_randomness_is_left_alone(model):
     torch.manual_seed(0)
     np.random.seed(0)
@@ -212,22 +197,6 @@ def test_half_precision_under_autocast_is_near(model):
         found = cp.SuperpixelLime(low).attribute(pair, **arguments)
     for one, truth in zip(found, exact, strict=True):
         assert one.dtype == torch.float32 and (one - truth).norm() < 0.05 * truth.norm()
-
-
-def test_the_model_is_left_as_it_came():
-    encoder = tiny_encoder()
-    encoder[1].train()
-    query, retrieved = pair_of_sizes(1)
-    cp.SuperpixelLime(cp.SimilarityWrapper(encoder)).attribute((query.requires_grad_(), retrieved), feature_mask=MASKS, n_samples=20)
-    assert encoder[1].training and not encoder[0].training and query.grad is None and not encoder[4]._forward_hooks
-
-
-def test_progress_is_shown_on_request(model, capsys):
-    arguments = {"feature_mask": MASKS, "n_samples": 20}
-    cp.SuperpixelLime(model).attribute(pair_of_sizes(1), **arguments)
-    assert capsys.readouterr().err == ""
-    cp.SuperpixelLime(model).attribute(pair_of_sizes(1), show_progress=True, **arguments)
-    assert "SuperpixelLime" in capsys.readouterr().err
 
 
 def test_without_scikit_learn_the_extra_is_named(model, monkeypatch):
