@@ -1,4 +1,4 @@
-"""Why one result is more similar to the query than another (the paper's Figure 3)."""
+"""Counterfactual maps: the parts that make one result more similar to the query than another (the paper's Figure 3)."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,16 @@ from captum_pairwise.players.baselines import Baseline
 
 
 class Counterfactual(NamedTuple):
-    """Maps that say why one result is more similar to the query than another.
+    """Maps that explain why one result is more similar to the query than another.
 
-    The first two are positive where a part speaks for `better`; `of_worse` is negative where `worse` lacks something. Of an efficient
-    method the credits over `better` sum to `v(query, better) - v(query, worse)`, those over `worse` to the negative of it, and those over
-    the query to what it adds, over its own baseline, to that difference.
+    The first two are positive where a part favours `better`; `of_worse` is negative where `worse` lacks something. For an efficient
+    method the credits over `better` sum to `v(query, better) - v(query, worse)`, and the credits over `worse` to the negative of this
+    difference. The credits over the query sum to the part of the difference that the query adds over its own baseline.
 
     Attributes:
-        of_query: the parts of the query that are found again in `better` rather than in `worse`.
-        of_better: the parts of `better`, each replaced by what `worse` shows there.
-        of_worse: the parts of `worse`, each replaced by what `better` shows there.
+        of_query: the parts of the query that match `better` more than `worse`.
+        of_better: the parts of `better`; an absent part shows the pixels of `worse`.
+        of_worse: the parts of `worse`; an absent part shows the pixels of `better`.
     """
 
     of_query: Float[Tensor, "batch ..."]
@@ -38,22 +38,22 @@ def counterfactual(
     generator: torch.Generator | None = None,
     **arguments: object,
 ) -> Counterfactual:
-    """The maps over three images that say why `better` comes before `worse`, by a first-order method (paper §4, Figure 3).
+    """The maps over three images that explain why `better` ranks before `worse`, by a first-order method (paper §4, Figure 3).
 
-    Each result is the other's background, so that what both show in the same place gets no credit: in the images for methods without a
-    layer, in their features for methods of a layer. The query's map is the difference of its two maps, one for each result.
+    Each result is the background of the other, so places where both are equal get no credit: in the images for methods without a layer,
+    in their features for layer methods. The query's map is the difference of its two maps, one for each result.
 
-    For pairs of parts give any second-order method the background itself: `attribute((query, better), (None, worse))`.
+    For pairs of parts, pass the background to any second-order method: `attribute((query, better), (None, worse))`.
 
     Args:
-        method: one that has baselines and signed credit: `KernelShapley`, `PartitionShap`, `LayerSAM`, `LayerIGSAM` or `LayerKernelSAM`.
-            Its own default for the baseline of the query is kept.
+        method: a method with baselines and signed credit: `KernelShapley`, `PartitionShap`, `LayerSAM`, `LayerIGSAM` or `LayerKernelSAM`.
+            Its own default for the baseline of the query is used.
         query: a batch of images.
-        better: the result of each that is asked about.
-        worse: the result that it is compared with, shaped like `better`, or one for all.
-        baseline: what an absent part of the query shows, as everywhere.
-        generator: the source of randomness, for a method that draws; None leaves it to the method.
-        arguments: more of the method's own, the same for both results; a mask is `(of the query, of both results)`.
+        better: the better result for each query.
+        worse: the result for comparison, shaped like `better`, or one for all.
+        baseline: the values of absent parts of the query, as for every method.
+        generator: the source of randomness, for a sampling method; None leaves it to the method.
+        arguments: other arguments of the method, the same for both results; a mask is `(query mask, mask of both results)`.
 
     Raises:
         ValueError: the method does not give a map for each image, or an argument does not fit.
@@ -64,17 +64,17 @@ def counterfactual(
     >>> [credit.round(decimals=6) for credit in counterfactual(KernelShapley(model), query, better, worse)]
     [tensor([[2., 1.]]), tensor([[2., 1.]]), tensor([[-2., -1.]])]
     """
-    _refuse(method, arguments)
-    worse = _like(better, worse)
+    _refuse_method(method, arguments)
+    worse = _expand_worse(better, worse)
     draws, again = arguments, arguments
-    if generator is not None:  # the query's map is a difference, so both are to draw the same
+    if generator is not None:  # the query's map is a difference, so both calls must draw the same coalitions
         draws, again = arguments | {"generator": generator}, arguments | {"generator": generator.clone_state()}
-    for_better, of_better = _maps(method, (query, better), (baseline, worse), draws)
-    for_worse, of_worse = _maps(method, (query, worse), (baseline, better), again)
+    for_better, of_better = _attribute_images(method, (query, better), (baseline, worse), draws)
+    for_worse, of_worse = _attribute_images(method, (query, worse), (baseline, better), again)
     return Counterfactual(for_better - for_worse, of_better, of_worse)
 
 
-def _refuse(method: Attribution, arguments: dict[str, object]) -> None:
+def _refuse_method(method: Attribution, arguments: dict[str, object]) -> None:
     if not method.has_convergence_delta():  # SBSM has no sign, and VESM no baseline
         raise ValueError(
             f"Expected a first-order method whose credit sums to a difference of similarities, such as KernelShapley or LayerIGSAM, got "
@@ -83,12 +83,12 @@ def _refuse(method: Attribution, arguments: dict[str, object]) -> None:
     reserved = sorted({"baselines", "return_convergence_delta"} & set(arguments))
     if reserved:
         raise ValueError(
-            f"Expected arguments without {', '.join(reserved)}: each result is the other's background, `baseline` is that of the query, "
+            f"Expected arguments without {', '.join(reserved)}: each result is the other's background, `baseline` is for the query, "
             "and only the maps come back. Leave them out."
         )
 
 
-def _like(better: Tensor, worse: Tensor) -> Tensor:
+def _expand_worse(better: Tensor, worse: Tensor) -> Tensor:
     """The worse results, one for each better one."""
     if worse.shape[1:] != better.shape[1:] or len(worse) not in (1, len(better)):
         raise ValueError(
@@ -98,13 +98,13 @@ def _like(better: Tensor, worse: Tensor) -> Tensor:
     return worse.expand_as(better)
 
 
-def _maps(
+def _attribute_images(
     method: Attribution, inputs: tuple[Tensor, Tensor], baselines: tuple[Baseline, Baseline], arguments: dict[str, object]
 ) -> tuple[Tensor, Tensor]:
-    found = method.attribute(inputs, baselines=baselines, **arguments)
-    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(one, Tensor) for one in found):
+    maps = method.attribute(inputs, baselines=baselines, **arguments)
+    if not isinstance(maps, tuple) or len(maps) != 2 or not all(isinstance(image, Tensor) for image in maps):
         raise ValueError(
             f"Expected a first-order method, which gives a map for each image, got {type(method).__name__}. For pairs of parts pass the "
             "background itself: attribute((query, better), (None, worse))."
         )
-    return found
+    return maps

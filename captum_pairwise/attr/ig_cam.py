@@ -23,12 +23,11 @@ Map = Float[Tensor, "batch 1 ..."]
 
 @final
 class LayerIGCAM(LayerGradientMethod):
-    r"""The integrated gradient of each position of an image for any output of any network (the paper's A.5): GradCAM put right.
+    r"""The integrated gradient of each position of an image for any output of any network (the paper's A.5): a complete GradCAM.
 
     $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial f}{\partial y_{chw}}(b + t (y - b)) \, dt$$
 
-    Unlike GradCAM's, the map sums to what the image adds to the output over
-    its baseline, and gives nothing to positions that the output does not depend on.
+    Unlike a GradCAM map, this map sums to the gain of the output over the baseline, and positions without influence on the output get 0.
 
     Args:
         forward_func: a network of one image, such as a classifier, or any differentiable callable `f(images, ...)` that returns `[B]` or
@@ -63,15 +62,15 @@ class LayerIGCAM(LayerGradientMethod):
 
         Args:
             inputs: a batch of images.
-            baselines: where the paths start: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is the
-                25×25 box blur of each image. A tuple of one is taken as it, because `NoiseTunnel` makes one.
-            target: which output, as in Captum.
+            baselines: the start of the paths: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is
+                the 25×25 box blur of each image. A tuple with one entry is allowed, because `NoiseTunnel` passes one.
+            target: the output to explain, as in Captum.
             additional_forward_args: as in Captum; a tensor has an entry per image.
-            n_steps: how many points of each path to look at.
+            n_steps: the number of points on each path.
             method: Captum's name of a quadrature, as for `LayerIGSAM`.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B]`, all credit less what the image adds to the output over its baseline.
-            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
+            return_convergence_delta: also return `delta [B]`, the sum of the map minus the gain of the output over the baseline.
+            layer_baselines: like `baselines`, in the space of the layer's output; replaces them.
             layer_mask: an integer mask over the layer's output, or a function that lays out its tokens; None makes every cell a player.
 
         Raises:

@@ -15,12 +15,12 @@ from captum_pairwise.games.context import Baselines, ForwardContext, Masks
 
 @final
 class LayerIGSAM(LayerGradientMethod):
-    r"""The integrated gradient of each position of each image, the other image being whole (IG-SAM, paper eq. 9 and Prop. 4.2).
+    r"""The integrated gradient of each position of each image, with the other image whole (IG-SAM, paper eq. 9 and Prop. 4.2).
 
     $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial s}{\partial y_{chw}}(b + t (y - b)) \, dt$$
 
-    for any differentiable similarity and any layer: what Captum's
-    `LayerIntegratedGradients` gives, summed over channels, for both images and from a blurred background.
+    for any differentiable similarity and any layer. This equals Captum's `LayerIntegratedGradients`, summed over channels, for both images
+    and from a blurred background.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
@@ -74,18 +74,18 @@ class LayerIGSAM(LayerGradientMethod):
         """One map per image, `[B, 1, H, W]` each, or `[B, 1, n]` with a mask.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: where the paths start, as for the other layer methods: a pair in input space, each None, a number, a tensor,
+            inputs: `(query, retrieved)`, two batches of equal length.
+            baselines: the start of the paths, as for the other layer methods: a pair in input space, each None, a number, a tensor,
                 `Backgrounds`, or a function. None is the 25×25 box blur of each image.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            n_steps: how many points of each path to look at.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+            n_steps: the number of points on each path.
             method: Captum's name of a quadrature: `"gausslegendre"`, or `"riemann_"` with `"trapezoid"`, `"middle"`, `"left"` or `"right"`.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B, 2]`: for each image all credit less what it adds to the similarity over
+            return_convergence_delta: also return `delta [B, 2]`: for each image the sum of its map minus its gain in similarity over
                 its baseline.
-            layer_baselines: like `baselines`, in the space of the layer's output; takes their place.
-            layer_mask: who owns what of the layer's output, as for the other layer methods; None makes every cell a player.
+            layer_baselines: like `baselines`, in the space of the layer's output; replaces them.
+            layer_mask: the players of the layer's output, as for the other layer methods; None makes every cell a player.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.

@@ -69,14 +69,14 @@ class IntegratedHessians(GradientMethod):
 
     $$\Gamma_{ij} = \int_0^1 \int_0^1 \alpha \beta \, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha \beta) \, d\alpha \, d\beta$$
 
-    All parts fade in together, from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
+    The path blends all parts together from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
     each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
-    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap is theirs: it tells
-    nothing of the pairs, which need not sum to anything.
+    Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap belongs to them: it says
+    nothing about the pairs, which have no expected sum.
 
-    A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss what happens at
+    A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss the change at
     its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The
-    option `softplus_beta` explains the network with every ReLU replaced by a softplus: another function, with another similarity.
+    option `softplus_beta` replaces every ReLU by a softplus: the explained network is then another function, with another similarity.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
@@ -110,7 +110,7 @@ class IntegratedHessians(GradientMethod):
         n_samples: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Interactions:
-        """All that was found, batched, with standard errors of what was drawn, and the gap; arguments as for `attribute`."""
+        """All results, batched, with standard errors of random draws, and the gap; arguments as for `attribute`."""
         estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
         with self.options.smooth():
@@ -135,18 +135,18 @@ class IntegratedHessians(GradientMethod):
         """The pairs between the images, `[B, *query_players, *retrieved_players]`.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many examples.
-            baselines: where the path starts, as for the other pairwise methods; None is the 25×25 box blur of each image.
+            inputs: `(query, retrieved)`, two batches of equal length.
+            baselines: the start of the path, as for the other pairwise methods; None is the 25×25 box blur of each image.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            n_steps: how many points of the path to look at; with `"expected"`, only for the integrated gradients.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+            n_steps: the number of points on the path; with `"expected"`, only for the integrated gradients.
             method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
-            return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`: of the whole index, or else of the
-                integrated gradients, taken at `n_steps` Gauss–Legendre nodes.
+            return_convergence_delta: also return `delta [B]`, the sum of all credits minus `v(N) - v(∅)`: of the whole index, or without
+                `within` of the integrated gradients, taken at `n_steps` Gauss–Legendre nodes.
             feature_mask: a pair of integer masks over the images, as for the other pairwise methods; None gives images superpixels.
-            n_samples: how many points to draw with `"expected"`; 1000 if None.
-            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+            n_samples: the number of points to draw with `"expected"`; 1000 if None.
+            generator: the source of randomness; None is one seeded with 0. Global random state is never touched.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.
@@ -166,8 +166,8 @@ class LayerIntegratedHessians(LayerGradientMethod):
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
         weight: as for `IntegratedHessians`, and so are `within` and `softplus_beta`.
-        within: whether to integrate the pairs within each image.
-        softplus_beta: how sharp the bends are that replace those of ReLUs, or None.
+        within: also integrate the pairs within each image.
+        softplus_beta: the sharpness of the softplus that replaces each ReLU, or None.
 
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Softplus())
@@ -207,7 +207,7 @@ class LayerIntegratedHessians(LayerGradientMethod):
         n_samples: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Interactions:
-        """All that was found, as `interactions` of the method without a layer; arguments as for `attribute`."""
+        """All results, as `interactions` of the method without a layer; arguments as for `attribute`."""
         estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
         with self.options.smooth():
@@ -234,8 +234,8 @@ class LayerIntegratedHessians(LayerGradientMethod):
     ) -> Matrix | tuple[Matrix, Delta]:
         """The pairs between the images, `[B, H, W, H', W']`.
 
-        Arguments and errors are those of the method without a layer, but that `baselines`, `layer_baselines` and `layer_mask` are those
-        of the other layer methods: the path starts at the layer's output for the baselines, and every cell is a player.
+        Arguments and errors are as for the method without a layer, except that `baselines`, `layer_baselines` and `layer_mask` are as for
+        the other layer methods: the path starts at the layer's output for the baselines, and every cell is a player.
         """
         integral, draws = (n_steps, method, internal_batch_size), {"n_samples": n_samples, "generator": generator}
         masks = {"layer_baselines": layer_baselines, "layer_mask": layer_mask}

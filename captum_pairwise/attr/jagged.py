@@ -1,4 +1,4 @@
-"""Credit that is shared over single players and chosen pairs alone."""
+"""Jagged credit: only single players and chosen pairs get credit."""
 
 from collections.abc import Collection
 from typing import final
@@ -31,16 +31,16 @@ class _SharedDividends(PairMethod[Interactions]):
 
 @final
 class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
-    """The credit of single players and of pairs between the images, and of nothing else (paper §5.1, “jagged”).
+    """The credit of only single players and pairs between the images (paper §5.1, “jagged”).
 
-    Sums to `v(N) - v(∅)` without pairs within an image: what one image does alone stays with its parts, and all that both do together
-    goes to pairs between them. `first_order` is the Shapley value of a part while the other image is absent, `marginal` the Owen
+    It sums to `v(N) - v(∅)` without pairs within an image: the effect of one image alone stays with its parts, and the joint effect of both
+    images goes to pairs between them. `first_order` is the Shapley value of a part while the other image is absent, `marginal` the Owen
     value with the images as unions. For a two-tower model `n_samples` is embeddings per tower, as for `FactorisedShapleyTaylor`, 500 by
     default; for any other it is the most coalitions that may be enumerated, 65 536 by default, and more are refused.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        pairs: which pairs get credit beside the single players, names out of `"between"`, `"within_query"`, `"within_retrieved"`. With
+        pairs: the pairs that get credit besides the single players, names out of `"between"`, `"within_query"`, `"within_retrieved"`. With
             pairs within an image two-tower models are enumerated too; all three make it `ExactShapleyTaylor`.
 
     >>> similarity = JaggedShapleyTaylor(lambda query, retrieved: query.prod(1) * retrieved[:, 0])

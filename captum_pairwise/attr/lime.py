@@ -21,16 +21,16 @@ from captum_pairwise.results.interactions import Interactions
 
 @final
 class SuperpixelLime(InputMethod[ImageInteractions]):
-    r"""The coefficients of a linear model of the similarity near each image, the other image being whole (LIME, paper §4 and §A.2).
+    r"""The coefficients of a linear model of the similarity near each image, with the other image whole (LIME, paper §4 and §A.2).
 
     $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i$$
 
-    by ridge regression ($\alpha = 1$, the intercept free) on everybody and uniform coalitions, with the weights $\sqrt{\exp(-D^2 /
-    0.25^2)}$ of the cosine distance $D$ from everybody: the settings of the package `lime`. It is not efficient: `completeness_gap`, and
-    the delta, tell by how much.
+    by ridge regression ($\alpha = 1$, the intercept free) on the grand coalition and uniform coalitions, with the weights $\sqrt{\exp(-D^2
+    / 0.25^2)}$ of the cosine distance $D$ from the grand coalition: the settings of the package `lime`. It is not efficient:
+    `completeness_gap` and the delta report the difference.
 
-    Captum's `Lime` does it, over the presences of superpixels in place of pixels, so that a two-tower model embeds the other image once,
-    and each distinct coalition. It fits in float32, whatever the images have. An absent part of an image shows its own mean colour if
+    Captum's `Lime` runs over the presences of superpixels instead of pixels, so a two-tower model embeds the other image once and each
+    distinct coalition once. It always fits in float32. An absent part of an image shows its own mean colour if
     `baselines` is None; `n_samples` is 5000 by default. Needs the extra `lime`.
 
     Args:
@@ -39,7 +39,7 @@ class SuperpixelLime(InputMethod[ImageInteractions]):
     >>> method = SuperpixelLime(lambda query, retrieved: (query * retrieved).mean((1, 2, 3)))
     >>> photo, halves = torch.ones(1, 3, 4, 4), torch.arange(2).repeat_interleave(2)
     >>> query, _ = method.attribute((photo, photo), baselines=(0, 0), feature_mask=(halves, halves))
-    >>> query[0, 0, 0].round(decimals=1)  # a half each, less what the ridge takes
+    >>> query[0, 0, 0].round(decimals=1)  # a half each, minus the shrinkage of the ridge
     tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
 
@@ -90,11 +90,11 @@ class PairwiseLime(InputMethod[Interactions]):
     $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i + \sum_{i < j \in S} \beta_{ij}$$
 
     over uniform coalitions weighted by $\exp(-\lambda d^2)$, with $d^2$ the mean squared difference between the masked images and the
-    images, all their values together. What `attribute` returns is $\beta_{ij}$ between the images; `marginal` is the Shapley value of the
-    model. LIME is not efficient: `completeness_gap`, and the delta, tell by how much.
+    images, all their values together. `attribute` returns $\beta_{ij}$ between the images; `marginal` is the Shapley value of the
+    model. LIME is not efficient: `completeness_gap` and the delta report the difference.
 
-    An absent part of an image shows its own mean colour if `baselines` is None. `n_samples` is 20 000 by default: coalitions, of which
-    each tower of a two-tower model embeds its distinct halves. Needs the extra `lime`.
+    An absent part of an image shows its own mean colour if `baselines` is None. `n_samples` is 20 000 coalitions by default; each
+    tower of a two-tower model embeds only its distinct halves. Needs the extra `lime`.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.

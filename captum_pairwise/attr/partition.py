@@ -15,16 +15,16 @@ from captum_pairwise.players.trees import bisection_tree
 
 @final
 class PartitionShap(InputMethod[ImageInteractions]):
-    """Owen values of the pixels of each image, the other image being whole, on a tree that halves the image (PSHAP, paper §4, §A.2).
+    """Owen values of the pixels of each image, with the other image whole, on a tree that halves the image (PSHAP, paper §4, §A.2).
 
-    Without a `feature_mask` every pixel is a player, its channels together, and the tree is that of shap's `PartitionExplainer`; the
-    parts of a mask are halved by where their pixels are on average. Nodes of the largest credit are parted first, and what the budget
-    does not tell apart shares its credit equally, so that the credits of an image sum to what it adds to the similarity over its
-    baseline at any budget. `n_samples` is 5000 by default, as in the paper, both ends included. Nothing is drawn at random.
+    Without a `feature_mask` every pixel is a player, its channels together, and the tree equals shap's `PartitionExplainer`; the
+    parts of a mask are halved by the mean position of their pixels. Nodes with the largest credit are split first, and players that the
+    budget does not separate share their credit equally, so the credits of an image sum to its gain in similarity over its baseline at any
+    budget. `n_samples` is 5000 by default, as in the paper, both ends included. Nothing is drawn at random.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        batch_size: coalitions chosen together, at least 2; the fewer, the better they are chosen, and the less a GPU has to do at once.
+        batch_size: coalitions per step, at least 2; fewer are chosen better, but use a GPU less.
     """
 
     order, _default_samples = 1, 5000

@@ -1,4 +1,4 @@
-"""Where a part of one image goes in the other, without the matrix of pairs."""
+"""Project an attention from one image to the other, without the matrix of pairs."""
 
 from collections.abc import Sequence
 
@@ -44,25 +44,25 @@ def project_attention(
 ) -> Float[Tensor, "batch ..."]:
     r"""Carry an attention over one image to the parts of the other, $\sum_i a_i \phi_{ij}$, at any resolution.
 
-    The same as projecting through the matrix of `IntegratedHessians` with as many steps, which is never built: two towers take one
-    forward-mode and one reverse-mode product a step, whatever the number of parts. The nearer a layer is to the images, the more steps it
-    needs: 6 do for the last ones of a network, pixels want some 50.
+    The result equals a projection through the matrix of `IntegratedHessians` with the same number of steps, but the matrix is never built:
+    two towers need one forward-mode and one reverse-mode product a step, for any number of parts. Earlier layers need more steps: 6 are
+    enough for the last layers of a network, pixels need about 50.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, a pair `(query layer, retrieved layer)`, or None for the images themselves.
-        inputs: `(query, retrieved)`, two batches of as many examples.
+        inputs: `(query, retrieved)`, two batches of equal length.
         attention: over the query: a mask `[B, H, W]`, of any size, averaged over each part; or a weight for each part `[B, n]`.
-        baselines: where the path starts, as for the pairwise methods; None is the 25×25 box blur of each image.
+        baselines: the start of the path, as for the pairwise methods; None is the 25×25 box blur of each image.
         target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-        additional_forward_args: likewise; a tensor has an entry per pair.
-        n_steps: how many points of the path to look at.
+        additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+        n_steps: the number of points on the path.
         internal_batch_size: the most points in one forward pass; None fits it to memory.
         direction: `"query->retrieved"`, or `"retrieved->query"` for an attention over the retrieved image.
         weight: `"taylor"` or `"hessian"`, as for `IntegratedHessians`.
         feature_mask: without a layer, a pair of integer masks over the images; None makes every pixel a part.
-        layer_baselines: with a layer, as for the other layer methods, and so is `layer_mask`.
-        layer_mask: with a layer, who owns what of its output; None makes every cell a part.
+        layer_baselines: with a layer, as for the other layer methods.
+        layer_mask: with a layer, the players of its output; None makes every cell a part.
 
     Returns:
         A number for each part of the other image: `[B, H, W]` for a map or pixels, else `[B, n]`.
@@ -73,7 +73,8 @@ def project_attention(
     _refuse_attention(attention, direction, weight)
     if (layer is None and (layer_baselines is not None or layer_mask is not None)) or (layer is not None and feature_mask is not None):
         raise ValueError(
-            "Expected feature_mask for the images, where layer is None, or layer_baselines and layer_mask for a layer, got the other's."
+            "Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer, got arguments for the other case. "
+            "Pass a layer, or leave them out."
         )
     context = ForwardContext(target, additional_forward_args, internal_batch_size)
     if layer is None:
@@ -99,16 +100,16 @@ def project_attention_through(
 ) -> Float[Tensor, "batch height width"]:
     """The attention carried by `project_attention` through each of several layers, their maps drawn over the pixels and added.
 
-    Fine layers are sharp and noisy, coarse ones neither; their sum is often better than each.
+    Maps of fine layers are sharp but noisy, maps of coarse layers are smooth; their sum is often better than each.
 
     Args:
         forward_func: as for `project_attention`.
         layers: modules, pairs of them, or None for pixels.
         inputs: `(query, retrieved)`, two batches of images.
         attention: a mask over the query, `[B, H, W]`.
-        baselines: where the path starts.
-        n_steps: how many points of the path to look at.
-        direction: from which image to which.
+        baselines: the start of the path.
+        n_steps: the number of points on the path.
+        direction: the direction, as for `project_attention`.
         weight: `"taylor"` or `"hessian"`.
         layer_masks: a `layer_mask` for each layer, such as the `token_grid` of a transformer's block, or None.
 

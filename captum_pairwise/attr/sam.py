@@ -33,7 +33,7 @@ def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
     is_frozen = model.head.frozen_norm if model is not None else None
     if is_frozen is None:
         raise ValueError(
-            "Expected a SimilarityWrapper with cosine or dot-product similarity, because SAM has a closed form for nothing else. Use "
+            "Expected a SimilarityWrapper with cosine or dot-product similarity, because SAM has a closed form only for these two. Use "
             "LayerFactorisedShapleyTaylor."
         )
     return is_frozen
@@ -41,7 +41,7 @@ def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
 
 @final
 class LayerSAM(_ClosedForm):
-    r"""The credit of each position of each image for the similarity, the other image being whole (SAM, paper eq. 3).
+    r"""The credit of each position of each image for the similarity, with the other image whole (SAM, paper eq. 3).
 
     $$\phi_{hw} = \frac{1}{HW} \sum_c \mathrm{GAP}(x)_c (y - b)_{chw}$$
 
@@ -70,10 +70,10 @@ class LayerSAM(_ClosedForm):
         """One map per image, `[B, 1, H, W]` each.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many images.
+            inputs: `(query, retrieved)`, two batches of equal length.
             baselines: a pair in input space, as for the pairwise classes; None is 0 in the space of the layer's output (VEDML).
-            return_convergence_delta: also return `delta [B, 2]`: for each image the sum of its map less what the image adds to
-                the similarity over its baseline. It is NaN where the baseline's embedding is zero and has no cosine.
+            return_convergence_delta: also return `delta [B, 2]`: for each image the sum of its map minus its gain in similarity
+                over its baseline. It is NaN where the baseline's embedding is zero and has no cosine.
             layer_baselines: a pair in the space of the layer's output.
             layer_mask: a pair of integer masks over the layer's output; the result is then `[B, 1, n]`.
 
@@ -95,7 +95,7 @@ class LayerPairwiseSAM(_ClosedForm):
 
     for a layer that only global average pooling follows; linear layers after it are folded in. With the dot product these are the
     Shapley–Taylor indices. For cosine similarity both norms are frozen at the full images, and the credit does not sum to the similarity:
-    `completeness_gap` says by how much.
+    `completeness_gap` reports the difference.
 
     Args:
         forward_func: a `SimilarityWrapper` with a cosine or dot-product head.
@@ -134,9 +134,9 @@ class LayerPairwiseSAM(_ClosedForm):
         """The credit of every pair of positions, `[B, H, W, H', W']`.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many images.
+            inputs: `(query, retrieved)`, two batches of equal length.
             baselines: a pair in input space, as for the other pairwise classes; None is 0 in the space of the layer's output (VEDML).
-            return_convergence_delta: also return `delta [B]`, all credit less `v(N) - v(∅)`; NaN where the baseline's
+            return_convergence_delta: also return `delta [B]`, the sum of all credits minus `v(N) - v(∅)`; NaN where the baseline's
                 embedding is zero and has no cosine.
             layer_baselines: a pair in the space of the layer's output.
             layer_mask: a pair of integer masks over the layer's output.

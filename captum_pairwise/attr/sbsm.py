@@ -22,7 +22,7 @@ from captum_pairwise.results.window_pairs import WindowPairs
 
 @final
 class SBSM(PerturbationAttribution):
-    r"""How much each image loses of the similarity where a window of it is occluded, the other image being whole (SBSM, paper eq. 10).
+    r"""The loss of similarity when a window of an image is occluded, with the other image whole (SBSM, paper eq. 10).
 
     $w_k = \max(s(x, y) - s(x, M_k y), 0)$ for every window, and at each pixel the mean over the windows that lie over it. It is never
     negative, and not additive: there is no delta. A two-tower model embeds each window once, 5625 of 224 × 224 pixels, and each whole image
@@ -33,7 +33,7 @@ class SBSM(PerturbationAttribution):
 
     >>> method = SBSM(lambda query, retrieved: -(query - retrieved).abs().sum((1, 2, 3)))
     >>> photo = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]])
-    >>> method.attribute((photo, photo), sliding_window_shapes=1, strides=1)[0]  # without its light pixel it differs by that
+    >>> method.attribute((photo, photo), sliding_window_shapes=1, strides=1)[0]  # without its light pixel the image differs by 1
     tensor([[[[0., 0.],
               [0., 1.]]]])
     """
@@ -60,15 +60,15 @@ class SBSM(PerturbationAttribution):
         """A map for each image, shaped like it: every channel carries the value of the pixel, which is at least 0.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many images `[B, C, H, W]`.
-            baselines: what an occluded window shows: a pair, one per image, as for the other classes; a function gets the images and a mask
-                of one player. None is 0: black for images in [0, 1] (paper §A.11), the mean colour for normalised ones (§A.2).
+            inputs: `(query, retrieved)`, two batches of equal length, images `[B, C, H, W]`.
+            baselines: the values in an occluded window: a pair, one per image, as for the other classes; a function gets the images and a
+                mask of one player. None is 0: black for images in [0, 1] (paper §A.11), the mean colour for normalised ones (§A.2).
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
             perturbations_per_eval: the most occluded images in one forward pass; None fits it to memory.
             show_progress: show a progress bar.
             sliding_window_shapes: of both images, `(height, width)`; an int is a square.
-            strides: from one window to the next, likewise; what hangs over is split between both borders.
+            strides: from one window to the next, in the same form; the overhang is split between both borders.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.
@@ -94,20 +94,21 @@ def _map_falls(pairs: Pairs, windows: tuple[Windows, Windows]) -> Maps:
 
 @final
 class PairwiseSBSM(PerturbationAttribution):
-    """How strongly parts of two images belong together, by occluding a window of each (SBSM second order, paper §A.11).
+    """The association of parts of two images, from occluded windows in both (SBSM second order, paper §A.11).
 
-    `w_k = max(sim(M_k x, M'_k y) - sim(x, y), 0)` for windows drawn at random: what makes the images more alike when both windows are gone
-    sets them together. `C(p, p')` is the share of the weight of the windows over pixel `p` that comes with windows over `p'`. It is
+    `w_k = max(sim(M_k x, M'_k y) - sim(x, y), 0)` for windows drawn at random: a pair of windows gets weight if the images are more similar
+    without both. `C(p, p')` is the share of the weight of the windows over pixel `p` that belongs to windows over `p'`. It is
     not additive: there is no delta.
 
-    `attribute` returns the mean of `C` over each pair of parts; `window_pairs(...).project(mask)` is exact to the pixel. Both are seen from
-    the query: with the images swapped, the shares are of other sums. A two-tower model embeds each window of each image once, 5625 of
-    224 × 224 pixels, and then any number of pairs is nearly free: a million cost hardly more passes than the default of 20 000.
+    `attribute` returns the mean of `C` over each pair of parts; `window_pairs(...).project(mask)` is exact to the pixel. Both are
+    relative to the query: with the images swapped, the shares have other denominators. A two-tower model embeds each window of each image
+    once (5625 for 224 × 224 pixels), and then further pairs are nearly free: a million pairs need few more passes than the default of
+    20 000.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
 
-    >>> method = PairwiseSBSM(lambda query, retrieved: -(query - retrieved).abs().sum((1, 2, 3)))  # alike but for one pixel of each
+    >>> method = PairwiseSBSM(lambda query, retrieved: -(query - retrieved).abs().sum((1, 2, 3)))  # the images differ in one pixel each
     >>> query, retrieved = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
     >>> query[..., 0, 0], retrieved[..., 1, 1] = 1.0, 1.0
     >>> pairs = method.window_pairs((query, retrieved), sliding_window_shapes=1, strides=1)
@@ -166,22 +167,22 @@ class PairwiseSBSM(PerturbationAttribution):
         strides: Size = 3,
         generator: torch.Generator | None = None,
     ) -> Matrix:
-        """How strongly each pair of parts belongs together, `[B, n_q, n_r]`, from 0 to 1: the mean of `C` over the pixels of both.
+        """The association of each pair of parts, `[B, n_q, n_r]`, from 0 to 1: the mean of `C` over the pixels of both parts.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many images `[B, C, H, W]`.
-            baselines: what an occluded window shows: a pair, one per image, as for the other pairwise classes. None is 0: black for images
-                in [0, 1] (paper §A.11), the mean colour for normalised ones (§A.2).
+            inputs: `(query, retrieved)`, two batches of equal length, images `[B, C, H, W]`.
+            baselines: the values in an occluded window: a pair, one per image, as for the other pairwise classes. None is 0: black for
+                images in [0, 1] (paper §A.11), the mean colour for normalised ones (§A.2).
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
-            additional_forward_args: likewise; a tensor has an entry per pair.
-            feature_mask: the parts that the result speaks of, a pair of integer masks broadcastable to the images, -1 for no part; what
-                is occluded does not depend on it. None is superpixels.
+            additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
+            feature_mask: the parts in the result, a pair of integer masks broadcastable to the images, -1 for no part; the occluded
+                windows do not depend on it. None is superpixels.
             n_samples: pairs of windows drawn, 20 000 by default; a number that covers them all takes each once.
             perturbations_per_eval: the most occluded images in one forward pass; None fits it to memory.
             show_progress: show a progress bar.
             sliding_window_shapes: of both images, `(height, width)`; an int is a square.
-            strides: from one window to the next, likewise; what hangs over is split between both borders.
-            generator: the source of randomness; one seeded with 0 if None. Global random state is never touched.
+            strides: from one window to the next, in the same form; the overhang is split between both borders.
+            generator: the source of randomness; None is one seeded with 0. Global random state is never touched.
 
         Raises:
             ValueError: an argument does not fit; the message says what was expected.

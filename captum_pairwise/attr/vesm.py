@@ -21,21 +21,21 @@ from captum_pairwise.results.interactions import SIDES
 
 @final
 class LayerVESM(LayerGradientMethod):
-    r"""Where in each image the features are in which the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
+    r"""The positions in each image of the features where the embeddings agree, or differ (VESM, Zheng et al. 2020; in the paper's Table 1).
 
-    $\sum_c \alpha_c A_c$ as in GradCAM, of the score $\langle w, f \rangle$: `f` is the image's embedding, and the constants `w` say how
-    near the directions of both embeddings are in each feature. Only `w` knows of the other image, and with many features it is near 1,
-    whatever that shows. It is no Shapley value: there is no delta.
+    $\sum_c \alpha_c A_c$ as in GradCAM, of the score $\langle w, f \rangle$: `f` is the image's embedding, and the constants `w` measure
+    the agreement of both embeddings in each feature. Only `w` depends on the other image, and with many features it is near 1 for any
+    image. It is not a Shapley value: there is no delta.
 
     Args:
-        forward_func: a `SimilarityWrapper`, with any head, as only the embeddings are looked at.
+        forward_func: a `SimilarityWrapper`, with any head, because only the embeddings are used.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
     """
 
     order = 1
 
-    _is_complete = False  # the maps need not sum to anything
+    _is_complete = False  # the maps have no expected sum
 
     @log_usage()
     def attribute(
@@ -49,10 +49,10 @@ class LayerVESM(LayerGradientMethod):
         """One map per image, `[B, 1, H, W]` each, or `[B, 1, T]` where the layer returns tokens `[B, T, C]`.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of as many images.
-            mode: `"positive"` weighs what agrees, `"negative"` what differs, `"triplet"` what agrees and differs from `negative`.
+            inputs: `(query, retrieved)`, two batches of equal length.
+            mode: `"positive"` weights agreement, `"negative"` difference, `"triplet"` agreement that `negative` does not share.
             negative: for triplets, a batch like the retrieved one, or a single image for all pairs.
-            relu_attributions: whether to cut off negative values.
+            relu_attributions: set negative values to 0.
 
         Raises:
             ValueError: an argument does not fit, or the forward function is no `SimilarityWrapper`.

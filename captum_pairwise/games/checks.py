@@ -66,7 +66,7 @@ def check_images(inputs: object, takes_ids: bool = False) -> Images:
     query, retrieved = map(clone_if_inference, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
-            f"Expected as many query images as retrieved ones, and at least one, got shapes {tuple(query.shape)} and "
+            f"Expected equal numbers of query and retrieved images, at least one each, got shapes {tuple(query.shape)} and "
             f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
         )
     for name, images in zip(SIDES, (query, retrieved), strict=True):

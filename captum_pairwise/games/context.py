@@ -10,7 +10,7 @@ from captum_pairwise.network.batching import Chunk, MemoryNotice
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Layout
 
-Images = tuple[Tensor, Tensor]  # a batch of query images, and as many retrieved images
+Images = tuple[Tensor, Tensor]  # a batch of query images, and a batch of retrieved images of equal length
 ForwardFunc = Callable[..., Tensor]  # `f(query, retrieved) -> [B]`
 Baselines = tuple[Baseline, Baseline] | None
 Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # functions only for layers
@@ -18,7 +18,7 @@ Masks = tuple[Tensor | Layout | None, Tensor | Layout | None] | None  # function
 
 @dataclass
 class ForwardContext:
-    """How one call runs the forward function; a new object for every call of `attribute`.
+    """The settings with which one call runs the forward function; a new object for every call of `attribute`.
 
     Attributes:
         target: the output of a forward function that is no `SimilarityWrapper`.

@@ -91,7 +91,10 @@ CASES = {
     "one tensor": (lambda: exact(inputs=QUERY), "inputs to be a tuple"),
     "a list": (lambda: exact(inputs=[QUERY, RETRIEVED]), "inputs to be a tuple .* got list"),
     "three images": (lambda: exact(inputs=(QUERY, QUERY, QUERY)), r"two tensors, got \(Tensor, Tensor, Tensor\)"),
-    "different batch sizes": (lambda: exact(inputs=(QUERY, RETRIEVED[:1])), r"as many query images .*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)"),
+    "different batch sizes": (
+        lambda: exact(inputs=(QUERY, RETRIEVED[:1])),
+        r"equal numbers of query and retrieved images .*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)",
+    ),
     "an empty batch": (lambda: exact(inputs=(QUERY[:0], RETRIEVED[:0])), "at least one"),
     "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"floating-point query images, got torch.uint8"),
     "NaN in an image": (lambda: exact(inputs=(with_number(torch.nan), RETRIEVED)), "NaN or infinity in row 1 of the query images"),

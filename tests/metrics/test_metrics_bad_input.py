@@ -70,7 +70,10 @@ CASES = {
     "pixels by number": (lambda: metrics.censor(RETRIEVED, SOME.double(), RETRIEVED), "gone to be a boolean mask .* got torch.float64"),
     # faithfulness
     "one image": (lambda: faithfulness(inputs=RETRIEVED), r"inputs to be a tuple \(query, retrieved\)"),
-    "batches of two sizes": (lambda: faithfulness(inputs=(QUERY[:1], RETRIEVED)), "as many query images as retrieved ones"),
+    "batches of two sizes": (
+        lambda: faithfulness(inputs=(QUERY[:1], RETRIEVED)),
+        "equal numbers of query and retrieved images",
+    ),
     "NaN in an image": (lambda: faithfulness(inputs=(QUERY, RETRIEVED / 0)), "NaN or infinity in row 0 of the retrieved images"),
     "a vector to censor": (lambda: faithfulness(inputs=(QUERY, HEAT[:, 0])), r"retrieved images \[B, C, H, W\].* got shape \(2, 12\)"),
     "an unknown image": (lambda: faithfulness(image="both"), "image to be one of .*'query', 'retrieved'.* got 'both'"),
