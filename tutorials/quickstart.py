@@ -1,10 +1,10 @@
-"""Explain why two photos are similar, draw it, and make a page to explore it by hand.
+"""Explain why two photos are similar: draw a figure, and write an interactive page.
 
     python tutorials/quickstart.py
     python tutorials/quickstart.py --query A.jpg --retrieved B.jpg --backbone resnet50 --weights file.pth --out folder
 
-Without photos it takes scikit-image's stereo pair of a motorcycle, whose true matches are known, and says how many of the strongest
-matches agree with them.
+Without photos it uses scikit-image's stereo pair of a motorcycle. The true matches of this pair are known, so the script also prints how
+many of the strongest matches agree with them.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from captum_pairwise import backbones, visualization
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Explain why two photos are similar.")
     parser.add_argument("--query", type=Path, help="a photo")
-    parser.add_argument("--retrieved", type=Path, help="the photo that a search found for it")
+    parser.add_argument("--retrieved", type=Path, help="the photo that a search returned for it")
     parser.add_argument("--backbone", default="efficientnet_lite0", choices=sorted(backbones.BACKBONES))
     parser.add_argument("--weights", type=Path, help="a file of weights for the backbone")
     parser.add_argument("--samples", type=int, default=2000, help="embeddings of each photo")
@@ -34,14 +34,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def true_matches(disparity: Tensor, cells: int) -> Tensor:
-    """For each cell of the left photo, where its middle is in the right one, as (row, column) in cells; NaN where unknown."""
+    """For each cell of the left photo, the position of its middle in the right photo, as (row, column) in cells; NaN if unknown."""
     height, width = disparity.shape
     row, column = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    known = disparity.isfinite()
+    is_known = disparity.isfinite()
     cell = (row * cells // height * cells + column * cells // width).long()
-    found = torch.stack([row * cells / height, (column - disparity) * cells / width], -1)
-    means = torch.zeros(cells**2, 2).index_add_(0, cell[known], found[known])
-    counts = torch.bincount(cell[known], minlength=cells**2)
+    matches = torch.stack([row * cells / height, (column - disparity) * cells / width], -1)
+    means = torch.zeros(cells**2, 2).index_add_(0, cell[is_known], matches[is_known])
+    counts = torch.bincount(cell[is_known], minlength=cells**2)
     return torch.where(counts[:, None] > 0, means / counts[:, None], torch.nan)
 
 
@@ -50,17 +50,17 @@ def print_agreement(between: Tensor, disparity: Tensor) -> None:
     cells = int(len(between) ** 0.5)
     truth = true_matches(disparity, cells)
     centres = torch.cartesian_prod(torch.arange(cells) + 0.5, torch.arange(cells) + 0.5)
-    hits = torch.cdist(truth, centres) < 1  # [query cell, retrieved cell]: less than one cell from the truth
-    known = ~truth.isnan().any(1)
+    hits = torch.cdist(truth, centres) < 1  # [query cell, retrieved cell]: less than one cell from the true position
+    is_known = ~truth.isnan().any(1)
     strength, match = between.max(1)
-    strongest = strength.masked_fill(~known, -torch.inf).argsort(descending=True)[:10]
+    strongest = strength.masked_fill(~is_known, -torch.inf).argsort(descending=True)[:10]
     right = hits[torch.arange(len(match)), match]
     chance, in_place = hits.double().mean(1), hits.diagonal()
     print(f"agreement with the true disparity (strongest match less than one cell of {cells}x{cells} away):")
-    for name, chosen in (("10 strongest matches", strongest), (f"all {int(known.sum())} parts", known)):
+    for name, chosen in (("10 strongest matches", strongest), (f"all {int(is_known.sum())} parts", is_known)):
         print(
             f"  {name}: {right[chosen].double().mean():.0%} right, {chance[chosen].mean():.0%} by chance, "
-            f"{in_place[chosen].double().mean():.0%} by pointing at the same place"
+            f"{in_place[chosen].double().mean():.0%} for the same place in both photos"
         )
 
 
@@ -89,7 +89,9 @@ def main() -> None:
     visualization.pair_figure(interactions, (query, retrieved), title=title).savefig(picture)
     print(f"similarity: {similarity:.4f}, and {interactions.empty.item():.4f} when both photos are blurred")
     print(f"method: {method.get_name()} on {arguments.backbone}, cosine; {encoder.preprocessing}")
-    print(f"embeddings used: {int(interactions.n_evaluations)} of masked feature maps, after 4 network passes (two photos and their blurs)")
+    print(
+        f"embeddings used: {int(interactions.n_evaluations)} of masked feature maps, after 4 network passes (both photos and their blurs)"
+    )
     print(f"seconds: {seconds:.2f}")
     print(f"completeness gap: {round(interactions.completeness_gap.item(), 5) + 0.0:+.5f}")
     pairs, maps = (relative_error(interactions, name) for name in ("between", "marginal"))
@@ -97,7 +99,7 @@ def main() -> None:
     if arguments.query is None:
         print_agreement(interactions["between"][0], torch.from_numpy(disparity))
     page = cp.viewer(interactions, (query, retrieved), title="Why are these two photos similar?").save(arguments.out / "explanation.html")
-    print(f"picture: {picture}\nto explore in a browser: {page}")
+    print(f"picture: {picture}\ninteractive page: {page}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every page of the tutorials is a script and a notebook of the same cells, the notebook without outputs."""
+"""Every tutorial page is a script and a notebook with the same cells. The notebook has no outputs."""
 
 import ast
 import re
@@ -10,14 +10,14 @@ jupytext = pytest.importorskip("jupytext", reason="pip install 'captum-pairwise[
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_notebook_has_the_cells_of_its_page_and_no_outputs(page):
+def test_notebook_has_the_cells_of_its_page_and_no_outputs(page):
     script, notebook = jupytext.read(page), jupytext.read(page.with_suffix(".ipynb"))
     cells = [[(cell.cell_type, cell.source) for cell in pages.cells] for pages in (script, notebook)]
-    assert cells[0] == cells[1], f"write it anew: jupytext --to notebook {page}"
+    assert cells[0] == cells[1], f"run: jupytext --to notebook {page}"
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
 
 
-def test_no_notebook_is_without_its_page():
+def test_every_notebook_has_a_page():
     assert sorted(TUTORIALS.glob("*.ipynb")) == [page.with_suffix(".ipynb") for page in PAGES]
 
 
@@ -25,15 +25,15 @@ TEXTS = [*PAGES, TUTORIALS.parent / "README.md"]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
-def test_code_in_a_text_is_python(text):
+def test_code_blocks_are_valid_python(text):
     lines = [line.removeprefix("# ") if text.suffix == ".py" else line for line in text.read_text().splitlines()]
     for block in re.findall(r"^```python\n(.*?)^```", "\n".join(lines), re.MULTILINE | re.DOTALL):
         ast.parse(block)
 
 
 @pytest.mark.parametrize("text", [*TEXTS, TUTORIALS / "measurements" / "README.md"], ids=lambda text: str(text.name))
-def test_links_and_commands_name_files_that_are_there(text):
+def test_linked_files_and_scripts_exist(text):
     words = text.read_text()
-    linked = [text.parent / link for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", words)]
-    run = [TUTORIALS.parent / command for command in re.findall(r"python (tutorials/\S+?\.py)", words)]
-    assert not [path for path in (*linked, *run) if not path.exists()]
+    links = [text.parent / link for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", words)]
+    scripts = [TUTORIALS.parent / command for command in re.findall(r"python (tutorials/\S+?\.py)", words)]
+    assert not [path for path in (*links, *scripts) if not path.exists()]

@@ -1,4 +1,4 @@
-"""What the pages on search, Captum's classes, text and evaluation say is so."""
+"""The pages on search, Captum's classes, text and evaluation: their claims are true."""
 
 import re
 from itertools import pairwise
@@ -40,20 +40,20 @@ def evaluation():
     return run_page(EVALUATION)
 
 
-def test_the_similarity_that_is_explained_is_the_score_of_the_index(search):
+def test_similarities_are_the_scores_of_the_index(search):
     torch.testing.assert_close(search["similarities"], torch.tensor(search["by_faiss"]))
     assert all(one >= other for one, other in pairwise(search["scores"]))
 
 
-def test_a_pagoda_was_found_and_no_man(search):
-    """His share of the credit is that of a map that knows nothing, and more where the result shows him, too."""
+def test_the_first_result_was_found_for_the_pagoda_and_not_for_the_man(search):
+    """The man's share of the credit is about his share of the area; it is larger for the result that shows him."""
     of_first, *_, at_lunch = search["on_man"].tolist()
     area = search["man"].double().mean().item()
     assert of_first < 1.2 * area < at_lunch
 
 
-def test_each_half_of_the_query_is_found_where_it_is(search):
-    """The cat on the right of the first result, the cup on the left of the last; the query's images are made once."""
+def test_each_half_of_the_query_is_found_at_its_place(search):
+    """The cat is on the right of the first result, the cup on the left of the last one. The query is masked only once."""
     of_cat, of_cup = (found[:, 0] for found in search["found"].values())
     assert of_cat[0, :, 112:].sum() > 2 * of_cat[0, :, :112].sum() > 0
     assert of_cup[2, :, :112].sum() > 2 * of_cup[2, :, 112:].abs().sum()
@@ -61,7 +61,7 @@ def test_each_half_of_the_query_is_found_where_it_is(search):
     assert search["n_images"] == 4 and len(search["results"]) == 3
 
 
-def test_the_cat_is_why_one_result_comes_before_another(search):
+def test_the_cat_explains_the_order_of_two_results(search):
     over_blur, over_other = search["cats_share"].values()
     assert over_other > over_blur + 0.1
     assert search["why"].of_better.sum().item() == pytest.approx(search["difference"], abs=1e-5)
@@ -73,72 +73,72 @@ def test_ten_classes_of_captum_run_on_one_wrapper(pipelines):
     names = "gradients ablation in_layers of_query of_retrieved shap occlusion noisy sampling lime gradient_shap".split()
     page = (TUTORIALS / "06_captum_pipelines.py").read_text()
     assert len(set(re.findall(r"\bca\.([A-Z]\w+)\(", page)) - {"NoiseTunnel"}) >= 10
-    found = [one for name in names for one in (pipelines[name] if isinstance(pipelines[name], (tuple, list)) else [pipelines[name]])]
-    assert all(one.isfinite().all() and one.any() for one in found)
+    maps = [credit for name in names for credit in (pipelines[name] if isinstance(pipelines[name], (tuple, list)) else [pipelines[name]])]
+    assert all(credit.isfinite().all() and credit.any() for credit in maps)
 
 
-def test_credit_of_captums_shapley_values_sums_to_what_is_due(pipelines):
-    """Both are efficient at any budget."""
+def test_captums_shapley_values_are_efficient(pipelines):
+    """The credit sums to the expected value at any budget."""
     assert pipelines["shap_sum"] == pytest.approx(pipelines["due"], abs=1e-4)
     assert pipelines["sampling_sum"] == pytest.approx(pipelines["due_of_query"], abs=1e-4)
     assert min(pipelines["due"], pipelines["due_of_query"]) > 0.1
 
 
-def test_a_layer_that_runs_twice_is_half_seen_without_the_twin(pipelines):
+def test_captum_sees_only_the_second_call_of_a_layer_without_a_twin(pipelines):
     torch.testing.assert_close(pipelines["naive_map"], pipelines["of_retrieved"])
     assert (pipelines["naive_map"] - pipelines["of_query"]).abs().max() > 0.5 * pipelines["of_query"].abs().max()
 
 
-def test_only_a_fixed_batch_is_matched_wrongly(pipelines):
-    one, batch, wrapper = pipelines["wrong"].values()
-    assert max(one, wrapper) < 1e-3 and batch > 0.05
+def test_only_a_fixed_batch_of_queries_is_paired_wrongly(pipelines):
+    single, batch, wrapper = pipelines["wrong"].values()
+    assert max(single, wrapper) < 1e-3 and batch > 0.05
 
 
-def test_kernel_shap_tells_what_blurred_squares_change(pipelines):
+def test_infidelity_of_kernel_shap_is_lower_than_without_credit(pipelines):
     of_map, of_nothing = pipelines["misses"].values()
     assert 0 < of_map < of_nothing / 2
 
 
-def test_two_sentences_are_explained_word_by_word(text):
+def test_strongest_pairs_of_two_sentences_are_matching_words(text):
     query, retrieved = text["words"]
     assert [(query[row], retrieved[column]) for row, column in text["strongest"][:2]] == [("cat", "kitten"), ("windows", "window")]
     assert text["over_words"].completeness_gap.abs().item() < 1e-4
     assert text["over_words"]["marginal"].sum() > 0.3
 
 
-def test_masked_sentences_are_one_so_that_words_can_only_take_similarity_away(text):
+def test_mask_tokens_give_words_negative_credit(text):
     over_masks = text["over_masks"]
     assert over_masks.empty.item() == pytest.approx(1, abs=1e-5)
     assert (over_masks["marginal"] < 0).double().mean() > 0.8 and over_masks["marginal"].sum() < 0
     assert text["agreement"] > 0.7
 
 
-def test_the_small_clip_has_learned_words_and_where_they_are(text):
+def test_small_clip_has_learned_words_and_positions(text):
     assert text["accuracy"] > 10 * text["by_chance"]
     assert sum(text["hits"]) > 0.75 * len(text["hits"]) and len(text["hits"]) == 16
 
 
-def test_words_that_both_captions_have_get_no_credit(text):
+def test_words_of_both_captions_get_no_credit(text):
     between, common = text["why"]["between"][0], text["common"]
     assert between[:, common].abs().max() < 1e-5 < 1e-2 < between.abs().max()
     assert text["scores"][0] > text["scores"][1] + 0.1
 
 
-def test_a_map_is_worth_more_than_chance_by_hand(evaluation):
+def test_maps_are_better_than_a_random_map(evaluation):
     for name in ("SAM", "IG-SAM"):
         (_, insertion), (_, of_chance) = evaluation["curves"][name], evaluation["curves"]["random"]
         assert insertion.area.item() > of_chance.area.item() + 0.1
     assert evaluation["missing"]["IG-SAM"].max() < 1e-4 < 0.1 < evaluation["missing"]["SAM"].min()
 
 
-def test_the_object_is_found_again_but_where_the_model_does_not_see_it(evaluation):
-    found, by_chance = evaluation["found"].mean_iou, evaluation["by_chance"].mean_iou
-    assert (found[:2] > by_chance[:2] + 0.2).all() and found[2] < by_chance[2] + 0.1
+def test_projection_finds_the_objects_that_the_model_recognises(evaluation):
+    overlap, by_chance = evaluation["found"].mean_iou, evaluation["by_chance"].mean_iou
+    assert (overlap[:2] > by_chance[:2] + 0.2).all() and overlap[2] < by_chance[2] + 0.1
     assert (evaluation["kept"][:2] > evaluation["kept_by_chance"][:2] + 0.1).all()
 
 
-def test_the_command_fills_the_table_and_goes_on(evaluation):
-    """Three pairs by three methods, then by one more; what was there is not run again."""
+def test_the_second_command_runs_only_the_new_method(evaluation):
+    """Three pairs and three methods, then one more method."""
     rows = evaluation["rows"]
     assert evaluation["status"] == evaluation["status_again"] == 0
     assert len(rows) == 3 * 4 == len({(row["query"], row["method"]) for row in rows})
@@ -147,11 +147,11 @@ def test_the_command_fills_the_table_and_goes_on(evaluation):
     assert all(isnan(float(row["inefficiency"])) == (row["method"] == "random") for row in rows)
 
 
-def test_paired_differences_are_surer_than_the_means(evaluation):
+def test_paired_differences_have_smaller_errors_than_the_means(evaluation):
     errors = [evaluation["metrics"].mean_and_error(values)[1] for values in (evaluation["better"], evaluation["yardstick"])]
     difference, error = evaluation["metrics"].mean_and_error(evaluation["better"] - evaluation["yardstick"])
     assert error < min(errors) / 3 and difference > 2 * error
 
 
-def test_the_folder_of_the_evaluation_is_gone(evaluation):
+def test_the_temporary_folder_is_deleted(evaluation):
     assert not evaluation["folder"].exists()

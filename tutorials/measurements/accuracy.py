@@ -1,11 +1,11 @@
-"""How accurate the factorised estimator is, and how long it takes.
+"""Accuracy and time of the factorised estimator.
 
     python tutorials/measurements/accuracy.py
 
-Relative mean squared error of the pairs between the images, by a Gaussian process (the default) and by chains of coalitions: on random
-ReLU towers (8 + 7 and 16 + 16 players) against the exact indices, median over 6 and 4 seeds; on the 7x7 maps of EfficientNet-Lite0
-(49 + 49 players, the stereo motorcycle, blurred baselines), of the heat maps too, against the mean of ten runs of 20 000 embeddings,
-which are chains.
+Relative mean squared error of the pairs between the images, for a Gaussian process (the default) and for chains of coalitions. Random
+ReLU towers (8 + 7 and 16 + 16 players) are compared with the exact indices; the result is the median over 6 and 4 seeds. The 7x7 maps of
+EfficientNet-Lite0 (49 + 49 players, the stereo motorcycle, blurred baselines) are compared with the mean of ten runs of chains with
+20 000 embeddings, pairs and heat maps.
 """
 
 import time
@@ -22,18 +22,18 @@ from captum_pairwise import backbones
 FITS = ("process", "chains")
 
 
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return ((found - truth).square().sum() / truth.square().sum()).item()
+def relative_error(estimate: Tensor, truth: Tensor) -> float:
+    return ((estimate - truth).square().sum() / truth.square().sum()).item()
 
 
-def seconds_of(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def relu_network(n_players: int, seed: int) -> nn.Module:
-    """Three layers from masked inputs to an embedding that is not zero at the zero baseline."""
+    """Three layers with biases, so that the embedding of the zero baseline is not zero."""
     torch.manual_seed(seed)
     layers = [nn.Linear(n_players, 20), nn.Linear(20, 20), nn.Linear(20, 20)]
     for layer in layers:
@@ -43,7 +43,7 @@ def relu_network(n_players: int, seed: int) -> nn.Module:
 
 
 @torch.no_grad()
-def on_random_towers(n_query: int, n_retrieved: int, budgets: tuple[int, ...], n_seeds: int) -> None:
+def measure_random_towers(n_query: int, n_retrieved: int, budgets: tuple[int, ...], n_seeds: int) -> None:
     print(f"random ReLU towers, {n_query} + {n_retrieved} players, median of {n_seeds} seeds:")
     models = [cp.SimilarityWrapper(relu_network(n_query, 2 * seed), relu_network(n_retrieved, 2 * seed + 1)) for seed in range(n_seeds)]
     pairs = [(torch.randn(1, n_query, dtype=torch.float64), torch.randn(1, n_retrieved, dtype=torch.float64)) for _ in models]
@@ -62,7 +62,7 @@ def on_random_towers(n_query: int, n_retrieved: int, budgets: tuple[int, ...], n
 
 
 @torch.no_grad()
-def on_real_features() -> None:
+def measure_real_features() -> None:
     encoder = backbones.create("efficientnet_lite0")
     left, right, _ = skimage.data.stereo_motorcycle()
     pair = (encoder.preprocess(left), encoder.preprocess(right))
@@ -70,21 +70,21 @@ def on_real_features() -> None:
     long = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit="chains")
     runs = [long.interactions(pair, n_samples=20_000, generator=torch.Generator().manual_seed(seed)) for seed in range(1, 11)]
     truth = {name: torch.stack([run[name] for run in runs]).mean(0) for name in ("between", "marginal")}
-    passes = median(seconds_of(lambda: [encoder(image) for image in pair]) for _ in range(5))
+    passes = median(measure_seconds(lambda: [encoder(image) for image in pair]) for _ in range(5))
     print(f"EfficientNet-Lite0, 49 + 49 cells (two network passes: {passes:.2f} s):")
     for n_samples in (100, 250, 500, 1000, 2000):
         for fit in FITS:
             method = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit=fit)
-            found = method.interactions(pair, n_samples=n_samples)
-            pairs, maps = (relative_error(found[name], truth[name]) for name in ("between", "marginal"))
-            seconds = median(seconds_of(lambda m=method, n=n_samples: m.attribute(pair, n_samples=n)) for _ in range(3)) - passes
+            interactions = method.interactions(pair, n_samples=n_samples)
+            pairs, maps = (relative_error(interactions[name], truth[name]) for name in ("between", "marginal"))
+            seconds = median(measure_seconds(lambda m=method, n=n_samples: m.attribute(pair, n_samples=n)) for _ in range(3)) - passes
             print(
                 f"  {n_samples:5d} embeddings per tower, {fit:7s}: relative MSE {pairs:.1e} (pairs), {maps:.1e} (heat maps), "
-                f"{seconds:.2f} s beyond the two passes"
+                f"{seconds:.2f} s in addition to the two passes"
             )
 
 
 if __name__ == "__main__":
-    on_random_towers(8, 7, (50, 100, 250), n_seeds=6)
-    on_random_towers(16, 16, (100, 500, 1000, 4000), n_seeds=4)
-    on_real_features()
+    measure_random_towers(8, 7, (50, 100, 250), n_seeds=6)
+    measure_random_towers(16, 16, (100, 500, 1000, 4000), n_seeds=4)
+    measure_real_features()

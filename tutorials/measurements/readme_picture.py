@@ -1,9 +1,9 @@
-"""Draw the README's picture: two scenes of a cat and a cup, and which part of the one corresponds to which of the other.
+"""Draw the README's figure: two images of a cat and a cup, with lines between matching parts.
 
     python tutorials/measurements/readme_picture.py
     python tutorials/measurements/readme_picture.py --out folder
 
-Cat and cup stand on other sides in the second scene, and are mirrored.
+In the second image, cat and cup are mirrored and have exchanged their sides.
 """
 
 import argparse

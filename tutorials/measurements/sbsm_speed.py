@@ -1,11 +1,11 @@
-"""SBSM of one photo, beside xaitk-saliency: the same windows, network and batches, on one thread.
+"""SBSM of one photo, compared with xaitk-saliency: the same windows, network and batches, on one thread.
 
     python tutorials/measurements/sbsm_speed.py
     python tutorials/measurements/sbsm_speed.py --stride 3 --out folder
 
-The right view of the stereo motorcycle explained by the left one: EfficientNet-Lite0 at 224 pixels, cosine, black windows of 20 × 20. Both
-sides embed each photo once and each window once; `SBSM` would explain the left view too, so its estimator is run on the right view's
-game alone. xaitk-saliency scales its maps by their largest value, so ours is scaled before they are compared.
+The map of the right view of the stereo motorcycle, given the left view: EfficientNet-Lite0 at 224 pixels, cosine, black windows of
+20 × 20. Both packages embed each photo once and each window once. `SBSM` would also explain the left view, so the script runs its estimator
+on the right view's game only. xaitk-saliency divides its maps by their largest value, so the script does the same before the comparison.
 """
 
 import argparse
@@ -35,36 +35,36 @@ WINDOW = 20
 
 
 class Batches(ImageDescriptorGenerator):
-    """The encoder as xaitk-saliency wants it: arrays of images in, embeddings out, so many images in a pass."""
+    """The encoder with the interface of xaitk-saliency: takes arrays of images, returns embeddings, `size` images in a pass."""
 
     def __init__(self, encoder: torch.nn.Module, size: int) -> None:
         self.encoder, self.size = encoder, size
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing to restore it from."""
+        """Empty: this class has no configuration."""
         return {}
 
     def generate_arrays_from_images(self, img_mat_iter: Iterable[np.ndarray | None]) -> list[np.ndarray]:
         """The embedding of each image."""
-        images = img_mat_iter if isinstance(img_mat_iter, np.ndarray) else np.stack([one for one in img_mat_iter if one is not None])
+        images = img_mat_iter if isinstance(img_mat_iter, np.ndarray) else np.stack([image for image in img_mat_iter if image is not None])
         batches = torch.from_numpy(images).split(self.size)
         return [row for batch in batches for row in self.encoder(batch.permute(0, 3, 1, 2).contiguous()).mean((2, 3)).numpy()]
 
 
-def timed(run: Callable[[], Result]) -> tuple[Result, float]:
-    """What comes back, and seconds of computing: on one thread those of an idle machine, whatever else runs."""
+def measure(run: Callable[[], Result]) -> tuple[Result, float]:
+    """The result, and the processor time in seconds: on one thread, other processes do not change it."""
     started = time.process_time()
     return run(), time.process_time() - started
 
 
-def ours(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
+def explain(model: cp.SimilarityWrapper, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
     """The map of the second photo."""
     pairs, windows = build_window_pairs(model, pair, ForwardContext(max_rows=batch), WINDOW, stride, players=whole_image)
     return sbsm(make_one_image_games(next(pairs.games()))[1], windows[1])
 
 
-def theirs(encoder: torch.nn.Module, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
-    """The scaled map of the second photo, which they call the reference."""
+def explain_by_xaitk(encoder: torch.nn.Module, pair: tuple[Tensor, Tensor], stride: int, batch: int) -> Tensor:
+    """The scaled map of the second photo, which xaitk-saliency calls the reference."""
     query, reference = (photo[0].permute(1, 2, 0).contiguous().numpy() for photo in pair)
     stack = SBSMStack((WINDOW, WINDOW), (stride, stride), proximity_metric="cosine", fill=[0, 0, 0])
     return torch.from_numpy(stack.generate(reference, [query], Batches(encoder, batch))[0])
@@ -82,8 +82,8 @@ def draw(photo: Tensor, scaled: Tensor) -> Figure:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time SBSM beside xaitk-saliency.")
-    parser.add_argument("--stride", type=int, default=12, help="from one window to the next; the paper's is 3")
-    parser.add_argument("--batch", type=int, default=4, help="images in a pass, of both packages")
+    parser.add_argument("--stride", type=int, default=12, help="pixels from one window to the next; 3 in the paper")
+    parser.add_argument("--batch", type=int, default=4, help="images in a pass, for both packages")
     parser.add_argument("--out", type=Path, default=None, help="folder for a picture of the map")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -92,11 +92,11 @@ def main() -> None:
     pair = encoder.preprocess(left), encoder.preprocess(right)
     model = cp.SimilarityWrapper(encoder)
     model(*pair)  # the first pass is slow
-    found, seconds = timed(lambda: ours(model, pair, arguments.stride, arguments.batch))
+    heat, seconds = measure(lambda: explain(model, pair, arguments.stride, arguments.batch))
     print(f"captum_pairwise: {seconds:.1f} s")
-    expected, their_seconds = timed(lambda: theirs(encoder, pair, arguments.stride, arguments.batch))
+    expected, their_seconds = measure(lambda: explain_by_xaitk(encoder, pair, arguments.stride, arguments.batch))
     print(f"xaitk-saliency: {their_seconds:.1f} s, {their_seconds / seconds:.2f} times as long")
-    scaled = found / found.max()
+    scaled = heat / heat.max()
     print(f"largest difference of the scaled maps: {(scaled - expected).abs().max():.1e}")
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)

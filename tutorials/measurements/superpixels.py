@@ -1,11 +1,11 @@
-"""How well each estimator does where every embedding is a pass through a real network.
+"""Accuracy of the estimators when every embedding is a pass through a real network.
 
     python tutorials/measurements/superpixels.py
     python tutorials/measurements/superpixels.py --budgets 200 400 800 1200 2400 --reference 6000
 
-Superpixels of the stereo motorcycle (43 + 43), EfficientNet-Lite0 at 224 pixels, cosine, blurred baselines: the pairs between the images,
-from so many passes for each photo, against a long run of the factorised estimator with other coalitions. `scale` is the slope of the
-estimate on the reference: 1 where nothing is shrunk. The kernel cannot determine 3655 pairs from fewer coalitions, so it has a ridge.
+Superpixels of the stereo motorcycle (43 + 43), EfficientNet-Lite0 at 224 pixels, cosine, blurred baselines. The pairs between the images
+from a budget of passes for each photo are compared with a long run of the factorised estimator with other coalitions. `scale` is the slope
+of the estimate on the reference: 1 means no shrinkage. The kernel cannot determine 3655 pairs from fewer coalitions, so it has a ridge.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 from captum_pairwise.results.interactions import Interactions
 
-ROWS_OF_A_PERMUTATION = 1050  # distinct coalitions of one photo in a permutation of both photos' players, about
+ROWS_OF_A_PERMUTATION = 1050  # approximate number of distinct coalitions of one photo in a permutation of both photos' players
 
 
-def pairs_of(game: TwoTowerGame) -> int:
+def count_pairs(game: TwoTowerGame) -> int:
     return game.n_players * (game.n_players - 1) // 2 - 1
 
 
-def motorcycle() -> TwoTowerGame:
+def build_game() -> TwoTowerGame:
     encoder = backbones.create("efficientnet_lite0")
     left, right, _ = skimage.data.stereo_motorcycle()
     photos = (encoder.preprocess(left), encoder.preprocess(right))
@@ -42,31 +42,31 @@ def motorcycle() -> TwoTowerGame:
     return game
 
 
-class Remembered:
-    """A tower that passes no coalition through the network twice, in any of its copies."""
+class CachedTower:
+    """A tower with a cache of embeddings, which all of its copies share."""
 
-    def __init__(self, embed: Callable[[Tensor], Tensor], known: dict[bytes, Tensor] | None = None) -> None:
-        self.embed, self.known = embed, {} if known is None else known
-        self.asked: set[bytes] = set()
+    def __init__(self, embed: Callable[[Tensor], Tensor], cache: dict[bytes, Tensor] | None = None) -> None:
+        self.embed, self.cache = embed, {} if cache is None else cache
+        self.requested: set[bytes] = set()
 
     def __call__(self, z: Tensor) -> Tensor:
         """The embedding of each row."""
         keys = [row.numpy().tobytes() for row in z.bool()]
-        new = [k for k, key in enumerate(keys) if key not in self.known]
+        new = [k for k, key in enumerate(keys) if key not in self.cache]
         if new:
-            self.known.update(zip([keys[k] for k in new], self.embed(z[new].bool()), strict=True))
-        self.asked.update(keys)
-        return torch.stack([self.known[key] for key in keys])
+            self.cache.update(zip([keys[k] for k in new], self.embed(z[new].bool()), strict=True))
+        self.requested.update(keys)
+        return torch.stack([self.cache[key] for key in keys])
 
 
-def estimates(budget: int) -> Iterator[tuple[str, Callable[[TwoTowerGame], Interactions]]]:
+def list_estimators(budget: int) -> Iterator[tuple[str, Callable[[TwoTowerGame], Interactions]]]:
     yield "factorised, process", lambda game: factorise(game, budget, TowerOptions("process"))
     yield "factorised, chains", lambda game: factorise(game, budget, TowerOptions("chains"))
     yield "opaque box, Gaussian process", lambda game: gaussian_process(CallableGame(game.n_query, game.n_retrieved, game.values), budget)
     yield "opaque box, kernel with a ridge of 0.01", lambda game: kernel_taylor(game, budget, ridge=0.01)
     if budget >= ROWS_OF_A_PERMUTATION:
         n_permutations = budget // ROWS_OF_A_PERMUTATION
-        yield "opaque box, permutations", lambda game: permutation(game, 2 + game.n_players + n_permutations * pairs_of(game))
+        yield "opaque box, permutations", lambda game: permutation(game, 2 + game.n_players + n_permutations * count_pairs(game))
 
 
 @torch.no_grad()
@@ -75,28 +75,28 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=[200])
     parser.add_argument("--reference", type=int, default=800, help="embeddings of each photo for the reference")
     arguments = parser.parse_args()
-    game = motorcycle()
-    towers = Remembered(game.embed_query), Remembered(game.embed_retrieved)
+    game = build_game()
+    towers = CachedTower(game.embed_query), CachedTower(game.embed_retrieved)
 
-    def fresh() -> tuple[TwoTowerGame, tuple[Remembered, Remembered]]:
-        query, retrieved = (Remembered(tower.embed, tower.known) for tower in towers)
+    def copy_game() -> tuple[TwoTowerGame, tuple[CachedTower, CachedTower]]:
+        query, retrieved = (CachedTower(tower.embed, tower.cache) for tower in towers)
         return TwoTowerGame(game.n_query, game.n_retrieved, query, retrieved), (query, retrieved)
 
-    reference = factorise(fresh()[0], arguments.reference, TowerOptions("process"), generator=torch.Generator().manual_seed(1))
+    reference = factorise(copy_game()[0], arguments.reference, TowerOptions("process"), generator=torch.Generator().manual_seed(1))
     truth = reference["between"].flatten()
     print(f"{game.n_query} + {game.n_retrieved} superpixels; reference from {arguments.reference} passes for each photo")
     print("| estimator | passes for each photo | correlation | relative MSE | scale | within 2 standard errors |")
     print("|---|---|---|---|---|---|")
     for budget in arguments.budgets:
-        for name, estimate in estimates(budget):
-            pair, copies = fresh()
-            found = estimate(pair)
-            between, errors = found["between"].flatten(), found.standard_error
+        for name, estimate in list_estimators(budget):
+            pair, copies = copy_game()
+            interactions = estimate(pair)
+            between, errors = interactions["between"].flatten(), interactions.standard_error
             correlation = torch.corrcoef(torch.stack([between, truth]))[0, 1].item()
             relative = ((between - truth).square().sum() / truth.square().sum()).item()
             scale = (between @ truth / truth.square().sum()).item()
             covered = "" if errors is None else f"{((between - truth).abs() <= 2 * errors['between'].flatten()).double().mean():.2f}"
-            passes = max(len(copy.asked) for copy in copies)
+            passes = max(len(copy.requested) for copy in copies)
             print(f"| {name} | {passes} | {correlation:.3f} | {relative:.2g} | {scale:.2f} | {covered} |", flush=True)
 
 

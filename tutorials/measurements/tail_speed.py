@@ -1,8 +1,8 @@
-"""How many coalitions a second: running only the tail after a layer, against running the whole network again.
+"""Coalitions per second: only the layers after the explained layer, compared with the whole network.
 
     python tutorials/measurements/tail_speed.py
 
-A ResNet50's `layer4` on one pair of photos, both ways with the same values. Weights are random: they do not change the speed.
+A ResNet50's `layer4` on one pair of photos. Both ways give the same values. The weights are random; they do not change the speed.
 """
 
 import copy
@@ -47,7 +47,7 @@ def main() -> None:
     z = torch.rand(20_000, tail.n_players) < torch.rand(20_000, 1)
     fast, values = coalitions_per_second(tail, z)
     slow, again = coalitions_per_second(whole, z[:32])
-    print(f"{tail.n_players} cells: {fast:.0f} coalitions a second by the tail alone, {slow:.2f} by the whole network: {fast / slow:.0f}x")
+    print(f"{tail.n_players} cells: {fast:.0f} coalitions per second with the tail only, {slow:.2f} with the network: {fast / slow:.0f}x")
     print(f"largest difference between the two: {(values[:32] - again).abs().max():.1e}")
 
 
