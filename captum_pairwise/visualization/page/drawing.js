@@ -1,8 +1,8 @@
 'use strict';
-// The page as the state wants it: drawn anew after every change.
+// Draws the page from the state, after every change.
 
 const N_STRONGEST = 5;
-const MINUTE = 1e-12; // rounding
+const ROUNDING_ERROR = 1e-12;
 
 function draw() {
   const write = writer(scale());
@@ -39,7 +39,7 @@ function drawHere(side) {
   facts(here).forEach(([what, value], k) => list.append(pair(k ? what : `${capital(name)}, ${what}`, value)));
 }
 
-/** What is known of a part alone: its credit, its pairs in all, and its pairs with the pins of the other side. */
+/** Numbers of one part: its credit, the sum of its pairs, and its pairs with the pins of the other side. */
 function facts(part) {
   const { credit, error } = method(), known = [], pairs = credit.pairs(part, 1 - part.side);
   if (credit.has('marginal')) {
@@ -100,7 +100,7 @@ function chip(pin, write) {
 
 function drawLegend(write) {
   const canvas = find('.legend canvas'), image = new ImageData(256, 1), [least, , most] = find('.legend .ticks').children;
-  for (let k = 0; k < 256; k++) image.data.set([...onPaper(colourOf(k / 127.5 - 1, 1, state.opacity, palette)), 255], 4 * k);
+  for (let k = 0; k < 256; k++) image.data.set([...blendWithWhite(colourOf(k / 127.5 - 1, 1, state.opacity, palette)), 255], 4 * k);
   canvas.getContext('2d').putImageData(image, 0, 0);
   least.textContent = write(-scale());
   most.textContent = write(scale());
@@ -108,8 +108,8 @@ function drawLegend(write) {
   const what = order() === 'parts' ? 'credit of a part' : state.within ? 'pair, within or between the images' : 'pair between the images';
   find('.legend figcaption').textContent = `full colour: the largest ${what}`;
   find('.scale-rule').textContent =
-    `Both images share one scale. Its ends are the largest absolute ${what} by this method, whichever part is shown, so that colours can be `
-    + 'compared from part to part; the choice of a sign does not change it.';
+    `Both images share one scale. Its ends are the largest absolute ${what} by this method, for all parts, so that colours can be `
+    + 'compared between parts. The choice of a sign does not change the scale.';
 }
 
 function drawControls() {
@@ -128,7 +128,7 @@ function drawFacts() {
   const write = writer(Math.min(1, Math.max(Math.abs(full ?? 0), Math.abs(empty ?? 0))) / 50), plain = (value) => write(value).replace('+', '');
   if (known(full)) list.append(pair('similarity', plain(full)));
   if (known(empty)) list.append(pair('of the baselines', plain(empty)));
-  if (known(gap)) list.append(pair('completeness gap', writer(0.01)(Math.abs(gap) < MINUTE ? 0 : gap)));
+  if (known(gap)) list.append(pair('completeness gap', writer(0.01)(Math.abs(gap) < ROUNDING_ERROR ? 0 : gap)));
 }
 
 function speak() {

@@ -1,5 +1,5 @@
 'use strict';
-// What a pointer, a finger, keys and controls change.
+// Events of the pointer, touch, keys and controls.
 
 let tapped = null;
 
@@ -14,7 +14,7 @@ function goTo(part) {
 }
 
 function leave() {
-  if (state.pins.length) goTo(null); // the pins stay; without any the last part does, for a look at the controls
+  if (state.pins.length) goTo(null); // the pins stay; without pins the last part stays visible
 }
 
 function hint(part) {
@@ -48,7 +48,7 @@ function clear() {
   find('.spoken').textContent = 'Cleared';
 }
 
-/** Take another method; what was pinned stays at its place, whoever owns it now. */
+/** Show another method. Pins stay at their places, with the parts of the new method. */
 function setMethod(number) {
   const moved = state.method === number ? (part) => part : place(number);
   const pins = state.pins.map((pin) => ({ ...pin, ...moved(pin) })).filter(({ index }) => index !== NOBODY);
@@ -95,7 +95,7 @@ function listenToPanel(panel, side) {
   plate.addEventListener('keydown', (event) => handleKey(event, panel, side));
 }
 
-/** Where the keyboard enters a side: where it was before, else the strongest part. */
+/** Part where the keyboard enters a side: the last part, or else the strongest part. */
 function entrance(side) {
   if (state.here?.side === side) return state.here;
   if (cursor[side] !== null) return { side, index: cursor[side] };
@@ -112,7 +112,7 @@ function handleKey(event, panel, side) {
   event.preventDefault();
 }
 
-/** Of the parts that are somewhere the one with the strongest partner, or with the most credit where no pairs are known. */
+/** Among parts with a place, the part with the strongest partner, or with the most credit if pairs are unknown. */
 function strongestPart(side) {
   const { credit } = method();
   const strength = places(side).map((isSomewhere, index) => {
@@ -123,7 +123,7 @@ function strongestPart(side) {
   return strength.some((value) => isFinite(value) && value) ? { side, index } : null;
 }
 
-/** For each part of a side whether it lies anywhere; words all do. */
+/** For each part of a side, true if it has a place; all words have one. */
 function places(side) {
   return panels[side].middles?.map(Boolean) ?? Array(method().credit.counts[side]).fill(true);
 }
@@ -144,7 +144,7 @@ function listenToControls() {
   document.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
 }
 
-/** In a notebook the page is in a frame, which becomes as tall as the page. */
+/** In a notebook, make the frame as tall as the page. */
 function fitFrame() {
   try {
     if (window.frameElement) window.frameElement.style.height = `${root.offsetHeight + 2}px`;
@@ -156,7 +156,7 @@ function start() {
   panels.forEach(listenToPanel);
   listenToControls();
   drawFacts();
-  state.here = strongestPart(0); // so that the page opens with an example
+  state.here = strongestPart(0); // the page opens with an example
   draw();
   new ResizeObserver(() => {
     draw();

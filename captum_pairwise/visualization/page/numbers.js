@@ -1,19 +1,19 @@
 'use strict';
-// The numbers of each method, how they are written, and their colours.
+// The numbers of each method, their text and their colours.
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
 function floatsOf(base64) {
-  return new Float32Array(bytesOf(base64).buffer); // little endian, as every browser's machine is
+  return new Float32Array(bytesOf(base64).buffer); // little endian, like all machines with browsers
 }
 
 function floatsOfAll(blocks) {
   return Object.fromEntries(Object.entries(blocks).map(([name, base64]) => [name, floatsOf(base64)]));
 }
 
-/** One method's credits, or their standard errors; what is not known is null. */
+/** Credits of one method, or their standard errors; null if unknown. */
 class Credits {
   constructor(blocks, counts) {
     this.blocks = floatsOfAll(blocks);
@@ -29,14 +29,14 @@ class Credits {
     return this.has(side === 0 ? 'within_query' : 'within_retrieved');
   }
 
-  /** The credit of every part of a side. */
+  /** Credit of every part of a side. */
   parts(side) {
     const all = this.blocks.marginal;
     if (!all) return null;
     return side === 0 ? all.subarray(0, this.counts[0]) : all.subarray(this.counts[0]);
   }
 
-  /** The credits of the pairs of one part with every part of a side. */
+  /** Credits of the pairs of one part with every part of a side. */
   pairs(part, side) {
     if (part.side === side) return this.within(part);
     const block = this.blocks.between, [, columns] = this.counts;
@@ -51,7 +51,7 @@ class Credits {
     return block ? block.subarray(part.index * n, (part.index + 1) * n) : null;
   }
 
-  /** The largest absolute value of some blocks. */
+  /** Largest absolute value of some blocks. */
   largest(names) {
     return Math.max(0, ...names.map((name) => this.largestOf.get(name) ?? 0));
   }
@@ -61,7 +61,7 @@ function largestIn(values) {
   return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
-/** How numbers of a scale are written: as many decimals for all of them. */
+/** Function that writes the numbers of a scale, all with the same number of decimals. */
 function writer(scale) {
   if (scale > 0 && (scale < 1e-6 || scale >= 1e6)) return (value) => value.toExponential(2).replace('-', '−');
   const decimals = scale > 0 ? Math.min(8, Math.max(0, 2 - Math.floor(Math.log10(scale)))) : 2;
@@ -72,26 +72,26 @@ function writer(scale) {
   };
 }
 
-/** A number with its standard error, of which one digit is enough, and none where it is rounding. */
+/** A number with its standard error, with at least one digit; without the error if it is only a rounding error. */
 function withError(value, error, write) {
-  const known = write(value);
-  if (!(error > 1e-6 * Math.abs(value))) return known;
+  const text = write(value);
+  if (!(error > 1e-6 * Math.abs(value))) return text;
   const shown = unsigned(write(error));
-  return `${known} ± ${Number(shown) ? shown : error.toPrecision(1)}`;
+  return `${text} ± ${Number(shown) ? shown : error.toPrecision(1)}`;
 }
 
 function unsigned(text) {
   return text.replace(/^[+−]/, '');
 }
 
-/** The colour of a credit as red, green, blue and opacity, all to 255: the stronger, the less of the photo shows. */
+/** Colour of a credit as red, green, blue and opacity, from 0 to 255. Stronger credit is more opaque. */
 function colourOf(value, scale, opacity, palette) {
   const strength = scale ? Math.max(-1, Math.min(1, value / scale)) : 0;
   const place = 3 * Math.min(255, Math.floor(128 * (strength + 1)));
   return [palette[place], palette[place + 1], palette[place + 2], 255 * opacity * Math.abs(strength) ** 0.7];
 }
 
-/** The places of the largest absolute values, at most `count`, those of 0 left out. */
+/** Indices of the largest absolute values, at most `count`, without zeros. */
 function strongest(values, count) {
   const places = Array.from(values.keys()).filter((place) => values[place]);
   return places.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, count);

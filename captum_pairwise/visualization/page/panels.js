@@ -1,8 +1,8 @@
 'use strict';
-// The two kinds of images: a photo with its parts, and a sentence with its words. Both paint credits and mark parts.
+// Two kinds of panels: a photo with its parts, and a sentence with its words. Both paint credits and mark parts.
 
 const MOST_OUTLINED = 1000; // parts
-const MARGIN = 6; // CSS pixels by which marks may stand over the edge of a photo
+const MARGIN = 6; // CSS pixels that marks may extend beyond the edge of a photo
 const INK = '#111', PAPER = '#fff';
 
 class PhotoPanel {
@@ -18,7 +18,7 @@ class PhotoPanel {
   }
 
   step(index, key) {
-    return neighbour(this.middles, index, key);
+    return findNeighbour(this.middles, index, key);
   }
 
   name(index) {
@@ -31,10 +31,10 @@ class PhotoPanel {
     return this.raster.at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
   }
 
-  /** A colour for each part over the photo, which then is grey; null gives the photo back. */
+  /** Draw a colour for each part over the photo in grey; null shows the photo without colours. */
   paint(colours) {
     this.element.classList.toggle('painted', Boolean(colours));
-    const context = fitted(this.heat);
+    const context = fitCanvas(this.heat);
     if (!colours) return;
     context.imageSmoothingEnabled = this.raster.width > 64 || this.raster.height > 64;
     context.drawImage(this.picture(colours), 0, 0, this.heat.width, this.heat.height);
@@ -49,9 +49,9 @@ class PhotoPanel {
     return canvas;
   }
 
-  /** Outlines and numbers; `withGrid` shows where the parts are. */
+  /** Draw outlines and numbers; `withGrid` also draws the borders of all parts. */
   mark(marks, withGrid) {
-    const context = fitted(this.marks), dots = window.devicePixelRatio || 1;
+    const context = fitCanvas(this.marks), dots = window.devicePixelRatio || 1;
     context.setTransform(dots, 0, 0, dots, MARGIN * dots, MARGIN * dots);
     context.lineJoin = 'round';
     if (withGrid) this.drawGrid(context);
@@ -63,7 +63,7 @@ class PhotoPanel {
     return [this.element.clientWidth, this.element.clientHeight];
   }
 
-  /** A path in cells of the raster as one in CSS pixels. */
+  /** Path in CSS pixels from a path in cells of the raster. */
   scaled(path) {
     const [width, height] = this.size(), larger = new Path2D();
     larger.addPath(path, new DOMMatrix([width / this.raster.width, 0, 0, height / this.raster.height, 0, 0]));
@@ -73,7 +73,7 @@ class PhotoPanel {
   drawGrid(context) {
     context.lineWidth = 1;
     context.strokeStyle = 'rgb(255 255 255 / 0.3)';
-    if (this.raster.n <= MOST_OUTLINED) context.stroke(this.scaled(gridOf(this.raster)));
+    if (this.raster.n <= MOST_OUTLINED) context.stroke(this.scaled(buildGrid(this.raster)));
   }
 
   drawMark(context, { index, colour = INK, dashed = false, width = 2 }) {
@@ -98,8 +98,8 @@ class PhotoPanel {
   }
 }
 
-/** A canvas cleared, with a pixel for each of the screen's. */
-function fitted(canvas) {
+/** Clear a canvas and give it one pixel for each pixel of the screen. */
+function fitCanvas(canvas) {
   const dots = window.devicePixelRatio || 1, { clientWidth, clientHeight } = canvas;
   Object.assign(canvas, { width: Math.round(clientWidth * dots), height: Math.round(clientHeight * dots) });
   return canvas.getContext('2d');
@@ -112,7 +112,7 @@ function stroke(context, path, colour, width, dash) {
   context.stroke(path);
 }
 
-/** Black or white, whichever has the larger contrast to a colour: at least 4.58 by WCAG's measure. */
+/** Black or white, the one with the larger contrast to a colour: at least 4.58 by WCAG's measure. */
 function inkOn(colour) {
   const [red, green, blue] = colour.map((value) => (value <= 10 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000' : '#fff';
@@ -143,12 +143,12 @@ class SentencePanel {
     return `“${this.tokens[index]}”`;
   }
 
-  /** The word before or after, or the nearest one of the line above or below. */
+  /** Previous or next word, or the nearest word in the line above or below. */
   step(index, key) {
     const aside = DIRECTIONS[key][0];
     if (aside) return Math.max(0, Math.min(this.words.length - 1, index + aside));
     const middles = this.words.map((word) => ({ x: word.offsetLeft + word.offsetWidth / 2, y: 9 * word.offsetTop }));
-    return neighbour(middles, index, key);
+    return findNeighbour(middles, index, key);
   }
 
   partAt(event) {
@@ -159,7 +159,7 @@ class SentencePanel {
   paint(colours) {
     this.element.classList.toggle('painted', Boolean(colours));
     this.words.forEach((word, index) => {
-      const colour = colours && onPaper(colours[index]);
+      const colour = colours && blendWithWhite(colours[index]);
       word.style.backgroundColor = colour ? `rgb(${colour.join(' ')})` : '';
       word.style.color = colour ? inkOn(colour) : '';
     });
@@ -184,7 +184,7 @@ class SentencePanel {
   }
 }
 
-/** What a colour with opacity looks like on white. */
-function onPaper([red, green, blue, opacity]) {
+/** Colour with opacity, blended with white. */
+function blendWithWhite([red, green, blue, opacity]) {
   return [red, green, blue].map((value) => Math.round(255 + ((value - 255) * opacity) / 255));
 }

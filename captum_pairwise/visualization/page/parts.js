@@ -1,21 +1,21 @@
 'use strict';
-// Where the parts of a photo lie: who owns the cells of a raster, their middles and their outlines.
+// Places of the parts of a photo: the owners of the cells of a raster, the middles and the outlines of the parts.
 
 const NOBODY = -1;
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** The raster that Python wrote: with `runs`, else every cell is a part. */
+/** Raster from Python: with run lengths in `runs`; without `runs`, each cell is a part. */
 class Raster {
   constructor({ n, width, height, runs }) {
     Object.assign(this, { n, width, height, isGrid: !runs });
-    this.owners = runs ? unrolled(runs, width * height) : Int32Array.from({ length: width * height }, (_, cell) => cell);
-    this.boxes = boxesOf(this);
-    this.middles = middlesOf(this);
+    this.owners = runs ? unrollRuns(runs, width * height) : Int32Array.from({ length: width * height }, (_, cell) => cell);
+    this.boxes = computeBoxes(this);
+    this.middles = computeMiddles(this);
     this.outlines = new Map();
     this.grid = null;
   }
 
-  /** The part at a place, both coordinates from 0 to 1, or NOBODY. */
+  /** Part at a place, both coordinates from 0 to 1, or NOBODY. */
   at(x, y) {
     const column = Math.floor(x * this.width), row = Math.floor(y * this.height);
     if (column < 0 || row < 0 || column >= this.width || row >= this.height) return NOBODY;
@@ -23,13 +23,13 @@ class Raster {
   }
 
   outline(index) {
-    if (!this.outlines.has(index)) this.outlines.set(index, outlineOf(this, index));
+    if (!this.outlines.has(index)) this.outlines.set(index, buildOutline(this, index));
     return this.outlines.get(index);
   }
 }
 
-/** The outlines of all parts. */
-function gridOf(raster) {
+/** Outlines of all parts. */
+function buildGrid(raster) {
   if (!raster.grid) {
     raster.grid = new Path2D();
     for (let index = 0; index < raster.n; index++) raster.grid.addPath(raster.outline(index));
@@ -37,7 +37,7 @@ function gridOf(raster) {
   return raster.grid;
 }
 
-function unrolled(runs, length) {
+function unrollRuns(runs, length) {
   const owners = new Int32Array(length);
   let start = 0;
   for (let k = 0; k < runs.length; k += 2) {
@@ -53,7 +53,7 @@ function eachCell({ owners, width }, visit) {
   });
 }
 
-function boxesOf(raster) {
+function computeBoxes(raster) {
   const boxes = Array.from({ length: raster.n }, () => null);
   eachCell(raster, (owner, x, y) => {
     const box = (boxes[owner] ??= { left: x, right: x, top: y, bottom: y, sumX: 0, sumY: 0, count: 0 });
@@ -67,8 +67,8 @@ function boxesOf(raster) {
   return boxes;
 }
 
-/** Of each part the cell next to its centre of mass, which may itself lie outside; coordinates from 0 to 1. */
-function middlesOf(raster) {
+/** For each part, its cell nearest to its centre of mass (the centre itself may be outside); coordinates from 0 to 1. */
+function computeMiddles(raster) {
   const nearest = Array.from({ length: raster.n }, () => ({ distance: Infinity }));
   eachCell(raster, (owner, x, y) => {
     const { sumX, sumY, count } = raster.boxes[owner];
@@ -79,9 +79,9 @@ function middlesOf(raster) {
     distance === Infinity ? null : { x: (x + 0.5) / raster.width, y: (y + 0.5) / raster.height });
 }
 
-/** Corners of the outline of a part, loop by loop, in cells of the raster. */
-function loopsOf(raster, index) {
-  const next = edgesOf(raster, index), loops = [];
+/** Corners of the outline of a part, one list for each loop, in cells of the raster. */
+function traceLoops(raster, index) {
+  const next = listEdges(raster, index), loops = [];
   while (next.size) {
     const [start] = next.keys(), loop = [];
     for (let key = start; next.has(key);) {
@@ -95,8 +95,8 @@ function loopsOf(raster, index) {
   return loops;
 }
 
-/** Edges between a part and what is not of it, clockwise: from each corner the corners that follow. */
-function edgesOf(raster, index) {
+/** Edges between a part and its surroundings, clockwise: for each corner, the next corners. */
+function listEdges(raster, index) {
   const { left, right, top, bottom } = raster.boxes[index], next = new Map();
   const inside = (x, y) => x >= 0 && y >= 0 && x < raster.width && y < raster.height && raster.owners[y * raster.width + x] === index;
   const add = (x1, y1, x2, y2) => {
@@ -116,12 +116,12 @@ function edgesOf(raster, index) {
   return next;
 }
 
-/** The outline as a path in cells of the raster; of a fine raster with its stairs smoothed. */
-function outlineOf(raster, index) {
+/** Outline as a path in cells of the raster; smoothed if the raster is fine. */
+function buildOutline(raster, index) {
   const path = new Path2D();
   if (!raster.boxes[index]) return path;
   const isFine = Math.max(raster.width, raster.height) > 64;
-  for (const loop of loopsOf(raster, index)) {
+  for (const loop of traceLoops(raster, index)) {
     if (isFine) addSmooth(path, loop);
     else loop.forEach(([x, y], k) => (k ? path.lineTo(x, y) : path.moveTo(x, y)));
     path.closePath();
@@ -135,10 +135,10 @@ function addSmooth(path, loop) {
   loop.forEach((corner, k) => path.quadraticCurveTo(...corner, ...half(corner, loop[(k + 1) % loop.length])));
 }
 
-/** The nearest place in the direction of an arrow key: straight ahead before aslant. */
-function neighbour(middles, from, key) {
+/** Nearest part in the direction of an arrow key; parts straight ahead come before diagonal parts. */
+function findNeighbour(middles, from, key) {
   const [dx, dy] = DIRECTIONS[key], start = middles[from];
-  if (!start) return Math.max(0, middles.findIndex(Boolean)); // a part that is nowhere has no neighbours
+  if (!start) return Math.max(0, middles.findIndex(Boolean)); // a part without cells has no neighbours
   let best = from, least = Infinity;
   middles.forEach((middle, index) => {
     if (!middle || index === from) return;

@@ -1,5 +1,5 @@
 'use strict';
-// The state, and what follows from it: what each side shows, and which parts are marked.
+// The state, and the values that follow from it: the credits that each side shows, and the marked parts.
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const root = document.getElementById('viewer');
@@ -16,11 +16,11 @@ const methods = data.methods.map((method) => {
   return { ...method, credit: new Credits(method.credit, counts), error: new Credits(method.error, counts) };
 });
 
-// A part is { side, index }. The one under the pointer or the keyboard is `here`; a pin is a part with a number and the turn it was chosen in.
+// A part is { side, index }. `here` is the part under the pointer or the keyboard. A pin is a part with a number; `turn` counts selections.
 const state = { method: 0, order: 'pairs', sign: 'both', opacity: 0.8, within: false, here: null, hint: null, pins: [], turn: 0 };
-const cursor = [null, null]; // of each side the last part that was here
+const cursor = [null, null]; // for each side, the last part that was `here`
 
-const same = (one, other) => one !== null && other !== null && one.side === other.side && one.index === other.index;
+const same = (a, b) => a !== null && b !== null && a.side === b.side && a.index === b.index;
 const method = () => methods[state.method];
 const nameOf = (part) => `${NAMES[part.side]} ${panels[part.side].name(part.index)}`;
 const latest = (pins) => pins.reduce((best, pin) => (best && best.turn > pin.turn ? best : pin), null);
@@ -34,7 +34,7 @@ function withinIsShown(side) {
   return state.within && method().credit.hasWithin(side);
 }
 
-/** The part whose pairs a side shows: of the other side, or of its own where that is wanted; null in first order. */
+/** The part whose pairs a side shows: a part of the other side, or of the same side if pairs within an image are on; null in first order. */
 function sourceOf(side) {
   if (order() === 'parts') return null;
   const { here } = state;
@@ -47,7 +47,7 @@ function hasSign(value) {
   return state.sign === 'both' || (state.sign === 'positive' ? value > 0 : value < 0);
 }
 
-/** The credits that a side shows, 0 where the sign is not wanted; null for the photo as it is. */
+/** Credits that a side shows, with 0 for the hidden sign; null for the photo without colours. */
 function shownOn(side) {
   const source = sourceOf(side);
   if (order() === 'pairs' && !source) return null;
@@ -60,7 +60,7 @@ function errorsOn(side) {
   return source ? method().error.pairs(source, side) : method().error.parts(side);
 }
 
-/** The credit that has the full colour: the largest of all that this view can show. */
+/** Credit with the full colour: the largest credit that this view can show. */
 function scale() {
   const within = state.within ? ['within_query', 'within_retrieved'] : [];
   return method().credit.largest(order() === 'parts' ? ['marginal'] : ['between', ...within]);
