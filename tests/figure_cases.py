@@ -1,4 +1,4 @@
-"""Photos, interactions and slow copies of what is drawn, for the tests of figures."""
+"""Photos, interactions and slow copies of the drawing code, for the tests of figures."""
 
 import warnings
 
@@ -16,11 +16,11 @@ QUERY, RETRIEVED = (torch.rand(2, 3, *size, generator=torch.Generator().manual_s
 PHOTOS = QUERY, RETRIEVED
 MAP = cells(torch.zeros(2, 1, 3, 5))
 IDS = cp.grid(24, 16, 3, 2).repeat(2, 1, 1, 1)
-IDS[0, 0, :8, :8] = NEVER_LEAVES  # the upper left of the first photo belongs to nobody, and player 0 has no part there
+IDS[0, 0, :8, :8] = NEVER_LEAVES  # nobody owns the upper left of the first photo; player 0 has no part there
 MASK = Players(IDS, (6,))
 
 
-def interactions(between, query=MAP, retrieved=MASK, credit=None, **blocks):
+def build_interactions(between, query=MAP, retrieved=MASK, credit=None, **blocks):
     n_players = sum(between.shape[1:])
     return Interactions(
         n_query=between.shape[1],
@@ -35,48 +35,49 @@ def interactions(between, query=MAP, retrieved=MASK, credit=None, **blocks):
     )
 
 
-def shown(panel):
+def read_image(panel):
     return np.asarray(panel.images[0].get_array())
 
 
-def picture(photos, example):
+def to_array(photos, example):
     return photos[example].permute(1, 2, 0).double().numpy()
 
 
-def grey(photo):
+def slow_grey(photo):
     return np.stack([0.2 + 0.8 * photo.mean(2)] * 3, 2)
 
 
 def slow_overlay(photo, heat, scale, colours="RdBu_r"):
-    drawn = grey(photo)
+    image = slow_grey(photo)
     for row, column in np.ndindex(heat.shape):
         value = heat[row, column] / scale
         opacity = 0.9 * abs(value) ** 0.7
         colour = np.array(matplotlib.colormaps[colours](0.5 + value / 2)[:3])
-        drawn[row, column] = (1 - opacity) * drawn[row, column] + opacity * colour
-    return drawn
+        image[row, column] = (1 - opacity) * image[row, column] + opacity * colour
+    return image
 
 
-def resized(maps, photos):
+def slow_resize(maps, photos):
     return torch.nn.functional.interpolate(maps.sum(1, keepdim=True), photos.shape[2:], mode="bilinear")[:, 0].numpy()
 
 
-def bar_panels(figure):
+def find_bar_panels(figure):
     return [panel for panel in figure.axes if panel.get_label() == "<colorbar>"]
 
 
-def bars(figure):
-    """The limits of every colour bar by its label, from left to right."""
-    found = {}
-    for panel in bar_panels(figure):
-        sideways = bool(panel.get_xlabel())
-        found.setdefault(panel.get_xlabel() or panel.get_ylabel(), []).append(panel.get_xlim() if sideways else panel.get_ylim())
-    return found
+def read_bars(figure):
+    """Limits of every colour bar by its label, from left to right."""
+    limits = {}
+    for panel in find_bar_panels(figure):
+        is_horizontal = bool(panel.get_xlabel())
+        label = panel.get_xlabel() or panel.get_ylabel()
+        limits.setdefault(label, []).append(panel.get_xlim() if is_horizontal else panel.get_ylim())
+    return limits
 
 
-def drawn(figure):
-    """The figure, drawn; no part of matplotlib has a complaint."""
+def render(figure):
+    """Render the figure; a warning of Matplotlib is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure.draw_without_rendering()  # the canvas of a bare Figure draws nothing
+        figure.draw_without_rendering()  # the canvas of a Figure without a window draws nothing
     return figure

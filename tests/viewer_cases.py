@@ -1,4 +1,4 @@
-"""Pairs for the viewer's page, with every block known, and the page's data read back."""
+"""Interactions with all blocks for the viewer's page, and readers of the page's data."""
 
 import base64
 import json
@@ -16,23 +16,23 @@ from captum_pairwise.results.interactions import Credits, Interactions
 NASTY = "</script><script>window.hacked = 1</script><!-- \"quoted\" & 'all' <b>héé</b> \u2028 猫"
 
 
-def symmetric(n, seed):
+def build_symmetric(n, seed):
     block = random_tensor(1, n, n, seed=seed)
     return (block + block.mT) * (1 - torch.eye(n, dtype=torch.float64))
 
 
-def interactions(query, retrieved, seed=0, **changes):
-    """Random credits of both signs, and errors, of one pair."""
+def build_interactions(query, retrieved, seed=0, **changes):
+    """Random credits of both signs and their errors, for one pair."""
     n, m = query.n_players, retrieved.n_players
-    known = {
+    blocks = {
         "marginal": random_tensor(1, n + m, seed=seed),
         "between": random_tensor(1, n, m, seed=seed + 1),
-        "within_query": symmetric(n, seed + 2),
-        "within_retrieved": symmetric(m, seed + 3),
+        "within_query": build_symmetric(n, seed + 2),
+        "within_retrieved": build_symmetric(m, seed + 3),
     }
-    errors = {name: block.abs() / 10 for name, block in known.items()}
+    errors = {name: block.abs() / 10 for name, block in blocks.items()}
     ends = {"empty": torch.tensor([0.25]), "full": torch.tensor([0.75]), "n_evaluations": torch.tensor([8])}
-    everything = known | ends | {"query_players": query, "retrieved_players": retrieved, "standard_error": Credits(**errors)}
+    everything = blocks | ends | {"query_players": query, "retrieved_players": retrieved, "standard_error": Credits(**errors)}
     return Interactions(n_query=n, **everything | changes)
 
 
@@ -40,22 +40,29 @@ def photo(height=60, width=80, seed=0):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def of_cells(rows=3, columns=4):
+def cell_players(rows=3, columns=4):
     return cells(torch.zeros(1, 1, rows, columns))
 
 
-def of_mask(rows=2, columns=3):
-    """Parts of a photo of 60 by 80 pixels that are no cells of a map, the last id without a part."""
+def mask_players(rows=2, columns=3):
+    """Superpixels of a photo of 60 by 80 pixels; the last id has no part."""
     ids = cp.grid(60, 80, rows, columns).flip(3)
     return Players(parse_mask(ids, photo(), "mask").ids, (rows * columns + 1,))
 
 
-def of_words(n):
+def word_players(n):
     return Players(torch.arange(n)[None, :, None], (n,))
 
 
+PHOTOS = (photo(), photo(50, 40, seed=1))
+CELLS = build_interactions(cell_players(), cell_players(2, 2))
+MASK = build_interactions(mask_players(), cell_players(2, 2), seed=7)
+SENTENCES = build_interactions(word_players(4), word_players(3))
+WORDS = (["a", "black", "cat", "sits"], ["the", "kitten", "rests"])
+
+
 class Elements(HTMLParser):
-    """The tags of a page with their attributes and the text that follows each."""
+    """Tags of a page with their attributes and the text after each tag."""
 
     def __init__(self, html):
         super().__init__()
@@ -72,23 +79,23 @@ class Elements(HTMLParser):
         if self.tags:
             self.tags[-1][2].append(data)
 
-    def of(self, tag):
+    def find(self, tag):
         return [attributes for name, attributes, _ in self.tags if name == tag]
 
-    def code(self):
-        """Style, and the scripts that run."""
+    def read_code(self):
+        """Texts of the style and of the scripts that run."""
         return ["".join(text) for name, attributes, text in self.tags if name in ("style", "script") and "type" not in attributes]
 
 
-def data_of(page):
+def read_data(page):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.S).group(1))
 
 
-def floats(packed):
+def decode_floats(packed):
     return np.frombuffer(base64.b64decode(packed), "<f4")
 
 
-def owners(part):
+def decode_owners(part):
     if "runs" not in part:
         return np.arange(part["n"]).reshape(part["height"], part["width"])
     runs = np.array(part["runs"]).reshape(-1, 2)

@@ -59,13 +59,13 @@ def projection_figure(
     _draw_signal(axes[:, 0], photos[0], signal)
     scale = find_scale([heats])
     for panel, photo, heat in zip(axes[:, 1], photos[1], heats, strict=False):
-        draw_photo(panel, overlay(photo, heat, scale), "retrieved:\nwhere it lands")
+        draw_photo(panel, overlay(photo, heat, scale), "retrieved:\nthe projection")
     draw_bar_in(axes[-1, 1], scale)
     if comparison is not None:
         _draw_comparison(axes[:, 2], photos[1], *comparison)
     for column, batch, name in zip(axes.T[-2:], visible, SIDES, strict=False):
         for panel, photo in zip(column, batch, strict=False):
-            draw_photo(panel, photo, f"{name}:\nwhat is left")
+            draw_photo(panel, photo, f"{name}:\nvisible pixels")
     return figure
 
 

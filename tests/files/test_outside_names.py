@@ -10,7 +10,7 @@ from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 from table_cases import ROW
 from test_convergence import ROW as STUDY_ROW
-from viewer_cases import Elements, data_of, interactions, of_cells, of_words, photo
+from viewer_cases import Elements, build_interactions, cell_players, photo, read_data, word_players
 
 import captum_pairwise as cp
 from captum_pairwise import visualization
@@ -39,12 +39,12 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_in_the_viewer_stay_text(name):
-    known = interactions(of_words(2), of_cells())
+    known = build_interactions(word_players(2), cell_players())
     page = cp.viewer({name: known}, ([name, "b"], photo()), title=name)
-    elements, data = Elements(page.html), data_of(page)
+    elements, data = Elements(page.html), read_data(page)
     assert data["sides"][0]["tokens"] == [name, "b"] and data["methods"][0]["name"] == name
     assert html.unescape(re.search("<title>(.*?)</title>", page.html, re.S).group(1)) == name
-    assert len(elements.of("script")) == 7 and not elements.of("iframe") and len(elements.of("img")) == 1
+    assert len(elements.find("script")) == 7 and not elements.find("iframe") and len(elements.find("img")) == 1
     assert not [key for _, attributes, _ in elements.tags for key in attributes if key.startswith("on")]
 
 
@@ -97,12 +97,12 @@ TITLE = " and ".join(EVERY)
 
 def figures():
     """Every figure, with all names wherever it takes one."""
-    grids, words = interactions(of_cells(), of_cells(2, 2)), of_words(len(EVERY))
+    grids, words = build_interactions(cell_players(), cell_players(2, 2)), word_players(len(EVERY))
     maps = torch.rand(1, 3, 4), torch.rand(1, 2, 2)
     means = {model: {method: (0.1, 0.01) for method in EVERY} for model in EVERY}
     ends = {name: {300: [1e-2], 600: [1e-3]} for name in EVERY}
     return {
-        "caption_figure": lambda: visualization.caption_figure(interactions(of_cells(), words), SMALL[0], EVERY, title=TITLE),
+        "caption_figure": lambda: visualization.caption_figure(build_interactions(cell_players(), words), SMALL[0], EVERY, title=TITLE),
         "convergence_figure": lambda: visualization.convergence_figure({TITLE: ends}, {TITLE: TITLE}, title=TITLE),
         "counterfactual_figure": lambda: visualization.counterfactual_figure((SMALL[0],) * 3, maps[:1] * 3, [TITLE] * 3, TITLE),
         "heatmap_figure": lambda: visualization.heatmap_figure(SMALL, dict.fromkeys(EVERY, maps), TITLE, units={EVERY[0]: TITLE}),
@@ -111,7 +111,7 @@ def figures():
         "pair_figure": lambda: visualization.pair_figure(grids, SMALL, title=TITLE),
         "projection_figure": lambda: visualization.projection_figure(SMALL, *maps, title=TITLE),
         "table_figure": lambda: visualization.table_figure({TITLE: means}, TITLE),
-        "token_figure": lambda: visualization.token_figure(interactions(words, words), EVERY, EVERY, title=TITLE),
+        "token_figure": lambda: visualization.token_figure(build_interactions(words, words), EVERY, EVERY, title=TITLE),
     }
 
 

@@ -1,4 +1,4 @@
-"""Every figure: maps without contrast, signs, what is refused, studies without numbers."""
+"""All figures: maps without contrast, signs, and refused input."""
 
 import re
 
@@ -6,100 +6,90 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_tensor
-from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, bar_panels, bars, drawn, interactions, shown
+from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, build_interactions, find_bar_panels, read_bars, read_image, render
 
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import Credits, Interactions
 from captum_pairwise.visualization.labels import format_uncertainty
 
-# all figures, of maps filled by one function
+# all figures, from maps that one function fills
 
 
-def of_heatmaps(fill):
+def draw_heatmaps(fill):
     maps = {"one": (fill(2, 1, 3, 5), fill(2, 1, 6, 2)), "other": (fill(2, 20, 30), fill(2, 3, 24, 16))}
     return visualization.heatmap_figure(PHOTOS, maps)
 
 
-def of_counterfactual(fill):
+def draw_counterfactual(fill):
     return visualization.counterfactual_figure((QUERY, RETRIEVED, RETRIEVED[:1]), (fill(2, 1, 3, 5), fill(2, 1, 4, 2), fill(2, 24, 16)))
 
 
-def of_projection(fill):
+def draw_projection(fill):
     return visualization.projection_figure(PHOTOS, fill(2, 1, 3, 5), fill(2, 24, 16), RETRIEVED[:, 0] > 0.5, PHOTOS)
 
 
-def of_projection_alone(fill):
+def draw_projection_alone(fill):
     return visualization.projection_figure(PHOTOS, fill(2, 1, 3, 5), fill(2, 24, 16))
 
 
-def of_interactions(figure):
+def draw_with(figure):
     def draw(fill):
-        return figure(interactions(fill(2, 15, 6), credit=fill(2, 21)), PHOTOS, example=0)
+        return figure(build_interactions(fill(2, 15, 6), credit=fill(2, 21)), PHOTOS, example=0)
 
     return draw
 
 
-def of_matrix(fill):
+def draw_matrix(fill):
     blocks = {"within_query": fill(2, 15, 15), "within_retrieved": fill(2, 6, 6)}
-    return visualization.matrix_figure(interactions(fill(2, 15, 6), credit=fill(2, 21), **blocks))
+    return visualization.matrix_figure(build_interactions(fill(2, 15, 6), credit=fill(2, 21), **blocks))
 
 
-def of_tokens(fill):
+def draw_tokens(fill):
     places = [Players(torch.arange(n)[None, :, None].expand(2, -1, 1), (n,)) for n in (3, 4)]
-    return visualization.token_figure(interactions(fill(2, 3, 4), *places, credit=fill(2, 7)), list("abc"), list("wxyz"))
+    return visualization.token_figure(build_interactions(fill(2, 3, 4), *places, credit=fill(2, 7)), list("abc"), list("wxyz"))
 
 
-def of_caption(fill):
+def draw_caption(fill):
     tokens = Players(torch.arange(4)[None, :, None].expand(2, -1, 1), (4,))
-    return visualization.caption_figure(interactions(fill(2, 6, 4), MASK, tokens, credit=fill(2, 10)), RETRIEVED, list("wxyz"))
+    return visualization.caption_figure(build_interactions(fill(2, 6, 4), MASK, tokens, credit=fill(2, 10)), RETRIEVED, list("wxyz"))
 
 
 FIGURES = {
-    "heatmap": of_heatmaps,
-    "counterfactual": of_counterfactual,
-    "projection": of_projection,
-    "matches": of_interactions(visualization.matches_figure),
-    "pair": of_interactions(visualization.pair_figure),
-    "matrix": of_matrix,
-    "token": of_tokens,
-    "caption": of_caption,
+    "heatmap": draw_heatmaps,
+    "counterfactual": draw_counterfactual,
+    "projection": draw_projection,
+    "matches": draw_with(visualization.matches_figure),
+    "pair": draw_with(visualization.pair_figure),
+    "matrix": draw_matrix,
+    "token": draw_tokens,
+    "caption": draw_caption,
 }
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -1.0, 1e-30, -1e-30])
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_draws_maps_without_contrast(name, value):
-    figure = drawn(FIGURES[name](lambda *shape: torch.full(shape, value, dtype=torch.float64)))
+def test_figures_of_constant_maps_have_finite_colours(name, value):
+    figure = render(FIGURES[name](lambda *shape: torch.full(shape, value, dtype=torch.float64)))
     for panel in figure.axes:
         for image in panel.images:
             array = np.asarray(image.get_array())
             assert np.isfinite(array).all()
             assert array.ndim == 2 or ((array >= 0) & (array <= 1)).all()
-    for limits in bars(figure).values():  # where there is no credit at all, 0 is all that the scale says
+    for limits in read_bars(figure).values():  # without any credit, 0 is the only label of the scale
         for low, high in limits:
             assert low == -high and (high > 0.99e-30 if value else high == 1)
-    numbered = [label.get_text() for panel in bar_panels(figure) for label in panel.get_xticklabels() + panel.get_yticklabels()]
+    numbered = [label.get_text() for panel in find_bar_panels(figure) for label in panel.get_xticklabels() + panel.get_yticklabels()]
     assert value or set(filter(None, numbered)) <= {"0"}
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "matches"])
-def test_figures_of_credit_say_how_much_is_what(name):
-    assert any("similarity" in label for label in bars(drawn(FIGURES[name](random_tensor))))
+def test_figures_of_credit_have_a_labelled_colour_bar(name):
+    assert any("similarity" in label for label in read_bars(render(FIGURES[name](random_tensor))))
 
 
-def test_a_part_without_a_pair_that_adds_similarity_is_found_nowhere():
-    between = torch.full((2, 15, 6), -1.0)
-    between[0, 4, 3] = 1.0
-    figure = visualization.pair_figure(interactions(between), PHOTOS, n_parts=2)
-    titles = [panel.get_title() for panel in figure.axes if "part 1" in panel.get_title() or "part 2" in panel.get_title()]
-    assert titles == ["where part 1 is found", "part 2 is found nowhere"]
-    marks = [[mark.get_text() for mark in figure.axes[k].texts] for k in (0, 3)]
-    assert marks == [["1", "2"], ["1"]]  # also without a place on the retrieved photo
-
-
-def with_errors(**errors):
-    return interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
+def build_with_errors(**errors):
+    return build_interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
 
 
 def test_titles_state_the_standard_errors_that_are_known():
@@ -107,31 +97,31 @@ def test_titles_state_the_standard_errors_that_are_known():
     gap = "completeness gap +1.0000"
     of_pair, of_part = (f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts)))
     unknown = parts * torch.nan
-    assert format_uncertainty(with_errors(between=pairs, marginal=parts), 1) == f"{gap}, standard error {of_pair}, {of_part}"
-    assert format_uncertainty(with_errors(between=pairs), 1) == f"{gap}, standard error {of_pair}"
-    assert format_uncertainty(with_errors(between=pairs, marginal=unknown), 1) == f"{gap}, standard error {of_pair}"
-    assert format_uncertainty(with_errors(marginal=unknown), 1) == gap
+    assert format_uncertainty(build_with_errors(between=pairs, marginal=parts), 1) == f"{gap}, standard error {of_pair}, {of_part}"
+    assert format_uncertainty(build_with_errors(between=pairs), 1) == f"{gap}, standard error {of_pair}"
+    assert format_uncertainty(build_with_errors(between=pairs, marginal=unknown), 1) == f"{gap}, standard error {of_pair}"
+    assert format_uncertainty(build_with_errors(marginal=unknown), 1) == gap
 
 
-@pytest.mark.parametrize("draw", [of_heatmaps, of_counterfactual, of_projection_alone])
+@pytest.mark.parametrize("draw", [draw_heatmaps, draw_counterfactual, draw_projection_alone])
 def test_a_change_of_sign_swaps_red_and_blue(draw):
     before, after = (draw(lambda *shape, sign=sign: sign * random_tensor(*shape)) for sign in (1, -1))
     swapped = 0
-    for one, other in zip(before.axes, after.axes, strict=True):
-        if one.images and not np.array_equal(shown(one), shown(other)):
-            redder, again = (shown(panel)[..., 0] - shown(panel)[..., 2] for panel in (one, other))
-            strong = np.abs(redder) > 0.2
-            assert strong.any() and (np.sign(redder[strong]) == -np.sign(again[strong])).all()
+    for panels in zip(before.axes, after.axes, strict=True):
+        if panels[0].images and not np.array_equal(*map(read_image, panels)):
+            red, other_red = (read_image(panel)[..., 0] - read_image(panel)[..., 2] for panel in panels)
+            strong = np.abs(red) > 0.2
+            assert strong.any() and (np.sign(red[strong]) == -np.sign(other_red[strong])).all()
             swapped += 1
     assert swapped
 
 
-# what cannot be drawn
+# refused input
 
 ONE = {"one": random_tensor(2, 1, 3, 5)}
 MAPS = tuple(random_tensor(2, 1, 3, 5) for _ in range(3))
 LABEL = RETRIEVED[:, 0] > 0.5
-KNOWN = interactions(random_tensor(2, 15, 6))
+KNOWN = build_interactions(random_tensor(2, 15, 6))
 REFUSED = {
     "no method": (r"a mapping from method names to maps, got none", lambda: visualization.heatmap_figure(QUERY, {})),
     "photos that are normalised": (r"photos in \[0, 1\], got the photos from", lambda: visualization.heatmap_figure(4 * QUERY - 2, ONE)),
@@ -155,21 +145,25 @@ REFUSED = {
     "two maps of three": (r"maps of query, better and worse result", lambda: visualization.counterfactual_figure((QUERY,) * 3, MAPS[:2])),
     "two photos of three": (r"\(query, better, worse\), got 2", lambda: visualization.counterfactual_figure(PHOTOS, MAPS)),
     "two names": (r"3 names", lambda: visualization.counterfactual_figure((QUERY,) * 3, MAPS, ("query", "result"))),
+    "no query part": (r"n_parts from 1 to 6, got 0", lambda: visualization.pair_figure(KNOWN, PHOTOS, n_parts=0)),
+    "more query parts than colours": (r"n_parts from 1 to 6, got 7", lambda: visualization.pair_figure(KNOWN, PHOTOS, n_parts=7)),
     "no lines": (r"n_matches from 1 up, got 0", lambda: visualization.matches_figure(KNOWN, PHOTOS, 0)),
     "players without a place": (
         r"interactions with players, got some without",
-        lambda: visualization.matches_figure(interactions(random_tensor(2, 15, 6), None, None), PHOTOS),
+        lambda: visualization.matches_figure(build_interactions(random_tensor(2, 15, 6), None, None), PHOTOS),
     ),
     "tokens": (
         r"lie in an image",
-        lambda: visualization.matches_figure(interactions(random_tensor(2, 3, 6), Players(torch.arange(3).expand(2, -1), (3,))), PHOTOS),
+        lambda: visualization.matches_figure(
+            build_interactions(random_tensor(2, 3, 6), Players(torch.arange(3).expand(2, -1), (3,))), PHOTOS
+        ),
     ),
     "photos of another batch": (
         r"photos of 2 pairs",
-        lambda: visualization.matches_figure(KNOWN, tuple(one[:1].expand(3, -1, -1, -1) for one in PHOTOS)),
+        lambda: visualization.matches_figure(KNOWN, tuple(batch[:1].expand(3, -1, -1, -1) for batch in PHOTOS)),
     ),
     "a pair that is not there": (r"example from 0 to 1, got 2", lambda: visualization.matrix_figure(KNOWN, example=2)),
-    "no pairs": (r"between to have been computed", lambda: visualization.matrix_figure(interactions_without_pairs())),
+    "no pairs": (r"between to have been computed", lambda: visualization.matrix_figure(build_without_pairs())),
     "a label of another size": (r"a label as signal", lambda: visualization.projection_figure(PHOTOS, LABEL, MAPS[0])),
     "an empty true label": (r"mask with at least one pixel", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], LABEL & False)),
     "void alone": (r"a mask together with void", lambda: visualization.projection_figure(PHOTOS, *MAPS[:2], void=LABEL)),
@@ -180,22 +174,22 @@ REFUSED = {
 }
 
 
-def interactions_without_pairs():
+def build_without_pairs():
     return Interactions(
         n_query=1, empty=torch.zeros(1), full=torch.ones(1), n_evaluations=torch.ones(1, dtype=torch.long), first_order=torch.ones(1, 2)
     )
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_drawn_is_refused_with_a_remedy(name):
+def test_input_that_does_not_fit_is_refused_with_a_remedy(name):
     message, draw = REFUSED[name]
     with pytest.raises(ValueError, match=message) as refusal:
         draw()
     assert re.match(r"Expected .*(, got | but ).*\.", str(refusal.value))
 
 
-def spoilt(n_dimensions, example):
-    """Random credits, with one NaN in those blocks of an example that have so many dimensions."""
+def fill_with_nan(n_dimensions, example):
+    """Random credits; one NaN in the blocks with this number of dimensions."""
 
     def fill(*shape):
         block = random_tensor(*shape)
@@ -208,23 +202,7 @@ def spoilt(n_dimensions, example):
 
 @pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
 @pytest.mark.parametrize("name", ["matches", "pair", "matrix", "token", "caption"])
-def test_credits_that_are_not_finite_are_not_drawn(name, block, n_dimensions):
+def test_credits_that_are_not_finite_are_refused(name, block, n_dimensions):
     with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):
-        FIGURES[name](spoilt(n_dimensions, example=0))
-    FIGURES[name](spoilt(n_dimensions, example=1))  # of another pair than the one that is drawn
-
-
-# figures of studies
-
-
-def test_studies_without_a_single_number_are_drawn_empty():
-    nothing = {10: [float("nan")]}
-    figure = drawn(visualization.convergence_figure({"a": {"ours": nothing}}, {"a": "passes"}))
-    assert not len(figure.axes[0].lines[0].get_xdata())
-    figure = drawn(visualization.table_figure({"a": {"model": {"ours": (float("nan"), float("nan"))}}}))
-    assert not figure.axes[0].containers
-
-
-def test_errors_of_zero_are_drawn_at_the_floor():
-    figure = drawn(visualization.convergence_figure({"a": {"ours": {10: [0.0], 20: [0.0]}}}, {"a": "passes"}))
-    assert list(figure.axes[0].lines[0].get_ydata()) == [1e-12, 1e-12]
+        FIGURES[name](fill_with_nan(n_dimensions, example=0))
+    FIGURES[name](fill_with_nan(n_dimensions, example=1))  # in a pair that is not drawn

@@ -1,0 +1,76 @@
+"""Token and caption figures."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_tensor
+from figure_cases import QUERY, build_interactions, render, to_array
+
+import captum_pairwise as cp
+from captum_pairwise import visualization
+from captum_pairwise.players.regions import Players, parse_mask
+
+MASK = parse_mask(cp.grid(20, 30, 2, 3), QUERY, "mask")
+TOKENS = [Players(torch.arange(n)[None, :, None].expand(2, -1, 1), (n,)) for n in (3, 4)]
+NAMES = (["a", "black", "cat"], ["the", "dark", "##er", "kitten"])
+
+
+def build_token_interactions(n_without_credit=0):
+    between = random_tensor(2, 3, 4)
+    between[:, :, 4 - n_without_credit :] = 0
+    return build_interactions(between, *TOKENS)
+
+
+def test_matrix_of_tokens_on_one_scale():
+    known = build_token_interactions()
+    figure = render(visualization.token_figure(known, *NAMES, example=1, title="a title"))
+    matrices = {panel.images[0].get_array().shape: panel for panel in figure.axes if panel.images and panel.images[0].get_clim()[0] < 0}
+    assert set(matrices) == {(3, 4), (3, 1), (1, 4)}
+    credit = {(3, 4): known.between[1], (3, 1): known.query_marginal[1, :, None], (1, 4): known.retrieved_marginal[1, None]}
+    scale = max(block.abs().max().item() for block in credit.values())
+    for shape, panel in matrices.items():
+        assert np.array_equal(panel.images[0].get_array(), credit[shape].double())
+        assert panel.images[0].get_clim() == pytest.approx((-scale, scale))
+    assert [label.get_text() for label in matrices[3, 1].get_yticklabels()] == NAMES[0]
+    assert [label.get_text() for label in matrices[1, 4].get_xticklabels()] == NAMES[1]
+    assert figure.get_suptitle().splitlines()[0] == "a title"
+    gap = (1 - known.marginal[1].sum()).item()
+    assert figure.get_suptitle().splitlines()[1] == f"similarity 1.0000, of the baselines 0.0000; completeness gap {gap + 0.0:+.4f}"
+
+
+def test_unnamed_tokens_of_a_shorter_sentence_are_left_out():
+    figure = visualization.token_figure(build_token_interactions(2), NAMES[0], NAMES[1][:2])
+    assert (3, 2) in [panel.images[0].get_array().shape for panel in figure.axes if panel.images]
+    for names in (NAMES[1][:1], [*NAMES[1], "more"], []):
+        with pytest.raises(ValueError, match="a name for each token that plays, 3 of the query and 4 of the retrieved"):
+            visualization.token_figure(build_token_interactions(2), NAMES[0], names)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_each_token_has_a_map_over_the_photo(flipped):
+    between, players = random_tensor(2, 6, 4), (MASK, TOKENS[1])
+    known = build_interactions(between.mT.contiguous(), *players[::-1]) if flipped else build_interactions(between, *players)
+    figure = render(visualization.caption_figure(known, QUERY, NAMES[1], example=1, title="a title"))
+    shown = [panel for panel in figure.axes if panel.images]
+    assert len(shown) == 2 + 4 and np.array_equal(shown[0].images[0].get_array(), to_array(QUERY, 1))
+    for token in range(4):
+        heat = visualization.to_pixels(between[:, :, token], MASK, (20, 30))[1].numpy()
+        expected = visualization.overlay(to_array(QUERY, 1), heat, between[1].abs().max().item())
+        np.testing.assert_allclose(shown[2 + token].images[0].get_array(), expected)
+    credit = (known.query_marginal if flipped else known.retrieved_marginal)[1].tolist()
+    assert [panel.get_title() for panel in shown[2:]] == [f"{name}  {value:+.1f}" for name, value in zip(NAMES[1], credit, strict=True)]
+
+
+def test_digits_of_token_credits_follow_their_size():
+    credit = torch.tensor(6 * [1.0] + [2e-4, -1e-4, -1e-7, 0.0]).expand(2, -1)
+    known = build_interactions(random_tensor(2, 6, 4), MASK, TOKENS[1], credit=credit)
+    figure = visualization.caption_figure(known, QUERY, list("wxyz"))
+    titles = [panel.get_title() for panel in figure.axes if panel.get_title()]
+    assert titles[2:] == ["w  +0.00020", "x  -0.00010", "y  0", "z  0"]
+
+
+def test_a_caption_figure_needs_an_image_and_all_names():
+    with pytest.raises(ValueError, match="one side whose players lie in an image"):
+        visualization.caption_figure(build_token_interactions(), QUERY, NAMES[1])
+    with pytest.raises(ValueError, match="a name for each token"):
+        visualization.caption_figure(build_interactions(random_tensor(2, 6, 4), MASK, TOKENS[1]), QUERY, NAMES[1][:3])
