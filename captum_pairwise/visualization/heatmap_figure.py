@@ -56,8 +56,7 @@ def heatmap_figure(
     axes[-1, 0].set_axis_off()
     _draw_photos(axes[:, 0], photos, rows)
     for column, (name, sides) in zip(axes.T[1:], heats.items(), strict=True):
-        for panel, (side, example) in zip(column, rows, strict=False):
-            draw_photo(panel, overlay(photos[side][example], sides[side][example], scales[name]))
+        _draw_maps(column, photos, sides, rows, scales[name])
         column[0].set_title(escape_text(name))
         draw_bar_in(column[-1], scales[name], escape_text(units.get(name, "similarity")))
     return figure
@@ -66,8 +65,8 @@ def heatmap_figure(
 def _check_maps(maps: object, photos: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
     """By method name, the maps over the pixels of each batch of photos."""
     if not isinstance(maps, Mapping) or not maps:
-        came = "none" if isinstance(maps, Mapping) else type(maps).__name__
-        raise ValueError(f"Expected a mapping from method names to maps, got {came}. Pass for example {{'SAM': maps}}.")
+        actual = "none" if isinstance(maps, Mapping) else type(maps).__name__
+        raise ValueError(f"Expected a mapping from method names to maps, got {actual}. Pass for example {{'SAM': maps}}.")
     heats = {}
     for name, values in maps.items():
         sides = values if isinstance(values, tuple) else (values,)
@@ -85,3 +84,8 @@ def _draw_photos(column: np.ndarray, photos: list[np.ndarray], rows: list[tuple[
         name = SIDES[side] if len(photos) == 2 else "image" if len(photos[0]) > 1 else ""
         panel.set_ylabel(f"{name} {example + 1}" if len(photos[0]) > 1 else name)
     column[0].set_title("photo")
+
+
+def _draw_maps(column: np.ndarray, photos: list[np.ndarray], maps: list[np.ndarray], rows: list[tuple[int, int]], scale: float) -> None:
+    for panel, (side, example) in zip(column, rows, strict=False):
+        draw_photo(panel, overlay(photos[side][example], maps[side][example], scale))

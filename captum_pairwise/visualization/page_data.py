@@ -85,10 +85,10 @@ def _describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[st
     if isinstance(side, Tensor):
         return _encode_photo(side, name, n_pairs, example)
     if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
-        came = repr(side) if isinstance(side, str) else type(side).__name__
+        actual = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
-            f"Expected the {name} to be photos [B, 3, H, W] or the tokens of one sentence, a list of strings, got {came}. Get tokens from "
-            "an encoder's `pieces(ids)[example]`."
+            f"Expected the {name} to be photos [B, 3, H, W] or the tokens of one sentence, a list of strings, got {actual}. Get tokens "
+            "from an encoder's `pieces(ids)[example]`."
         )
     return {"tokens": list(side)}
 
@@ -179,10 +179,10 @@ def _locate(side: Side, players: Players | None, n_players: int, name: str, exam
     if not isinstance(side, Tensor):
         return {"n": len(side)}
     if players is None or players.ids.dim() != 4 or players.n_players != n_players:
-        came = "unknown players" if players is None else f"{players.n_players} with ids of shape {tuple(players.ids.shape)}"
+        actual = "unknown players" if players is None else f"{players.n_players} with ids of shape {tuple(players.ids.shape)}"
         raise ValueError(
-            f"Expected {n_players} {name} players that lie in a photo, ids [B, C, H, W], got {came}. Pass a sentence as a list of strings; "
-            "give the tokens of a vision transformer a place with `layer_mask=cp.token_grid(...)`."
+            f"Expected {n_players} {name} players that lie in a photo, ids [B, C, H, W], got {actual}. Pass a sentence as a list of "
+            "strings. Give the tokens of a vision transformer a place with `layer_mask=cp.token_grid(...)`."
         )
     ids = players.ids[example].cpu()
     if (ids != ids[:1]).any():

@@ -24,8 +24,8 @@ def check_photos(images: object, name: str = "the photos") -> Float[np.ndarray, 
         ValueError: the shape is different, or the values are not in [0, 1].
     """
     if not isinstance(images, Array) or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        came = f"shape {tuple(images.shape)}" if isinstance(images, Array) else type(images).__name__
-        raise ValueError(f"Expected {name} to be a batch [B, 3, H, W], got {came}. Give one image a batch dimension: `image[None]`.")
+        actual = f"shape {tuple(images.shape)}" if isinstance(images, Array) else type(images).__name__
+        raise ValueError(f"Expected {name} to be a batch [B, 3, H, W], got {actual}. Give one image a batch dimension: `image[None]`.")
     batch = detach_to_cpu(images)
     if not batch.is_floating_point():
         raise ValueError(f"Expected photos in [0, 1], got {batch.dtype} for {name}. Divide bytes by 255.")
@@ -44,8 +44,8 @@ def check_photo_batches(images: object, names: Sequence[str]) -> list[Float[np.n
         ValueError: the number of batches is not the number of names, a batch is not a batch of photos, or the lengths differ.
     """
     if not isinstance(images, tuple) or len(images) != len(names):
-        came = f"{len(images)} of them" if isinstance(images, tuple) else type(images).__name__
-        raise ValueError(f"Expected a tuple of images ({', '.join(names)}), got {came}. Pass one batch for each name.")
+        actual = f"{len(images)} of them" if isinstance(images, tuple) else type(images).__name__
+        raise ValueError(f"Expected a tuple of images ({', '.join(names)}), got {actual}. Pass one batch for each name.")
     photos = [check_photos(batch, f"the {name} photos") for batch, name in zip(images, names, strict=True)]
     counts = [len(batch) for batch in photos]
     if set(counts) - {1, max(counts)}:

@@ -11,7 +11,7 @@ from captum_pairwise.visualization.labels import escape_text
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay, resize_maps
 from captum_pairwise.visualization.parts import draw_outline
 from captum_pairwise.visualization.photos import Array, check_photo_batches, compute_widths, detach_to_cpu, draw_photo, hide_frames
-from captum_pairwise.visualization.scales import draw_bar_in, find_scale
+from captum_pairwise.visualization.scales import SIGNED, draw_bar_in, find_scale
 
 ATTENTION = "PuOr_r"  # a different colour map than that of similarity
 LABEL = "#E69F00"
@@ -54,18 +54,14 @@ def projection_figure(
     figure.suptitle(escape_text(title))
     axes = figure.subplots(n_pairs + 1, len(columns), squeeze=False, height_ratios=rows, width_ratios=columns)
     hide_frames(axes[:-1])
-    for panel in axes[-1, 2:]:
-        panel.set_axis_off()
     _draw_signal(axes[:, 0], photos[0], signal)
-    scale = find_scale([heats])
-    for panel, photo, heat in zip(axes[:, 1], photos[1], heats, strict=False):
-        draw_photo(panel, overlay(photo, heat, scale), "retrieved:\nthe projection")
-    draw_bar_in(axes[-1, 1], scale)
+    _draw_overlays(axes[:, 1], photos[1], heats, "similarity", SIGNED, "retrieved:\nthe projection")
     if comparison is not None:
         _draw_comparison(axes[:, 2], photos[1], *comparison)
     for column, batch, name in zip(axes.T[-2:], visible, SIDES, strict=False):
         for panel, photo in zip(column, batch, strict=False):
             draw_photo(panel, photo, f"{name}:\nvisible pixels")
+        column[-1].set_axis_off()
     return figure
 
 
@@ -79,11 +75,15 @@ def _draw_signal(column: np.ndarray, photos: np.ndarray, signal: Array) -> None:
             draw_outline(panel, label, LABEL)
         column[-1].set_axis_off()
         return
-    heats = resize_maps(values, photos, "signal")
+    _draw_overlays(column, photos, resize_maps(values, photos, "signal"), "attention", ATTENTION, "query:\nthe attention")
+
+
+def _draw_overlays(column: np.ndarray, photos: np.ndarray, heats: np.ndarray, unit: str, colours: str, title: str) -> None:
+    """Photos below their maps, and the colour bar of the maps."""
     scale = find_scale([heats])
     for panel, photo, heat in zip(column, photos, heats, strict=False):
-        draw_photo(panel, overlay(photo, heat, scale, ATTENTION), "query:\nthe attention")
-    draw_bar_in(column[-1], scale, "attention", ATTENTION)
+        draw_photo(panel, overlay(photo, heat, scale, colours), title)
+    draw_bar_in(column[-1], scale, unit, colours)
 
 
 def _compare_labels(heats: np.ndarray, mask: Array | None, void: Array | None) -> tuple[LabelPropagation, np.ndarray] | None:
@@ -102,6 +102,7 @@ def _draw_comparison(column: np.ndarray, photos: np.ndarray, propagation: LabelP
     for panel, photo, inside, label, overlap in zip(column, photos, pixels, labels, overlaps, strict=False):
         draw_photo(panel, np.where(inside[..., None], photo, fade_to_grey(photo)), f"found, true outline:\nIoU {overlap:.2f}")
         draw_outline(panel, label, LABEL)
+    column[-1].set_axis_off()
 
 
 def _check_censored(censored: tuple[Array, Array] | None, n_pairs: int) -> list[np.ndarray]:
