@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_pairwise.network.batching import Chunk, MemoryNotice, is_out_of_memory
-from captum_pairwise.network.layer_outputs import get_first_tensor, make_packer
+from captum_pairwise.network.layer_outputs import get_first_tensor, make_packer, read_version
 from captum_pairwise.network.layers import get_single_output, record_calls, replace_output
 from captum_pairwise.network.prefix_cache import Prefix, record_prefix, skip_prefix
-from captum_pairwise.network.tails import Tail, is_affine, traced_tail
+from captum_pairwise.network.tails import Tail, is_affine, trace_tail
 from captum_pairwise.network.thread_hooks import this_thread_only
 
 
 class SplitEncoder(nn.Module):
-    """An encoder whose two parts are known, `tail(features(images))`.
+    """An encoder made of two parts, `tail(features(images))`.
 
-    Layer methods given `encoder.features` run only `tail` for each coalition, whether or not the parts can be traced.
+    Layer methods for `encoder.features` run only `tail` for each coalition, also if the parts cannot be traced.
 
     Args:
         features: maps images to the layer's output.
@@ -35,14 +36,14 @@ class SplitEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class LayerView:
-    """An encoder seen from one layer, for a batch of images: the layer's output `[batch, ...]`, and what comes after."""
+    """An encoder seen from one layer, for a batch of images: the layer's output `[batch, ...]`, and the tail after it."""
 
     output: Tensor
     tail: Tail
 
 
 def record_output(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: MemoryNotice | None = None) -> Tensor:
-    """Run the encoder once for the layer's output; for parts of the batch, where memory is for no more.
+    """The layer's output for a batch, from one run of the encoder; from a run for each part of the batch if memory is too small.
 
     Args:
         encoder: the network.
@@ -63,140 +64,146 @@ def _whole_batch(images: Tensor, notice: MemoryNotice | None) -> Chunk:
 
 @dataclass(frozen=True)
 class _Record:
-    """One forward pass: the layer's output, all that the layer returned, what the encoder did, and whether that is the very output."""
+    """One forward pass of a batch.
 
+    Attributes:
+        encoder: the network.
+        layer: a module of it.
+        images: the batch.
+        output: the first tensor that the layer returned.
+        returned: everything that the layer returned.
+        final: the output of the encoder.
+        final_is_output: True if the encoder returns the layer's first tensor unchanged.
+    """
+
+    encoder: nn.Module
+    layer: nn.Module
+    images: Tensor
     output: Tensor
     returned: object
-    final: object
+    final: Any
     final_is_output: bool
 
 
 def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> _Record:
-    """Run the encoder once, and keep what its layer returned."""
-    calls_seen: list[tuple[object, int]] = []
+    """Run the encoder once and record the output of the layer."""
+    returns: list[tuple[object, int]] = []
 
-    def see(_module: nn.Module, _inputs: object, returned: object) -> None:
-        calls_seen.append((returned, _version(get_first_tensor(returned))))
+    def hook(_module: nn.Module, _inputs: object, returned: object) -> None:
+        returns.append((returned, read_version(get_first_tensor(returned))))
 
-    watch = layer.register_forward_hook(this_thread_only(see))
-    try:
-        with record_calls([layer]) as calls:
-            final = encoder(images)
-    finally:
-        watch.remove()
-    output, (returned, version) = get_single_output(calls[0], layer), calls_seen[0]
-    return _Record(output, returned, final, final is get_first_tensor(returned) and _version(final) == version)
-
-
-def _version(output: object) -> int:
-    """How often a tensor was changed in place; -1 where nobody counts."""
-    return output._version if isinstance(output, Tensor) and not output.is_inference() else -1
+    with layer.register_forward_hook(this_thread_only(hook)), record_calls([layer]) as calls:
+        final = encoder(images)
+    output, (returned, version) = get_single_output(calls[0], layer), returns[0]
+    final_is_output = final is get_first_tensor(returned) and read_version(final) == version
+    return _Record(encoder, layer, images, output, returned, final, final_is_output)
 
 
 def view_layer(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: MemoryNotice | None = None) -> LayerView:
-    """See the encoder from `layer`, with the cheapest tail that reproduces it; arguments as for `record`.
+    """The layer's output and the cheapest tail that reproduces the encoder; arguments and errors as for `record_output`.
 
-    In this order: nothing at all, when the layer's output is the encoder's; the tail of a `SplitEncoder`; the nodes after the layer
-    in the encoder's `torch.fx` graph; the encoder with the layer's output replaced, and without the modules that ran before it.
+    The choices in order: no tail, if the encoder returns the layer's output; the tail of a `SplitEncoder`; the nodes after the layer in
+    the encoder's `torch.fx` graph; the whole encoder with the layer's output replaced, without the modules that ran before the layer.
     """
-    views = list(_whole_batch(images, notice).map_slices(lambda part: _look_inside(encoder, layer, images[part]), len(images)))
-    return views[0] if len(views) == 1 else _joined(views)
+    views = list(_whole_batch(images, notice).map_slices(lambda part: _view_part(encoder, layer, images[part]), len(images)))
+    return views[0] if len(views) == 1 else _join_views(views)
 
 
-def _joined(views: Sequence[LayerView]) -> LayerView:
-    """The view of a batch from those of its parts, in order."""
+def _join_views(views: Sequence[LayerView]) -> LayerView:
+    """The view of a batch, from the views of its parts in order."""
     places = [(view, example) for view in views for example in range(len(view.output))]
+    tails = [view.tail for view in views]
 
     def run_tail(outputs: Tensor, example: int) -> object:
         view, place = places[example]
         return view.tail.run(outputs, place)
 
-    def has(name: str) -> list[bool]:
-        return [getattr(view.tail, name) for view in views]
+    is_affine, reruns = all(tail.is_affine for tail in tails), any(tail.reruns for tail in tails)
+    return LayerView(
+        torch.cat([view.output for view in views]), Tail(run_tail, is_affine, reruns, any(tail.reruns_prefix for tail in tails))
+    )
 
-    tail = Tail(run_tail, is_affine=all(has("is_affine")), reruns=any(has("reruns")), reruns_prefix=any(has("reruns_prefix")))
-    return LayerView(torch.cat([view.output for view in views]), tail)
 
-
-def _look_inside(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
-    """The same of a batch that memory is enough for."""
-    # tensors of inference mode do not tell whether they were changed in place
+def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
+    """The view of a batch that fits into memory."""
     with_grad = torch.is_grad_enabled()
-    with torch.inference_mode(False), torch.set_grad_enabled(with_grad):
-        found = _record(encoder, layer, images)
-    if found.final_is_output:
-        return LayerView(found.output, Tail(lambda outputs, _: outputs, is_affine=True))
-    return LayerView(found.output, _cheapest_tail(encoder, layer, images, found))
+    with torch.inference_mode(False), torch.set_grad_enabled(with_grad):  # inference tensors do not count their in-place changes
+        record = _record(encoder, layer, images)
+    if record.final_is_output:
+        return LayerView(record.output, Tail(lambda outputs, _: outputs, is_affine=True))
+    return LayerView(record.output, _choose_tail(record))
 
 
-def _cheapest_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
-    if isinstance(encoder, SplitEncoder) and layer is encoder.features and isinstance(found.returned, Tensor):
+def _choose_tail(record: _Record) -> Tail:
+    encoder, has_tensor = record.encoder, isinstance(record.returned, Tensor)
+    if isinstance(encoder, SplitEncoder) and record.layer is encoder.features and has_tensor:
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
-    tail = _traced_or_rerun(encoder, layer, images, found)
-    if not isinstance(found.returned, Tensor) and not _depends_on_output(tail, found.output):
+    tail = _make_traced_tail(record) or _make_rerun_tail(record)
+    if not has_tensor and not _depends_on_output(tail, record.output):
         raise ValueError(
-            f"Expected the encoder to use the first tensor that the layer ({type(layer).__name__}) returns, which is what is explained, "
+            f"Expected the encoder to use the first tensor that the layer ({type(record.layer).__name__}) returns, which is explained, "
             "but its output does not depend on it. Pick a layer that returns one tensor, such as one before or after."
         )
     return tail
 
 
-def _traced_or_rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, found: _Record) -> Tail:
-    returns = make_packer(found.returned, len(images))
-    traced = traced_tail(encoder, layer, images, returns) if returns is not None else None
-    if traced is not None and _reproduces(traced, found.output, found.final):
-        return traced
-    prefix = record_prefix(encoder, layer, images)
-    if not _agree(_rerun(encoder, layer, images, prefix), _rerun(encoder, layer, images, {}), found.output):
+def _make_traced_tail(record: _Record) -> Tail | None:
+    """The traced tail, if it reproduces the encoder for a batch of another size: a graph may hold the size as a constant."""
+    pack = make_packer(record.returned, len(record.images))
+    tail = None if pack is None else trace_tail(record.encoder, record.layer, record.images, pack)
+    if tail is None or not _agree(lambda rows: tail.run(record.output[rows], 0), lambda rows: record.final[rows], 0, len(record.images)):
+        return None
+    return tail
+
+
+def _make_rerun_tail(record: _Record) -> Tail:
+    """The tail that runs the encoder again, and skips the modules before the layer if that changes nothing."""
+    prefix, last = record_prefix(record.encoder, record.layer, record.images), len(record.images) - 1
+
+    def run_halved(prefix: Prefix) -> Callable[[list[int]], object]:
+        run = _make_rerun(record, prefix)
+        return lambda rows: run(record.output[rows] / 2, last)  # another output than the layer's own
+
+    if not _agree(run_halved(prefix), run_halved({}), last, len(record.images)):
         prefix = {}
-    return Tail(_rerun(encoder, layer, images, prefix), reruns=True, reruns_prefix=not prefix)
+    return Tail(_make_rerun(record, prefix), reruns=True, reruns_prefix=not prefix)
 
 
-def _rerun(encoder: nn.Module, layer: nn.Module, images: Tensor, prefix: Prefix) -> Callable[[Tensor, int], object]:
-    """Run the encoder on one image of the batch, with the layer's output replaced, and what came before it where that is remembered."""
+def _make_rerun(record: _Record, prefix: Prefix) -> Callable[[Tensor, int], object]:
+    """The function that runs the encoder on copies of one image, with the layer's output replaced and the prefix skipped."""
 
     def run_tail(outputs: Tensor, example: int) -> object:
-        with skip_prefix(prefix, example, len(outputs)), replace_output(layer, outputs):
-            return encoder(images[example : example + 1].expand(len(outputs), *images.shape[1:]))
+        images = record.images[example : example + 1]
+        with skip_prefix(prefix, example, len(outputs)), replace_output(record.layer, outputs):
+            return record.encoder(images.expand(len(outputs), *images.shape[1:]))
 
     return run_tail
 
 
-def _reproduces(tail: Tail, output: Tensor, final: object) -> bool:
-    """Whether the tail gives the encoder's own output, for a batch of another size: a traced graph can hold the size as a constant."""
-    if not isinstance(final, Tensor):
-        return False
-    again, expected = _on_another_batch(lambda rows: (tail.run(output[rows], 0), final[rows]), 0, len(final))
-    return _is_same(again, expected)
+def _agree(first: Callable[[list[int]], object], second: Callable[[list[int]], object], example: int, n_rows: int) -> bool:
+    """True if two functions of rows agree up to rounding, for copies of one example in a batch of another size.
 
-
-def _on_another_batch(run: Callable[[list[int]], tuple[object, object]], example: int, n_rows: int) -> tuple[object, object]:
-    """Two outputs for a batch of one example, of another size; of a single row where memory is for no more, nothing if it fails."""
+    If memory is too small for that batch, one row is compared. False if a function fails.
+    """
     try:
-        return run([example] * (n_rows + 1))
+        return _is_close(*(run([example] * (n_rows + 1)) for run in (first, second)))
     except Exception as error:  # the network's own code, on a batch of another size
         if not is_out_of_memory(error):
-            return None, None
+            return False
         if n_rows > 1:
             raise
-    return run([example])
+    return _is_close(first([example]), second([example]))
 
 
 def _depends_on_output(tail: Tail, output: Tensor) -> bool:
-    """Whether the encoder's output for the first example changes with the layer's."""
+    """True if the encoder's output for the first example changes with the layer's output."""
     with torch.no_grad():
-        whole, none = (tail.run(rows, 0) for rows in (output[:1], torch.zeros_like(output[:1])))
-    return not (isinstance(whole, Tensor) and isinstance(none, Tensor) and torch.equal(whole, none))
+        original, zeroed = (tail.run(rows, 0) for rows in (output[:1], torch.zeros_like(output[:1])))
+    return not (isinstance(original, Tensor) and isinstance(zeroed, Tensor) and torch.equal(original, zeroed))
 
 
-def _agree(one: Callable[[Tensor, int], object], other: Callable[[Tensor, int], object], output: Tensor) -> bool:
-    """Whether two tails give the same for the last example with another output than its own, and a batch of another size."""
-    last = len(output) - 1
-    return _is_same(*_on_another_batch(lambda rows: (one(output[rows] / 2, last), other(output[rows] / 2, last)), last, len(output)))
-
-
-def _is_same(found: object, expected: object) -> bool:
-    """Whether two outputs of a network differ by no more than rounding."""
-    if not isinstance(found, Tensor) or not isinstance(expected, Tensor) or found.shape != expected.shape:
+def _is_close(actual: object, expected: object) -> bool:
+    """True if two outputs of a network differ by rounding only."""
+    if not isinstance(actual, Tensor) or not isinstance(expected, Tensor) or actual.shape != expected.shape:
         return False
-    return bool((found - expected).abs().max() <= torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max())
+    return bool((actual - expected).abs().max() <= torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max())

@@ -1,7 +1,7 @@
 """Record or replace the output of layers, and check the layers that a user names."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 import torch
@@ -14,59 +14,53 @@ Layers: TypeAlias = nn.Module | Sequence[nn.Module]
 
 
 def check_layers(layer: Layers) -> list[nn.Module]:
-    """The one layer, or the two (query's, retrieved's), that a user named.
+    """The layers that a user named: one layer, or a pair (query layer, retrieved layer).
 
     Raises:
-        ValueError: there are more, or none, or one is of TorchScript.
+        ValueError: there are none or more than two, or one is no module, or is TorchScript.
     """
     layers: list = list(layer) if isinstance(layer, (tuple, list)) else [layer]
-    if len(layers) not in (1, 2) or not all(isinstance(one, nn.Module) for one in layers):
-        names = [type(one).__name__ for one in layers]
+    if len(layers) not in (1, 2) or not all(isinstance(module, nn.Module) for module in layers):
+        names = [type(module).__name__ for module in layers]
         raise ValueError(
             f"Expected one layer, or a pair (query layer, retrieved layer), modules of the encoder, got {len(layers)} of them: {names}."
         )
-    if any(isinstance(one, torch.jit.ScriptModule) for one in layers):
+    if any(isinstance(module, torch.jit.ScriptModule) for module in layers):
         raise ValueError(
-            "Expected a layer that takes hooks, got a module of TorchScript. Use the module that it was made of; of an encoder whose first "
-            "half is TorchScript, make `SplitEncoder(nn.Sequential(half), tail)` and use its `features`."
+            "Expected a layer that takes hooks, got a TorchScript module. Use the module from which it was made; if the first half of an "
+            "encoder is TorchScript, make `SplitEncoder(nn.Sequential(half), tail)` and use its `features`."
         )
     return layers
 
 
 @contextmanager
 def record_calls(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
-    """Yield a list per layer, to which every call of that layer adds a copy of its output: of the first tensor of a tuple."""
+    """Yield a list for each layer, which gets a copy of the output of each call; of a tuple only its first tensor."""
     calls: list[list[object]] = [[] for _ in layers]
-    hooks: list[torch.utils.hooks.RemovableHandle] = []
 
-    def add_to(outputs: list[object]) -> Callable[..., None]:
-        def add(_module: nn.Module, _inputs: object, returned: object) -> None:
+    def make_hook(outputs: list[object]) -> Callable[..., object]:
+        def hook(_module: nn.Module, _inputs: object, returned: object) -> None:
             output = get_first_tensor(returned)
             outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
 
-        return add
+        return this_thread_only(hook)
 
-    try:
+    with ExitStack() as hooks:
         for layer, outputs in zip(layers, calls, strict=True):
-            hooks.append(layer.register_forward_hook(this_thread_only(add_to(outputs))))
+            hooks.enter_context(layer.register_forward_hook(make_hook(outputs)))
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager
 def replace_output(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Make `layer` return `output`, whatever comes in; where it returns a tuple, the first tensor in it."""
-    hook = layer.register_forward_hook(this_thread_only(lambda _module, _inputs, returned: replace_first_tensor(returned, output.clone())))
-    try:
+    """Make `layer` return `output` for any input; if it returns a tuple, replace the first tensor."""
+    hook = this_thread_only(lambda _module, _inputs, returned: replace_first_tensor(returned, output.clone()))
+    with layer.register_forward_hook(hook):
         yield
-    finally:
-        hook.remove()
 
 
 def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
-    """The output of a layer that ran once and returned a tensor, as `recorded`.
+    """The output of a layer that ran once and returned a tensor, out of the calls from `record_calls`.
 
     Raises:
         ValueError: the layer did not run, ran more than once, or returned something else.
@@ -85,16 +79,16 @@ def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
         )
     output = calls[0]
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
-        came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor is one, "
-            f"got {came}. Pick a layer that does."
+            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor has such a "
+            f"shape, got {kind}. Pick a layer that does."
         )
     return output
 
 
 def refuse_compiled(model: object) -> None:
-    """Refuse a model that `torch.compile` took over: it ignores hooks added later.
+    """Refuse a model that is compiled in whole or in part, because compiled code ignores hooks that are added later.
 
     Raises:
         ValueError: the model, or a part of it, is compiled.

@@ -1,8 +1,8 @@
-"""What a network does after one of its layers, by its `torch.fx` graph."""
+"""The tail of a network after one of its layers, cut out of its `torch.fx` graph."""
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,20 +27,21 @@ AFFINE_MODULES = (
 )
 AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
+ASSIGNMENTS = ("setitem", "iadd", "isub", "imul", "itruediv")
 
-Returns = Callable[[Tensor, int], object]
+Packer = Callable[[Tensor, int], object]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """What comes after a layer.
+    """The part of an encoder after a layer.
 
     Attributes:
-        run: `(outputs [rows, ...], example) -> encoder output [rows, ...]`: what the encoder returns for image `example` of the batch when
-            the layer's output is replaced.
-        is_affine: whether `run` is an affine function of `outputs`.
-        reruns: whether `run` runs the encoder again with the layer's output replaced, for want of a way to split it.
-        in_vain: whether that includes all that comes before the layer.
+        run: `(outputs [rows, ...], example) -> encoder output [rows, ...]`: the encoder's output for image `example` of the batch if the
+            layer's output is replaced.
+        is_affine: True if `run` is an affine function of `outputs`.
+        reruns: True if `run` runs the encoder again with the layer's output replaced, because the encoder cannot be split.
+        reruns_prefix: True if the modules before the layer run again, too.
     """
 
     run: Callable[[Tensor, int], object]
@@ -50,9 +51,9 @@ class Tail:
 
 
 class _LayerTracer(fx.Tracer):
-    """Traces a network with one layer kept whole, and past the hooks of users, who would be called with what is no tensor.
+    """Traces a network with one layer as a leaf. It does not call hooks of users, because they would get proxies in place of tensors.
 
-    `torch.fx` replaces methods of `nn.Module` itself: what other threads call meanwhile is run as it is.
+    `torch.fx` replaces methods of `nn.Module` itself. Calls from other threads meanwhile run as usual.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -63,30 +64,30 @@ class _LayerTracer(fx.Tracer):
         return m is self.layer or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A step of the graph for a leaf, the steps of its forward for another module."""
+        """One node of the graph for a leaf, the nodes of its forward for another module."""
         return super().call_module(m, m.forward, args, kwargs) if self.is_ours(None) else forward(*args, **kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """What a module has under a name."""
+        """The attribute of a module, as a proxy if it is a parameter."""
         return super().getattr(attr, attr_val, parameter_proxy_cache) if self.is_ours(None) else attr_val
 
 
 @contextmanager
-def _alone(module: nn.Module) -> Iterator[None]:
-    """No other thread traces meanwhile; the tensor constants that tracing leaves on the module are removed."""
+def _lock_tracing(module: nn.Module) -> Iterator[None]:
+    """Let no other thread trace, and remove the tensor constants that tracing leaves on the module."""
     with TRACING:
-        before = {"forward", *vars(module)}  # which another thread may put there
+        names = {"forward", *vars(module)}  # another thread may replace `forward`
         try:
             yield
         finally:
-            for name in {*vars(module)} - before:
+            for name in {*vars(module)} - names:
                 delattr(module, name)
 
 
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
-    """The graph of a module of one argument, or None where `torch.fx` cannot follow its control flow."""
+    """The graph of a module as a function of its first argument, or None if `torch.fx` cannot follow its control flow."""
     try:
-        optional = list(inspect.signature(module.forward).parameters.values())[1:]  # TorchScript has none
+        optional = list(inspect.signature(module.forward).parameters.values())[1:]  # fails for TorchScript
         defaults = {parameter.name: parameter.default for parameter in optional if parameter.default is not parameter.empty}
         return _LayerTracer(layer).trace(module, defaults)
     except Exception:  # tracing runs the model's own Python on proxies, which may raise anything
@@ -94,18 +95,18 @@ def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:
 
 
 def is_affine(module: nn.Module) -> bool:
-    """Whether every step of a module is known to be affine."""
+    """True if every step of a module is one of the known affine steps."""
     if _is_affine_module(module):
         return True
-    with _alone(module):
+    with _lock_tracing(module):
         graph = _trace(module, module)
     return graph is not None and all(_is_affine_step(module, node) for node in graph.nodes)
 
 
 def _is_affine_module(module: nn.Module) -> bool:
-    """Whether a module is exactly one of the known ones: a subclass, or a hook, may do something else."""
-    is_by_batch = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
-    return type(module) in AFFINE_MODULES and not is_by_batch and not module._forward_hooks and not module._forward_pre_hooks
+    """True for exactly the known classes without hooks: a subclass or a hook may do something else."""
+    uses_batch_statistics = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
+    return type(module) in AFFINE_MODULES and not uses_batch_statistics and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
@@ -118,106 +119,89 @@ def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     return node.op in ("placeholder", "output")
 
 
-def traced_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, returns: Returns) -> Tail | None:
-    """The nodes of the encoder's graph that depend on the layer, or None where they cannot be told apart.
+def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer) -> Tail | None:
+    """The nodes of the encoder's graph that depend on the layer, or None if the graph cannot be split there.
 
     Args:
         encoder: the network.
         layer: a module of it.
         images: a batch.
-        returns: what the layer returns when its output is replaced, `(outputs [rows, ...], example) -> outputs` or a tuple with them.
+        pack: `(outputs [rows, ...], example) -> container`, the outputs as the layer would return them, see `make_packer`.
     """
-    with _alone(encoder):
-        return _cut(encoder, layer, images, _trace(encoder, layer), returns)
+    with _lock_tracing(encoder):
+        graph = _trace(encoder, layer)
+        return None if graph is None else _split(encoder, layer, images, graph, pack)
 
 
-def _cut(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph | None, returns: Returns) -> Tail | None:
-    cuts = [node for node in graph.nodes if _calls(node, encoder, layer)] if graph is not None else []
-    if graph is None or len(cuts) != 1:
+def _split(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph, pack: Packer) -> Tail | None:
+    cuts = [node for node in graph.nodes if node.op == "call_module" and encoder.get_submodule(str(node.target)) is layer]
+    if len(cuts) != 1:
         return None
-    after = _depending_on(cuts)
+    tail_nodes = _collect(cuts[0].users, lambda node: node.users)
     inputs = [node for node in graph.nodes if node.op == "placeholder"][:1]
-    from_images = {*inputs, *_depending_on(inputs)}
-    needed = [node for node in graph.nodes if node in after for node in node.all_input_nodes]
-    # what the tail needs besides the layer: a residual branch around it, for one
-    sides = [node for node in dict.fromkeys(needed) if node not in after and node not in cuts and node in from_images]
     final = next(node for node in graph.nodes if node.op == "output").args[0]
-    if not isinstance(final, fx.Node) or final not in after:
+    if not isinstance(final, fx.Node) or final not in tail_nodes:
         return None
-    used = _leading_to([final])
+    used = _collect([final], lambda node: node.all_input_nodes)
     if any(node not in used and _works_in_place(encoder, node) for node in graph.nodes):
-        return None  # nothing in the graph says that such a step comes before the next use of what it changes
-    tail = _subgraph(encoder, graph, [*cuts, *sides], [final])
-    side_values = _subgraph(encoder, graph, inputs, sides)(images) if sides else ()
+        return None  # the graph does not say that such a step precedes the next use of the tensor that it changes
+    # other inputs of the tail, such as a residual branch around the layer
+    from_images = _collect(inputs, lambda node: node.users) - tail_nodes - {*cuts}
+    sides = [node for node in graph.nodes if node in from_images and not tail_nodes.isdisjoint(node.users)]
+    tail = _extract(encoder, graph, [*cuts, *sides], [final])
+    side_values = _extract(encoder, graph, inputs, sides)(images) if sides else ()
     if not all(isinstance(value, Tensor) and value.dim() and len(value) == len(images) for value in side_values):
         return None
 
     def run_tail(outputs: Tensor, example: int) -> object:
         rows = (value[example : example + 1].expand(len(outputs), *value.shape[1:]) for value in side_values)
-        return tail(returns(outputs.clone(), example), *rows)[0]  # a copy, because a step may work in place
+        return tail(pack(outputs.clone(), example), *rows)[0]  # a copy, because a step may work in place
 
-    return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in after))
+    return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in tail_nodes))
 
 
 def _works_in_place(root: nn.Module, node: fx.Node) -> bool:
-    """Whether a step may change its input: `x.add_(y)`, `x[i] = y`, `x += y`, `relu(x, inplace=True)`."""
+    """True if a step may change its input: `x.add_(y)`, `x[i] = y`, `x += y`, `relu(x, inplace=True)`."""
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    is_assignment = name in ("setitem", *(f"i{step}" for step in ("add", "sub", "mul", "truediv")))
-    return name.endswith("_") or is_assignment or bool(node.kwargs.get("inplace"))
+    return name.endswith("_") or name in ASSIGNMENTS or bool(node.kwargs.get("inplace"))
 
 
-def _calls(node: fx.Node, root: nn.Module, layer: nn.Module) -> bool:
-    return node.op == "call_module" and root.get_submodule(str(node.target)) is layer
-
-
-def _depending_on(sources: Sequence[fx.Node]) -> set[fx.Node]:
-    """All nodes that use one of the sources, directly or not."""
-    found: set[fx.Node] = set()
-    pending = [user for node in sources for user in node.users]
+def _collect(starts: Iterable[fx.Node], step: Callable[[fx.Node], Iterable[fx.Node]], stops: Sequence[fx.Node] = ()) -> set[fx.Node]:
+    """The nodes to which repeated steps from `starts` lead, with `starts`, but not through or with `stops`."""
+    nodes: set[fx.Node] = set()
+    pending = list(starts)
     while pending:
         node = pending.pop()
-        if node not in found:
-            found.add(node)
-            pending.extend(node.users)
-    return found
+        if node not in nodes and node not in stops:
+            nodes.add(node)
+            pending.extend(step(node))
+    return nodes
 
 
-def _leading_to(results: Sequence[fx.Node], inputs: Sequence[fx.Node] = ()) -> set[fx.Node]:
-    """The results, and all nodes that they use, back to the inputs."""
-    found: set[fx.Node] = set()
-    pending = list(results)
-    while pending:
-        node = pending.pop()
-        if node not in found and node not in inputs:
-            found.add(node)
-            pending.extend(node.all_input_nodes)
-    return found
-
-
-class _Steps(fx.Interpreter):
-    """Runs a graph step by step; `fx.GraphModule`, which writes a program for it, keeps each program for good."""
+class _GraphRunner(fx.Interpreter):
+    """Runs a graph step by step. It replaces `fx.GraphModule`, which writes a program for each graph and never frees it."""
 
     def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
         super().__init__(root, graph=graph)
-        self.extra_traceback = False  # a network's exception comes out as it was raised
+        self.extra_traceback = False  # let exceptions of the network pass unchanged
         self.attributes: dict[Any, object] = {}
         for node in graph.nodes:
             if node.op in ("get_attr", "call_module"):
                 self.attributes[node.target] = super().fetch_attr(str(node.target))
 
     def fetch_attr(self, target: str) -> object:
-        """What the module had under a name when it was traced: a part of it, or a constant that tracing put there."""
+        """A submodule, or a constant that tracing put on the module, as of the time of tracing."""
         return self.attributes[target]
 
 
-def _subgraph(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> Callable[..., tuple[Any, ...]]:
-    """The part of a graph that leads from `inputs` to `results`, as a function that runs the same submodules."""
-    part, needed = fx.Graph(), _leading_to(results, inputs)
+def _extract(root: nn.Module, graph: fx.Graph, inputs: Sequence[fx.Node], results: Sequence[fx.Node]) -> Callable[..., tuple[Any, ...]]:
+    """The part of a graph between `inputs` and `results`, as a function that runs the same submodules."""
+    part, nodes = fx.Graph(), _collect(results, lambda node: node.all_input_nodes, inputs)
     copies = {node: part.placeholder(node.name) for node in inputs}
     for node in graph.nodes:
-        if node in needed:
+        if node in nodes:
             copies[node] = part.node_copy(node, copies.__getitem__)
     part.output(tuple(copies[node] for node in results))
-    return _Steps(root, part).run
+    return _GraphRunner(root, part).run

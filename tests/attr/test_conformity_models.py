@@ -85,7 +85,7 @@ def test_a_torchscript_tail_is_not_known_to_be_affine(cls: type, torchscript: To
 def test_a_layer_of_torchscript_is_refused(cls: type, torchscript: Torchscript) -> None:
     encoder = torchscript(tiny_encoder(), images(1)[0])
     for layer in (encoder, getattr(encoder, "4")):
-        with pytest.raises(ValueError, match=r"takes hooks, got a module of TorchScript.*nn.Sequential\(half\)"):
+        with pytest.raises(ValueError, match=r"takes hooks, got a TorchScript module.*nn.Sequential\(half\)"):
             cls(cp.SimilarityWrapper(encoder), layer)
 
 

@@ -15,7 +15,6 @@ from captum_pairwise.network.smooth_relu import smooth_relu
 
 BETA = 3.0
 X = torch.cat([torch.linspace(-9, 9, 37, dtype=torch.float64), torch.tensor([0.0, -7.3, 6.1], dtype=torch.float64)])
-SLOPES = torch.tensor([0.3], dtype=torch.float64)
 
 
 def s(x, beta=BETA):
@@ -34,20 +33,14 @@ NEW = {  # calls that return a new tensor, and what they are to give
     "nn.ReLU": (nn.ReLU(), s),
     "nn.ReLU6": (nn.ReLU6(), lambda x: s(x) - s(x - 6)),
     "nn.LeakyReLU": (nn.LeakyReLU(0.2), lambda x: leaky(x, 0.2)),
-    "nn.PReLU": (nn.PReLU(init=0.25).double(), lambda x: leaky(x, 0.25)),
     "nn.Hardtanh": (nn.Hardtanh(-2.0, 1.0), lambda x: -2 + s(x + 2) - s(x - 1)),
-    "nn.Threshold": (nn.Threshold(1.5, 1.5), lambda x: 1.5 + s(x - 1.5)),
     "F.relu": (F.relu, s),
     "F.relu6": (F.relu6, lambda x: s(x) - s(x - 6)),
     "F.leaky_relu": (F.leaky_relu, lambda x: leaky(x, 0.01)),
-    "F.prelu": (lambda x: F.prelu(x, SLOPES), lambda x: leaky(x, 0.3)),
     "F.hardtanh": (F.hardtanh, lambda x: -1 + s(x + 1) - s(x - 1)),
-    "F.threshold": (lambda x: F.threshold(x, 0.0, 0.0), s),
     "torch.relu": (torch.relu, s),
     "torch.relu, by name": (lambda x: torch.relu(input=x), s),
     "Tensor.relu": (lambda x: x.relu(), s),
-    "Tensor.prelu": (lambda x: x.prelu(SLOPES), lambda x: leaky(x, 0.3)),
-    "torch.threshold": (lambda x: torch.threshold(x, 0.0, 0.0), s),
     "aten.relu": (torch.ops.aten.relu.default, s),
     "a graph of modules": (graph(nn.Sequential(nn.Identity(), nn.ReLU())), s),
     "a graph of functions": (graph(type("Functions", (nn.Module,), {"forward": lambda self, x: F.relu6(x)})()), lambda x: s(x) - s(x - 6)),
@@ -57,13 +50,11 @@ INPLACE = {
     "nn.ReLU": (nn.ReLU(inplace=True), s),
     "nn.ReLU6": (nn.ReLU6(inplace=True), lambda x: s(x) - s(x - 6)),
     "nn.LeakyReLU": (nn.LeakyReLU(0.2, inplace=True), lambda x: leaky(x, 0.2)),
-    "nn.Threshold": (nn.Threshold(1.5, 1.5, inplace=True), lambda x: 1.5 + s(x - 1.5)),
     "F.relu": (partial(F.relu, inplace=True), s),
     "F.relu_": (F.relu_, s),
     "F.relu6": (partial(F.relu6, inplace=True), lambda x: s(x) - s(x - 6)),
     "F.hardtanh_": (lambda x: F.hardtanh_(x, 0.0, 6.0), lambda x: s(x) - s(x - 6)),
     "F.leaky_relu_": (F.leaky_relu_, lambda x: leaky(x, 0.01)),
-    "F.threshold_": (lambda x: F.threshold_(x, 0.0, 0.0), s),
     "torch.relu_": (torch.relu_, s),
     "Tensor.relu_": (lambda x: x.relu_(), s),
     "aten.relu_": (torch.ops.aten.relu_.default, s),
@@ -203,18 +194,6 @@ def test_forward_mode_alone():
 def test_vmap():
     with smooth_relu(BETA):
         close(torch.vmap(F.relu)(X[:, None]), s(X)[:, None])
-
-
-def test_parametric_relu_of_channels():
-    module = nn.PReLU(3)
-    with torch.no_grad():
-        module.weight.copy_(torch.tensor([0.1, -0.5, 2.0]))
-    module.double()
-    for shape in ((2, 3), (2, 3, 4), (2, 3, 4, 5)):
-        x = random_tensor(*shape)
-        a = module.weight.reshape(-1, *[1] * (len(shape) - 2))
-        with smooth_relu(BETA):
-            close(module(x), a * x + (1 - a) * s(x))
 
 
 def test_what_is_no_relu_is_as_before():
