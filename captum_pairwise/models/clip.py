@@ -1,4 +1,4 @@
-"""CLIP as two towers: images and sentences in one space of embeddings."""
+"""CLIP as two towers: an encoder of images and an encoder of sentences with a common embedding space."""
 
 from typing import Any, final
 
@@ -13,7 +13,7 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 @final
 class _ClipVision(nn.Module):
-    """The image side of a `CLIPModel`, projected."""
+    """The image side of a `CLIPModel`, with its projection."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -26,9 +26,9 @@ class _ClipVision(nn.Module):
 
 @final
 class ClipTextEncoder(TokenEncoder):
-    """The text side of a `CLIPModel`: the state at the end of the sentence, projected.
+    """The text side of a `CLIPModel`: the state of the last token, with its projection.
 
-    Attention looks back only, so padding at the end has no part in it.
+    Attention is causal, so padding at the end does not change the embedding.
 
     Args:
         model: a `CLIPModel` of transformers.
@@ -47,10 +47,10 @@ class ClipTextEncoder(TokenEncoder):
 def clip_encoders(model: Any, tokenizer: Any) -> tuple[ImageEncoder, ClipTextEncoder]:
     """The image encoder and the text encoder of a `CLIPModel`, for `SimilarityWrapper(image_encoder, text_encoder)`.
 
-    The cosine of the wrapper is CLIP's own score without its temperature. Explain a pair of layers, as
+    The cosine of the wrapper is CLIP's own score without its temperature. Explain a pair of layers, such as
     `(image_encoder.features.network.encoder.layers[-2], text_encoder.embedding_layer)`, with the patches of the image and the tokens as
-    players: `layer_mask=(token_grid(7, 7), text_encoder.layer_mask(ids))`. The last block of the image side is no good: only its class
-    token is used.
+    players: `layer_mask=(token_grid(7, 7), text_encoder.layer_mask(ids))`. Do not take the last block of the image side, because the
+    model uses only its class token.
 
     Args:
         model: a `CLIPModel` of transformers, in evaluation mode.

@@ -1,4 +1,4 @@
-"""How two embeddings become one similarity."""
+"""Heads: from the outputs of two encoders to one similarity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,16 @@ Lift = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Head:
-    """How two embeddings become one similarity, larger meaning more alike.
+    """A function of two batches of embeddings; a larger value means a higher similarity.
 
-    A head that is bilinear in *lifted* embeddings, `score(u, w) = <lift_query(u), lift_retrieved(w)>`, makes a two-tower
-    game: each tower is then embedded alone, whatever the other keeps. The lifts are None for a head that is not.
-    `frozen_norm` says whether the lift divides by a norm that SAM freezes at the full image, None where SAM has no form.
+    A head is bilinear if `score(u, w) = <lift_query(u), lift_retrieved(w)>` for *lifted* embeddings. It then makes a two-tower game, in
+    which each tower is embedded without the other.
+
+    Attributes:
+        score: maps two batches of embeddings to similarities `[B]`.
+        lift_query: the lift of the query's embeddings, None if the head is not bilinear.
+        lift_retrieved: the lift of the retrieved embeddings, None if the head is not bilinear.
+        frozen_norm: True if the lift divides by a norm, which SAM freezes at the full image; None if SAM has no closed form.
     """
 
     score: Score
@@ -37,15 +42,14 @@ def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, 
     zero = (norms[:, 0] == 0).nonzero()
     if len(zero):
         raise ValueError(
-            f"Expected embeddings with a direction, as cosine similarity needs one, but row {zero[0, 0].item()} of "
-            f"{len(norms)} is zero. A baseline whose embedding is zero causes this: take the default (a blurred image), "
-            "or `similarity='dot'`."
+            f"Expected embeddings with a direction for the cosine, but row {zero[0, 0].item()} of {len(norms)} is zero. If a baseline "
+            "has a zero embedding, take the default baseline (a blurred image), or `similarity='dot'`."
         )
     return embeddings / norms
 
 
 def pool(output: object) -> Float[Tensor, "batch channels"]:
-    """Turn what an encoder returns into embeddings: `[B, C]` as it is, a map `[B, C, H, W]` by global average pooling.
+    """The embeddings from the output of an encoder: `[B, C]` unchanged, a map `[B, C, H, W]` averaged over its cells.
 
     Raises:
         ValueError: the output is neither.
@@ -61,19 +65,15 @@ def pool(output: object) -> Float[Tensor, "batch channels"]:
     )
 
 
-def _squared_norm(embeddings: Tensor) -> Tensor:
-    return embeddings.square().sum(1, keepdim=True)
-
-
-def _euclidean_query(u: Tensor) -> Tensor:
-    """`(√2 u, -|u|², 1)`, whose product with `_euclidean_retrieved(w)` is `-|u - w|²`."""
+def _lift_euclidean_query(u: Tensor) -> Tensor:
+    """`(√2 u, -|u|², 1)`; its product with `_lift_euclidean_retrieved(w)` is `-|u - w|²`."""
     u = u.double()  # the squared norms cancel
-    return torch.cat([2**0.5 * u, -_squared_norm(u), torch.ones_like(u[:, :1])], 1)
+    return torch.cat([2**0.5 * u, -u.square().sum(1, keepdim=True), torch.ones_like(u[:, :1])], 1)
 
 
-def _euclidean_retrieved(w: Tensor) -> Tensor:
+def _lift_euclidean_retrieved(w: Tensor) -> Tensor:
     w = w.double()
-    return torch.cat([2**0.5 * w, torch.ones_like(w[:, :1]), -_squared_norm(w)], 1)
+    return torch.cat([2**0.5 * w, torch.ones_like(w[:, :1]), -w.square().sum(1, keepdim=True)], 1)
 
 
 def _identity(embeddings: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def _negative_squared_distance(u: Tensor, w: Tensor) -> Tensor:
 HEADS = {
     "cosine": Head(F.cosine_similarity, normalize_rows, normalize_rows, frozen_norm=True),
     "dot": Head(_dot, _identity, _identity, frozen_norm=False),
-    "euclidean": Head(_negative_squared_distance, _euclidean_query, _euclidean_retrieved),
+    "euclidean": Head(_negative_squared_distance, _lift_euclidean_query, _lift_euclidean_retrieved),
 }
 
 

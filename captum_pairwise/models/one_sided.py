@@ -1,4 +1,4 @@
-"""Similarity models with one image fixed, or with a gallery of images, as functions of the other image."""
+"""Similarity models of one image, with the other image or a gallery fixed."""
 
 import torch
 from jaxtyping import Float
@@ -8,11 +8,11 @@ from captum_pairwise.models.heads import Head, Score, pool
 
 
 def _tile(fixed: Float[Tensor, "fixed channels"], n_rows: int) -> Float[Tensor, "rows channels"]:
-    """Repeat fixed embeddings as Captum repeats inputs: step-major, `[b0, b1, b0, b1, ...]`."""
+    """The fixed embeddings, repeated in the order in which Captum repeats inputs: `[b0, b1, b0, b1, ...]`."""
     if n_rows % len(fixed):
         raise ValueError(
             f"Expected a batch that is a multiple of the {len(fixed)} fixed embeddings, got {n_rows} rows. "
-            "Pass as many images as were fixed, or fix a single one."
+            "Pass as many images as were fixed, or fix a single image."
         )
     return fixed.repeat(n_rows // len(fixed), 1)
 
@@ -21,7 +21,7 @@ class OneSided(nn.Module):
     """A similarity model with one image fixed, `f(other) -> [B]`.
 
     The fixed embedding is a buffer, computed once: it does not follow later changes of the weights. The other image runs through the
-    user's own encoder, so its layers can be named to Captum directly.
+    user's own encoder, so Captum's classes take its layers directly.
     """
 
     query: Tensor | None
@@ -35,14 +35,30 @@ class OneSided(nn.Module):
 
     @property
     def n_fixed(self) -> int:
-        """How many images are fixed."""
+        """The number of fixed images."""
         return next(len(fixed) for fixed in (self.query, self.retrieved) if fixed is not None)
 
     def forward(self, images: Tensor) -> Float[Tensor, " batch"]:
-        """Score a batch against the fixed embeddings, tiled step-major as Captum tiles inputs."""
+        """The similarity of each image of the batch to its fixed embedding."""
         embeddings = pool(self.encoder(images))
         u, w = (embeddings if fixed is None else _tile(fixed, len(embeddings)) for fixed in (self.query, self.retrieved))
         return self.score(u, w)
+
+
+class Margins(nn.Module):
+    """The differences between the similarities of all items, `f(query) -> [B, K, K]`; Captum's `target=(i, j)` picks two items.
+
+    A row has `K²` numbers, so make a small gallery of the items to compare.
+    """
+
+    def __init__(self, gallery: "Gallery") -> None:
+        super().__init__()
+        self.gallery = gallery
+
+    def forward(self, query: Tensor) -> Float[Tensor, "batch items items"]:
+        """The similarity of each item minus the similarity of each other item."""
+        similarities = self.gallery(query)
+        return similarities[:, :, None] - similarities[:, None, :]
 
 
 class Gallery(nn.Module):
@@ -62,22 +78,6 @@ class Gallery(nn.Module):
             return (self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T).to(u)
         return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)
 
-    def margins(self) -> "Margins":
-        """The module `f(query) -> [B, K, K]`: by how much item `i` is more similar to the query than item `j`."""
+    def margins(self) -> Margins:
+        """The module `f(query) -> [B, K, K]`: the similarity of item `i` minus the similarity of item `j`."""
         return Margins(self)
-
-
-class Margins(nn.Module):
-    """How far each item of a gallery comes before each other one, `f(query) -> [B, K, K]`; Captum's `target=(i, j)` picks two.
-
-    Those are `K²` numbers a row: of a large gallery take the items to compare.
-    """
-
-    def __init__(self, gallery: Gallery) -> None:
-        super().__init__()
-        self.gallery = gallery
-
-    def forward(self, query: Tensor) -> Float[Tensor, "batch items items"]:
-        """The similarity of each item less that of each other one."""
-        similarities = self.gallery(query)
-        return similarities[:, :, None] - similarities[:, None, :]

@@ -1,4 +1,4 @@
-"""A similarity model as two towers and a head: `SimilarityWrapper`."""
+"""`SimilarityWrapper`: a similarity model of two towers and a head."""
 
 from collections.abc import Callable
 from typing import final
@@ -16,15 +16,17 @@ from captum_pairwise.models.twin import can_twin, copy_settings, is_twin, make_t
 class SimilarityWrapper(nn.Module):
     """The similarity of two batches, `model(query, retrieved) -> [B]`: a Captum forward function, `target=None`.
 
-    One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module
-    objects over the same parameters and buffers. It follows the encoder's weights, device, dtype, mode and structure (but
-    tensors, lists and dictionaries that are plain attributes are copied once, when it is made), and no hook fires twice in
-    one forward, so Captum's layer methods are right on it. (An encoder with a TorchScript or compiled part cannot be
-    twinned; it serves both towers itself, for input-level methods. After pruning or legacy spectral norm, which work by hooks, wrap anew.)
+    One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module objects over the
+    same parameters and buffers. The twin follows the encoder's weights, device, dtype, mode and structure. Tensors, lists and dictionaries
+    that are plain attributes are copied only once, when the twin is made. No hook fires twice in one forward, so Captum's layer methods
+    are right.
+
+    An encoder with a TorchScript or compiled part cannot have a twin: it serves both towers itself, for input-level methods. Pruning and
+    legacy spectral norm work by hooks; after them make a new wrapper.
 
     Args:
         query_encoder: a module that maps a batch to embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged.
-        retrieved_encoder: another one for the retrieved side (image and text, say); None, or the same one, ties the towers.
+        retrieved_encoder: another encoder for the retrieved side, such as one of text; None, or the same encoder, ties the towers.
         similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]`
             of two batches of embeddings.
 
@@ -36,13 +38,7 @@ class SimilarityWrapper(nn.Module):
     tensor([-25.])
     """
 
-    def __init__(
-        self,
-        query_encoder: nn.Module,
-        retrieved_encoder: nn.Module | None = None,
-        *,
-        similarity: str | Score = "cosine",
-    ) -> None:
+    def __init__(self, query_encoder: nn.Module, retrieved_encoder: nn.Module | None = None, *, similarity: str | Score = "cosine") -> None:
         super().__init__()
         self.head = make_head(similarity)
         self.is_tied = retrieved_encoder is None or retrieved_encoder is query_encoder
@@ -55,8 +51,8 @@ class SimilarityWrapper(nn.Module):
             refuse_common_modules(query_encoder, self.retrieved_encoder)
 
     def follow(self) -> None:
-        """Bring the twin up to date with an encoder whose mode, settings or structure changed."""
-        is_replica = getattr(self, "_is_replica", False)  # DataParallel's: complete as they are
+        """Update the twin after the mode, the settings or the structure of the encoder changed."""
+        is_replica = getattr(self, "_is_replica", False)  # replicas of DataParallel are complete
         if not self.is_tied or not self._can_twin or is_replica:
             return
         if not is_twin(self.query_encoder, self.retrieved_encoder):
@@ -80,47 +76,48 @@ class SimilarityWrapper(nn.Module):
         """`[layer of the query tower, layer of the retrieved tower]`, for the `layer` argument of Captum's own classes.
 
         Args:
-            layer: a module of the encoder, of either tower.
+            layer: a module of either tower.
 
         Raises:
-            ValueError: the towers are not tied, or `layer` is in neither.
+            ValueError: the towers are not tied, or `layer` is in neither tower.
         """
         if not self.is_tied or not self._can_twin:
             raise ValueError(
-                "Expected tied towers without TorchScript or compiled parts, where a layer of one has its counterpart in the "
-                "other. Name both layers yourself: (layer of the query encoder, layer of the retrieved encoder)."
+                "Expected tied towers without TorchScript or compiled parts, in which each layer has a counterpart. Name both layers "
+                "yourself: (layer of the query encoder, layer of the retrieved encoder)."
             )
         self.follow()
         towers = (self.query_encoder, self.retrieved_encoder)
         names = [name for tower in towers for name, module in tower.named_modules() if module is layer]
         if not names:
-            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it.")
+            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it. Check the layer.")
         return [tower.get_submodule(names[0]) for tower in towers]
 
     def given_query(self, query: Tensor) -> OneSided:
         """The module `f(retrieved) -> [B]` with the query fixed; any Captum class takes it.
 
-        Fix a single query wherever you can. A batch of them is matched to rows as most of Captum repeats its inputs, all examples and
-        then all again; `NoiseTunnel`, `GradientShap`, `DeepLiftShap`, `infidelity` and `sensitivity_max` repeat each example in turn, and
-        would be matched wrongly: give them one query, or the wrapper itself with `(query, retrieved)`.
+        Fix a single query if you can. A batch of queries is matched to rows in the order in which most of Captum repeats inputs: all
+        examples, then all examples again. `NoiseTunnel`, `GradientShap`, `DeepLiftShap`, `infidelity` and `sensitivity_max` repeat each
+        example in turn, so the match would be wrong: give them one query, or the wrapper itself with `(query, retrieved)`.
         """
         encoder = self.query_encoder if self.is_tied else self.retrieved_encoder
-        return OneSided(encoder, self.head.score, query=self._constant(self.embed_query, query))
+        return OneSided(encoder, self.head.score, query=_embed_fixed(self.embed_query, query))
 
     def given_retrieved(self, retrieved: Tensor) -> OneSided:
-        """The module `f(query) -> [B]` with the retrieved batch fixed; as `given_query`."""
-        return OneSided(self.query_encoder, self.head.score, retrieved=self._constant(self.embed_retrieved, retrieved))
+        """The module `f(query) -> [B]` with the retrieved batch fixed, as for `given_query`."""
+        return OneSided(self.query_encoder, self.head.score, retrieved=_embed_fixed(self.embed_retrieved, retrieved))
 
     def given_gallery(self, gallery: Tensor) -> Gallery:
         """The module `f(query) -> [B, K]` over `K` gallery images; Captum's `target` picks the item.
 
-        Of its `margins()`, `target=(i, j)` asks why item `i` comes before item `j`.
+        With its `margins()`, `target=(i, j)` explains why item `i` ranks before item `j`.
         """
-        return Gallery(self.query_encoder, self.head, self._constant(self.embed_retrieved, gallery))
+        return Gallery(self.query_encoder, self.head, _embed_fixed(self.embed_retrieved, gallery))
 
-    @staticmethod
-    def _constant(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        with torch.no_grad():
-            embeddings = embed(batch)
-        with torch.inference_mode(False):
-            return embeddings.clone()
+
+def _embed_fixed(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """The embeddings of a batch as constants that autograd accepts."""
+    with torch.no_grad():
+        embeddings = embed(batch)
+    with torch.inference_mode(False):
+        return embeddings.clone()
