@@ -1,7 +1,6 @@
-"""Interactions and games in the shapes of other packages: shapiq's values and games, shap's matrices."""
+"""Conversions to and from other packages: values and games of shapiq, matrices of shap."""
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -9,82 +8,85 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks, stack_interactions
 
-# shapiq is optional, so its types have no names here
+# shapiq is optional, so its types cannot be imported here
 InteractionValues = Any
 ShapiqGame = Any
-INDEX, ORDER = "STII", 2  # what shapiq calls Shapley–Taylor indices of pairs
+INDEX, ORDER = "STII", 2  # the Shapley–Taylor indices of pairs in shapiq
 
 
 def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
-    """One `shapiq.InteractionValues` for each pair of images, index "STII" of order 2, players numbered query first.
+    """One `shapiq.InteractionValues` for each pair of images, index "STII" of order 2; the query's players have the first numbers.
 
-    `v(∅)` is the baseline value; a pair has its whole value, whichever way round it is asked for. All are marked as estimated, because
-    `Interactions` do not say that nothing was drawn. shapiq has no place for `v(N)`, standard errors or the places of players.
+    `v(∅)` is the baseline value. A pair of players has its whole value in both orders. All values are marked as estimated, because
+    `Interactions` do not record whether they are exact. shapiq stores neither `v(N)` nor standard errors nor the places of players.
 
     Raises:
-        ValueError: single players or some of the pairs were not computed.
+        ValueError: single players or some pairs were not computed.
         ImportError: shapiq is not installed.
     """
-    second, first, empty = (block.cpu().double() for block in (_every_pair(interactions), interactions["first_order"], interactions.empty))
+    second, first = _get_all_pairs(interactions), interactions["first_order"]
     n_players = first.shape[1]
     i, j = torch.triu_indices(n_players, n_players, 1)
     names: list[tuple[int, ...]] = [(), *((k,) for k in range(n_players)), *zip(i.tolist(), j.tolist(), strict=True)]
-    rows, budgets = torch.cat([empty[:, None], first, second[:, i, j]], 1).tolist(), interactions.n_evaluations.tolist()
-    return [_values(dict(zip(names, row, strict=True)), n_players, budget) for row, budget in zip(rows, budgets, strict=True)]
+    rows = torch.cat([interactions.empty[:, None], first, second[:, i, j]], 1).cpu().double().tolist()
+    budgets = interactions.n_evaluations.tolist()
+    return [_make_shapiq_values(dict(zip(names, row, strict=True)), n_players, budget) for row, budget in zip(rows, budgets, strict=True)]
 
 
-def _values(credit: dict[tuple[int, ...], float], n_players: int, budget: int) -> InteractionValues:
-    return _shapiq().InteractionValues(
+def _make_shapiq_values(credit: dict[tuple[int, ...], float], n_players: int, budget: int) -> InteractionValues:
+    return _import_shapiq().InteractionValues(
         credit,
         index=INDEX,
         max_order=ORDER,
         min_order=0,
         n_players=n_players,
+        baseline_value=credit[()],
         estimated=True,
         estimation_budget=budget,
-        baseline_value=credit[()],
     )
 
 
 def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:
     """The interactions of a batch of pairs of images, one for each `shapiq.InteractionValues` with index "STII" and `max_order=2`.
 
-    What shapiq leaves out is 0 there, and here. It does not keep `v(N)`: where the values are exact it is their sum, where they are
-    estimated it is NaN, and so is the completeness gap; `dataclasses.replace(interactions, full=...)` brings it back. `n_evaluations` is
-    the budget, or 0 where none is told.
+    Values that shapiq leaves out are 0. shapiq does not store `v(N)`: for exact values it is their sum; for estimated values it is NaN, and
+    so is the completeness gap. `dataclasses.replace(interactions, full=...)` sets it. `n_evaluations` is the budget, or 0 if it is unknown.
 
     Args:
-        values: one for each pair of images, all of as many players.
-        n_query: how many of the players, from the first on, are the query's.
+        values: one for each pair of images, all with the same number of players.
+        n_query: the number of the query's players, which come first.
 
     Raises:
-        ValueError: the values are of another index or order, without single players, or of different numbers of players.
+        ValueError: the values have another index or order, no single players, or different numbers of players.
     """
     if not isinstance(values, list) or not values:
-        raise ValueError(f"Expected a list of shapiq.InteractionValues, at least one, got {type(values).__name__}. Wrap a single one.")
+        raise ValueError(
+            f"Expected a list of shapiq.InteractionValues, at least one, got {type(values).__name__}. Put a single one in a list."
+        )
     for value in values:
         _refuse_other_indices(value)
     counts = {value.n_players for value in values}
     if len(counts) > 1 or not 1 <= n_query < min(counts):
         raise ValueError(
-            f"Expected values of as many players each, n_query of them of the query and some left, got {sorted(counts)} players and "
-            f"n_query {n_query}. Convert games of different sizes one by one."
+            f"Expected values with the same number of players, more than n_query, got {sorted(counts)} players and n_query {n_query}. "
+            "Convert games of different sizes one by one."
         )
-    return stack_interactions([_interactions(value, n_query) for value in values])
+    return stack_interactions([_parse_values(value, n_query) for value in values])
 
 
 def _refuse_other_indices(value: InteractionValues) -> None:
     if value.index != INDEX or value.max_order != ORDER or value.min_order > 1:
         raise ValueError(
             f"Expected values of index 'STII', max_order 2 and min_order 0 or 1, got index {value.index!r}, max_order {value.max_order} "
-            f"and min_order {value.min_order}. Other indices credit pairs by other rules; ask shapiq for index='STII', max_order=2."
+            f"and min_order {value.min_order}. Other indices mean other credits; compute index='STII', max_order=2 in shapiq."
         )
 
 
-def _interactions(value: InteractionValues, n_query: int) -> Interactions:
+def _parse_values(value: InteractionValues, n_query: int) -> Interactions:
     empty = torch.tensor(float(value.baseline_value), dtype=torch.float64)
     first, second = (torch.from_numpy(np.asarray(value.get_n_order_values(order), dtype=np.float64)) for order in (1, ORDER))
     full = empty * torch.nan if value.estimated else empty + first.sum() + second.sum() / 2
@@ -93,13 +95,13 @@ def _interactions(value: InteractionValues, n_query: int) -> Interactions:
 
 
 def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players players"]:
-    """The matrices of interaction values in shap's convention, as of `shap.ExactExplainer` with `interactions=2`.
+    """The matrices of interaction values in shap's convention, as from `shap.ExactExplainer` with `interactions=2`.
 
-    `M_ii = φ_i` and `M_ij = M_ji = ½ φ_ij`: a matrix sums to `v(N) - v(∅)`, and its rows to the Shapley values. shapiq, and
-    `Interactions.second_order`, have the whole `φ_ij` at both places.
+    `M_ii = φ_i` and `M_ij = M_ji = ½ φ_ij`: a matrix sums to `v(N) - v(∅)`, and its rows sum to the Shapley values. shapiq and
+    `Interactions.second_order` have the whole `φ_ij` at both places.
 
     Raises:
-        ValueError: single players or some of the pairs were not computed.
+        ValueError: single players or some pairs were not computed.
 
     >>> from captum_pairwise.estimators.enumeration import exact
     >>> from captum_pairwise.games.game import CallableGame
@@ -107,34 +109,34 @@ def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players p
     tensor([[[1., 2.],
              [2., 0.]]])
     """
-    return _every_pair(interactions) / 2 + interactions["first_order"].diag_embed()
+    return _get_all_pairs(interactions) / 2 + interactions["first_order"].diag_embed()
 
 
-def _every_pair(interactions: Interactions) -> Float[Tensor, "batch players players"]:
+def _get_all_pairs(interactions: Interactions) -> Float[Tensor, "batch players players"]:
     missing = [name for name in ("first_order", "between", "within_query", "within_retrieved") if getattr(interactions, name) is None]
     if missing:
         raise ValueError(
-            f"Expected {' and '.join(missing)} to have been computed, because elsewhere what is left out counts as 0. Take an "
-            "estimator of all pairs (ExactShapleyTaylor, KernelShapleyTaylor, ShapleyTaylorSampling), or say that they are 0 with "
+            f"Expected {' and '.join(missing)} to have been computed, because other packages read missing values as 0. Take an "
+            "estimator of all pairs (ExactShapleyTaylor, KernelShapleyTaylor, ShapleyTaylorSampling), or set them to 0 with "
             "`dataclasses.replace(interactions, within_query=zeros, within_retrieved=zeros)`."
         )
     return interactions.second_order
 
 
 def as_shapiq_game(game: Game) -> ShapiqGame:
-    """The same game as a `shapiq.Game`, for shapiq's `ExactComputer` and approximators.
+    """The game as a `shapiq.Game`, for shapiq's `ExactComputer` and approximators.
 
-    It is not normalised: the value of no player is the similarity of the two baselines, and becomes the baseline value.
+    It is not normalised: the value of the empty coalition is the similarity of the two baselines, and becomes the baseline value.
 
     Raises:
         ImportError: shapiq is not installed.
     """
-    return _game_class()(game)
+    return _make_game_class()(game)
 
 
 @cache
-def _game_class() -> type:
-    class PairGame(_shapiq().Game):  # made at the first call, because its base is optional
+def _make_game_class() -> type:
+    class PairGame(_import_shapiq().Game):  # made at the first call, because its base class is optional
         def __init__(self, game: Game) -> None:
             super().__init__(game.n_players, normalize=False)
             self.game = game
@@ -146,8 +148,5 @@ def _game_class() -> type:
     return PairGame
 
 
-def _shapiq() -> Any:
-    try:
-        return import_module("shapiq")
-    except ImportError as error:
-        raise ImportError("This conversion needs the package shapiq: pip install 'captum-pairwise[interop]'") from error
+def _import_shapiq() -> Any:
+    return import_optional("shapiq", "This conversion", "interop")

@@ -11,6 +11,7 @@ import captum_pairwise as cp
 from captum_pairwise import interop
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.files import optional_packages
 from captum_pairwise.games.build import build_input_pairs
 from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame
@@ -170,8 +171,8 @@ def test_without_shapiq_the_extra_is_named(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(interop, "import_module", missing)
-    interop._game_class.cache_clear()
+    monkeypatch.setattr(optional_packages, "import_module", missing)
+    interop._make_game_class.cache_clear()
     for call in (lambda: interop.to_shapiq(batch()), lambda: interop.as_shapiq_game(GAMES[0])):
         with pytest.raises(ImportError, match=r"captum-pairwise\[interop\]"):
             call()

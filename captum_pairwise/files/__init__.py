@@ -1,1 +1,1 @@
-"""Files that are read and written safely."""
+"""Files that are read and written safely, and optional packages."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes: a file is complete, or it does not change."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from pathlib import Path
 
 @contextmanager
 def write_atomically(file: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `file` once all is on the disk; after an exception nothing has changed.
+    """Yield a draft path that replaces `file` when all is on the disk; after an exception `file` is as before.
 
     Args:
-        file: its folder is made if it is not there.
+        file: the file to write; its folder is made if needed.
 
     Yields:
-        a path beside it.
+        the draft, in the same folder.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
@@ -29,6 +29,6 @@ def write_atomically(file: Path) -> Iterator[Path]:
 
 
 def remove_drafts(file: Path) -> None:
-    """Remove what processes left that died while they wrote to a path; for whoever alone writes there."""
+    """Remove the drafts of processes that died while they wrote to a path. No other process may write there meanwhile."""
     for draft in file.parent.glob(f"{escape(file.name)}.*.tmp"):
         draft.unlink(missing_ok=True)

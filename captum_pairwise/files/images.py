@@ -1,4 +1,4 @@
-"""Pictures from outside: counted before they are decoded, and refused in a sentence."""
+"""Images from files: the pixels are counted before they are decoded, and each error is one clear sentence."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,48 +6,49 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-RUNS_A_PROGRAM = {"EPS", "WMF"}  # formats that Pillow leaves to Ghostscript and to Windows
-LARGEST_GREY, STEP = 65535, 257  # of 16 bits, and how many of these are one of 8 bits
+EXTERNAL_FORMATS = {"EPS", "WMF"}  # Pillow runs Ghostscript or Windows for these
+MAX_GREY_16, GREY_STEP = 65535, 257  # the largest 16-bit value, and the 16-bit values in one 8-bit step
 
 
 def read_rgb(source: object) -> Image.Image:
-    """A picture upright, as RGB of 8 bits: 16-bit grey scaled, transparency left out.
+    """An upright image as RGB of 8 bits; 16-bit grey is scaled, transparency is dropped.
 
     Args:
         source: a file, a Pillow image, or an array of bytes `[H, W, 3]`, grey `[H, W]` or with transparency `[H, W, 4]`.
 
     Raises:
-        ValueError: it is no picture, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+        ValueError: it is no image, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     if isinstance(source, (str, Path)):
-        return _readable(source, "an image", lambda: _colours(ImageOps.exif_transpose(_decoded(source))))
+        return _check_image(source, "an image", lambda: _convert_to_rgb(ImageOps.exif_transpose(_decode(source))))
     if isinstance(source, Image.Image):
-        return _readable(getattr(source, "filename", "") or "it", "an image", lambda: _colours(ImageOps.exif_transpose(source)))
+        name = getattr(source, "filename", "") or "it"
+        return _check_image(name, "an image", lambda: _convert_to_rgb(ImageOps.exif_transpose(source)))
     if isinstance(source, np.ndarray):
-        what = f"an array of {source.dtype} {list(source.shape)}"
-        return _readable(what, "an image, bytes [H, W, 3]", lambda: _colours(Image.fromarray(source)))
+        name = f"an array of {source.dtype} {list(source.shape)}"
+        return _check_image(name, "an image, bytes [H, W, 3]", lambda: _convert_to_rgb(Image.fromarray(source)))
     raise ValueError(
-        f"Expected a file, a Pillow image or an array of bytes [H, W, 3], got {type(source).__name__}. A tensor [3, H, W] in [0, 1] needs "
-        "no reading: resize it to the encoder's `size`."
+        f"Expected a file, a Pillow image or an array of bytes [H, W, 3], got {type(source).__name__}. Do not read a tensor [3, H, W] in "
+        "[0, 1], but resize it to the encoder's `size`."
     )
 
 
 def read_image(file: Path, what: str) -> Image.Image:
-    """The picture in a file, neither turned nor converted.
+    """The image in a file, neither turned nor converted.
 
     Args:
-        file: where it is.
-        what: it should be, in words.
+        file: its path.
+        what: the expected content in words, for error messages.
 
     Raises:
-        ValueError: as `read_rgb`.
+        ValueError: as for `read_rgb`.
     """
-    return _readable(file, what, lambda: _decoded(file))
+    return _check_image(file, what, lambda: _decode(file))
 
 
-def _decoded(file: str | Path) -> Image.Image:
+def _decode(file: str | Path) -> Image.Image:
     Image.init()
-    image = Image.open(file, formats=[name for name in Image.OPEN if name not in RUNS_A_PROGRAM])
+    image = Image.open(file, formats=[name for name in Image.OPEN if name not in EXTERNAL_FORMATS])
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels are more than {limit}")
@@ -55,8 +56,8 @@ def _decoded(file: str | Path) -> Image.Image:
     return image
 
 
-def _readable(name: object, what: str, read: Callable[[], Image.Image]) -> Image.Image:
-    """What `read` returns, or one sentence whatever it raises."""
+def _check_image(name: object, what: str, read: Callable[[], Image.Image]) -> Image.Image:
+    """The image that `read` returns; each of its errors becomes one clear `ValueError`."""
     try:
         image = read()
         if 0 in image.size:
@@ -65,26 +66,26 @@ def _readable(name: object, what: str, read: Callable[[], Image.Image]) -> Image
         raise
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"Expected {name} to be {what} of at most {Image.MAX_IMAGE_PIXELS} pixels, got more, of which none was decoded "
+            f"Expected {name} to be {what} of at most {Image.MAX_IMAGE_PIXELS} pixels, got more, and decoded none "
             f"({str(error).rstrip('.')}). Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from."
         ) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(
-            f"Expected {name} to be {what}, got what cannot be read: {str(error).rstrip('.')}. Look at the path, save it anew as PNG or "
-            "JPEG, or leave it out."
+            f"Expected {name} to be {what}, got content that cannot be read: {str(error).rstrip('.')}. Check the path, save the image "
+            "again as PNG or JPEG, or leave it out."
         ) from error
     return image
 
 
-def _colours(image: Image.Image) -> Image.Image:
-    """RGB of 8 bits; what Pillow would clip is scaled, or refused."""
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
+    """RGB of 8 bits; values that Pillow would clip are scaled or refused."""
     if image.mode == "F":
-        raise ValueError("its pixels are real numbers, of which nobody knows what is white")
+        raise ValueError("its pixels are real numbers, whose value for white is unknown")
     if image.mode.startswith("I"):
         grey = np.asarray(image)
-        if grey.size and not 0 <= grey.min() <= grey.max() <= LARGEST_GREY:
+        if grey.size and not 0 <= grey.min() <= grey.max() <= MAX_GREY_16:
             raise ValueError(f"its grey values, {grey.min()} to {grey.max()}, are not of 16 bits")
-        image = Image.fromarray((grey / STEP).round().astype(np.uint8))
+        image = Image.fromarray((grey / GREY_STEP).round().astype(np.uint8))
     if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # or Pillow warns
+        image = image.convert("RGBA")  # Pillow warns otherwise
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files that this package wrote, read as if anybody had."""
+"""Tensors in safetensors files of this package, read without trust in their content."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def read_tensors(file: str | Path, key: str, what: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors in a safetensors file, and what its metadata say under `key`, by which its kind is known.
+    """The tensors in a safetensors file, and the text under `key` in its metadata, which marks the kind of file.
 
     Args:
-        file: where it is.
-        key: of the metadata.
-        what: it should be, in words.
+        file: its path.
+        key: the key in the metadata.
+        what: the expected content in words, for error messages.
 
     Raises:
-        ValueError: it is no such file, or is damaged.
-        FileNotFoundError: there is none.
+        ValueError: the file is of another kind, or is damaged.
+        FileNotFoundError: there is no file.
     """
     try:
         with safe_open(file, "pt") as opened:
@@ -31,8 +31,8 @@ def read_tensors(file: str | Path, key: str, what: str) -> tuple[dict[str, Tenso
     return tensors, note
 
 
-def make_file_error(file: str | Path, what: str, why: str) -> ValueError:
-    """The error of a file that is not what it should be."""
+def make_file_error(file: str | Path, what: str, reason: str) -> ValueError:
+    """The error for a file of another kind, or a damaged file."""
     return ValueError(
-        f"Expected {file} to be {what}, got one that is none, or is damaged: {why.rstrip('.')}. Name another file, or make it anew."
+        f"Expected {file} to be {what}, got another file, or a damaged one: {reason.rstrip('.')}. Name another file, or make it again."
     )

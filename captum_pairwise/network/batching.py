@@ -1,4 +1,4 @@
-"""How many rows go through a network at once: what fits into memory, and half of it when it does not."""
+"""Forward passes in chunks of rows that fit into memory; a chunk is halved when memory runs out."""
 
 import os
 import sys
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-BYTES_PER_CHUNK = {"cpu": 2**22}
-BYTES_PER_CHUNK_ELSEWHERE = 2**27
-# in lower case: of the allocators of all devices, of cuBLAS and cuDNN, and of C++
+CPU_CHUNK_BYTES, GPU_CHUNK_BYTES = 2**22, 2**27
+# parts of messages in lower case: from the allocators of all devices, cuBLAS, cuDNN and C++
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -27,7 +26,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class MemoryNotice:
-    """The warning that memory ran out; all chunks of one call share it, so that the call gives it once."""
+    """The warning that memory ran out. All chunks of one call share it, so the call gives it once."""
 
     was_given: bool = False
 
@@ -36,18 +35,18 @@ class MemoryNotice:
         if not self.was_given:
             self.was_given = True
             warnings.warn(
-                "Memory ran out, so from here on fewer rows go through the network at once. To begin with fewer, pass "
-                "`perturbations_per_eval`, `internal_batch_size` or `batch_size`, whichever the call takes.",
+                "Memory ran out, so from here on fewer rows go through the network at once. To start with fewer rows, pass "
+                "`perturbations_per_eval`, `internal_batch_size` or `batch_size`.",
                 stacklevel=4,
             )
 
 
 @dataclass
 class Chunk:
-    """How many rows go through a network at once, in all that one call does with them: when memory runs out, fewer from then on.
+    """The number of rows that go through a network at once. It is halved when memory runs out, and stays so for the rest of a call.
 
     Attributes:
-        size: the most rows.
+        size: the maximum number of rows.
         notice: the warning that memory ran out.
     """
 
@@ -55,28 +54,28 @@ class Chunk:
     notice: MemoryNotice = field(default_factory=MemoryNotice)
 
     def map_slices(self, function: Callable[[slice], Result], n_rows: int, cost: int = 1) -> Iterator[Result]:
-        """Yield what a function makes of the rows, of as many at once as fit.
+        """Yield the results of a function for slices of the rows, each as long as memory allows.
 
         Args:
-            function: of a slice of the rows.
-            n_rows: how many there are.
-            cost: how many times the memory of others such a row takes.
+            function: maps a slice of the rows to a result.
+            n_rows: the number of rows.
+            cost: the memory of one row, relative to an ordinary row.
 
         Raises:
-            Exception: the function's own; that of a lack of memory for a single row, too, for which the size is not to blame.
+            Exception: any error of the function, also if memory is too small for a single row; `size` is then as before.
         """
-        done, at_first = 0, self.size
+        done, initial_size = 0, self.size
         while done < n_rows:
             size = min(max(1, self.size // cost), n_rows - done)
             try:
                 result = function(slice(done, done + size))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or size == 1:
-                    self.size = at_first
+                    self.size = initial_size
                     raise
                 self.size = size // 2 * cost
                 continue
-            if self.size < at_first:
+            if self.size < initial_size:
                 self.notice.give()
             done += size
             yield result
@@ -84,14 +83,14 @@ class Chunk:
 
 @dataclass
 class Evaluator:
-    """Calls a function on rows, a chunk at a time.
+    """Calls a function on rows, one chunk at a time.
 
     Attributes:
-        function: one row in, one row out, in any number.
-        chunk: the most rows in a call; halved when memory runs out.
-        description: what a progress bar says; None shows no bar.
-        cost: how many times the memory of others a row takes.
-        n_rows: rows asked for so far. A bar goes on from them, and leaves no line: an estimator may call many times.
+        function: maps any number of rows to as many rows.
+        chunk: the maximum number of rows in a call; halved when memory runs out.
+        description: the text of the progress bar; None shows no bar.
+        cost: the memory of one row, relative to an ordinary row.
+        n_rows: the rows evaluated so far. The bar continues from them and leaves no line, because an estimator may call many times.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -102,35 +101,31 @@ class Evaluator:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Evaluate every row."""
-        if rows.requires_grad:  # whoever remembers all of them has to take fewer
-            return self._whole(rows)
-        results, before = [], self.n_rows
+        n_before, results = self.n_rows, []
         self.n_rows += len(rows)
-        with tqdm(total=self.n_rows, initial=before, desc=self.description, leave=False, disable=self.description is None) as progress:
+        if rows.requires_grad:  # autograd keeps the memory of all chunks, so smaller chunks would not help
+            return torch.cat([self.function(part) for part in rows.split(max(1, self.chunk.size // self.cost))])
+        with tqdm(total=self.n_rows, initial=n_before, desc=self.description, leave=False, disable=self.description is None) as progress:
             for result in self.chunk.map_slices(lambda part: self.function(rows[part]), len(rows), self.cost):
                 results.append(result)
                 progress.update(len(result))
         return torch.cat(results)
 
-    def _whole(self, rows: Tensor) -> Tensor:
-        self.n_rows += len(rows)
-        return torch.cat([self.function(part) for part in rows.split(max(1, self.chunk.size // self.cost))])
-
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory has run out, that of any device."""
+    """True if an exception means that the memory of a device ran out."""
     is_typed = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
     return is_typed or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY))
 
 
 def choose_chunk_size(row: Tensor) -> int:
-    """How many rows like this one to put through a network at once: small batches are fastest on a CPU, large ones on a GPU."""
-    size = BYTES_PER_CHUNK.get(row.device.type, BYTES_PER_CHUNK_ELSEWHERE)
+    """The number of rows like this one for a network at once: small batches are fastest on a CPU, large batches on a GPU."""
+    size = CPU_CHUNK_BYTES if row.device.type == "cpu" else GPU_CHUNK_BYTES
     return max(1, size // max(1, row.numel() * row.element_size()))
 
 
 def get_memory_bytes(device: torch.device) -> int:
-    """The bytes of memory that a device has: free ones of a GPU, all of the machine otherwise."""
+    """The free bytes of a GPU, or all bytes of memory of the machine for another device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize

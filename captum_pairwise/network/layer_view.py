@@ -54,12 +54,8 @@ def record_output(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: 
     Raises:
         ValueError: the layer did not run exactly once, or returned no tensor.
     """
-    parts = _whole_batch(images, notice).map_slices(lambda part: _record(encoder, layer, images[part]).output, len(images))
-    return torch.cat(list(parts))
-
-
-def _whole_batch(images: Tensor, notice: MemoryNotice | None) -> Chunk:
-    return Chunk(max(1, len(images)), notice or MemoryNotice())
+    chunk = Chunk(max(1, len(images)), notice or MemoryNotice())
+    return torch.cat(list(chunk.map_slices(lambda part: _record(encoder, layer, images[part]).output, len(images))))
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,8 @@ def view_layer(encoder: nn.Module, layer: nn.Module, images: Tensor, notice: Mem
     The choices in order: no tail, if the encoder returns the layer's output; the tail of a `SplitEncoder`; the nodes after the layer in
     the encoder's `torch.fx` graph; the whole encoder with the layer's output replaced, without the modules that ran before the layer.
     """
-    views = list(_whole_batch(images, notice).map_slices(lambda part: _view_part(encoder, layer, images[part]), len(images)))
+    chunk = Chunk(max(1, len(images)), notice or MemoryNotice())
+    views = list(chunk.map_slices(lambda part: _view_part(encoder, layer, images[part]), len(images)))
     return views[0] if len(views) == 1 else _join_views(views)
 
 

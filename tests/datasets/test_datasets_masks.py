@@ -75,7 +75,7 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, read):
     (tmp_path / "torn.png").write_bytes((tmp_path / "mask.png").read_bytes()[:-80])
     (tmp_path / "text.png").write_text("no image")
     for name in ("torn.png", "text.png", "none.png"):
-        with pytest.raises(ValueError, match=f"{name} to be a mask, got what cannot be read"):
+        with pytest.raises(ValueError, match=f"{name} to be a mask, got content that cannot be read"):
             read(tmp_path / name)
 
 

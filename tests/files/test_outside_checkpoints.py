@@ -19,7 +19,7 @@ from torch import nn
 
 from captum_pairwise import text
 from captum_pairwise.files.weights import read_weights
-from captum_pairwise.models.backbones import BACKBONES, _load, create
+from captum_pairwise.models.backbones import BACKBONES, _load_weights, create
 
 STATE = {"layer.weight": torch.arange(6.0).view(2, 3)}
 REFUSED = "to be a file of weights, got one that is damaged, or that holds more than tensors and is not executed. Save the state dict alone"
@@ -226,7 +226,8 @@ def test_the_weights_of_another_network_are_refused(change, came):
     network = nn.Sequential(nn.Linear(3, 2))
     state = {name: value for name, value in (network.state_dict() | change).items() if value is not None}
     assert_refused(
-        lambda: _load(network, BACKBONES["resnet50"], state, "other.pth"), f"other.pth to hold .* Sequential, got .*{came}.*Name the"
+        lambda: _load_weights(network, BACKBONES["resnet50"], state, "other.pth"),
+        f"other.pth to hold .* Sequential, got .*{came}.*Name the",
     )
 
 

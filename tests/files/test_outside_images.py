@@ -127,7 +127,7 @@ WHOLE = {name: saved(name) for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF")}
 @pytest.mark.parametrize("content", [b"", b"no image", WHOLE["PNG"][:20], *(whole[: len(whole) // 2] for whole in WHOLE.values())])
 def test_damaged_files_are_refused(tmp_path, reader, content):
     (tmp_path / "bad.img").write_bytes(content)
-    assert_refused(lambda: READERS[reader](tmp_path / "bad.img"), "bad.img to be an? (image|mask), got what cannot be read")
+    assert_refused(lambda: READERS[reader](tmp_path / "bad.img"), "bad.img to be an? (image|mask), got content that cannot be read")
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -163,7 +163,7 @@ def claiming(file, width, height):
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, reader, size):
     file = claiming(tmp_path / "huge.png", *size)
     tracemalloc.start()
-    assert_refused(lambda: READERS[reader](file), "huge.png .*of at most 89478485 pixels, got more, of which none was decoded")
+    assert_refused(lambda: READERS[reader](file), "huge.png .*of at most 89478485 pixels, got more, and decoded none")
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
 
@@ -182,11 +182,14 @@ def test_postscript_is_not_given_to_a_program(tmp_path, monkeypatch):
     Image.init()
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("a program was started"))
     assert Image.open(tmp_path / "photo.eps").format == "EPS"
-    assert_refused(lambda: ENCODER.preprocess(tmp_path / "photo.eps"), "photo.eps to be an image, got what cannot be read")
+    assert_refused(lambda: ENCODER.preprocess(tmp_path / "photo.eps"), "photo.eps to be an image, got content that cannot be read")
 
 
 ODD = {
-    "real numbers": (np.zeros((4, 4, 3)), r"an array of float64 \[4, 4, 3\] to be an image, bytes \[H, W, 3\], got what cannot be read"),
+    "real numbers": (
+        np.zeros((4, 4, 3)),
+        r"an array of float64 \[4, 4, 3\] to be an image, bytes \[H, W, 3\], got content that cannot be read",
+    ),
     "a batch": (np.zeros((2, 4, 4, 3), np.uint8), r"uint8 \[2, 4, 4, 3\]"),
     "no pixel": (np.zeros((0, 4, 3), np.uint8), "no pixels"),
     "a tensor": (torch.zeros(3, 4, 4), "got Tensor.*resize"),
@@ -202,12 +205,14 @@ def test_what_is_no_picture_is_refused(odd, without_type_checks):
 
 def test_a_damaged_pillow_image_is_refused_by_its_name(tmp_path):
     (tmp_path / "torn.png").write_bytes(WHOLE["PNG"][:-50])
-    assert_refused(lambda: ENCODER.preprocess(Image.open(tmp_path / "torn.png")), "torn.png to be an image, got what cannot be read")
+    assert_refused(
+        lambda: ENCODER.preprocess(Image.open(tmp_path / "torn.png")), "torn.png to be an image, got content that cannot be read"
+    )
 
 
 def test_a_worker_process_says_which_file_it_was(tmp_path):
     PHOTO.save(tmp_path / "good.png")
     (tmp_path / "torn.png").write_bytes(WHOLE["PNG"][:-50])
     files = [tmp_path / "good.png", tmp_path / "torn.png"]
-    with pytest.raises(ValueError, match=r"torn\.png to be an image, got what cannot be read"):
+    with pytest.raises(ValueError, match=r"torn\.png to be an image, got content that cannot be read"):
         embed(files, tiny_image_encoder(), batch_size=1, n_workers=1, show_progress=False)

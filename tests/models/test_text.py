@@ -9,6 +9,7 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise import text
+from captum_pairwise.files import optional_packages
 
 transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 tokenizers = pytest.importorskip("tokenizers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
@@ -198,7 +199,7 @@ def test_a_missing_package_names_its_extra(monkeypatch):
     def refuse(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(text, "import_module", refuse)
+    monkeypatch.setattr(optional_packages, "import_module", refuse)
     with pytest.raises(ImportError, match=r"transformers: pip install 'captum-pairwise\[text\]'"):
         text.sentence_encoder()
 
