@@ -13,18 +13,8 @@ from torch import Tensor, fx, nn
 
 from captum_pairwise.network.thread_hooks import TRACING, make_thread_filter
 
-AFFINE_MODULES = (
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AvgPool2d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.Conv2d,
-    nn.Dropout,
-    nn.Flatten,
-    nn.Identity,
-    nn.Linear,
-)
+BATCH_NORMS, AVERAGE_POOLS = (nn.BatchNorm1d, nn.BatchNorm2d), (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool2d)
+AFFINE_MODULES = (*BATCH_NORMS, *AVERAGE_POOLS, nn.Conv2d, nn.Dropout, nn.Flatten, nn.Identity, nn.Linear)
 AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
 ASSIGNMENTS = ("setitem", "iadd", "isub", "imul", "itruediv")
@@ -105,7 +95,7 @@ def is_affine(module: nn.Module) -> bool:
 
 def _is_affine_module(module: nn.Module) -> bool:
     """True for exactly the known classes without hooks: a subclass or a hook may do something else."""
-    uses_batch_statistics = isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is None
+    uses_batch_statistics = isinstance(module, BATCH_NORMS) and module.running_mean is None
     return type(module) in AFFINE_MODULES and not uses_batch_statistics and not module._forward_hooks and not module._forward_pre_hooks
 
 
