@@ -1,4 +1,4 @@
-"""How good an explanation is, pair by pair: whether what it names matters (faithfulness), where it points, whether its credits add up."""
+"""Metrics of explanations, pair by pair: faithfulness, label propagation, and the sum of all credit."""
 
 from captum_pairwise.metrics.averages import mean_and_error
 from captum_pairwise.metrics.censoring import censor

@@ -1,4 +1,4 @@
-"""The similarity while the pixels of one image go, or come, in the order of their importance."""
+"""Deletion and insertion curves: the similarity while pixels of one image are replaced in the order of their importance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.metrics.censoring import Baselines, ForwardFunc, RankedImage, ranked_image
+from captum_pairwise.metrics.censoring import Baselines, ForwardFunc, rank_image
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Curve:
     """The similarity of each pair along a curve.
 
     Attributes:
-        fractions: of the pixels, from 0 to 1: those that are gone, or there.
+        fractions: the part of the pixels that is deleted or inserted, from 0 to 1.
         values: the similarity at each of them.
         area: under the curve, by trapezoids.
     """
@@ -35,17 +35,18 @@ def deletion_curve(
     n_steps: int = 20,
     baselines: Baselines = None,
 ) -> Curve:
-    """The similarity while the pixels of one image show their background, the most important first: the smaller the area, the better.
+    """The similarity while pixels of one image are replaced by their background, the most important first; less area is better.
 
-    At each fraction `round(fraction · H · W)` pixels are gone; the fall from 0 to 0.3 is `faithfulness`, whose arguments these are.
+    At each fraction `round(fraction · H · W)` pixels are replaced. The fall from 0 to 0.3 is `faithfulness`, which has the same
+    arguments.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`.
-        attributions: a map over the one image.
-        image: `"query"` or `"retrieved"`.
-        n_steps: steps from 0 to 1, each a forward pass over the batch (for every member of `Backgrounds`).
-        baselines: a pair.
+        attributions: a map over the censored image.
+        image: the censored image, `"query"` or `"retrieved"`.
+        n_steps: steps from 0 to 1; each is a forward pass over the batch (for every member of `Backgrounds`).
+        baselines: a pair of backgrounds.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -56,8 +57,8 @@ def deletion_curve(
     >>> curve.values, curve.area
     (tensor([[10.,  6.,  3.,  1.,  0.]]), tensor([3.7500]))
     """
-    ranked = ranked_image(forward_func, inputs, attributions, image, baselines)
-    return _curve(ranked, n_steps, lambda count: ranked.ranks < count)
+    ranks, evaluate = rank_image(forward_func, inputs, attributions, image, baselines)
+    return _trace_curve(lambda count: evaluate(ranks < count), ranks[0].numel(), n_steps)
 
 
 @torch.no_grad()
@@ -70,15 +71,15 @@ def insertion_curve(
     n_steps: int = 20,
     baselines: Baselines = None,
 ) -> Curve:
-    """The similarity while one image comes out of its background, the most important pixels first: the larger the area, the better.
+    """The similarity while pixels of one image replace their background, the most important first; more area is better.
 
     Args:
         forward_func: as for `deletion_curve`, like all arguments.
         inputs: `(query, retrieved)`.
-        attributions: a map over the one image.
-        image: `"query"` or `"retrieved"`.
+        attributions: a map over the censored image.
+        image: the censored image, `"query"` or `"retrieved"`.
         n_steps: steps from 0 to 1.
-        baselines: a pair.
+        baselines: a pair of backgrounds.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -88,15 +89,15 @@ def insertion_curve(
     >>> insertion_curve(model, (query, retrieved), retrieved, n_steps=4, baselines=(0, 0)).values
     tensor([[ 0.,  4.,  7.,  9., 10.]])
     """
-    ranked = ranked_image(forward_func, inputs, attributions, image, baselines)
-    return _curve(ranked, n_steps, lambda count: ranked.ranks >= count)
+    ranks, evaluate = rank_image(forward_func, inputs, attributions, image, baselines)
+    return _trace_curve(lambda count: evaluate(ranks >= count), ranks[0].numel(), n_steps)
 
 
-def _curve(ranked: RankedImage, n_steps: int, gone: Callable[[int], Tensor]) -> Curve:
-    """The similarity with the pixels gone that `gone` names for each number of pixels."""
+def _trace_curve(evaluate: Callable[[int], Tensor], n_pixels: int, n_steps: int) -> Curve:
+    """The curve of a function of the number of pixels."""
     if not isinstance(n_steps, int) or n_steps < 1:
-        raise ValueError(f"Expected n_steps to be a whole number of at least 1, got {n_steps!r}. The curve has one point more.")
-    fractions = [step / n_steps for step in range(n_steps + 1)]
-    values = torch.stack([ranked.similarity(gone(round(fraction * ranked.n_pixels))) for fraction in fractions], 1)
-    at = values.new_tensor(fractions)
-    return Curve(at, values, torch.trapezoid(values, at))
+        raise ValueError(f"Expected n_steps to be an integer of at least 1, got {n_steps!r}. The curve has one point more.")
+    steps = [step / n_steps for step in range(n_steps + 1)]
+    values = torch.stack([evaluate(round(fraction * n_pixels)) for fraction in steps], 1)
+    fractions = values.new_tensor(steps)
+    return Curve(fractions, values, torch.trapezoid(values, fractions))

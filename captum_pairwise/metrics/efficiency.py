@@ -1,29 +1,30 @@
-"""How far credits are from adding up to what they explain."""
+"""Inefficiency: the distance of the sum of all credit from the similarity that it explains."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.games.checks import promote_half, refuse_not_finite
+from captum_pairwise.metrics.pixels import describe_value
 
 
 @torch.no_grad()
 def inefficiency(
     credit: Float[Tensor, "batch ..."], full: Float[Tensor, " batch"], empty: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    r"""By how much all credit misses what it is to add up to (paper §A.2); not normalised, summed in float64.
+    r"""The distance of the sum of all credit from `v(N) - v(∅)` (paper §A.2); not normalised, summed in float64.
 
     $$\Big|\sum_i \phi_i - (v(N) - v(\emptyset))\Big|$$
 
-    The sum is over players, each once: cells of a grid, superpixels, or pixels where pixels played. An upsampled or painted map holds a
-    credit many times, and its sum means nothing. For second order take all terms up to pairs, those within an image too, of which
-    `Interactions.marginal` has the sum; without the intercept of a linear model.
+    The sum is over players, each once: cells of a grid, superpixels, or pixels if they are the players. Do not sum an upsampled or painted
+    map, which holds a credit many times. For second order take all single players and pairs, pairs within an image too; the sum of
+    `Interactions.marginal` is the same. Leave out the intercept of a linear model.
 
     Args:
         credit: of every player, in any layout.
         full: `v(N)`, the similarity of the pair.
-        empty: `v(∅)`; of first order that of the query and the retrieved image's background, of second order that of both backgrounds.
-            Where it, or `full`, is NaN, because nobody knows it, so is the result, and `mean_and_error` leaves the pair out.
+        empty: `v(∅)`, the similarity of the query and the retrieved image's background (first order) or of both backgrounds (second order).
+            If it or `full` is unknown, pass NaN; the result is then NaN, and `mean_and_error` leaves the pair out.
 
     Raises:
         ValueError: an argument does not fit, or the credit is not finite.
@@ -32,14 +33,15 @@ def inefficiency(
     tensor([1.])
     """
     if not isinstance(credit, Tensor) or credit.dim() == 0 or not credit.is_floating_point():
-        came = f"{credit.dtype} of shape {tuple(credit.shape)}" if isinstance(credit, Tensor) else type(credit).__name__
         raise ValueError(
-            f"Expected credit to be a floating-point tensor with an entry per pair, got {came}. Of two images pass one after the other."
+            f"Expected credit to be a floating-point tensor with an entry per pair, got {describe_value(credit)}. Of two images pass one "
+            "after the other."
         )
     for name, values in (("full", full), ("empty", empty)):
         if not isinstance(values, Tensor) or values.shape != credit.shape[:1]:
-            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"Expected {name} to hold a similarity per pair, shape ({len(credit)},), got {came}. Give each pair its own.")
+            raise ValueError(
+                f"Expected {name} with one similarity per pair, shape ({len(credit)},), got {describe_value(values)}. Pass a vector."
+            )
     refuse_not_finite(credit[:, None], "the credit")
     total = credit.double().reshape(len(credit), -1).sum(1)
     return (total - (full.double() - empty.double())).abs().to(promote_half(full).dtype)

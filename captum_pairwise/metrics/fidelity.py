@@ -1,11 +1,11 @@
-"""Whether what an explanation names matters to the similarity: what is lost without it, what is left of it alone."""
+"""Faithfulness: the similarity without the most important pixels, and with only those."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.metrics.censoring import Baselines, ForwardFunc, censorable, checked_pairs, ranked_image, similarity
-from captum_pairwise.metrics.pixels import checked_mask, checked_object, maps_of, most_important
+from captum_pairwise.metrics.censoring import Baselines, ForwardFunc, check_pairs, mean_similarity, prepare_versions, rank_image
+from captum_pairwise.metrics.pixels import check_maps, check_mask, check_object, most_important
 from captum_pairwise.results.interactions import SIDES
 
 
@@ -19,19 +19,19 @@ def faithfulness(
     share: float = 0.3,
     baselines: Baselines = None,
 ) -> Float[Tensor, " batch"]:
-    """How much less similar each pair is without the most important pixels of one image (first order, paper §6 and §A.2).
+    """The fall of each similarity without the most important pixels of one image (first order, paper §6 and §A.2).
 
     `v(x, y) - v(x, y')`, where `y'` shows its background at the `round(share · H · W)` pixels of the largest attributions; higher is
-    better. Of equal pixels, of which superpixels have many, those go that come first in reading order.
+    better. Of equal pixels (superpixels have many) the first in reading order are replaced.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        inputs: `(query, retrieved)`, two batches of as many examples; only the censored ones have to be images.
-        attributions: a map over that one image, `[B, C, H, W]` or `[B, H, W]`, of any size: it goes through `to_pixels`.
-        image: which image is explained and censored, `"query"` or `"retrieved"`.
-        share: of the pixels, between 0 and 1.
-        baselines: what replaces pixels: a pair, one per image, as for the attribution methods; None is the 25×25 box blur. Over the members
-            of `Backgrounds` the similarity is averaged.
+        inputs: `(query, retrieved)`, two batches of the same length; only the censored one has to hold images.
+        attributions: a map over the censored image, `[B, C, H, W]` or `[B, H, W]`, of any size; `to_pixels` resizes it.
+        image: the image that is explained and censored, `"query"` or `"retrieved"`.
+        share: the part of the pixels to replace, between 0 and 1.
+        baselines: a pair of backgrounds, one per image, as for the attribution methods; None is the 25×25 box blur. The similarity is
+            averaged over the members of `Backgrounds`.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -42,10 +42,10 @@ def faithfulness(
     tensor([7.])
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"Expected share between 0 and 1, got {share!r}. Pass the part of the pixels to replace; the paper has 0.3.")
-    ranked = ranked_image(forward_func, inputs, attributions, image, baselines)
-    gone = ranked.ranks < round(share * ranked.n_pixels)
-    return ranked.similarity(torch.zeros_like(gone)) - ranked.similarity(gone)
+        raise ValueError(f"Expected share between 0 and 1, got {share!r}. Pass the part of the pixels to replace; the paper uses 0.3.")
+    ranks, evaluate = rank_image(forward_func, inputs, attributions, image, baselines)
+    gone = ranks < round(share * ranks[0].numel())
+    return evaluate(torch.zeros_like(gone)) - evaluate(gone)
 
 
 @torch.no_grad()
@@ -59,20 +59,20 @@ def second_order_faithfulness(
     baselines: Baselines = None,
     censor_query: bool = True,
 ) -> Float[Tensor, " batch"]:
-    """How similar an object of the query is to what an explanation takes for it in the retrieved image (paper §6 and Fig. 6).
+    """The similarity of the query's object and its projection to the retrieved image (paper §6 and Fig. 6).
 
-    The query's object is projected to the retrieved image, of which the most important pixels stay, as many as its own object has. All
-    else of both images shows its background, and the similarity of what is left is returned: higher is better.
+    The most important pixels of the projection stay, as many as the object has in the retrieved image. All other pixels of both images
+    show the background. Higher is better.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        inputs: `(query, retrieved)`, two batches of as many images.
-        projected: the query's mask carried to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of any
-            size.
-        masks: the object in each image; of the retrieved one only its size is used. The query's is read only to censor it.
-        void: pixels of the retrieved image that have no label: they count for nothing and are censored.
-        baselines: what replaces pixels, as for `faithfulness`; with `Backgrounds` of both images over all combinations.
-        censor_query: whether the query is censored outside its mask, as §6 has it; §A.2 speaks of the retrieved image alone.
+        inputs: `(query, retrieved)`, two batches of the same number of images.
+        projected: the query's mask projected to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
+            any size.
+        masks: the object in each image. Of the retrieved image's mask only the size is used; the query's mask is used to censor the query.
+        void: pixels of the retrieved image without a label: they are censored and not counted.
+        baselines: as for `faithfulness`; with `Backgrounds` of both images the mean is over all combinations.
+        censor_query: True to censor the query outside its mask (§6); False to censor only the retrieved image (§A.2).
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -83,17 +83,16 @@ def second_order_faithfulness(
     >>> second_order_faithfulness(model, (query, retrieved), retrieved, objects, baselines=(0, 0))
     tensor([6.])
     """
-    images = checked_pairs(forward_func, inputs)
-    side, device = censorable(images, 1, baselines), images[1].device
+    images = check_pairs(forward_func, inputs)
+    versions, (shape, device) = prepare_versions(images, 1, baselines), (images[1][:, 0].shape, images[1].device)
     if not isinstance(masks, tuple) or len(masks) != 2:
-        raise ValueError(f"Expected masks to be a pair (of the query, of the retrieved image), got {type(masks).__name__}.")
-    shape = images[1][:, 0].shape
-    void = None if void is None else checked_mask(void, shape, "void", device)
-    shown = checked_object(masks[1], shape, f"the {SIDES[1]} mask", device, void)
-    maps = maps_of(projected, side.size, "projected", len(shown)).to(device)
-    retrieved = side.without(~most_important(maps, shown.sum((1, 2)), void))
+        raise ValueError(f"Expected masks to be a pair (of the query, of the retrieved image), got {type(masks).__name__}. Pass both.")
+    void = None if void is None else check_mask(void, shape, "void", device)
+    pixels = check_object(masks[1], shape, f"the {SIDES[1]} mask", device, void)
+    maps = check_maps(projected, (shape[1], shape[2]), "projected", len(pixels)).to(device)
+    retrieved = versions(~most_important(maps, pixels.sum((1, 2)), void))
     if not censor_query:
-        return similarity(forward_func, images[:1], retrieved)
-    query = censorable(images, 0, baselines)
-    outside = ~checked_object(masks[0], images[0][:, 0].shape, f"the {SIDES[0]} mask", images[0].device)
-    return similarity(forward_func, query.without(outside), retrieved)
+        return mean_similarity(forward_func, images[:1], retrieved)
+    query_versions = prepare_versions(images, 0, baselines)
+    outside = ~check_object(masks[0], images[0][:, 0].shape, f"the {SIDES[0]} mask", images[0].device)
+    return mean_similarity(forward_func, query_versions(outside), retrieved)

@@ -13,32 +13,29 @@ def to_pixels(attributions: Float[Tensor, "batch ..."], size: tuple[int, int]) -
     """One number per pixel: channels are summed, and a map of another size is interpolated bilinearly (`align_corners=False`).
 
     Args:
-        attributions: `[B, C, H, W]` or `[B, H, W]`, of the pixels or of a layer's grid.
+        attributions: `[B, C, H, W]` or `[B, H, W]`, over the pixels or over a layer's grid.
         size: height and width of the images.
 
     Raises:
-        ValueError: the attributions are no maps, or hold NaN or infinity.
+        ValueError: the attributions are not maps, or hold NaN or infinity.
 
     >>> to_pixels(torch.tensor([[[[0.0, 4.0]], [[1.0, 1.0]]]]), (1, 4))
     tensor([[[1., 2., 4., 5.]]])
     """
-    return maps_of(attributions, size, "attributions")
+    return check_maps(attributions, size, "attributions")
 
 
-def maps_of(attributions: object, size: tuple[int, int], name: str, n_examples: int | None = None) -> Float[Tensor, "batch height width"]:
-    """`to_pixels` of an argument of this name, for this many images."""
+def check_maps(attributions: object, size: tuple[int, int], name: str, n_maps: int | None = None) -> Float[Tensor, "batch height width"]:
+    """The result of `to_pixels` for an argument of this name, with this number of maps if it is known."""
     if not isinstance(attributions, Tensor) or attributions.dim() not in (3, 4) or 0 in attributions.shape:
-        came = f"shape {tuple(attributions.shape)}" if isinstance(attributions, Tensor) else type(attributions).__name__
         raise ValueError(
-            f"Expected {name} to be maps over one image, [B, C, H, W] or [B, H, W], got {came}. Of two images pass the tensor of the one "
-            "asked about; lay credits of players out first (`visualization.to_pixels`)."
+            f"Expected {name} to be maps over one image, [B, C, H, W] or [B, H, W], got {describe_value(attributions)}. Of two images pass "
+            "the tensor for one; for credits of players call `visualization.to_pixels` first."
         )
     if not attributions.is_floating_point():
         raise ValueError(f"Expected floating-point {name}, got {attributions.dtype}. Convert them with `.float()`.")
-    if n_examples is not None and len(attributions) != n_examples:
-        raise ValueError(
-            f"Expected {name} with a map per pair, {n_examples} of them, got {len(attributions)}. Repeat one that pairs share."
-        )
+    if n_maps is not None and len(attributions) != n_maps:
+        raise ValueError(f"Expected {name} to hold {n_maps} maps, one per pair, got {len(attributions)}. Repeat a map that pairs share.")
     refuse_not_finite(attributions, name)
     maps = promote_half(attributions.detach())
     maps = maps.sum(1) if maps.dim() == 4 else maps
@@ -53,86 +50,87 @@ def most_important(
     n: int | Int[Tensor, " batch"],
     void: Bool[Tensor, "batch height width"] | None = None,
 ) -> Bool[Tensor, "batch height width"]:
-    """Where the `n` largest values of each map are: exactly that many pixels; of equal ones those that come first in reading order.
+    """A mask of the `n` largest values of each map: exactly that many pixels; of equal ones the first in reading order.
 
     Args:
         maps: a number per pixel.
-        n: how many pixels, of all maps or of each.
+        n: the number of pixels, for all maps or for each.
         void: pixels that are never taken.
 
     Raises:
-        ValueError: a map holds NaN, or has fewer pixels to take; or an argument does not fit.
+        ValueError: a map holds NaN, or has fewer pixels that are not void; or an argument does not fit.
 
     >>> most_important(torch.tensor([[[1.0, 3.0], [3.0, 3.0]]]), 2)
     tensor([[[False,  True],
              [ True, False]]])
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point():
-        came = f"{maps.dtype} of shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(f"Expected maps [B, H, W] of floating-point numbers, got {came}. Lay others out with `metrics.to_pixels`.")
+        raise ValueError(f"Expected floating-point maps [B, H, W], got {describe_value(maps)}. Convert others with `metrics.to_pixels`.")
     if maps.isnan().any():
-        raise ValueError("Expected maps of numbers, got NaN, which has no rank. Give such pixels a value, or leave them out with `void`.")
+        raise ValueError("Expected maps of numbers, got NaN, which has no rank. Replace NaN, or exclude such pixels with `void`.")
     if void is not None:
-        void = checked_mask(void, maps.shape, "void", maps.device)
-    return ranks(maps, void) < _checked_counts(n, maps, void)[:, None, None]
+        void = check_mask(void, maps.shape, "void", maps.device)
+    return rank_pixels(maps, void) < _check_counts(n, maps, void)[:, None, None]
 
 
-def ranks(
+def rank_pixels(
     maps: Float[Tensor, "batch height width"], void: Bool[Tensor, "batch height width"] | None = None
 ) -> Int[Tensor, "batch height width"]:
-    """The place of each pixel in its map, 0 for the largest value; equal ones in reading order, void ones behind all others."""
+    """The rank of each pixel in its map, 0 for the largest value; equal ones in reading order, void ones after all others."""
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     if void is not None:
         order = order.gather(1, void.flatten(1).gather(1, order).byte().argsort(dim=1, stable=True))
-    place = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, place).reshape(maps.shape)
+    return order.argsort(dim=1).reshape(maps.shape)  # the inverse permutation
 
 
-def _checked_counts(n: object, maps: Tensor, void: Tensor | None) -> Int[Tensor, " batch"]:
-    """How many pixels of each map are wanted; there are as many."""
-    is_one = isinstance(n, int) and not isinstance(n, bool)
-    is_each = isinstance(n, Tensor) and n.shape == maps.shape[:1] and not (n.is_floating_point() or n.dtype == torch.bool)
-    if not is_one and not is_each:
-        came = f"{n.dtype} of shape {tuple(n.shape)}" if isinstance(n, Tensor) else repr(n)
-        raise ValueError(f"Expected n to be a whole number, or a tensor of {len(maps)} of them, one per map, got {came}. Round a share.")
+def _check_counts(n: object, maps: Tensor, void: Tensor | None) -> Int[Tensor, " batch"]:
+    """The number of pixels to take from each map."""
+    is_int = isinstance(n, int) and not isinstance(n, bool)
+    is_tensor = isinstance(n, Tensor) and n.shape == maps.shape[:1] and not (n.is_floating_point() or n.dtype == torch.bool)
+    if not is_int and not is_tensor:
+        value = describe_value(n) if isinstance(n, Tensor) else repr(n)
+        raise ValueError(f"Expected n to be an integer, or a tensor of {len(maps)} integers, one per map, got {value}. Round shares.")
     counts = torch.as_tensor(n, device=maps.device).expand(len(maps))
-    there = counts.new_full((len(maps),), maps[0].numel()) if void is None else (~void).sum((1, 2))
-    bad = ((counts < 0) | (counts > there)).nonzero()
-    if len(bad):
-        row = bad[0, 0]
-        raise ValueError(f"Expected n between 0 and the {there[row]} pixels that are not void in map {row}, got {counts[row]}. Take fewer.")
+    available = counts.new_full((len(maps),), maps[0].numel()) if void is None else (~void).sum((1, 2))
+    for row, (count, limit) in enumerate(zip(counts.tolist(), available.tolist(), strict=True)):
+        if not 0 <= count <= limit:
+            raise ValueError(f"Expected n between 0 and the {limit} pixels that are not void in map {row}, got {count}. Take fewer.")
     return counts
 
 
-def checked_mask(mask: object, shape: torch.Size, name: str, device: torch.device) -> Bool[Tensor, "batch height width"]:
+def check_mask(mask: object, shape: torch.Size, name: str, device: torch.device) -> Bool[Tensor, "batch height width"]:
     """A mask of pixels of images of this shape `[B, H, W]`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the mask has another type or shape.
     """
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
-        came = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(
-            f"Expected {name} to be a boolean mask of shape {tuple(shape)}, got {came}. Compare the labels with the class's, and resize "
-            "masks with mode='nearest'."
+            f"Expected {name} to be a boolean mask of shape {tuple(shape)}, got {describe_value(mask)}. Compare labels with the class's "
+            "label, and resize masks with mode='nearest'."
         )
     return mask.to(device)
 
 
-def checked_object(
+def check_object(
     mask: object, shape: torch.Size, name: str, device: torch.device, void: Tensor | None = None
 ) -> Bool[Tensor, "batch height width"]:
-    """A mask of pixels, without void ones, of which each image has some.
+    """A mask of pixels without void ones; every image has some.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the mask does not fit, or is empty in an image.
     """
-    shown = checked_mask(mask, shape, name, device)
-    shown = shown if void is None else shown & ~void
-    missing = (~shown.flatten(1).any(1)).nonzero()
-    if len(missing):
+    pixels = check_mask(mask, shape, name, device)
+    pixels = pixels if void is None else pixels & ~void
+    empty = (~pixels.flatten(1).any(1)).nonzero()
+    if len(empty):
         raise ValueError(
-            f"Expected {name} with at least one pixel that is not void in every image, got none in image {missing[0, 0]}. Leave such pairs "
+            f"Expected {name} with at least one pixel that is not void in every image, got none in image {empty[0, 0]}. Leave such pairs "
             "out."
         )
-    return shown
+    return pixels
+
+
+def describe_value(value: object) -> str:
+    """The type of a wrong argument, for an error message; of a tensor its dtype and shape."""
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

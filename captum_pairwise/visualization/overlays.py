@@ -6,7 +6,7 @@ from jaxtyping import Float
 from matplotlib.colors import Colormap
 from torch import Tensor
 
-from captum_pairwise.metrics.pixels import maps_of
+from captum_pairwise.metrics.pixels import check_maps
 from captum_pairwise.players.regions import Players, paint
 from captum_pairwise.visualization.photos import Array, detach_to_cpu
 from captum_pairwise.visualization.scales import SIGNED, colour_values, find_scale
@@ -59,7 +59,7 @@ def resize_maps(maps: object, photos: np.ndarray, name: str) -> Float[np.ndarray
     values = detach_to_cpu(maps) if isinstance(maps, Array) else maps
     if isinstance(values, Tensor) and values.dim() == 4 and 0 not in values.shape and bool((values == values[:, :1]).all()):
         values = values[:, :1]
-    return maps_of(values, (photos.shape[1], photos.shape[2]), name, len(photos)).double().numpy()
+    return check_maps(values, (photos.shape[1], photos.shape[2]), name, len(photos)).double().numpy()
 
 
 def overlay(

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from captum_pairwise.metrics.pixels import checked_mask
+from captum_pairwise.metrics.pixels import check_mask
 from captum_pairwise.metrics.propagation import LabelPropagation, label_propagation
 from captum_pairwise.results.interactions import SIDES
 from captum_pairwise.visualization.labels import escape_text
@@ -69,7 +69,7 @@ def _draw_signal(column: np.ndarray, photos: np.ndarray, signal: Array) -> None:
     """Photos below their attention, with its colour bar; or photos in which only the label has colours."""
     values = detach_to_cpu(signal)
     if values.dtype == torch.bool:
-        labels = checked_mask(values, torch.Size(photos.shape[:3]), "a label as signal", values.device).numpy()
+        labels = check_mask(values, torch.Size(photos.shape[:3]), "a label as signal", values.device).numpy()
         for panel, photo, label in zip(column, photos, labels, strict=False):
             draw_photo(panel, np.where(label[..., None], photo, fade_to_grey(photo)), "query:\nthe label")
             draw_outline(panel, label, LABEL)

@@ -1,4 +1,4 @@
-"""What asks the model: what is lost without the most important pixels, and what is left of an object and its projection."""
+"""Metrics that run the model: faithfulness of both orders, deletion and insertion curves."""
 
 from itertools import product
 
@@ -16,26 +16,26 @@ from captum_pairwise import metrics
 
 MODEL = cp.SimilarityWrapper(tiny_encoder())
 QUERY, RETRIEVED = pair_of_sizes(3)
-OTHERS = tuple(torch.rand(2, 3, *one.shape[2:], generator=seeded(9 + k), dtype=torch.float64) for k, one in enumerate((QUERY, RETRIEVED)))
+OTHERS = tuple(torch.rand(2, 3, *x.shape[2:], generator=seeded(9 + k), dtype=torch.float64) for k, x in enumerate((QUERY, RETRIEVED)))
 BASELINES = {
-    "blur": (None, tuple([cp.blur_baseline(one)] for one in (QUERY, RETRIEVED))),
+    "blur": (None, tuple([cp.blur_baseline(image)] for image in (QUERY, RETRIEVED))),
     "numbers": ((0, 0.5), ([torch.zeros_like(QUERY)], [torch.full_like(RETRIEVED, 0.5)])),
     "tensors": ((OTHERS[0][:1], RETRIEVED.flip(0)), ([OTHERS[0][[0, 0, 0]]], [RETRIEVED.flip(0)])),
     "functions": ((cp.mean_colour, cp.mean_colour), ([cp.mean_colour(QUERY)], [cp.mean_colour(RETRIEVED)])),
     "backgrounds": (
         (cp.Backgrounds(OTHERS[0]), cp.Backgrounds(OTHERS[1])),
-        tuple([one[[k, k, k]] for k in range(2)] for one in OTHERS),
+        tuple([members[[k, k, k]] for k in range(2)] for members in OTHERS),
     ),
 }
 
 
 def function(query, retrieved):
-    """The same similarity, of which nothing is known."""
+    """The same similarity as a plain function."""
     return MODEL(query, retrieved)
 
 
-def slowly_censored(image, gone, background):
-    """One image, pixel by pixel."""
+def slow_censor(image, gone, background):
+    """One image, censored pixel by pixel."""
     shown = image.clone()
     for i, row in enumerate(gone.tolist()):
         for j, is_gone in enumerate(row):
@@ -52,7 +52,7 @@ def slow_value(side, b, gone, members):
     """The mean similarity of a pair without some pixels of one image."""
     values = []
     for member in members:
-        shown = slowly_censored((QUERY, RETRIEVED)[side][b], gone, member[b])
+        shown = slow_censor((QUERY, RETRIEVED)[side][b], gone, member[b])
         values.append(slow_similarity(*((shown, RETRIEVED[b]) if side == 0 else (QUERY[b], shown))))
     return sum(values) / len(values)
 
@@ -60,20 +60,20 @@ def slow_value(side, b, gone, members):
 @pytest.mark.parametrize("kind", BASELINES)
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("forward", [MODEL, function, MODEL.forward], ids=["wrapper", "function", "method"])
-def test_faithfulness_is_the_drop_without_the_most_important_pixels(kind, side, forward):
+def test_faithfulness_matches_its_formula(kind, side, forward):
     baselines, members = BASELINES[kind]
     height, width = (QUERY, RETRIEVED)[side].shape[2:]
     heat = tied_maps(3, height, width, side)
     image = ("query", "retrieved")[side]
-    found = metrics.faithfulness(forward, (QUERY, RETRIEVED), heat, image=image, baselines=baselines)
+    result = metrics.faithfulness(forward, (QUERY, RETRIEVED), heat, image=image, baselines=baselines)
     for b in range(3):
         gone = slow_important(heat[b], round(0.3 * height * width))
         expected = slow_similarity(QUERY[b], RETRIEVED[b]) - slow_value(side, b, gone, members[side])
-        assert found[b].item() == pytest.approx(expected, abs=1e-12)
+        assert result[b].item() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("attributions", [random_tensor(3, 1, 4, 5), random_tensor(3, 3, 11, 13), random_tensor(3, 4, 5)])
-def test_attributions_of_any_size_are_laid_out_over_the_image(attributions):
+def test_attributions_of_any_size_are_resized(attributions):
     heat = slow_pixels(attributions, 11, 13)
     expected = metrics.faithfulness(MODEL, (QUERY, RETRIEVED), heat)
     assert_close(metrics.faithfulness(MODEL, (QUERY, RETRIEVED), attributions), expected)
@@ -87,7 +87,7 @@ def test_a_share_of_the_pixels_is_replaced(share):
     assert share != 0.3 or count.item() == 15053
 
 
-def test_all_pixels_gone_leave_the_background():
+def test_a_share_of_1_shows_only_the_background():
     whole = metrics.faithfulness(MODEL, (QUERY, RETRIEVED), torch.ones(3, 11, 13), share=1.0)
     assert_close(whole, (MODEL(QUERY, RETRIEVED) - MODEL(QUERY, cp.blur_baseline(RETRIEVED))).detach())
 
@@ -95,54 +95,54 @@ def test_all_pixels_gone_leave_the_background():
 @pytest.mark.parametrize("kind", ["blur", "backgrounds"])
 @pytest.mark.parametrize("censor_query", [True, False])
 @pytest.mark.parametrize("with_void", [True, False])
-def test_second_order_faithfulness_is_the_similarity_of_what_is_left(kind, censor_query, with_void):
+def test_second_order_faithfulness_matches_its_formula(kind, censor_query, with_void):
     baselines, members = BASELINES[kind]
     projected = tied_maps(3, 11, 13, 5)
     masks = random_mask(3, 12, 10, 6), random_mask(3, 11, 13, 7)
     void = random_mask(3, 11, 13, 8, 0.2) if with_void else torch.zeros(3, 11, 13, dtype=torch.bool)
-    given = {"void": void if with_void else None, "baselines": baselines, "censor_query": censor_query}
-    found = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), projected, masks, **given)
+    arguments = {"void": void if with_void else None, "baselines": baselines, "censor_query": censor_query}
+    result = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), projected, masks, **arguments)
     for b in range(3):
-        kept = slow_important(projected[b], int((masks[1][b] & ~void[b]).sum()), void[b])
-        retrieved = [slowly_censored(RETRIEVED[b], ~kept, member[b]) for member in members[1]]
-        query = [slowly_censored(QUERY[b], ~masks[0][b], member[b]) for member in members[0]] if censor_query else [QUERY[b]]
+        pixels = slow_important(projected[b], int((masks[1][b] & ~void[b]).sum()), void[b])
+        retrieved = [slow_censor(RETRIEVED[b], ~pixels, member[b]) for member in members[1]]
+        query = [slow_censor(QUERY[b], ~masks[0][b], member[b]) for member in members[0]] if censor_query else [QUERY[b]]
         values = [slow_similarity(*pair) for pair in product(query, retrieved)]
-        assert found[b].item() == pytest.approx(sum(values) / len(values), abs=1e-12)
+        assert result[b].item() == pytest.approx(sum(values) / len(values), abs=1e-12)
 
 
-def test_a_perfect_projection_leaves_both_objects():
+def test_a_perfect_projection_shows_both_objects():
     masks = random_mask(3, 12, 10, 6), random_mask(3, 11, 13, 7)
-    objects = [torch.where(mask[:, None], one, 0) for mask, one in zip(masks, (QUERY, RETRIEVED), strict=True)]
-    found = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), masks[1].double(), masks, baselines=(0, 0))
-    assert_close(found, MODEL(*objects).detach())
+    objects = [torch.where(mask[:, None], image, 0) for mask, image in zip(masks, (QUERY, RETRIEVED), strict=True)]
+    result = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), masks[1].double(), masks, baselines=(0, 0))
+    assert_close(result, MODEL(*objects).detach())
 
 
-def test_objects_that_fill_their_images_leave_the_pair_as_it_is():
-    masks = tuple(torch.ones_like(one[:, 0], dtype=torch.bool) for one in (QUERY, RETRIEVED))
-    found = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), random_tensor(3, 11, 13), masks)
-    assert_close(found, MODEL(QUERY, RETRIEVED).detach())
+def test_objects_that_fill_their_images_are_not_censored():
+    masks = tuple(torch.ones_like(image[:, 0], dtype=torch.bool) for image in (QUERY, RETRIEVED))
+    result = metrics.second_order_faithfulness(MODEL, (QUERY, RETRIEVED), random_tensor(3, 11, 13), masks)
+    assert_close(result, MODEL(QUERY, RETRIEVED).detach())
 
 
 @pytest.mark.parametrize("kind", ["blur", "backgrounds"])
 @pytest.mark.parametrize("curve", [metrics.deletion_curve, metrics.insertion_curve])
 @pytest.mark.parametrize("side", [0, 1])
-def test_curves_censor_step_by_step(kind, curve, side):
+def test_curves_match_their_formula(kind, curve, side):
     baselines, members = BASELINES[kind]
     height, width = (QUERY, RETRIEVED)[side].shape[2:]
     heat = tied_maps(3, height, width, side)
-    found = curve(MODEL, (QUERY, RETRIEVED), heat, image=("query", "retrieved")[side], n_steps=7, baselines=baselines)
-    assert_close(found.fractions, torch.arange(8, dtype=torch.float64) / 7)
+    result = curve(MODEL, (QUERY, RETRIEVED), heat, image=("query", "retrieved")[side], n_steps=7, baselines=baselines)
+    assert_close(result.fractions, torch.arange(8, dtype=torch.float64) / 7)
     for b in range(3):
         expected = []
         for step in range(8):
             first = slow_important(heat[b], round(step / 7 * height * width))
             expected.append(slow_value(side, b, first if curve is metrics.deletion_curve else ~first, members[side]))
-        assert found.values[b].tolist() == pytest.approx(expected, abs=1e-12)
+        assert result.values[b].tolist() == pytest.approx(expected, abs=1e-12)
         area = sum((expected[k] + expected[k + 1]) / 2 / 7 for k in range(7))
-        assert found.area[b].item() == pytest.approx(area, abs=1e-12)
+        assert result.area[b].item() == pytest.approx(area, abs=1e-12)
 
 
-def test_the_deletion_curve_goes_through_faithfulness():
+def test_the_deletion_curve_contains_faithfulness():
     heat = tied_maps(3, 11, 13, 0)
     curve = metrics.deletion_curve(MODEL, (QUERY, RETRIEVED), heat)
     for step in range(21):
@@ -152,7 +152,7 @@ def test_the_deletion_curve_goes_through_faithfulness():
     assert torch.equal(curve.values[:, 0] - curve.values[:, 6], metrics.faithfulness(MODEL, (QUERY, RETRIEVED), heat))
 
 
-def test_insertion_is_the_deletion_of_the_rest_backwards():
+def test_insertion_is_reversed_deletion_of_the_negative_map():
     heat = random_tensor(3, 11, 13)
     inserted = metrics.insertion_curve(MODEL, (QUERY, RETRIEVED), heat, n_steps=11)
     deleted = metrics.deletion_curve(MODEL, (QUERY, RETRIEVED), -heat, n_steps=11)
@@ -170,16 +170,16 @@ def all_metrics(forward, query, retrieved, heat, masks, void):
     }
 
 
-def test_a_batch_is_so_many_batches_of_one():
+def test_pairs_of_a_batch_are_independent():
     heat, masks, void = tied_maps(3, 11, 13, 0), (random_mask(3, 12, 10, 6), random_mask(3, 11, 13, 7)), random_mask(3, 11, 13, 8, 0.2)
     whole = all_metrics(MODEL, QUERY, RETRIEVED, heat, masks, void)
     for b in range(3):
-        one = slice(b, b + 1)
-        single = all_metrics(MODEL, QUERY[one], RETRIEVED[one], heat[one], (masks[0][one], masks[1][one]), void[one])
-        assert_close({name: values[one] for name, values in whole.items()}, single)
+        part = slice(b, b + 1)
+        single = all_metrics(MODEL, QUERY[part], RETRIEVED[part], heat[part], (masks[0][part], masks[1][part]), void[part])
+        assert_close({name: values[part] for name, values in whole.items()}, single)
 
 
-def test_every_state_is_one_forward_pass_over_the_batch():
+def test_every_step_is_one_forward_pass_over_the_batch():
     sizes = []
 
     def counting(query, retrieved):
@@ -207,26 +207,26 @@ def test_models_and_inputs_stay_as_they_were():
     inputs = QUERY.clone().requires_grad_(), RETRIEVED.clone().requires_grad_()
     heat, masks = random_tensor(3, 11, 13).requires_grad_(), (random_mask(3, 12, 10, 6), random_mask(3, 11, 13, 7))
     before = state_of(model)
-    found = all_metrics(model, *inputs, heat, masks, random_mask(3, 11, 13, 8))
-    assert state_of(model) == before and all(one.grad is None for one in (*inputs, heat))
+    result = all_metrics(model, *inputs, heat, masks, random_mask(3, 11, 13, 8))
+    assert state_of(model) == before and all(tensor.grad is None for tensor in (*inputs, heat))
     assert torch.equal(inputs[0], QUERY) and torch.equal(inputs[1], RETRIEVED) and torch.is_grad_enabled()
-    assert not any(values.requires_grad for values in found.values())
+    assert not any(values.requires_grad for values in result.values())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_half_precision_is_for_the_network_alone(dtype):
+def test_half_precision_stays_inside_the_network(dtype):
     model = cp.SimilarityWrapper(tiny_encoder().to(dtype))
     query, retrieved = QUERY.to(dtype), RETRIEVED.to(dtype)
     heat = random_tensor(3, 11, 13).to(dtype)
-    gone = torch.stack([slow_important(one, 43) for one in heat])
+    gone = torch.stack([slow_important(values, 43) for values in heat])
     censored = torch.where(gone[:, None], torch.full_like(retrieved, 0.5), retrieved)
     with torch.no_grad():
         expected = model(query, retrieved).float() - model(query, censored).float()
-    found = metrics.faithfulness(model, (query, retrieved), heat, baselines=(None, 0.5))
-    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    result = metrics.faithfulness(model, (query, retrieved), heat, baselines=(None, 0.5))
+    assert result.dtype == torch.float32 and torch.equal(result, expected)
 
 
-def test_a_sentence_may_face_the_censored_image():
+def test_the_other_input_may_be_a_sentence():
     words, table = torch.randint(0, 5, (3, 4), generator=seeded(0)), random_tensor(5, 6)
 
     def forward(ids, pictures):
@@ -253,18 +253,18 @@ def maps_of_methods():
 
 
 @pytest.mark.parametrize(("name", "attributions"), list(maps_of_methods()), ids=lambda value: value if isinstance(value, str) else "")
-def test_maps_are_taken_as_methods_return_them(name, attributions):
+def test_maps_of_every_kind_of_method_are_accepted(name, attributions):
     query, retrieved = images(2)
     heat = metrics.to_pixels(attributions.detach(), (12, 12))  # equal pixels of a magnified map differ by rounding: rank the same numbers
     torch.testing.assert_close(heat.double(), slow_pixels(attributions.detach(), 12, 12).double(), rtol=0, atol=1e-12)
     for b in range(2):
         gone = metrics.faithfulness(MODEL, (query, retrieved), attributions)[b]
-        shown = slowly_censored(retrieved[b], slow_important(heat[b], 43), cp.blur_baseline(retrieved)[b])
+        shown = slow_censor(retrieved[b], slow_important(heat[b], 43), cp.blur_baseline(retrieved)[b])
         assert gone.item() == pytest.approx(slow_similarity(query[b], retrieved[b]) - slow_similarity(query[b], shown), abs=1e-12)
 
 
 class Single(nn.Module):
-    """What quantus takes for a classifier of one class; it hands images over in single precision."""
+    """A classifier of one class for quantus, which passes images in float32."""
 
     def __init__(self, query):
         super().__init__()
@@ -274,8 +274,8 @@ class Single(nn.Module):
         return self.model(retrieved.double())[:, None]
 
 
-def test_quantus_flips_the_same_pixels():
-    """Its features are channels of pixels, so that every third step has replaced whole ones: 1024, 2048, 3072 and all 4096."""
+def test_quantus_replaces_the_same_pixels():
+    """Its features are channels of pixels, so every third step has replaced whole pixels: 1024, 2048, 3072 and all 4096."""
     quantus = pytest.importorskip("quantus", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     query, retrieved = (torch.rand(2, 3, 64, 64, generator=seeded(k)).double() for k in range(2))
     background = cp.blur_baseline(retrieved).float().double()
@@ -292,7 +292,7 @@ def test_quantus_flips_the_same_pixels():
         flipping(model=Single(query).eval(), **arrays, channel_first=True, softmax=False, device="cpu"), dtype=torch.float64
     )
     whole = MODEL(query, retrieved).detach()
-    given = {"attributions": heat, "baselines": (None, background)}
-    assert_close(metrics.faithfulness(MODEL, (query, retrieved), share=0.25, **given), whole - values[:, 2], rtol=0, atol=1e-10)
-    curve = metrics.deletion_curve(MODEL, (query, retrieved), n_steps=4, **given)
+    arguments = {"attributions": heat, "baselines": (None, background)}
+    assert_close(metrics.faithfulness(MODEL, (query, retrieved), share=0.25, **arguments), whole - values[:, 2], rtol=0, atol=1e-10)
+    curve = metrics.deletion_curve(MODEL, (query, retrieved), n_steps=4, **arguments)
     assert_close(curve.values[:, 1:], values[:, 2::3], rtol=0, atol=1e-10)

@@ -129,7 +129,7 @@ REFUSED = {
     "NaN": (r"photos in \[0, 1\], got the photos from nan", lambda: visualization.heatmap_figure(QUERY * torch.nan, ONE)),
     "one photo": (r"batch \[B, 3, H, W\].*image\[None\]", lambda: visualization.heatmap_figure(QUERY[0], ONE)),
     "no photo": (r"batch \[B, 3, H, W\]", lambda: visualization.heatmap_figure(QUERY[:0], ONE)),
-    "a map too few": (r"the maps of 'one' with a map per pair, 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:1]})),
+    "a map too few": (r"the maps of 'one' to hold 2 maps", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0][:1]})),
     "maps that are not finite": (r"Expected finite", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[0] * torch.inf})),
     "one map of a pair": (r"a pair \(query_map, retrieved_map\) for 'one', got 1", lambda: visualization.heatmap_figure(PHOTOS, ONE)),
     "a pair of maps of one image": (r"one map.*for 'one', got 2", lambda: visualization.heatmap_figure(QUERY, {"one": MAPS[:2]})),
