@@ -35,7 +35,7 @@ def assert_same_values(found, expected):
     assert found.baseline_value == pytest.approx(expected.baseline_value, abs=1e-12)
 
 
-def test_values_are_those_of_shapiqs_own_exact_computer():
+def test_values_equal_the_exact_computer_of_shapiq():
     for found, game in zip(interop.to_shapiq(batch()), GAMES, strict=True):
         assert_same_values(found, shapiq.ExactComputer(interop.as_shapiq_game(game))("STII", order=2))
         assert found.estimated
@@ -167,7 +167,7 @@ def test_other_values_are_refused(case, monkeypatch):
         interop.from_shapiq(values(), n_query)
 
 
-def test_without_shapiq_the_extra_is_named(monkeypatch):
+def test_the_message_names_the_extra_without_shapiq(monkeypatch):
     def missing(name):
         raise ImportError(name)
 

@@ -1,4 +1,4 @@
-"""What each kind of bad file gets, one of each kind; `test_outside_*.py` have many of each, and what must not happen besides."""
+"""One file of each kind of damage; `test_untrusted_*.py` test many files of each kind, and side effects."""
 
 import struct
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import assert_refused
 from safetensors.torch import save_file
-from test_outside_checkpoints import attacks
-from test_outside_images import WHOLE, claiming
+from test_untrusted_checkpoints import make_attacks
+from test_untrusted_images import WHOLE, write_png_header
 from torch import nn
 
 import captum_pairwise as cp
@@ -54,21 +54,31 @@ def rows(file: Path) -> object:
 HEADER = ",".join(Row.__dataclass_fields__)
 LIST = "query,retrieved\n"
 CASES: dict[str, tuple[str, Written, Callable[[Path], object], str]] = {
-    "weights with code in them": ("net.pth", lambda file: torch.save(attacks("ran")["a shell"], file), weights, "not executed"),
+    "weights with code in them": ("net.pth", lambda file: torch.save(make_attacks("ran")["a shell"], file), weights, "not executed"),
     "weights cut off": ("net.pth", cut, weights, "a file of weights, got one that is damaged"),
     "an empty file of weights": ("net.pth", holding(b""), weights, "a file of weights, got one that is damaged"),
     "a header that claims 2**62 bytes": ("net.safetensors", holding(struct.pack("<Q", 2**62) + b"{}"), weights, "damaged"),
     "weights of another network": ("net.pth", lambda file: torch.save(STATE, file), weights, "the weights of a ResNet, got .* missing"),
-    "a photo cut off": ("photo.jpg", holding(WHOLE["JPEG"][: len(WHOLE["JPEG"]) // 2]), photo, "an image, got content that cannot be read"),
+    "a photo cut off": (
+        "photo.jpg",
+        holding(WHOLE["JPEG"][: len(WHOLE["JPEG"]) // 2]),
+        photo,
+        "an image, got content that cannot be read",
+    ),
     "an empty photo": ("photo.jpg", holding(b""), photo, "an image, got content that cannot be read"),
     "a text for a photo": ("photo.jpg", holding("a photo"), photo, "an image, got content that cannot be read"),
-    "a photo of 20 000 × 20 000": ("photo.png", lambda file: claiming(file, 20_000, 20_000), photo, "of at most 89478485 pixels"),
+    "a photo of 20 000 × 20 000": ("photo.png", lambda file: write_png_header(file, 20_000, 20_000), photo, "of at most 89478485 pixels"),
     "no photo there": ("photo.png", lambda _: None, photo, "photo.png"),
     "a list of missing photos": ("pairs.csv", holding(LIST + "a.jpg,b.jpg\n"), read_pairs, "a file at .*, got a path to none"),
     "a way out of the folder": ("pairs.csv", holding(LIST + "../a.jpg,b.jpg\n"), read_pairs, "a path inside the root.* without '..'"),
     "a photo by its absolute path": ("pairs.csv", holding(LIST + "/etc/passwd,b.jpg\n"), read_pairs, "a path inside the root"),
     "a link out of the folder": ("pairs.csv", linked, read_pairs, "to lie inside the root, got a link to"),
-    "a list in Latin-1": ("pairs.csv", holding((LIST + "Kätzchen.jpg,b.jpg\n").encode("latin-1")), read_pairs, "UTF-8, got other bytes"),
+    "a list in Latin-1": (
+        "pairs.csv",
+        holding((LIST + "Kätzchen.jpg,b.jpg\n").encode("latin-1")),
+        read_pairs,
+        "UTF-8, got other bytes",
+    ),
     "a list in UTF-16": ("pairs.csv", holding((LIST + "a.jpg,b.jpg\n").encode("utf-16")), read_pairs, "UTF-8, got other bytes"),
     "a list without its header": ("pairs.csv", holding("a.jpg;b.jpg\n"), read_pairs, "the columns query,retrieved"),
     "a quote without an end": ("pairs.csv", holding(LIST + '"a.jpg,b.jpg\n'), read_pairs, "got a row that is none"),
@@ -92,5 +102,5 @@ def attempt(case: str, folder: Path) -> object:
 
 @pytest.mark.filterwarnings("ignore:Image size")  # Pillow's own, before it refuses
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_file_is_refused_in_a_sentence(case, tmp_path, without_type_checks):
+def test_a_bad_file_is_refused_with_a_clear_message(case, tmp_path, without_type_checks):
     assert_refused(lambda: attempt(case, tmp_path), CASES[case][-1])

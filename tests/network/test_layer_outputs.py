@@ -36,7 +36,7 @@ class Packing(nn.Module):
         return self.pack(self.inner(tokens).tanh(), tokens.square().sum(2))
 
 
-def unpacked(returned):
+def unpack(returned):
     """The output of a packing layer, and its weights."""
     members = [member for member in (returned.values() if isinstance(returned, dict) else returned) if member is not None]
     weights = members[1][0] if isinstance(members[1], tuple) else members[1]
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         self.before, self.layer = nn.Linear(4, 4).double(), Packing(pack)
 
     def forward(self, tokens):
-        output, weights = unpacked(self.layer(self.before(tokens)))
+        output, weights = unpack(self.layer(self.before(tokens)))
         if output.isnan().any():
             raise ArithmeticError
         return (output * weights[..., None]).mean(1).tanh()
@@ -60,13 +60,13 @@ class Encoder(nn.Module):
 def expected(encoder, outputs, example):
     """The encoder written out, with the layer's output replaced and the weights of this example."""
     before = encoder.before(TOKENS[example : example + 1])
-    second = unpacked(encoder.layer(before))[1]
+    second = unpack(encoder.layer(before))[1]
     return (outputs * second[..., None]).mean(1).tanh()
 
 
 @pytest.mark.parametrize("name", PACKS)
 @torch.no_grad()
-def test_the_first_tensor_is_the_output_and_the_rest_is_kept(name):
+def test_only_the_first_tensor_of_a_layer_is_replaced(name):
     encoder, outputs = Encoder(PACKS[name]), random_tensor(3, 5, 4, seed=1)
     view = view_layer(encoder, encoder.layer, TOKENS)
     torch.testing.assert_close(view.output, encoder.layer.inner(encoder.before(TOKENS)).tanh())
@@ -89,7 +89,7 @@ class Traced(nn.Module):
 
 
 @torch.no_grad()
-def test_attention_is_split_by_its_graph_with_the_weights_of_each_example():
+def test_attention_is_traced_with_the_weights_of_each_example():
     encoder = Traced().eval()
     view, outputs = view_layer(encoder, encoder.attention, TOKENS), random_tensor(3, 5, 4, seed=2)
     assert not view.tail.reruns
@@ -115,7 +115,7 @@ class FirstOf(nn.Module):
 
 @pytest.mark.parametrize("in_place", [False, True])
 @torch.no_grad()
-def test_an_encoder_that_returns_the_first_tensor_needs_no_tail_unless_it_changed_it(in_place):
+def test_an_encoder_that_returns_the_layer_output_needs_no_tail(in_place):
     encoder = FirstOf(in_place)
     view, outputs = view_layer(encoder, encoder.layer, TOKENS), random_tensor(3, 5, 4, seed=3)
     assert view.tail.is_affine is not in_place
@@ -138,7 +138,7 @@ def test_opaque_functions_take_layers_that_return_tuples():
     torch.testing.assert_close(cp.LayerExactShapleyTaylor(opaque, layers).attribute(inputs), known)
 
 
-def test_the_record_is_a_copy_and_nothing_else_is_changed():
+def test_recording_and_replacing_do_not_change_the_originals():
     returned = (None, torch.ones(2), "kept")
     assert replace_first_tensor(returned, torch.zeros(2))[2] == "kept" and returned[1].sum() == 2
     mapping = OrderedDict(nothing=None, tokens=torch.ones(2))
@@ -149,7 +149,7 @@ def test_the_record_is_a_copy_and_nothing_else_is_changed():
     assert not encoder.layer._forward_hooks
 
 
-def test_what_is_kept_is_repeated_for_the_rows_of_one_example():
+def test_packer_repeats_the_other_tensors_of_one_example():
     outputs = random_tensor(3, 5, 4, seed=5)
     first, second, nothing = make_packer((TOKENS, TOKENS, None), 2)(outputs, 1)
     assert first is outputs and nothing is None
@@ -158,7 +158,7 @@ def test_what_is_kept_is_repeated_for_the_rows_of_one_example():
         assert make_packer((TOKENS, unknown), 2) is None
 
 
-def test_a_layer_whose_first_tensor_nobody_uses_is_refused():
+def test_a_layer_with_an_unused_first_tensor_is_refused():
     class Last(nn.Module):
         def __init__(self):
             super().__init__()

@@ -45,7 +45,7 @@ class Untraceable(nn.Module):
 
 
 @contextmanager
-def memory_for(limit, error="runtime"):
+def limit_memory(limit, error="runtime"):
     STATE.update(limit=limit, error=ERRORS[error], largest=0)
     try:
         yield
@@ -53,7 +53,7 @@ def memory_for(limit, error="runtime"):
         STATE.update(limit=10**9)
 
 
-def trial_of(cls):
+def make_trial(cls):
     made, taken = OfEachImage if cls is cp.LayerIGCAM else cls, inspect.signature(cls.attribute).parameters
 
     def make(model):
@@ -65,7 +65,7 @@ def trial_of(cls):
     return Trial(make, order, players, arguments=arguments, tolerance=tolerance)
 
 
-def few(trial):
+def mask_three_players(trial):
     """Three players of each image."""
     return tuple(mask % 3 for mask in trial.masks)
 
@@ -85,7 +85,7 @@ def narrow_model(trial, cls, part=Narrow):
     return trial.model(encoder)
 
 
-def said(caught):
+def get_memory_warnings(caught):
     return [str(one.message) for one in caught if "Memory ran out" in str(one.message)]
 
 
@@ -93,27 +93,27 @@ OF_LAYERS = [(cls, Untraceable, 1) for cls in CLASSES if issubclass(cls, LayerAt
 
 
 @pytest.mark.parametrize(("cls", "part", "limit"), [*((cls, Narrow, 2) for cls in CLASSES), *OF_LAYERS])
-def test_a_chunk_that_does_not_fit_is_halved_and_it_is_said_once(cls, part, limit):
-    trial = trial_of(cls)
+def test_halving_a_chunk_gives_the_same_credit_and_one_warning(cls, part, limit):
+    trial = make_trial(cls)
     model, pair = narrow_model(trial, cls, part), images(4)
-    expected = trial.explain(model, pair, few(trial))
-    with warnings.catch_warnings(record=True) as caught, memory_for(limit):
+    expected = trial.explain(model, pair, mask_three_players(trial))
+    with warnings.catch_warnings(record=True) as caught, limit_memory(limit):
         warnings.simplefilter("always")
-        trial.assert_same(trial.explain(model, pair, few(trial)), expected, f"with memory for {limit}")
+        trial.assert_same(trial.explain(model, pair, mask_three_players(trial)), expected, f"with memory for {limit}")
     n_calls = 2 * len(pair[0]) if cls is cp.LayerIGCAM else 1  # of one image each
-    assert 0 < STATE["largest"] <= limit and 0 < len(said(caught)) <= n_calls
+    assert 0 < STATE["largest"] <= limit and 0 < len(get_memory_warnings(caught)) <= n_calls
 
 
 @pytest.mark.parametrize(("cls", "error"), [*((cls, "runtime") for cls in CLASSES), *((cp.LayerKernelSAM, error) for error in ERRORS)])
-def test_one_row_that_does_not_fit_is_the_error_itself_and_nothing_is_left(cls, error):
-    trial = trial_of(cls)
+def test_one_row_that_does_not_fit_raises_and_changes_nothing(cls, error):
+    trial = make_trial(cls)
     model, pair = narrow_model(trial, cls), images(2)
-    expected, before = trial.explain(model, pair, few(trial)), snapshot(model)
-    with memory_for(0, error), pytest.raises((RuntimeError, MemoryError)) as raised:
-        trial.explain(model, pair, few(trial))
+    expected, before = trial.explain(model, pair, mask_three_players(trial)), snapshot(model)
+    with limit_memory(0, error), pytest.raises((RuntimeError, MemoryError)) as raised:
+        trial.explain(model, pair, mask_three_players(trial))
     assert raised.value is ERRORS[error]
     assert snapshot(model) == before
-    trial.assert_same(trial.explain(model, pair, few(trial)), expected, "after memory had run out")
+    trial.assert_same(trial.explain(model, pair, mask_three_players(trial)), expected, "after memory had run out")
 
 
 class Cross(nn.Module):
@@ -133,45 +133,45 @@ JOINT = [one for one in TAKE_MORE if one not in (*TWO_TOWERS, cp.LayerIGCAM)]
 
 
 @pytest.mark.parametrize("cls", JOINT, ids=lambda cls: cls.__name__)
-def test_opaque_functions_too(cls):
-    trial = trial_of(cls)
+def test_halving_works_for_opaque_functions(cls):
+    trial = make_trial(cls)
     model = narrow_model(trial, cls)
     cross, (query, retrieved) = Cross(model), images(4)
     layers = [(cross.query.layer, cross.retrieved.layer)] if issubclass(cls, LayerAttribution) else []
     pair, more = (query, retrieved), {"additional_forward_args": torch.tensor([1.0, 2.0, -1.0, 0.5]).double()}
 
     def explain():
-        return trial.read(trial.attribute(cls(cross, *layers), pair, few(trial), **more), few(trial))
+        return trial.read(trial.attribute(cls(cross, *layers), pair, mask_three_players(trial), **more), mask_three_players(trial))
 
     expected = explain()
-    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+    with warnings.catch_warnings(record=True) as caught, limit_memory(1):
         warnings.simplefilter("always")
         trial.assert_same(explain(), expected, "of an opaque function")
-    assert STATE["largest"] == 1 and len(said(caught)) == 1
+    assert STATE["largest"] == 1 and len(get_memory_warnings(caught)) == 1
 
 
 @pytest.mark.parametrize("mode", ["positive", "triplet"])
 def test_the_negative_images_of_vesm(mode):
-    model, pair = narrow_model(trial_of(cp.LayerVESM), cp.LayerVESM), images(4)
+    model, pair = narrow_model(make_trial(cp.LayerVESM), cp.LayerVESM), images(4)
     method, more = cp.LayerVESM(model, model.query_encoder.layer), {} if mode == "positive" else {"negative": images(4, seed=5)[0]}
     expected = method.attribute(pair, mode, **more)
-    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+    with warnings.catch_warnings(record=True) as caught, limit_memory(1):
         warnings.simplefilter("always")
         found = method.attribute(pair, mode, **more)
     torch.testing.assert_close(found, expected)
-    assert len(said(caught)) == 1
+    assert len(get_memory_warnings(caught)) == 1
 
 
 @pytest.mark.parametrize("direction", ["query->retrieved", "retrieved->query"])
 def test_projected_attention(direction):
-    model, pair = narrow_model(trial_of(cp.LayerIntegratedHessians), None), images(4)
+    model, pair = narrow_model(make_trial(cp.LayerIntegratedHessians), None), images(4)
     ask = {"inputs": pair, "attention": torch.rand(4, 12, 12), "direction": direction}
     expected = cp.project_attention(model, model.query_encoder.layer, **ask)
-    with warnings.catch_warnings(record=True) as caught, memory_for(1):
+    with warnings.catch_warnings(record=True) as caught, limit_memory(1):
         warnings.simplefilter("always")
         found = cp.project_attention(model, model.query_encoder.layer, **ask)
     torch.testing.assert_close(found, expected)
-    assert len(said(caught)) == 1
+    assert len(get_memory_warnings(caught)) == 1
 
 
 def test_embeddings_of_a_data_set(tmp_path):
@@ -181,7 +181,7 @@ def test_embeddings_of_a_data_set(tmp_path):
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(files[-1])
     encoder = ImageEncoder(nn.Sequential(Narrow(), nn.Conv2d(3, 4, 3)), size=(8, 8)).eval()
     expected = embed(files, encoder, show_progress=False)
-    with warnings.catch_warnings(record=True) as caught, memory_for(2):
+    with warnings.catch_warnings(record=True) as caught, limit_memory(2):
         warnings.simplefilter("always")
         torch.testing.assert_close(embed(files, encoder, show_progress=False), expected)
-    assert STATE["largest"] == 2 and len(said(caught)) == 1
+    assert STATE["largest"] == 2 and len(get_memory_warnings(caught)) == 1

@@ -28,16 +28,16 @@ class Deep(nn.Module):
         return x.mean(1) if x.isfinite().all() else x
 
 
-def dropped(net, x):
+def run_in_place(net, x):
     net.activation(x)  # works in place, its result is not used
     return x
 
 
-def forked(net, x):
+def run_twice(net, x):
     return torch.cat([net.shared(x), net.shared(2 * x)[:, :1]], 1)
 
 
-BETWEEN = {"nothing": lambda net, x: x, "in-place module as a statement": dropped, "a module used twice": forked}
+BETWEEN = {"nothing": lambda net, x: x, "in-place module as a statement": run_in_place, "a module used twice": run_twice}
 
 
 @pytest.mark.parametrize("name", BETWEEN)
@@ -66,15 +66,15 @@ def test_only_what_follows_the_layer_runs_again():
 
 
 @torch.no_grad()
-def test_what_is_watched_used_twice_or_works_in_place_is_not_remembered():
-    encoder = Deep(lambda net, x: forked(net, dropped(net, x)))
+def test_hooked_reused_and_in_place_modules_are_not_cached():
+    encoder = Deep(lambda net, x: run_twice(net, run_in_place(net, x)))
     encoder.blocks[0].register_forward_hook(lambda *_: None)
     assert set(record_prefix(encoder, encoder.blocks[2], INPUTS)) == {*encoder.blocks[0], encoder.blocks[1], encoder.blocks[2]}
 
 
 @torch.no_grad()
 @torch.no_grad()
-def test_nothing_after_the_layer_is_remembered_also_where_the_layer_is_watched():
+def test_modules_after_a_hooked_layer_are_not_cached():
     encoder = Deep()
     encoder.blocks[1].register_forward_hook(lambda *_: None)
     assert set(record_prefix(encoder, encoder.blocks[1], INPUTS)) == {encoder.blocks[0], *encoder.blocks[1]}
@@ -102,7 +102,7 @@ def test_gradient_flows_through_the_tail_of_a_rerun():
     torch.testing.assert_close(found, expected)
 
 
-def test_modules_are_left_as_found_after_a_failure():
+def test_forwards_are_restored_after_a_failure():
     encoder = Deep()
     prefix = record_prefix(encoder, encoder.blocks[1], INPUTS)
     with pytest.raises(ArithmeticError), skip_prefix(prefix, 0, 1):
@@ -118,7 +118,7 @@ class _Marked(nn.Module):
         return x
 
 
-def test_a_prefix_that_changes_the_rest_is_not_skipped():
+def test_a_prefix_with_side_effects_is_not_skipped():
     class Noted(nn.Module):
         def __init__(self):
             super().__init__()

@@ -65,7 +65,7 @@ close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 
 
 @every_call
-def test_a_relu_is_a_softplus_while_the_context_lasts(call, expected):
+def test_a_relu_is_a_softplus_inside_the_context(call, expected):
     x, sharp = X.clone(), call(X)
     with smooth_relu(BETA):
         close(call(x), expected(X))
@@ -99,7 +99,7 @@ def test_in_place_has_the_derivatives(call, expected):
 
 @every_call
 @pytest.mark.parametrize("beta", [1.0, 10.0, 1e3, 1e6])
-def test_sharper_ones_tend_to_the_relu(call, expected, beta):
+def test_error_is_below_its_bound(call, expected, beta):
     """Never more than `log(2) / beta` away."""
     sharp = call(X)
     with smooth_relu(beta):
@@ -147,22 +147,22 @@ def mlp(activation):
 POINT, DIRECTION = random_tensor(4), random_tensor(4, seed=3)
 
 
-def second_by_double_backward(function):
+def compute_by_double_backward(function):
     return torch.autograd.functional.hessian(function, POINT) @ DIRECTION
 
 
-def second_by_forward_over_reverse(function):
+def compute_by_forward_over_reverse(function):
     with fwad.dual_level():
         x = fwad.make_dual(POINT.clone().requires_grad_(), DIRECTION)
         (gradient,) = torch.autograd.grad(function(x), x, create_graph=True)
         return fwad.unpack_dual(gradient).tangent.detach()
 
 
-def second_by_functions(function):
+def compute_by_torch_func(function):
     return torch.func.jvp(torch.func.grad(function), (POINT,), (DIRECTION,))[1]
 
 
-def second_by_differences(function):
+def compute_by_differences(function):
     h = 1e-4
     return torch.stack(
         [
@@ -172,18 +172,18 @@ def second_by_differences(function):
     )
 
 
-@pytest.mark.parametrize("second", [second_by_double_backward, second_by_forward_over_reverse, second_by_functions])
+@pytest.mark.parametrize("second", [compute_by_double_backward, compute_by_forward_over_reverse, compute_by_torch_func])
 @pytest.mark.parametrize("relu", [torch.relu, F.relu, nn.ReLU(), lambda x: F.relu_(x), nn.ReLU(inplace=True)])
-def test_a_network_gets_the_second_derivatives_of_one_with_softplus(second, relu):
+def test_second_derivatives_equal_a_network_with_softplus(second, relu):
     by_hand = second(mlp(lambda x: F.softplus(x, BETA, 500)))
     with smooth_relu(BETA):
         found = second(mlp(relu))
     close(found, by_hand)
-    torch.testing.assert_close(found, second_by_differences(mlp(s)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, compute_by_differences(mlp(s)), rtol=1e-4, atol=1e-5)
     assert (found - second(mlp(relu))).abs().min() > 1e-3
 
 
-def test_forward_mode_alone():
+def test_forward_mode():
     with smooth_relu(BETA):
         found = torch.func.jvp(mlp(torch.relu), (POINT,), (DIRECTION,))[1]
         in_place = torch.func.jvp(mlp(lambda x: x.relu_()), (POINT,), (DIRECTION,))[1]
@@ -196,7 +196,7 @@ def test_vmap():
         close(torch.vmap(F.relu)(X[:, None]), s(X)[:, None])
 
 
-def test_what_is_no_relu_is_as_before():
+def test_other_functions_do_not_change():
     integers, steps = torch.tensor([-2, 0, 3]), nn.Threshold(1.0, 0.0)
     with smooth_relu(BETA):
         assert torch.equal(integers.relu(), torch.tensor([0, 0, 3]))
@@ -204,7 +204,7 @@ def test_what_is_no_relu_is_as_before():
         assert torch.equal(X.clamp(min=0), torch.where(X > 0, X, 0))
 
 
-def test_models_are_not_touched_and_errors_leave_the_context():
+def test_models_do_not_change_and_errors_leave_the_context():
     encoder = tiny_encoder()
     before, sharp = [dict(vars(module)) for module in encoder.modules()], encoder(images()[0])
     with pytest.raises(RuntimeError), smooth_relu(BETA):
@@ -216,7 +216,7 @@ def test_models_are_not_touched_and_errors_leave_the_context():
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_tail_is_found_alike_and_smooth_when_it_runs(inside):
+def test_a_traced_tail_is_smooth_inside_the_context_only(inside):
     encoder, (query, _) = tiny_encoder(), images()
     if inside:
         with smooth_relu(BETA):
@@ -236,7 +236,7 @@ def test_contexts_nest():
         close(F.relu(X), s(X))
 
 
-def test_a_network_tends_to_itself(model):
+def test_a_smooth_network_tends_to_the_original(model):
     sharp, errors = model(*images()), []
     for beta in (10.0, 1e3, 1e9):
         with smooth_relu(beta):

@@ -44,7 +44,7 @@ def exact(layer_mask, **arguments):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_all_ways_to_name_the_patches_agree(name):
+def test_all_layouts_of_patches_equal_brute_force(name):
     """Against brute force: the class token stays, and each coalition is a rerun of the network from its block."""
     found = exact(LAYOUTS[name], layer_baselines=(0.1, 0.1))
     z = (torch.arange(16)[:, None] >> torch.arange(4)) % 2 == 1  # player i is bit i, the query's first
@@ -105,7 +105,7 @@ class _Mean(nn.Module):
 
 
 @pytest.mark.parametrize("layout", [lambda tokens: tokens[:, 1:, 0], cp.token_grid(3, 3)])
-def test_functions_that_do_not_fit_are_refused_at_the_door(layout):
+def test_wrong_layouts_are_refused(layout):
     with pytest.raises(ValueError, match="Expected"):
         exact(layout)
     with pytest.raises(ValueError, match="feature_mask to be a tensor of integer ids"):

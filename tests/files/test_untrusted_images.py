@@ -38,7 +38,7 @@ def colours(image):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_every_mode_of_pillow_becomes_the_colours_that_it_stands_for(mode):
+def test_every_mode_of_pillow_is_converted_to_its_colours(mode):
     image = PHOTO.convert("P").convert(mode) if mode == "PA" else PHOTO.convert("RGBA").convert(mode) if mode != "LAB" else lab()
     assert np.abs(pixels(image) - colours(image)).max() < 1e-3
 
@@ -76,7 +76,7 @@ TURNS = {
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("opened", [Path, Image.open], ids=["path", "image"])
-def test_a_photo_taken_sideways_is_turned_upright(tmp_path, opened, orientation):
+def test_a_rotated_photo_is_turned_upright(tmp_path, opened, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     PHOTO.save(tmp_path / "photo.png", exif=exif)
@@ -109,18 +109,18 @@ def whole_numbers(folder):
 
 
 @pytest.mark.parametrize(("write", "sentence"), [(real_numbers, "real numbers"), (whole_numbers, "70000 to 70000, are not of 16 bits")])
-def test_numbers_of_unknown_range_are_not_clipped_unseen(tmp_path, write, sentence):
+def test_numbers_of_unknown_range_are_refused(tmp_path, write, sentence):
     write(tmp_path)
     assert_refused(lambda: ENCODER.preprocess(tmp_path / "bad.tif"), f"bad.tif to be an image, got .*{sentence}.*PNG or JPEG")
 
 
-def saved(file_format, **options):
+def save_image(file_format, **options):
     content = io.BytesIO()
     PHOTO.save(content, file_format, **options)
     return content.getvalue()
 
 
-WHOLE = {name: saved(name) for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF")}
+WHOLE = {name: save_image(name) for name in ("JPEG", "PNG", "GIF", "BMP", "TIFF")}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -131,7 +131,7 @@ def test_damaged_files_are_refused(tmp_path, reader, content):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_whatever_is_wrong_in_a_file_there_is_a_sentence(tmp_path, name):
+def test_random_bytes_in_a_file_give_a_clear_message(tmp_path, name):
     """Bytes turned at random: the photo is read, or refused, and nothing else."""
     draws = np.random.default_rng(0)
     for _ in range(60):
@@ -150,7 +150,7 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def claiming(file, width, height):
+def write_png_header(file, width, height):
     """A PNG of a few bytes that says it has so many grey pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
@@ -161,14 +161,14 @@ def claiming(file, width, height):
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_000, 10_000), (2**31 - 1, 2**31 - 1)])
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, reader, size):
-    file = claiming(tmp_path / "huge.png", *size)
+    file = write_png_header(tmp_path / "huge.png", *size)
     tracemalloc.start()
     assert_refused(lambda: READERS[reader](file), "huge.png .*of at most 89478485 pixels, got more, and decoded none")
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
 
 
-def test_the_limit_is_the_users(tmp_path, monkeypatch):
+def test_the_pixel_limit_of_pillow_is_used(tmp_path, monkeypatch):
     PHOTO.save(tmp_path / "photo.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20 * 24 - 1)
     with pytest.warns(Image.DecompressionBombWarning):
@@ -177,7 +177,7 @@ def test_the_limit_is_the_users(tmp_path, monkeypatch):
     assert np.array_equal(pixels(tmp_path / "photo.png").round(), colours(PHOTO))
 
 
-def test_postscript_is_not_given_to_a_program(tmp_path, monkeypatch):
+def test_postscript_does_not_run_a_program(tmp_path, monkeypatch):
     PHOTO.save(tmp_path / "photo.eps")
     Image.init()
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("a program was started"))
@@ -199,18 +199,18 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_what_is_no_picture_is_refused(odd, without_type_checks):
+def test_other_objects_are_refused_as_images(odd, without_type_checks):
     assert_refused(lambda: ENCODER.preprocess(ODD[odd][0]), ODD[odd][1])
 
 
-def test_a_damaged_pillow_image_is_refused_by_its_name(tmp_path):
+def test_the_message_names_the_file_of_a_damaged_pillow_image(tmp_path):
     (tmp_path / "torn.png").write_bytes(WHOLE["PNG"][:-50])
     assert_refused(
         lambda: ENCODER.preprocess(Image.open(tmp_path / "torn.png")), "torn.png to be an image, got content that cannot be read"
     )
 
 
-def test_a_worker_process_says_which_file_it_was(tmp_path):
+def test_a_worker_process_names_the_damaged_file(tmp_path):
     PHOTO.save(tmp_path / "good.png")
     (tmp_path / "torn.png").write_bytes(WHOLE["PNG"][:-50])
     files = [tmp_path / "good.png", tmp_path / "torn.png"]

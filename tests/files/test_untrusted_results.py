@@ -21,7 +21,7 @@ STUDY_ROW = Row("A", "all", 'a "quoted", näme', "here", 500, 0, 500, 400, 0.1, 
 ROWS = {"convergence.csv": (Row, STUDY_ROW), "results.csv": (TableRow, replace(TABLE_ROW, category='näme, "quoted"', error="no, 猫"))}
 
 
-def written(name: str, file: Path) -> tuple[type, list]:
+def write_file(name: str, file: Path) -> tuple[type, list]:
     """A header and two rows."""
     kind, row = ROWS[name]
     rows = [replace(row, seconds=float(number)) for number in range(2)]
@@ -30,8 +30,8 @@ def written(name: str, file: Path) -> tuple[type, list]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path, name):
-    kind, rows = written(name, tmp_path / name)
+def test_complete_rows_of_a_cut_file_are_read(tmp_path, name):
+    kind, rows = write_file(name, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     for length in range(len(whole) + 1):
         (tmp_path / name).write_bytes(whole[:length])
@@ -40,8 +40,8 @@ def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_study_goes_on_after_any_cut(tmp_path, name):
-    kind, rows = written(name, tmp_path / name)
+def test_a_study_continues_after_any_cut(tmp_path, name):
+    kind, rows = write_file(name, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     for length in range(0, len(whole) + 1, 23):
         (tmp_path / name).write_bytes(whole[:length])
@@ -65,8 +65,8 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("read", [read_rows, Journal])
-def test_damaged_rows_are_named_and_stay_as_they_are(tmp_path, name, damage, read):
-    kind, _ = written(name, tmp_path / name)
+def test_damaged_rows_are_named_and_not_changed(tmp_path, name, damage, read):
+    kind, _ = write_file(name, tmp_path / name)
     spoil, sentence = DAMAGES[damage]
     spoilt = spoil((tmp_path / name).read_bytes())
     (tmp_path / name).write_bytes(spoilt)
@@ -77,12 +77,12 @@ def test_damaged_rows_are_named_and_stay_as_they_are(tmp_path, name, damage, rea
 # interactions
 
 
-def saved(folder: Path) -> Path:
+def save_image(folder: Path) -> Path:
     estimate(**players_of_images()).save(folder / "pair.safetensors")
     return folder / "pair.safetensors"
 
 
-def test_interactions_are_whole_or_not_there(tmp_path, monkeypatch):
+def test_interactions_are_written_atomically(tmp_path, monkeypatch):
     known, other = estimate(seed=1), estimate(seed=2)
     known.save(tmp_path / "pair.safetensors")
 
@@ -101,13 +101,13 @@ WHAT = "to be what `Interactions.save` wrote, got another file, or a damaged one
 
 
 @pytest.mark.parametrize("eighths", range(8))
-def test_interactions_that_were_cut_are_refused(tmp_path, eighths):
-    whole = saved(tmp_path).read_bytes()
-    saved(tmp_path).write_bytes(whole[: len(whole) * eighths // 8])
+def test_cut_interactions_are_refused(tmp_path, eighths):
+    whole = save_image(tmp_path).read_bytes()
+    save_image(tmp_path).write_bytes(whole[: len(whole) * eighths // 8])
     assert_refused(lambda: Interactions.load(tmp_path / "pair.safetensors"), f"pair.safetensors {WHAT}")
 
 
-def test_a_folder_is_no_file_of_interactions(tmp_path):
+def test_a_folder_is_refused_as_interactions(tmp_path):
     assert_refused(lambda: Interactions.load(tmp_path), WHAT)
 
 
@@ -142,7 +142,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_interactions_that_do_not_fit_together_are_refused(tmp_path, odd, without_type_checks):
+def test_inconsistent_interactions_are_refused(tmp_path, odd, without_type_checks):
     tensors, note, why = ODD[odd]
     metadata = None if note is None else {"captum_pairwise": note if isinstance(note, str) else json.dumps(note)}
     save_file(tensors, tmp_path / "pair.safetensors", metadata)
@@ -171,7 +171,7 @@ CACHE = "cache.safetensors to be a cache of embeddings, got another file, or a d
 
 
 @pytest.mark.parametrize("eighths", range(8))
-def test_a_cache_that_was_cut_is_refused(tmp_path, eighths):
+def test_a_cut_cache_is_refused(tmp_path, eighths):
     whole = cache(tmp_path).read_bytes()
     cache(tmp_path).write_bytes(whole[: len(whole) * eighths // 8])
     assert_refused(lambda: EmbeddingStore(tmp_path / "cache.safetensors", "encoder"), CACHE)
@@ -201,6 +201,6 @@ def test_a_part_of_another_size_is_refused(tmp_path):
     )
 
 
-def test_a_folder_is_no_cache(tmp_path):
+def test_a_folder_is_refused_as_a_cache(tmp_path):
     (tmp_path / "cache.safetensors").mkdir()
     assert_refused(lambda: EmbeddingStore(tmp_path / "cache.safetensors", "encoder"), CACHE)

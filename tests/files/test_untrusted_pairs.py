@@ -21,13 +21,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def listed(folder: Path, content: str | bytes) -> Path:
+def write_list(folder: Path, content: str | bytes) -> Path:
     (folder / "pairs.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder / "pairs.csv"
 
 
-def refused(folder: Path, content: str | bytes, sentence: str) -> None:
-    file = listed(folder, content)
+def assert_list_refused(folder: Path, content: str | bytes, sentence: str) -> None:
+    file = write_list(folder, content)
     assert_refused(lambda: read_pairs(file), f"{sentence}.*Look at .*line [0-9]+ of .*pairs.csv")
 
 
@@ -50,8 +50,8 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_whatever_the_bytes_there_is_a_sentence(folder, odd):
-    refused(folder, *ODD[odd])
+def test_odd_bytes_in_a_list_give_a_clear_message(folder, odd):
+    assert_list_refused(folder, *ODD[odd])
 
 
 @pytest.mark.parametrize("column", ["query", "retrieved", "query_mask", "retrieved_mask"])
@@ -59,7 +59,7 @@ def test_whatever_the_bytes_there_is_a_sentence(folder, odd):
 @pytest.mark.parametrize("check", [True, False])
 def test_no_path_leads_out_of_the_root(folder, column, path, check):
     row = {"query": "a.jpg", "retrieved": "a.jpg"} | {column: path}
-    file = listed(folder, f"{','.join(row)}\n{','.join(row.values())}\n")
+    file = write_list(folder, f"{','.join(row)}\n{','.join(row.values())}\n")
     assert_refused(lambda: read_pairs(file, check=check), f"a path inside the root, relative to it and without '..', got '{path}'")
 
 
@@ -67,7 +67,9 @@ def test_no_path_leads_out_of_the_root(folder, column, path, check):
 def test_no_link_leads_out_of_the_root(folder, link):
     (folder / "link.jpg").symlink_to("../secret.jpg")
     (folder / "way").symlink_to(folder.parent)
-    refused(folder, f"query,retrieved\n{link},a.jpg\n", "to lie inside the root, got a link to .*secret.jpg. Copy the file, or pass")
+    assert_list_refused(
+        folder, f"query,retrieved\n{link},a.jpg\n", "to lie inside the root, got a link to .*secret.jpg. Copy the file, or pass"
+    )
     pairs = [Pair(folder / link, folder / "a.jpg")]
     assert_refused(lambda: write_pairs(pairs, folder / "new.csv"), "to lie inside the root, got a link to .*secret.jpg")
     assert not (folder / "new.csv").exists()
@@ -80,14 +82,14 @@ def test_links_inside_the_root_and_to_the_root_are_followed(folder, monkeypatch)
     (folder.parent / "root").symlink_to("data")
     text = "query,retrieved\nlink.jpg,way/b.jpg\n"
     for root in (folder, folder.parent / "root"):
-        assert read_pairs(listed(folder, text), root) == [Pair(root / "link.jpg", root / "way/b.jpg")]
+        assert read_pairs(write_list(folder, text), root) == [Pair(root / "link.jpg", root / "way/b.jpg")]
     monkeypatch.chdir(folder)
     assert read_pairs("pairs.csv") == [Pair(Path("link.jpg"), Path("way/b.jpg"))]
     monkeypatch.chdir(folder.parent)
     assert read_pairs("data/pairs.csv", "root") == [Pair(Path("root/link.jpg"), Path("root/way/b.jpg"))]
 
 
-def test_a_relative_folder_is_looked_up_from_where_we_are(tmp_path, monkeypatch):
+def test_a_relative_folder_depends_on_the_current_folder(tmp_path, monkeypatch):
     """The same name from two folders: in one it is a link that leads out."""
     for here in ("one", "two"):
         (tmp_path / here / "data").mkdir(parents=True)
@@ -101,13 +103,13 @@ def test_a_relative_folder_is_looked_up_from_where_we_are(tmp_path, monkeypatch)
     assert_refused(lambda: read_pairs("data/pairs.csv"), "to lie inside the root, got a link to .*one/data/sub/a.jpg")
 
 
-def test_names_that_are_no_text_are_refused(folder):
+def test_names_that_are_not_text_are_refused(folder):
     name = os.fsdecode(b"\xff.jpg")
     assert_refused(lambda: write_pairs([Pair(folder / name, folder / "a.jpg")], folder / "new.csv"), "written in UTF-8, got .*udcff.jpg")
     assert not (folder / "new.csv").exists()
 
 
-def peak(file: Path) -> int:
+def measure_peak(file: Path) -> int:
     tracemalloc.start()
     for _ in iterate_pairs(file, check=False):
         pass
@@ -118,15 +120,15 @@ def peak(file: Path) -> int:
 
 def test_memory_does_not_grow_with_the_list(folder):
     """Ten times the rows, the same peak: a million rows need no more."""
-    few = peak(listed(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 200))
-    many = peak(listed(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 2000))
+    few = measure_peak(write_list(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 200))
+    many = measure_peak(write_list(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 2000))
     assert many < few + 2**15  # a list of them would take twenty times that
 
 
 # data sets in official layouts
 
 
-def test_the_lists_of_data_sets_lead_nowhere_else(tmp_path):
+def test_lists_of_data_sets_do_not_lead_out_of_the_root(tmp_path):
     products = make_products(tmp_path / "products")
     for path in ("../secret.JPG", "/etc/passwd"):
         (products / "Ebay_train.txt").write_text(f"image_id class_id super_class_id path\n1 1 1 {path}\n")
@@ -159,7 +161,7 @@ def test_damaged_names_of_labels_are_refused(tmp_path, line):
     assert_refused(lambda: coco(tmp_path, "train"), "lines like '1: person' in .*labels.txt, got ")
 
 
-def test_mining_says_so_before_it_computes(tmp_path, capsys, monkeypatch):
+def test_mining_refuses_a_list_before_it_computes(tmp_path, capsys, monkeypatch):
     make_voc(tmp_path / "elsewhere")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "VOCdevkit").symlink_to(tmp_path / "elsewhere" / "VOCdevkit")

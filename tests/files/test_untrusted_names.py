@@ -38,7 +38,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_in_the_viewer_stay_text(name):
+def test_names_are_text_in_the_viewer(name):
     known = build_interactions(word_players(2), cell_players())
     page = cp.viewer({name: known}, ([name, "b"], photo()), title=name)
     elements, data = Elements(page.html), read_data(page)
@@ -48,7 +48,7 @@ def test_names_in_the_viewer_stay_text(name):
     assert not [key for _, attributes, _ in elements.tags for key in attributes if key.startswith("on")]
 
 
-def shown_by_markdown(text):
+def render_markdown(text):
     """The cells of a row, as a reader of GitHub's Markdown sees them: a backslash before punctuation is not shown."""
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", text)[1:-1]
     return [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell).strip() for cell in cells]
@@ -59,7 +59,7 @@ def one_line(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_in_markdown_stay_text(name):
+def test_names_are_text_in_markdown(name):
     (row,) = [line for line in table_report.format_markdown([replace(ROW, model=name)], ["sam"]).splitlines() if "Faith" in line]
     assert "\x1b" not in row and len(re.findall(r"(?<!\\)\|", row.replace("\\\\", ""))) == 5
     assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", row).startswith(f"| Faithfulness | first | {one_line(name)} | ")
@@ -82,7 +82,7 @@ LATEX |= {f"\\{sign}": sign for sign in "&%$#_{}"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_in_latex_stay_text(name):
+def test_names_are_text_in_latex(name):
     """Read as TeX reads it: the commands that we know, and no sign that means anything else."""
     known = re.compile("|".join(map(re.escape, LATEX)))
     assert known.sub(lambda found: LATEX[found.group()], escape_latex(name)) == one_line(name)
@@ -115,7 +115,7 @@ def figures():
     }
 
 
-def test_every_figure_is_asked():
+def test_every_figure_is_tested():
     assert list(figures()) == [name for name in visualization.__all__ if name.endswith("_figure")]
 
 
@@ -126,7 +126,7 @@ HAS_TITLES = {"convergence_figure": 3, "counterfactual_figure": 4, "heatmap_figu
 @pytest.mark.filterwarnings("ignore:Glyph")  # what the font has not
 @pytest.mark.filterwarnings("ignore:.*layout not applied")  # no figure has room for a title of all names
 @pytest.mark.parametrize("figure", figures())
-def test_names_in_figures_stay_text(figure):
+def test_names_are_text_in_figures(figure):
     drawn = figures()[figure]()
     drawn.canvas.draw()
     texts = [text.get_text() for text in drawn.findobj(Text) if text.get_visible() and "mathdefault" not in text.get_text()]

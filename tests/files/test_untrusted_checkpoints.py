@@ -40,7 +40,7 @@ class Calls:
         return self.call
 
 
-def attacks(trace):
+def make_attacks(trace):
     """What leaves a file at `trace` when it runs."""
     return {
         "a shell": Calls(os.system, f"touch '{trace}'"),
@@ -51,12 +51,12 @@ def attacks(trace):
     }
 
 
-@pytest.mark.parametrize("attack", attacks(""))
+@pytest.mark.parametrize("attack", make_attacks(""))
 @pytest.mark.parametrize("writer", ["zip", "legacy", "pickle"])
 @pytest.mark.parametrize("beside_tensors", [True, False])
 def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(file, attack, writer, beside_tensors):
     trace = file.with_name("it ran")
-    content = {"state_dict": STATE, "settings": attacks(trace)[attack]} if beside_tensors else attacks(trace)[attack]
+    content = {"state_dict": STATE, "settings": make_attacks(trace)[attack]} if beside_tensors else make_attacks(trace)[attack]
     if writer == "pickle":
         file.write_bytes(pickle.dumps(content, protocol=2))
     else:
@@ -65,11 +65,11 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(file, attack, writ
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("attack", attacks(""))
-def test_the_attacks_would_run(tmp_path, attack):
+@pytest.mark.parametrize("attack", make_attacks(""))
+def test_the_attacks_run_when_unpickled(tmp_path, attack):
     """Or the test above could not fail."""
     trace = tmp_path / "it ran"
-    found = pickle.loads(pickle.dumps(attacks(trace)[attack]))
+    found = pickle.loads(pickle.dumps(make_attacks(trace)[attack]))
     if isinstance(found, subprocess.Popen):
         found.wait()
     elif isinstance(found, io.IOBase):
@@ -79,7 +79,7 @@ def test_the_attacks_would_run(tmp_path, attack):
 
 def test_a_safetensors_file_is_no_pickle(tmp_path):
     file, trace = tmp_path / "weights.safetensors", tmp_path / "it ran"
-    torch.save({"state_dict": STATE, "settings": attacks(trace)["Python"]}, file)
+    torch.save({"state_dict": STATE, "settings": make_attacks(trace)["Python"]}, file)
     assert_refused(lambda: read_weights(file), f"weights.safetensors {REFUSED}")
     assert not trace.exists()
 
@@ -122,7 +122,7 @@ CLAIMS = {
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_headers_are_not_believed(tmp_path, claim):
+def test_false_headers_are_refused(tmp_path, claim):
     file = tmp_path / "weights.safetensors"
     file.write_bytes(CLAIMS[claim])
     tracemalloc.start()
@@ -131,7 +131,7 @@ def test_headers_are_not_believed(tmp_path, claim):
     tracemalloc.stop()
 
 
-def test_a_header_that_tells_the_truth_is_read(tmp_path):
+def test_a_correct_header_is_read(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(header(entry()))
     assert torch.equal(read_weights(tmp_path / "weights.safetensors")["layer.weight"], torch.zeros(2, 3))
 
@@ -154,7 +154,7 @@ def test_tensors_that_are_not_all_in_the_file_are_refused(file, odd):
 
 
 @pytest.mark.parametrize("claimed", [2**40, 2**62])
-def test_a_storage_that_claims_more_than_there_is_is_refused(file, claimed):
+def test_a_storage_larger_than_the_file_is_refused(file, claimed):
     """The number of elements of a storage, changed in the pickle itself."""
     torch.save({"layer.weight": torch.zeros(77)}, file)
     with zipfile.ZipFile(file) as archive:
@@ -175,16 +175,16 @@ WRITERS = {
 }
 
 
-def written(folder: Path, writer: str) -> Path:
+def write_file(folder: Path, writer: str) -> Path:
     name, write = WRITERS[writer]
     write(STATE, folder / name)
     return folder / name
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_file_that_was_cut_is_refused_wherever_it_was(tmp_path, writer):
+def test_a_file_cut_at_any_byte_is_refused(tmp_path, writer):
     """From nothing at all to all but the last byte; what is whole is read."""
-    file = written(tmp_path, writer)
+    file = write_file(tmp_path, writer)
     whole = file.read_bytes()
     for length in {*range(0, len(whole), 41), len(whole) - 1}:
         file.write_bytes(whole[:length])
@@ -195,8 +195,8 @@ def test_a_file_that_was_cut_is_refused_wherever_it_was(tmp_path, writer):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's
 @pytest.mark.parametrize("writer", WRITERS)
-def test_bytes_that_fell_over_are_refused_or_read_and_nothing_else(tmp_path, writer):
-    file = written(tmp_path, writer)
+def test_flipped_bits_are_refused_or_read(tmp_path, writer):
+    file = write_file(tmp_path, writer)
     whole = file.read_bytes()
     draws = torch.Generator().manual_seed(0)
     for _ in range(100):
@@ -260,7 +260,7 @@ def test_code_beside_a_sentence_encoder_does_not_run(tmp_path, attack):
     pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
     trace = tmp_path / "it ran"
     settings = bert(tmp_path)
-    torch.save({"embeddings.word_embeddings.weight": attacks(trace)[attack]}, tmp_path / "pytorch_model.bin")
+    torch.save({"embeddings.word_embeddings.weight": make_attacks(trace)[attack]}, tmp_path / "pytorch_model.bin")
     assert_refused(lambda: text.sentence_encoder(tmp_path), "to hold a model of transformers .* not executed")
     (tmp_path / "pytorch_model.bin").unlink()
     (tmp_path / "own.py").write_text(f"open({str(trace)!r}, 'w')")
@@ -279,6 +279,6 @@ def test_a_damaged_list_of_modules_is_refused(tmp_path, modules):
     assert_refused(lambda: text.sentence_encoder(tmp_path), "modules.json in .* to list the modules of sentence-transformers, got ")
 
 
-def test_a_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+def test_a_missing_folder_is_not_downloaded(tmp_path):
     pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
     assert_refused(lambda: text.sentence_encoder(tmp_path / "nowhere"), "the folder of a saved model, got .*nowhere")

@@ -1,0 +1,139 @@
+"""Tied towers stay tied after every change of the encoder."""
+
+import copy
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from conftest import images, tiny_encoder
+from model_cases import (
+    BATCH_NORM,
+    DROPOUT,
+    count_calls,
+    exactly,
+    full_encoder,
+    score_with_encoder,
+)
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from captum_pairwise import SimilarityWrapper
+from captum_pairwise.models.heads import pool
+
+# tied towers
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one argument", "same encoder twice"])
+def test_twin_has_other_modules_with_the_same_parameters(again: bool) -> None:
+    encoder = full_encoder()
+    model = SimilarityWrapper(encoder, encoder if again else None)
+    assert model.query_encoder is encoder
+    assert set(model.query_encoder.modules()).isdisjoint(model.retrieved_encoder.modules())
+    assert [id(p) for p in model.parameters()] == [id(p) for p in encoder.parameters()]
+    assert [id(p) for p in model.retrieved_encoder.parameters()] == [id(p) for p in encoder.parameters()]
+
+
+def optimiser_step(encoder: nn.Module, model: nn.Module) -> None:
+    pool(encoder(images()[0])).sum().backward()
+    torch.optim.SGD(encoder.parameters(), lr=0.1).step()
+
+
+def train_once(encoder: nn.Module, model: nn.Module) -> None:
+    encoder.train()
+    model(*images())
+    encoder.eval()
+
+
+def train_with_dropout(encoder: nn.Module, model: nn.Module) -> None:
+    encoder[DROPOUT].train()
+    encoder[DROPOUT].p = 0.8
+
+
+CHANGES = {
+    "encoder.half": lambda e, m: e.half(),
+    "encoder.to": lambda e, m: e.to(torch.float32),
+    "model.double": lambda e, m: [e.float(), m.double()],
+    "load": lambda e, m: e.load_state_dict(full_encoder(1).state_dict()),
+    "load and assign": lambda e, m: e.load_state_dict(full_encoder(1).state_dict(), assign=True),
+    "model loads": lambda e, m: m.load_state_dict(SimilarityWrapper(full_encoder(1)).state_dict()),
+    "model loads and assigns": lambda e, m: m.load_state_dict(SimilarityWrapper(full_encoder(1)).state_dict(), assign=True),
+    "optimiser step": optimiser_step,
+    "new parameter": lambda e, m: setattr(e[0], "weight", nn.Parameter(tiny_encoder(1)[0].weight.detach())),
+    "no bias": lambda e, m: setattr(e[0], "bias", None),
+    "new submodule": lambda e, m: e.__setitem__(4, tiny_encoder(1)[4]),
+    "new module without parameters": lambda e, m: e.__setitem__(1, nn.Tanh()),
+    "one layer more": lambda e, m: e.append(nn.Tanh()),
+    "parametrization": lambda e, m: parametrizations.orthogonal(e[0]),
+    "buffer in place": lambda e, m: e[BATCH_NORM].running_mean.add_(torch.arange(6)),
+    "new buffer": lambda e, m: setattr(e[BATCH_NORM], "running_var", torch.arange(1, 7).double()),
+    "train": lambda e, m: e.train(),
+    "train and eval": train_once,
+    "dropout": train_with_dropout,
+    "number": lambda e, m: setattr(e[BATCH_NORM], "eps", 1.0),
+    "stride": lambda e, m: setattr(e[0], "stride", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_twin_follows_the_encoder(change: Callable) -> None:
+    encoder, (q, r) = full_encoder(), images()
+    model = SimilarityWrapper(encoder)
+    before = model(q, r)
+    change(encoder, model)
+    dtype = next(encoder.parameters()).dtype
+    scores = []
+    for forward in (model, partial(score_with_encoder, model, encoder)):
+        torch.manual_seed(0)
+        scores.append(forward(q.to(dtype), r.to(dtype)))
+    exactly(*scores)
+    assert not torch.equal(scores[0].double(), before)
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"])
+def test_a_copied_model_has_its_own_tied_encoder(similarity: str, clone: Callable) -> None:
+    model, (q, r) = SimilarityWrapper(full_encoder(), similarity=similarity), images()
+    before, copied = model(q, r), clone(model)
+    exactly(copied(q, r), before)
+    copied.query_encoder.load_state_dict(full_encoder(1).state_dict(), assign=True)
+    exactly(copied(q, r), score_with_encoder(copied, full_encoder(1), q, r))
+    exactly(model(q, r), before)
+
+
+@pytest.mark.parametrize("transform", [torch.fx.symbolic_trace, torch.compile])
+def test_twin_of_a_transformed_encoder_is_made_once(transform: Callable) -> None:
+    model = SimilarityWrapper(transform(tiny_encoder()))
+    twin = model.retrieved_encoder
+    model.follow()
+    assert model.retrieved_encoder is twin
+
+
+def test_twin_follows_a_torchscript_part() -> None:
+    encoder, (q, r) = nn.Sequential(torch.jit.script(tiny_encoder()), nn.Identity()), images()
+    model = SimilarityWrapper(encoder)
+    encoder.load_state_dict({f"0.{name}": value for name, value in tiny_encoder(1).state_dict().items()})
+    exactly(model(q, r), score_with_encoder(model, encoder, q, r))
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["as built", "after a replacement"])
+def test_no_hook_fires_twice_in_a_forward(replace: bool) -> None:
+    encoder = full_encoder()
+    model = SimilarityWrapper(encoder)
+    if replace:
+        encoder[4] = tiny_encoder(1)[4]
+        model.follow()
+    modules = {*model.query_encoder.modules(), *model.retrieved_encoder.modules()}
+    calls = count_calls(*modules)
+    model(*images())
+    assert calls == Counter(modules)
+
+
+def test_a_renewed_twin_does_not_get_hooks_of_the_encoder() -> None:
+    encoder = full_encoder()
+    model = SimilarityWrapper(encoder)
+    encoder[4] = tiny_encoder(1)[4]
+    calls = count_calls(encoder[0])
+    model(*images())
+    assert calls == Counter([encoder[0]])
