@@ -16,6 +16,7 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 InteractionValues = Any
 ShapiqGame = Any
 INDEX, ORDER = "STII", 2  # the Shapley–Taylor indices of pairs in shapiq
+STII = {"index": INDEX, "max_order": ORDER, "min_order": 0}
 
 
 def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
@@ -33,21 +34,11 @@ def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
     i, j = torch.triu_indices(n_players, n_players, 1)
     names: list[tuple[int, ...]] = [(), *((k,) for k in range(n_players)), *zip(i.tolist(), j.tolist(), strict=True)]
     rows = torch.cat([interactions.empty[:, None], first, second[:, i, j]], 1).cpu().double().tolist()
-    budgets = interactions.n_evaluations.tolist()
-    return [_make_shapiq_values(dict(zip(names, row, strict=True)), n_players, budget) for row, budget in zip(rows, budgets, strict=True)]
-
-
-def _make_shapiq_values(credit: dict[tuple[int, ...], float], n_players: int, budget: int) -> InteractionValues:
-    return _import_shapiq().InteractionValues(
-        credit,
-        index=INDEX,
-        max_order=ORDER,
-        min_order=0,
-        n_players=n_players,
-        baseline_value=credit[()],
-        estimated=True,
-        estimation_budget=budget,
-    )
+    credits, make = [dict(zip(names, row, strict=True)) for row in rows], _import_shapiq().InteractionValues
+    return [
+        make(credit, **STII, n_players=n_players, estimated=True, estimation_budget=budget, baseline_value=credit[()])
+        for credit, budget in zip(credits, interactions.n_evaluations.tolist(), strict=True)
+    ]
 
 
 def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:

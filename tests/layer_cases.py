@@ -31,13 +31,13 @@ def assert_follows(view: LayerView, encoder: nn.Module, layer: nn.Module, inputs
 
 
 def is_affine(tail: Callable[[Tensor, int], Tensor], outputs: Tensor) -> bool:
-    """Whether f(a + b - c) = f(a) + f(b) - f(c), the rows run one at a time."""
+    """True if f(a + b - c) = f(a) + f(b) - f(c), with one row in each run."""
     a, b, c = outputs.split(1)
     return torch.allclose(tail(a + b - c, 0), tail(a.clone(), 0) + tail(b.clone(), 0) - tail(c.clone(), 0))
 
 
 class Unsplittable(nn.Module):
-    """The same as a SplitEncoder, with control flow that torch.fx cannot follow."""
+    """Like `SplitEncoder`, with control flow that torch.fx cannot follow."""
 
     def __init__(self, features: nn.Module, tail: nn.Module) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ ROUTES = {"traced": nn.Sequential, "split": SplitEncoder, "re-run": Unsplittable
 
 
 def view_route(route: str, features: nn.Module, tail: nn.Module) -> LayerView:
-    """The view of two parts from between them, by one of three routes."""
+    """The view between two parts of an encoder, by one of three routes."""
     view = view_layer(ROUTES[route](features, tail), features, images()[0])
     assert view.tail.reruns is (route == "re-run")
     return view

@@ -48,7 +48,7 @@ def full_encoder(seed: int = 0) -> nn.Sequential:
 
 
 def score_with_encoder(model: SimilarityWrapper, encoder: nn.Module, query: Tensor, retrieved: Tensor) -> Tensor:
-    """What the similarity is when the one encoder embeds both images."""
+    """The similarity if one encoder embeds both images."""
     return model.head.score(pool(encoder(query)), pool(encoder(retrieved)))
 
 

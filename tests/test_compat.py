@@ -19,7 +19,8 @@ OTHERS = {"SkLearnRidge", "TargetType", "log_usage"}
 
 
 def test_every_name_is_tested() -> None:
-    assert {name for name in vars(_compat) if not name.startswith("_")} == {"common", *FIRST_PARAMETERS, *OTHERS}
+    names = {name for name in vars(_compat) if not name.startswith("_")}
+    assert names - {"common", "jaxtyping"} == {*FIRST_PARAMETERS, *OTHERS}  # shape checks add the name jaxtyping
 
 
 @pytest.mark.parametrize("name", FIRST_PARAMETERS)

@@ -27,7 +27,7 @@ def batch():
 
 
 def assert_same_values(found, expected):
-    """Every single player, every pair in both orders, and no player."""
+    """The values of the empty coalition, every player, and every pair in both orders are equal."""
     n_players = expected.n_players
     asked = [(), *((i,) for i in range(n_players)), *((i, j) for i in range(n_players) for j in range(n_players) if i != j)]
     assert [found[key] for key in asked] == pytest.approx([expected[key] for key in asked], abs=1e-12)
@@ -92,7 +92,7 @@ def test_an_estimate_of_shapiq_keeps_its_gap_unknown():
 
 
 def test_the_game_of_two_images_is_one_of_shapiq():
-    """A network whose parameters require gradients, coalitions as integers, and the similarity of the blurs as empty value."""
+    """A network with parameters that require gradients; coalitions are integers; v(∅) is the similarity of the blurred images."""
     model, pair = cp.SimilarityWrapper(tiny_encoder()), images(1)
     masks = (cp.grid(12, 12, 2, 1), cp.grid(12, 12, 1, 2))
     game = interop.as_shapiq_game(next(build_input_pairs(model, pair, ForwardContext(), feature_mask=masks).games()))
@@ -161,7 +161,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_other_values_are_refused(case, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the package's own sentences are wanted
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # test the messages of the package, not of jaxtyping
     values, n_query, sentence = REFUSED[case]
     with pytest.raises(ValueError, match=sentence):
         interop.from_shapiq(values(), n_query)

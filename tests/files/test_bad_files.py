@@ -100,7 +100,7 @@ def attempt(case: str, folder: Path) -> object:
     return read(file)
 
 
-@pytest.mark.filterwarnings("ignore:Image size")  # Pillow's own, before it refuses
+@pytest.mark.filterwarnings("ignore:Image size")  # Pillow warns before it refuses
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_file_is_refused_with_a_clear_message(case, tmp_path, without_type_checks):
     assert_refused(lambda: attempt(case, tmp_path), CASES[case][-1])

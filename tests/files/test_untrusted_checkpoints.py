@@ -1,4 +1,4 @@
-"""Weights from outside: tensors are read, nothing is executed, and what does not fit is refused before it is used."""
+"""Untrusted weight files: tensors are read, no code runs, and tensors that do not fit are refused before use."""
 
 import io
 import json
@@ -41,7 +41,7 @@ class Calls:
 
 
 def make_attacks(trace):
-    """What leaves a file at `trace` when it runs."""
+    """Objects that write a file at `trace` when they run."""
     return {
         "a shell": Calls(os.system, f"touch '{trace}'"),
         "a process": Calls(subprocess.Popen, ["touch", str(trace)]),
@@ -67,7 +67,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(file, attack, writ
 
 @pytest.mark.parametrize("attack", make_attacks(""))
 def test_the_attacks_run_when_unpickled(tmp_path, attack):
-    """Or the test above could not fail."""
+    """Without this the test above could not fail."""
     trace = tmp_path / "it ran"
     found = pickle.loads(pickle.dumps(make_attacks(trace)[attack]))
     if isinstance(found, subprocess.Popen):
@@ -85,7 +85,7 @@ def test_a_safetensors_file_is_no_pickle(tmp_path):
 
 
 class Settings:
-    """As training code keeps them beside the weights."""
+    """Settings that training code saves with the weights."""
 
     def __init__(self):
         self.rate = 0.1
@@ -144,7 +144,7 @@ ODD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of sparse tensors
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a warning of torch about sparse tensors
 @pytest.mark.parametrize("odd", ODD)
 def test_tensors_that_are_not_all_in_the_file_are_refused(file, odd):
     torch.save({"last_linear.weight": ODD[odd]}, file)
@@ -160,7 +160,7 @@ def test_a_storage_larger_than_the_file_is_refused(file, claimed):
     with zipfile.ZipFile(file) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     pickled = next(name for name in content if name.endswith("data.pkl"))
-    assert content[pickled].count(b"K\x4d") >= 2  # 77, as the storage's and as the tensor's
+    assert content[pickled].count(b"K\x4d") >= 2  # 77 elements, of the storage and of the tensor
     content[pickled] = content[pickled].replace(b"K\x4d", b"\x8a\x08" + claimed.to_bytes(8, "little"))
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in content.items():
@@ -183,7 +183,7 @@ def write_file(folder: Path, writer: str) -> Path:
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_file_cut_at_any_byte_is_refused(tmp_path, writer):
-    """From nothing at all to all but the last byte; what is whole is read."""
+    """Cuts after 0 bytes up to all bytes but one; a complete file is read."""
     file = write_file(tmp_path, writer)
     whole = file.read_bytes()
     for length in {*range(0, len(whole), 41), len(whole) - 1}:
@@ -193,7 +193,7 @@ def test_a_file_cut_at_any_byte_is_refused(tmp_path, writer):
     assert torch.equal(read_weights(file)["layer.weight"], STATE["layer.weight"])
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # a warning of torch
 @pytest.mark.parametrize("writer", WRITERS)
 def test_flipped_bits_are_refused_or_read(tmp_path, writer):
     file = write_file(tmp_path, writer)

@@ -1,4 +1,4 @@
-"""Images from outside: odd ones are read as they look, damaged and huge ones refused before they are decoded."""
+"""Untrusted images: unusual modes keep their colours, damaged and huge images are refused before they are decoded."""
 
 import io
 import struct
@@ -27,7 +27,7 @@ READERS = {"preprocess": ENCODER.preprocess, "open_mask": open_mask, "label_shar
 
 
 def pixels(image):
-    """What the encoder makes of an image, as Pillow would show it."""
+    """The preprocessed image as bytes `[H, W, 3]`."""
     found = ENCODER.preprocess(image)
     assert found.shape == (1, 3, *SIZE) and found.dtype == torch.float32
     return (found[0] * 255).permute(1, 2, 0).numpy()
@@ -51,7 +51,7 @@ def test_a_cmyk_jpeg_has_its_colours(tmp_path):
     red = Image.new("RGB", SIZE[::-1], (200, 30, 40))
     red.convert("CMYK").save(tmp_path / "red.jpg", quality=100)
     assert Image.open(tmp_path / "red.jpg").mode == "CMYK"
-    assert np.abs(pixels(tmp_path / "red.jpg") - (200, 30, 40)).max() < 6  # of a JPEG, and of a conversion there and back
+    assert np.abs(pixels(tmp_path / "red.jpg") - (200, 30, 40)).max() < 6  # the error of JPEG and of two conversions
 
 
 @pytest.mark.parametrize("transparency", [0, bytes(range(256))])
@@ -132,7 +132,7 @@ def test_damaged_files_are_refused(tmp_path, reader, content):
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_random_bytes_in_a_file_give_a_clear_message(tmp_path, name):
-    """Bytes turned at random: the photo is read, or refused, and nothing else."""
+    """Random changes of bytes: the photo is read or refused, with no other result."""
     draws = np.random.default_rng(0)
     for _ in range(60):
         spoilt = np.frombuffer(WHOLE[name], np.uint8).copy()
@@ -151,13 +151,13 @@ def chunk(kind, content):
 
 
 def write_png_header(file, width, height):
-    """A PNG of a few bytes that says it has so many grey pixels."""
+    """A PNG of a few bytes whose header claims `width` × `height` grey pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
     return file
 
 
-@pytest.mark.filterwarnings("ignore:Image size")  # Pillow's own, before it refuses
+@pytest.mark.filterwarnings("ignore:Image size")  # Pillow warns before it refuses
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_000, 10_000), (2**31 - 1, 2**31 - 1)])
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, reader, size):

@@ -1,4 +1,4 @@
-"""Names from outside, of files, labels, models and words: they stay text wherever they are shown."""
+"""Untrusted names of files, labels, models and words are shown as text everywhere."""
 
 import html
 import re
@@ -83,7 +83,7 @@ LATEX |= {f"\\{sign}": sign for sign in "&%$#_{}"}
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_text_in_latex(name):
-    """Read as TeX reads it: the commands that we know, and no sign that means anything else."""
+    """The LaTeX has only known commands, and no other special characters."""
     known = re.compile("|".join(map(re.escape, LATEX)))
     assert known.sub(lambda found: LATEX[found.group()], escape_latex(name)) == one_line(name)
     assert not re.search(r"[\\&%$#_{}~^|<>\x00-\x1f]", known.sub("", escape_latex(name)))
@@ -91,12 +91,12 @@ def test_names_are_text_in_latex(name):
 
 
 SMALL = photo(8, 9), photo(7, 6, seed=1)
-EVERY = [*NAMES, "_net"]  # a legend leaves out what begins so
+EVERY = [*NAMES, "_net"]  # a legend leaves out names that start with _
 TITLE = " and ".join(EVERY)
 
 
 def figures():
-    """Every figure, with all names wherever it takes one."""
+    """Every figure, with all names in each argument that takes a name."""
     grids, words = build_interactions(cell_players(), cell_players(2, 2)), word_players(len(EVERY))
     maps = torch.rand(1, 3, 4), torch.rand(1, 2, 2)
     means = {model: {method: (0.1, 0.01) for method in EVERY} for model in EVERY}
@@ -123,8 +123,8 @@ HAS_NAMES = {"caption_figure": 1, "convergence_figure": 1, "heatmap_figure": 1, 
 HAS_TITLES = {"convergence_figure": 3, "counterfactual_figure": 4, "heatmap_figure": 2, "table_figure": 2}
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # what the font has not
-@pytest.mark.filterwarnings("ignore:.*layout not applied")  # no figure has room for a title of all names
+@pytest.mark.filterwarnings("ignore:Glyph")  # glyphs that the font does not have
+@pytest.mark.filterwarnings("ignore:.*layout not applied")  # a title of all names does not fit
 @pytest.mark.parametrize("figure", figures())
 def test_names_are_text_in_figures(figure):
     drawn = figures()[figure]()

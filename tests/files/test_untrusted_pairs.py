@@ -1,4 +1,4 @@
-"""Lists from outside: no path leads out of the folder, whatever the bytes there is a sentence, and memory does not grow."""
+"""Untrusted lists of pairs: no path leads out of the folder, damaged lists give a clear message, and memory does not grow."""
 
 import os
 import tracemalloc
@@ -14,7 +14,7 @@ from captum_pairwise.datasets.__main__ import main
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with one image, beside a secret."""
+    """A data folder with one image, next to a secret file."""
     (tmp_path / "secret.jpg").touch()
     (tmp_path / "data" / "sub").mkdir(parents=True)
     (tmp_path / "data" / "a.jpg").touch()
@@ -90,7 +90,7 @@ def test_links_inside_the_root_and_to_the_root_are_followed(folder, monkeypatch)
 
 
 def test_a_relative_folder_depends_on_the_current_folder(tmp_path, monkeypatch):
-    """The same name from two folders: in one it is a link that leads out."""
+    """The same relative name in two current folders; in one of them it is a link out of the root."""
     for here in ("one", "two"):
         (tmp_path / here / "data").mkdir(parents=True)
         (tmp_path / here / "data" / "pairs.csv").write_text("query,retrieved\nsub/a.jpg,sub/a.jpg\n")
@@ -119,10 +119,10 @@ def measure_peak(file: Path) -> int:
 
 
 def test_memory_does_not_grow_with_the_list(folder):
-    """Ten times the rows, the same peak: a million rows need no more."""
+    """Ten times the rows need the same peak of memory."""
     few = measure_peak(write_list(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 200))
     many = measure_peak(write_list(folder, "query,retrieved\n" + "a.jpg,a.jpg\n" * 2000))
-    assert many < few + 2**15  # a list of them would take twenty times that
+    assert many < few + 2**15  # a list of all rows would take twenty times as much
 
 
 # data sets in official layouts

@@ -1,4 +1,4 @@
-"""Result files from outside, or cut off: what is whole is read, what is damaged is named, and nothing is made of it."""
+"""Untrusted or cut result files: complete rows are read, damaged rows are named and not used."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def test_complete_rows_of_a_cut_file_are_read(tmp_path, name):
     for length in range(len(whole) + 1):
         (tmp_path / name).write_bytes(whole[:length])
         n_whole = max(whole[:length].count(b"\n") - 1, 0)
-        assert repr(read_rows(tmp_path / name, kind)) == repr(rows[:n_whole])  # as text, for NaN is not NaN
+        assert repr(read_rows(tmp_path / name, kind)) == repr(rows[:n_whole])  # compared as text, because NaN is not equal to NaN
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -38,7 +38,7 @@ def network(name: str) -> nn.Module:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
-    """A file of weights, removed at once: pytest keeps its folders, and these are 100 MB each."""
+    """A weight file of 100 MB, removed after the test, because pytest keeps its folders."""
     yield tmp_path / "weights.pth"
     for path in tmp_path.iterdir():
         path.unlink()
@@ -89,7 +89,7 @@ def drop_classifier(name: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def assert_same_map(encoder: ImageEncoder, name: str) -> None:
-    """The encoder gives torchvision's map of images that are normalised by hand."""
+    """The encoder gives the map of torchvision for images that are normalised by hand."""
     assert_close(encoder(image()), MAP_OF[name](network(name), normalise(image())))
 
 
@@ -146,7 +146,7 @@ def test_one_unknown_tensor_is_named(file: Path) -> None:
 
 
 def margin_state(size: int) -> dict[str, Tensor]:
-    """A state dict as Roth et al. save it: the layers stand twice, the embedding is called last_linear."""
+    """A state dict as Roth et al. save it: each layer is there twice, the embedding has the name last_linear."""
     state = drop_classifier("resnet50")
     layers = {f"layer_blocks.{int(key[5]) - 1}.{key[7:]}": value for key, value in state.items() if key.startswith("layer")}
     weight, bias = (torch.randn(size, *rest, generator=seeded(k)) / 45 for k, rest in enumerate([(2048,), ()]))
@@ -170,7 +170,7 @@ def test_margin_checkpoint_is_read(size: int, file: Path) -> None:
 
 
 class Log:
-    """Is pickled by its module and name, as the settings and the log in Roth et al.'s checkpoints are."""
+    """A class of the training code, like the settings and the log in the checkpoints of Roth et al."""
 
     def __init__(self) -> None:
         self.recall = [np.float64(0.5)]
@@ -250,4 +250,4 @@ def test_lite_finds_the_other_view_of_a_scene() -> None:
 def test_lite_normalises_as_in_training() -> None:
     lite = create("efficientnet_lite0")
     lite.features = nn.Identity()
-    assert_close(lite(image()), (image() * 255 - 127) / 128)  # bytes, as its package wants them
+    assert_close(lite(image()), (image() * 255 - 127) / 128)  # its package takes bytes

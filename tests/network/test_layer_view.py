@@ -28,7 +28,7 @@ def test_routes_agree(route: str) -> None:
 
 @pytest.mark.parametrize("routes", [("re-run", "traced"), ("traced", "re-run"), ("re-run", "re-run")])
 def test_reruns_are_warned_of_once(routes: tuple[str, str]) -> None:
-    """Where something watches what comes before the layer, so that it cannot be skipped."""
+    """Hooks on the modules before the layer forbid skipping them."""
     encoders = [ROUTES[route](*halves()) for route in routes]
     for part in (part for encoder in encoders if isinstance(encoder, Unsplittable) for part in encoder.modules()):
         part.register_forward_hook(lambda *_: None)
@@ -75,7 +75,7 @@ def test_last_layer_needs_no_tail() -> None:
 
 @contextmanager
 def disable_type_checking() -> Iterator[None]:
-    """As users run the package: the checks of its annotations would refuse the proxies of torch.fx."""
+    """Run as for users, because the checks of annotations refuse the proxies of torch.fx."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
@@ -94,7 +94,7 @@ def test_own_encoders_are_traced_from_any_layer(make: Callable[[], nn.Module]) -
 
 
 class Net(nn.Module):
-    """A layer whose output is positive, and any function of the network, that output and the images."""
+    """A layer with positive output, then any function of the network, that output and the images."""
 
     def __init__(self, after: Callable[["Net", Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Net(nn.Module):
 
 
 class WithMask(Net):
-    """Has an optional argument that nobody passes."""
+    """Has an optional argument that no caller passes."""
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         maps = self.layer(inputs)
@@ -206,7 +206,7 @@ def test_tracing_does_not_call_hooks_of_the_user() -> None:
 
 @torch.no_grad()
 def test_a_hook_on_a_container_is_not_lost() -> None:
-    """The graph passes through containers, so a hook that changes their output needs the whole network."""
+    """The graph has no nodes for containers, so a hook that changes the output of one needs the whole network."""
     encoder = nn.Sequential(tiny_encoder(), nn.Identity())
     encoder[0].register_forward_hook(lambda module, inputs, output: output * 2)
     inputs = images()[0]

@@ -1,4 +1,4 @@
-"""Every public method goes on with less where memory runs out, says so once, and leaves nothing behind where it cannot."""
+"""Out of memory: each public method goes on with smaller chunks and warns once; if one row does not fit, it raises and changes nothing."""
 
 import inspect
 import warnings
@@ -20,14 +20,14 @@ from captum_pairwise.testing.test_model import Encoder, images
 from captum_pairwise.testing.trial import Trial
 
 CLASSES = list(own_classes())
-CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # nothing but a linear layer may follow theirs
+CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # only a linear layer may follow their layer
 ERRORS = {"torch": torch.cuda.OutOfMemoryError("CUDA out of memory"), "runtime": RuntimeError("out of memory"), "python": MemoryError()}
 STATE = {"limit": 10**9, "error": ERRORS["runtime"], "largest": 0}
 
 
 @fx.wrap
 def crowded(rows):
-    """The rows, if they are few enough."""
+    """The rows, or an error if there are more than the limit."""
     if len(rows) > STATE["limit"]:
         raise STATE["error"]
     STATE["largest"] = max(STATE["largest"], len(rows))
@@ -71,7 +71,7 @@ def mask_three_players(trial):
 
 
 class Traceable(Encoder):
-    """The same; `torch.fx` does not follow an annotated forward, whose types are checked in tests."""
+    """The encoder without annotations in its forward, because `torch.fx` cannot trace the type checks of the tests."""
 
     def forward(self, images):
         return self.tail(self.layer(images))
@@ -100,7 +100,7 @@ def test_halving_a_chunk_gives_the_same_credit_and_one_warning(cls, part, limit)
     with warnings.catch_warnings(record=True) as caught, limit_memory(limit):
         warnings.simplefilter("always")
         trial.assert_same(trial.explain(model, pair, mask_three_players(trial)), expected, f"with memory for {limit}")
-    n_calls = 2 * len(pair[0]) if cls is cp.LayerIGCAM else 1  # of one image each
+    n_calls = 2 * len(pair[0]) if cls is cp.LayerIGCAM else 1  # each explains one image
     assert 0 < STATE["largest"] <= limit and 0 < len(get_memory_warnings(caught)) <= n_calls
 
 
@@ -117,7 +117,7 @@ def test_one_row_that_does_not_fit_raises_and_changes_nothing(cls, error):
 
 
 class Cross(nn.Module):
-    """A similarity that is opaque: both images go through it together."""
+    """An opaque similarity: a function of both images."""
 
     def __init__(self, model):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What comes before a layer is remembered for each example, and skipped only where nobody can tell."""
+"""The modules before a layer are cached for each example, and skipped only if this does not change the result."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ INPUTS = random_tensor(2, 3, 4)
 
 
 class Deep(nn.Module):
-    """Three blocks, with control flow that torch.fx cannot follow, and any step between them and the layer's."""
+    """Three blocks with control flow that torch.fx cannot follow, and any step between the first and the second."""
 
     def __init__(self, between=lambda net, x: x):
         super().__init__()
@@ -111,7 +111,7 @@ def test_forwards_are_restored_after_a_failure():
 
 
 class _Marked(nn.Module):
-    """A module that leaves a note for a later one: skipping it would change what that does."""
+    """A module that stores a number for a later one, so skipping it would change the result."""
 
     def forward(self, x):
         self.seen = len(x)

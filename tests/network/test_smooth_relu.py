@@ -1,4 +1,4 @@
-"""Smoothed ReLUs against softplus written out, its derivatives in closed form, and the ReLUs that they tend to."""
+"""Smooth ReLUs against softplus written out, its derivatives in closed form, and the original ReLUs."""
 
 import math
 from functools import partial
@@ -29,7 +29,7 @@ def graph(module):
     return torch.fx.symbolic_trace(module)
 
 
-NEW = {  # calls that return a new tensor, and what they are to give
+NEW = {  # calls that return a new tensor, and their expected results
     "nn.ReLU": (nn.ReLU(), s),
     "nn.ReLU6": (nn.ReLU6(), lambda x: s(x) - s(x - 6)),
     "nn.LeakyReLU": (nn.LeakyReLU(0.2), lambda x: leaky(x, 0.2)),
@@ -100,7 +100,7 @@ def test_in_place_has_the_derivatives(call, expected):
 @every_call
 @pytest.mark.parametrize("beta", [1.0, 10.0, 1e3, 1e6])
 def test_error_is_below_its_bound(call, expected, beta):
-    """Never more than `log(2) / beta` away."""
+    """The error is at most `log(2) / beta`."""
     sharp = call(X)
     with smooth_relu(beta):
         error = (call(X) - sharp).abs().max().item()

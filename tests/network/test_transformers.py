@@ -1,4 +1,4 @@
-"""Vision transformers: tokens laid out as a map are players that lie in the image."""
+"""Vision transformers: tokens laid out as a map are players with places in the image."""
 
 import math
 
@@ -20,7 +20,7 @@ PATCHES = cp.token_grid(2, 2)
 
 
 def vision_transformer():
-    """torchvision's, small, without its head: 16×16 images, 1 + 2×2 tokens."""
+    """A small vision transformer of torchvision without its head: 16×16 images, 1 + 2×2 tokens."""
     built = torchvision.models.VisionTransformer(16, 8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32)
     built.heads = nn.Identity()
     for seed, parameter in enumerate(built.parameters()):
@@ -45,7 +45,7 @@ def exact(layer_mask, **arguments):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_all_layouts_of_patches_equal_brute_force(name):
-    """Against brute force: the class token stays, and each coalition is a rerun of the network from its block."""
+    """Brute force keeps the class token, and runs the network after the block for each coalition."""
     found = exact(LAYOUTS[name], layer_baselines=(0.1, 0.1))
     z = (torch.arange(16)[:, None] >> torch.arange(4)) % 2 == 1  # player i is bit i, the query's first
     values = torch.zeros(2, 16, 16, dtype=torch.float64)
@@ -88,7 +88,7 @@ def test_first_order_maps_and_one_sided_layouts():
 
 
 def test_closed_forms_take_functions():
-    """The last block's patches do not reach the class token's output: of tokens that are averaged there is a closed form."""
+    """There is a closed form if the tail averages tokens. (A class token does not depend on the patches of the last block.)"""
     encoder = nn.Sequential(nn.Unflatten(2, (2, 8)), nn.Flatten(3), nn.Flatten(1, 2), nn.Linear(8, 5), _Mean()).double()
     inputs = tuple(random_tensor(2, 4, 16, seed=k) for k in range(2))
     model, layout = cp.SimilarityWrapper(encoder, similarity="dot"), cp.token_grid(2, 2, n_prefix=4)
@@ -125,7 +125,7 @@ def literal_hessian(example, n_nodes=40):
     def value(z):
         return nn.functional.cosine_similarity(*map(embedding, range(2), z.split(4)))[0]
 
-    with sdpa_kernel(SDPBackend.MATH):  # the fused one has no second derivative
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel has no second derivative
         for s, weight in gauss_legendre(n_nodes):
             hessian = torch.autograd.functional.hessian(value, torch.full((8,), s * s, dtype=torch.float64))
             total += weight * 2 * s * -(s**2) * math.log(s**2) * hessian
