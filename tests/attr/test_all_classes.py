@@ -61,7 +61,7 @@ def test_shapes(cls, model):
 
 
 @pytest.mark.parametrize("cls", LAYER)
-def test_a_map_keeps_its_shape(cls, model):
+def test_maps_without_a_mask_keep_their_shape(cls, model):
     method, _ = make(cls, model)
     arguments = {"n_samples": 2**9} if cls is cp.LayerExactShapleyTaylor else {}
     found = method.attribute(images(2), **arguments)
@@ -73,7 +73,7 @@ GRADIENT = [cp.IntegratedHessians, cp.LayerIntegratedHessians, cp.LayerIGSAM]  #
 
 
 @pytest.mark.parametrize("cls", INPUT + PAIRWISE_LAYER)
-def test_attribute_is_a_view_of_interactions_with_the_delta(cls, model):
+def test_attribute_returns_the_pairs_and_the_delta_of_interactions(cls, model):
     method, arguments = make(cls, model)
     found, delta = method.attribute(images(2), **arguments, return_convergence_delta=True)
     interactions = method.interactions(images(2), **arguments)
@@ -83,7 +83,7 @@ def test_attribute_is_a_view_of_interactions_with_the_delta(cls, model):
     assert interactions.query_players.n_players == 4 and interactions.retrieved_players.n_players == 6
 
 
-def test_attribute_without_a_delta_is_a_view_of_interactions_too(model):
+def test_pairwise_sbsm_returns_the_pairs_of_interactions(model):
     method, arguments = make(cp.PairwiseSBSM, model)
     interactions = method.interactions(images(2), **arguments)
     assert torch.equal(method.attribute(images(2), **arguments), interactions.between)
@@ -92,7 +92,7 @@ def test_attribute_without_a_delta_is_a_view_of_interactions_too(model):
 
 
 @pytest.mark.parametrize("cls", [cls for cls in INPUT if cls is not cp.PairwiseLime])
-def test_the_empty_coalition_is_both_blurred(cls, model):
+def test_the_empty_coalition_is_two_blurred_images(cls, model):
     method, arguments = make(cls, model)
     blurred = model(*(cp.blur_baseline(batch) for batch in images(2)))
     torch.testing.assert_close(method.interactions(images(2), **arguments).empty, blurred, rtol=0, atol=1e-12)
@@ -128,7 +128,7 @@ def test_images_of_a_batch_may_have_different_players(cls, model):
 
 
 @sampled
-def test_the_generator_seeds(cls, model):
+def test_the_generator_determines_the_draws(cls, model):
     method, arguments = make(cls, model)
     arguments["n_samples"] = 10
     runs = [method.attribute(images(1), **arguments, generator=seeded(seed)) for seed in (0, 0, 1)]
@@ -175,8 +175,8 @@ def test_progress_is_shown_on_request(cls, model, capsys):
 
 
 @pytest.mark.parametrize("cls", SAMPLING)
-def test_a_run_stops_within_a_chunk_and_leaves_the_model_clean(cls):
-    """Ctrl-C at the third chunk of the network: no further chunk is run, and nothing is left behind."""
+def test_an_interrupt_stops_at_once_and_leaves_the_model_unchanged(cls):
+    """Ctrl-C at the third chunk of the network: no further chunk runs, and no hook remains."""
     encoder, calls = tiny_encoder(), []
     model = cp.SimilarityWrapper(encoder)
     model(*images(1))

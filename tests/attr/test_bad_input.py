@@ -1,4 +1,4 @@
-"""What each kind of bad input gets: a `ValueError` at the door that says what was expected, what came and what to do."""
+"""Bad input raises a `ValueError` that says what was expected, what came and what to do."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 QUERY, RETRIEVED = images(2)
 
 
-def with_number(number):
+def replace_pixel(number):
     spoilt = QUERY.clone()
     spoilt[1, 0, 3, 3] = number
     return spoilt
@@ -75,7 +75,7 @@ def exact(forward=MODEL, inputs=(QUERY, RETRIEVED), feature_mask=MASKS, **argume
     return cp.ExactShapleyTaylor(forward).attribute(inputs, feature_mask=feature_mask, **arguments)
 
 
-def layered(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
+def explain_layer(forward=MODEL, layer=TINY[4], inputs=(QUERY, RETRIEVED), **arguments):
     return cp.LayerFactorisedShapleyTaylor(forward, layer).attribute(inputs, **arguments)
 
 
@@ -93,16 +93,16 @@ CASES = {
     "three images": (lambda: exact(inputs=(QUERY, QUERY, QUERY)), r"two tensors, got \(Tensor, Tensor, Tensor\)"),
     "different batch sizes": (
         lambda: exact(inputs=(QUERY, RETRIEVED[:1])),
-        r"equal numbers of query and retrieved images .*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)",
+        r"equal numbers of query and retrieved images.*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)",
     ),
     "an empty batch": (lambda: exact(inputs=(QUERY[:0], RETRIEVED[:0])), "at least one"),
     "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"floating-point query images, got torch.uint8"),
-    "NaN in an image": (lambda: exact(inputs=(with_number(torch.nan), RETRIEVED)), "NaN or infinity in row 1 of the query images"),
-    "infinity in an image": (lambda: layered(inputs=(RETRIEVED, with_number(torch.inf))), "row 1 of the retrieved images"),
+    "NaN in an image": (lambda: exact(inputs=(replace_pixel(torch.nan), RETRIEVED)), "NaN or infinity in row 1 of the query images"),
+    "infinity in an image": (lambda: explain_layer(inputs=(RETRIEVED, replace_pixel(torch.inf))), "row 1 of the retrieved images"),
     "one baseline": (lambda: exact(baselines=0), "baselines to be a pair"),
     "a baseline of another shape": (lambda: exact(baselines=(QUERY[:, :, :5], None)), r"query baseline .*\(2, 3, 5, 12\)"),
-    "a baseline of another batch": (lambda: layered(baselines=(None, torch.cat([QUERY] * 2))), "retrieved baseline"),
-    "a layer baseline that does not fit": (lambda: layered(layer_baselines=(QUERY, None)), "query layer_baselines"),
+    "a baseline of another batch": (lambda: explain_layer(baselines=(None, torch.cat([QUERY] * 2))), "retrieved baseline"),
+    "a layer baseline that does not fit": (lambda: explain_layer(layer_baselines=(QUERY, None)), "query layer_baselines"),
     "backgrounds that do not fit": (lambda: exact(baselines=(cp.Backgrounds(QUERY[:, :1]), None)), "hold images"),
     "no background": (lambda: exact(baselines=(None, cp.Backgrounds(QUERY[:0]))), "hold images"),
     "one mask": (lambda: exact(feature_mask=MASKS[0]), "feature_mask to be a pair"),
@@ -111,13 +111,16 @@ CASES = {
     "a mask of booleans": (lambda: exact(feature_mask=(None, MASKS[1] > 2)), "retrieved feature_mask to hold integer ids"),
     "ids below -1": (lambda: exact(feature_mask=(MASKS[0] - 2, MASKS[1])), "ids from -2 to 1"),
     "nobody plays": (lambda: exact(feature_mask=(torch.full_like(MASKS[0], -1), MASKS[1])), "ids from -1 to -1"),
-    "a layer mask that does not fit": (lambda: layered(layer_mask=(cp.grid(5, 5, 2, 2), None)), "query layer_mask to be broadcastable"),
+    "a layer mask that does not fit": (
+        lambda: explain_layer(layer_mask=(cp.grid(5, 5, 2, 2), None)),
+        "query layer_mask to be broadcastable",
+    ),
     "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
     "all of far too many coalitions": (
         lambda: exact(feature_mask=(cp.grid(12, 12, 12, 12),) * 2, n_samples=2**144),
         r"coalitions that fit into memory, got all 2\*\*144 of the 144 players of one image",
     ),
-    "too few embeddings": (lambda: layered(n_samples=15), "at least 16 for 9 players"),
+    "too few embeddings": (lambda: explain_layer(n_samples=15), "at least 16 for 9 players"),
     "pixels by pixels": (
         lambda: cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(nn.Flatten())).attribute(
             (torch.rand(1, 3, 160, 160),) * 2, feature_mask=(torch.arange(25_600).reshape(160, 160),) * 2, n_samples=60_000
@@ -132,12 +135,12 @@ CASES = {
     "no tensor": (lambda: exact(lambda q, r: 1.0), "got float"),
     "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of the output of the forward function"),
     "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
-    "a foreign layer": (lambda: layered(layer=nn.ReLU()), "layer of the encoder"),
-    "a layer that runs twice": (lambda: layered(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
-    "a layer that returns no tensor": (lambda: layered(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]), "return a tensor"),
-    "three layers": (lambda: layered(layer=(TINY[0], TINY[2], TINY[4])), "got 3 of them"),
-    "one layer of two encoders": (lambda: layered(cp.SimilarityWrapper(TINY, tiny_encoder(1))), "Name both layers"),
-    "a compiled model": (lambda: layered(cp.SimilarityWrapper(torch.compile(TINY))), "not compiled"),
+    "a foreign layer": (lambda: explain_layer(layer=nn.ReLU()), "layer of the encoder"),
+    "a layer that runs twice": (lambda: explain_layer(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
+    "a layer that returns no tensor": (lambda: explain_layer(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]), "return a tensor"),
+    "three layers": (lambda: explain_layer(layer=(TINY[0], TINY[2], TINY[4])), "got 3 of them"),
+    "one layer of two encoders": (lambda: explain_layer(cp.SimilarityWrapper(TINY, tiny_encoder(1))), "Name both layers"),
+    "a compiled model": (lambda: explain_layer(cp.SimilarityWrapper(torch.compile(TINY))), "not compiled"),
     "batch normalisation in training": (lambda: exact(TRAINING), r"BatchNorm2d is training.*model.eval\(\)"),
     "dropout in training": (lambda: exact(DROPPING), "Dropout is training"),
     "a cross-encoder": (
@@ -164,7 +167,7 @@ CASES = {
         "query feature_mask to hold ids",
     ),
     "no budget": (lambda: exact(n_samples=0), r"2\*\*6 = 64"),
-    "a huge id": (lambda: layered(layer_mask=(cp.grid(3, 3, 1, 1) * 200_000 + 200_000, None)), "all pairs of 200010 need"),
+    "a huge id": (lambda: explain_layer(layer_mask=(cp.grid(3, 3, 1, 1) * 200_000 + 200_000, None)), "all pairs of 200010 need"),
     "a dead image for SAM": (
         lambda: cp.LayerSAM(cp.SimilarityWrapper(DARK), DARK[0]).attribute((QUERY * 0, RETRIEVED)),
         "embeddings are not zero",
@@ -179,7 +182,7 @@ CASES = {
     "a pair of three": (lambda: vesm(mode="negative", negative=QUERY), "for no other, got mode='negative'"),
     "too few negative images": (lambda: vesm(mode="triplet", negative=QUERY[:0]), r"batch of 2 images, .* got \(0, 3, 12, 12\)"),
     "a list of negative images": (lambda: vesm(mode="triplet", negative=[QUERY, QUERY]), "got list"),
-    "NaN in a negative image": (lambda: vesm(mode="triplet", negative=with_number(torch.nan)), "row 1 of the negative images"),
+    "NaN in a negative image": (lambda: vesm(mode="triplet", negative=replace_pixel(torch.nan)), "row 1 of the negative images"),
     "one tensor for VESM": (lambda: vesm(inputs=QUERY), "inputs to be a tuple"),
     "a layer without positions": (lambda: vesm(FLAT, FLAT.query_encoder[0]), r"map \[B, C, H, W\] or tokens .* got shape \(2, 432\)"),
     "a dead image for VESM": (
@@ -255,11 +258,11 @@ class First(nn.Module):
 
 
 IDLE = Idle()
-CASES["a layer that never runs"] = (lambda: layered(cp.SimilarityWrapper(IDLE), IDLE.spare), "never did")
+CASES["a layer that never runs"] = (lambda: explain_layer(cp.SimilarityWrapper(IDLE), IDLE.spare), "never did")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_in_a_sentence(case):
+def test_bad_input_is_refused_with_a_clear_message(case):
     assert_refused(*CASES[case])
 
 
@@ -271,7 +274,7 @@ def test_a_bad_target_is_an_assertion_error_as_in_captum():
             exact(lambda q, r: (q * r).mean((1, 2, 3)), target=target)
 
 
-def test_an_untraceable_network_says_what_it_costs():
+def test_an_untraceable_network_warns_of_its_cost():
     class Untraceable(nn.Module):
         def __init__(self):
             super().__init__()
@@ -284,5 +287,5 @@ def test_an_untraceable_network_says_what_it_costs():
     for part in encoder.modules():  # what is watched is not skipped
         part.register_forward_hook(lambda *_: None)
     with pytest.warns(UserWarning, match="whole network is run for every coalition") as warned:
-        layered(cp.SimilarityWrapper(encoder), encoder.body[2], layer_mask=(cp.grid(5, 5, 2, 2),) * 2)
+        explain_layer(cp.SimilarityWrapper(encoder), encoder.body[2], layer_mask=(cp.grid(5, 5, 2, 2),) * 2)
     assert len(warned) == 1

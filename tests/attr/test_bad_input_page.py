@@ -1,4 +1,4 @@
-"""The page of what bad input gets is what is raised: `python tests/test_bad_input_page.py > tutorials/trust/bad_input.md` writes it."""
+"""The page of error messages equals the raised messages: `python tests/test_bad_input_page.py > tutorials/trust/bad_input.md` writes it."""
 
 import re
 import tempfile
@@ -56,7 +56,7 @@ def page(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.filterwarnings("ignore:Image size")
-def test_the_page_says_what_is_raised(tmp_path, without_type_checks):
+def test_the_page_lists_the_messages_that_are_raised(tmp_path, without_type_checks):
     found, expected = list(page(tmp_path)), PAGE.read_text().split("\n")
     of_files = expected.index(f"## {FILES}")
     assert found[:of_files] == expected[:of_files], "run `python tests/test_bad_input_page.py > tutorials/trust/bad_input.md`"

@@ -1,4 +1,4 @@
-"""Captum's own classes on a `SimilarityWrapper` give what they give on plain functions of the two images, or of the two layer outputs."""
+"""Captum's own classes give the same on a `SimilarityWrapper` as on plain functions of the two images, or of the two layer outputs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -39,8 +39,8 @@ def split(layer: int) -> tuple[nn.Module, Callable]:
     return features, lambda fq, fr: cosine_of_maps(tail(fq), tail(fr))
 
 
-def per_example(attribute: Callable, n_examples: int = 2) -> Tensor:
-    """What each example gets when it is alone."""
+def attribute_each(attribute: Callable, n_examples: int = 2) -> Tensor:
+    """The attribution of each example alone."""
     return torch.cat([attribute(slice(b, b + 1)) for b in range(n_examples)])
 
 
@@ -75,11 +75,11 @@ SAMPLING_METHODS = {
 GRADIENT_SHAP = {"GradientShap": (ca.GradientShap, lambda n: {"baselines": images(3, seed=5)[:n], "n_samples": 3, "stdevs": 0.1})}
 
 
-def of_methods(methods: dict) -> pytest.MarkDecorator:
+def parametrize_methods(methods: dict) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("method", "options"), methods.values(), ids=methods)
 
 
-@of_methods(GRADIENT_METHODS | GRADIENT_SHAP | PERTURBATION_METHODS | SAMPLING_METHODS)
+@parametrize_methods(GRADIENT_METHODS | GRADIENT_SHAP | PERTURBATION_METHODS | SAMPLING_METHODS)
 def test_input_method_on_pairs(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     attributions, expected = (seeded(method(f).attribute, images(), **options(2)) for f in (model, cosine))
     close(attributions, expected)
@@ -120,17 +120,17 @@ def three_per_eval_is_one_per_eval(method: Callable, forward: nn.Module, inputs:
     close(three, one)
 
 
-@of_methods(PERTURBATION_METHODS | SAMPLING_METHODS)
+@parametrize_methods(PERTURBATION_METHODS | SAMPLING_METHODS)
 def test_perturbations_per_eval_on_pairs(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     three_per_eval_is_one_per_eval(method, model, images(), options)
 
 
-@of_methods(PERTURBATION_METHODS | SAMPLING_METHODS)
+@parametrize_methods(PERTURBATION_METHODS | SAMPLING_METHODS)
 def test_perturbations_per_eval_given_one_query(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     three_per_eval_is_one_per_eval(method, model.given_query(images(1)[0]), images()[1:], options)
 
 
-@of_methods(PERTURBATION_METHODS)  # the sampling methods run one example at a time
+@parametrize_methods(PERTURBATION_METHODS)  # the sampling methods run one example at a time
 def test_perturbations_per_eval_given_a_batch(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     three_per_eval_is_one_per_eval(method, model.given_query(images()[0]), images()[1:], options)
 
@@ -164,7 +164,7 @@ def test_layer_grad_cam_of_each_tower(model: SimilarityWrapper, layer: int) -> N
     close(maps, grad_cam(head, *map(features, images())))
 
 
-def scaled(maps: Tensor) -> Tensor:
+def rescale(maps: Tensor) -> Tensor:
     """Each from 0 to 1, as grad-cam has it."""
     maps = maps - maps.amin((2, 3), keepdim=True)
     return maps / (1e-7 + maps.amax((2, 3), keepdim=True))
@@ -172,7 +172,7 @@ def scaled(maps: Tensor) -> Tensor:
 
 @LAYERS
 @TOWERS
-def test_layer_grad_cam_is_what_grad_cam_draws(layer: int, tower: int) -> None:
+def test_layer_grad_cam_equals_the_package_grad_cam(layer: int, tower: int) -> None:
     package = pytest.importorskip("pytorch_grad_cam", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     encoder, pair = tiny_encoder(), images()
     model = SimilarityWrapper(encoder)
@@ -182,13 +182,13 @@ def test_layer_grad_cam_is_what_grad_cam_draws(layer: int, tower: int) -> None:
     targets = [lambda maps, other=other: torch.cosine_similarity(maps.mean((1, 2)), other, dim=0) for other in others]
     with package.GradCAM(encoder, [encoder[layer]]) as drawer:
         drawn = torch.from_numpy(drawer(pair[tower], targets))
-    pixels = scaled(nn.functional.interpolate(scaled(found.relu()), (12, 12), mode="bilinear"))
+    pixels = rescale(nn.functional.interpolate(rescale(found.relu()), (12, 12), mode="bilinear"))
     rounding = 4 * torch.finfo(torch.float32).eps  # it resizes in float32
     torch.testing.assert_close(drawn.double(), pixels[:, 0], rtol=0, atol=rounding)
 
 
 @LAYERS
-def test_layer_activation_is_each_image_s_own(model: SimilarityWrapper, layer: int) -> None:
+def test_layer_activation_of_each_image(model: SimilarityWrapper, layer: int) -> None:
     features, _ = split(layer)
     activations = ca.LayerActivation(model, model.tower_layers(model.query_encoder[layer])).attribute(images())
     close(activations, [features(image) for image in images()])
@@ -270,17 +270,17 @@ ONE_QUERY = GRADIENT_METHODS | PERTURBATION_METHODS
 BATCH_OF_QUERIES = {name: method for name, method in ONE_QUERY.items() if name != "NoiseTunnel"}  # it repeats each example in turn
 
 
-@of_methods(ONE_QUERY)
+@parametrize_methods(ONE_QUERY)
 def test_input_method_given_one_query(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     q, r = images()
-    expected = per_example(lambda b: method(given(q[:1])).attribute((r[b],), **options(1))[0])
+    expected = attribute_each(lambda b: method(given(q[:1])).attribute((r[b],), **options(1))[0])
     close(method(model.given_query(q[:1])).attribute((r,), **options(1))[0], expected)
 
 
-@of_methods(BATCH_OF_QUERIES)
+@parametrize_methods(BATCH_OF_QUERIES)
 def test_input_method_given_a_batch_of_queries(model: SimilarityWrapper, method: Callable, options: Callable) -> None:
     q, r = images()
-    expected = per_example(lambda b: method(given(q[b])).attribute((r[b],), **options(1))[0])
+    expected = attribute_each(lambda b: method(given(q[b])).attribute((r[b],), **options(1))[0])
     close(method(model.given_query(q)).attribute((r,), **options(1))[0], expected)
 
 
@@ -288,13 +288,13 @@ def test_input_method_given_a_batch_of_queries(model: SimilarityWrapper, method:
 def test_internal_batch_size_given_the_query(model: SimilarityWrapper, rows: int) -> None:
     q, r = images()
     method = ca.IntegratedGradients(model.given_query(q))
-    expected = per_example(lambda b: ca.IntegratedGradients(given(q[b])).attribute(r[b], n_steps=5))
+    expected = attribute_each(lambda b: ca.IntegratedGradients(given(q[b])).attribute(r[b], n_steps=5))
     close(method.attribute(r, n_steps=5, internal_batch_size=rows), expected)
 
 
 @LAYERS
 @TOWERS
-def test_layer_grad_cam_names_the_user_s_own_layer(layer: int, tower: int) -> None:
+def test_layer_grad_cam_takes_the_layer_of_the_user(layer: int, tower: int) -> None:
     encoder, pair = tiny_encoder(), images()
     model = SimilarityWrapper(encoder)
     one_sided = [model.given_retrieved, model.given_query][tower](pair[1 - tower])
@@ -307,7 +307,7 @@ def test_layer_integrated_gradients_given_the_query(layer: int) -> None:
     encoder, (q, r) = tiny_encoder(), images()
     features, head = split(layer)
     one_sided = SimilarityWrapper(encoder).given_query(q)
-    expected = per_example(
+    expected = attribute_each(
         lambda b: ca.IntegratedGradients(lambda fr: head(features(q[b]).expand_as(fr), fr)).attribute(
             features(r[b]), features(torch.zeros_like(r[b])), n_steps=5
         )
@@ -319,7 +319,7 @@ def test_layer_integrated_gradients_given_the_query(layer: int) -> None:
 def test_target_picks_the_item_of_a_gallery(model: SimilarityWrapper, target: int | list | Tensor) -> None:
     q, gallery = images(2)[0], images(3)[1]
     items = gallery[torch.as_tensor(target).expand(2)]
-    expected = per_example(
+    expected = attribute_each(
         lambda b: ca.IntegratedGradients(lambda query: cosine(query, items[b].expand_as(query))).attribute(q[b], n_steps=5)
     )
     close(ca.IntegratedGradients(model.given_gallery(gallery)).attribute(q, target=target, n_steps=5), expected)

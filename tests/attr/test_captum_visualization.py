@@ -22,7 +22,7 @@ def of_photo(credit: Tensor) -> np.ndarray:
 
 
 def refuses(method: str, sign: str, credit: np.ndarray) -> bool:
-    """Whether Captum has nothing to draw: the scale is that of the sign shown, and masks and transparency know one sign."""
+    """True if Captum has nothing to draw: its scale covers one sign, and masks and transparency show only one sign."""
     shown = {"positive": np.maximum(credit.sum(2), 0), "negative": np.minimum(credit.sum(2), 0)}.get(sign, credit)
     return not shown.any() or (sign == "all" and method in ONE_SIGN_ONLY)
 

@@ -1,4 +1,4 @@
-"""What Captum's own test suite asks of a method, asked of every class here: cases in the schema of `captum.testing`, drivers for them."""
+"""Checks of Captum's own test suite for every class: cases in the schema of `captum.testing`, and drivers for them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -71,7 +71,7 @@ def built(config: dict, wrap: Callable = lambda model: model) -> tuple:
     return NoiseTunnel(method) if noise_tunnel else method, arguments
 
 
-def of_cases(config: list[dict]) -> pytest.MarkDecorator:
+def parametrize_cases(config: list[dict]) -> pytest.MarkDecorator:
     names = [
         gen_test_name(entry["name"], entry["model"].__class__.__name__, *entry["algorithms"], entry["noise_tunnel"]) for entry in config
     ]
@@ -90,7 +90,7 @@ TARGETS = {
 }
 
 
-def with_target(cls: type, name: str, noise_tunnel: bool = False, **more: object) -> dict:
+def make_target_case(cls: type, name: str, noise_tunnel: bool = False, **more: object) -> dict:
     target, of_each = TARGETS[name]
     table = {"additional_forward_args": True} if isinstance(of_each[0], tuple) else {}
     return case(cls, name, noise_tunnel, target=target, **table, **more)
@@ -101,7 +101,7 @@ def alone(inputs: Tensor | tuple[Tensor, ...], example: int) -> Tensor | tuple[T
     return inputs[one] if isinstance(inputs, Tensor) else tuple(batch[one] for batch in inputs)
 
 
-@of_cases([with_target(cls, name) for cls in OPAQUE for name in TARGETS])
+@parametrize_cases([make_target_case(cls, name) for cls in OPAQUE for name in TARGETS])
 def test_each_example_has_its_own_target(config: dict) -> None:
     method, arguments = built(config)
     together, (_, of_each) = flat(method.attribute(**arguments)), TARGETS[config["name"]]
@@ -115,8 +115,8 @@ def test_each_example_has_its_own_target(config: dict) -> None:
 
 
 @pytest.mark.parametrize("target", [[3], torch.tensor([3])], ids=["list", "tensor"])
-@of_cases([case(cls) for cls in OPAQUE])
-def test_a_batch_of_one_has_a_list_of_one(config: dict, target: list | Tensor) -> None:
+@parametrize_cases([case(cls) for cls in OPAQUE])
+def test_a_batch_of_one_takes_a_list_of_one_target(config: dict, target: list | Tensor) -> None:
     method, arguments = built(config)
     arguments = arguments | {"inputs": alone(arguments["inputs"], 0)}
     close(method.attribute(**arguments, target=target), method.attribute(**arguments, target=3))
@@ -131,7 +131,7 @@ BAD_TARGETS = {
 }
 
 
-@of_cases([case(cls, name, target=target) for cls in OPAQUE for name, target in BAD_TARGETS.items()])
+@parametrize_cases([case(cls, name, target=target) for cls in OPAQUE for name, target in BAD_TARGETS.items()])
 def test_a_bad_target_is_an_assertion_error_and_leaves_no_hook(config: dict) -> None:
     method, arguments = built(config)
     before = state_of(config["model"])
@@ -141,7 +141,7 @@ def test_a_bad_target_is_an_assertion_error_and_leaves_no_hook(config: dict) -> 
 
 
 @pytest.mark.parametrize("cls", [cls for cls in OF_PAIRS if cls not in (cp.LayerSAM, cp.LayerPairwiseSAM, cp.LayerVESM)])
-def test_a_wrapper_has_no_target_to_choose(cls: type, model: cp.SimilarityWrapper) -> None:
+def test_a_wrapper_refuses_a_target(cls: type, model: cp.SimilarityWrapper) -> None:
     method, arguments = on_wrapper(cls, model)
     before = state_of(model)
     with pytest.raises(AssertionError):
@@ -153,7 +153,7 @@ def test_a_wrapper_has_no_target_to_choose(cls: type, model: cp.SimilarityWrappe
 
 
 @pytest.mark.parametrize("n_calls", [1, 2])
-@of_cases([case(cls, target=1) for cls in OPAQUE])
+@parametrize_cases([case(cls, target=1) for cls in OPAQUE])
 def test_no_hook_remains_in_a_plain_module(config: dict, n_calls: int) -> None:
     method, arguments = built(config)
     model, calls = config["model"], []
@@ -169,7 +169,7 @@ def test_no_hook_remains_in_a_plain_module(config: dict, n_calls: int) -> None:
 
 
 @pytest.mark.parametrize("cls", NEED_TOWERS)
-def test_what_needs_towers_says_so(cls: type) -> None:
+def test_two_tower_methods_refuse_a_plain_function(cls: type) -> None:
     method, arguments = built(case(cls))
     with pytest.raises(ValueError, match="Expected a SimilarityWrapper"):
         method.attribute(**arguments)
@@ -184,7 +184,9 @@ def baselines_of(cls: type) -> dict:
     return {"baselines": images(2, seed=7)[0] if cls in OF_ONE_IMAGE else images(2, seed=7)}
 
 
-@of_cases([with_target(cls, name, True, **PER_EXAMPLE, **baselines_of(cls)) for cls in OPAQUE for name in ("tensor", "list of tuples")])
+@parametrize_cases(
+    [make_target_case(cls, name, True, **PER_EXAMPLE, **baselines_of(cls)) for cls in OPAQUE for name in ("tensor", "list of tuples")]
+)
 def test_noise_tunnel_expands_targets_and_baselines(config: dict) -> None:
     tunnel, arguments = built(config)
     plain, _ = built(config | {"noise_tunnel": False})
@@ -233,8 +235,8 @@ def test_captums_infidelity_takes_first_order_maps(cls: type, model: cp.Similari
 @pytest.mark.parametrize("kind", ["coalitions", "presences"])
 @pytest.mark.parametrize("side", [0, 1], ids=["query", "retrieved"])
 @pytest.mark.parametrize("times", [0, 1, 2])
-def test_the_map_of_eq_3_has_no_infidelity(times: int, side: int, kind: str) -> None:
-    """Prop. 4.1's game is linear in who is present: the map explains it wholly, and none or twice of it misses the whole change."""
+def test_the_infidelity_of_eq_3_is_zero(times: int, side: int, kind: str) -> None:
+    """The game of Prop. 4.1 is linear in the presences: the map explains all of it; 0 or 2 times the map misses the whole change."""
     encoder, pair = tiny_encoder(), images(2)
     model, baselines = cp.SimilarityWrapper(encoder, similarity="dot"), tuple(map(cp.blur_baseline, pair))
     credit = cp.LayerSAM(model, encoder[4]).attribute(pair, baselines)[side]
@@ -267,14 +269,14 @@ def test_a_bound_method_is_a_forward_function(cls: type, model: cp.SimilarityWra
     close(bound.attribute(images(2), **arguments), method.attribute(images(2), **arguments))
 
 
-@of_cases([case(cls, target=1) for cls in OPAQUE])
-def test_a_bound_method_of_a_plain_module_is_one(config: dict) -> None:
+@parametrize_cases([case(cls, target=1) for cls in OPAQUE])
+def test_a_bound_method_of_a_plain_module_is_a_forward_function(config: dict) -> None:
     (method, arguments), (bound, _) = built(config), built(config, lambda model: model.forward)
     close(bound.attribute(**arguments), method.attribute(**arguments))
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_the_undecorated_function_is_there_and_credit_is_no_slope(cls: type) -> None:
+def test_attribute_has_wrapped_and_multiplies_by_inputs(cls: type) -> None:
     method, _ = built(case(cls))
     assert callable(method.attribute.__wrapped__) and method.multiplies_by_inputs
 

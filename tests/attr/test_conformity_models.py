@@ -8,7 +8,7 @@ import pytest
 import torch
 from captum.attr import LayerAttribution
 from conftest import flat, images, make, on_wrapper, tiny_encoder
-from test_conformity import OF_PAIRS, OPAQUE, built, case, close, of_cases
+from test_conformity import OF_PAIRS, OPAQUE, built, case, close, parametrize_cases
 from torch import Tensor, nn
 
 import captum_pairwise as cp
@@ -32,7 +32,7 @@ def test_torchscript_encoders_agree(cls: type, torchscript: Torchscript, model: 
 
 
 @torchscripts
-@of_cases([case(cls, target=1) for cls in OPAQUE if cls in INPUT])
+@parametrize_cases([case(cls, target=1) for cls in OPAQUE if cls in INPUT])
 def test_torchscript_functions_agree(config: dict, torchscript: Torchscript) -> None:
     (method, arguments), (compiled, _) = built(config), built(config, lambda model: torchscript(model, images(1)))
     close(compiled.attribute(**arguments), method.attribute(**arguments))
@@ -74,7 +74,7 @@ def test_layers_between_torchscript_halves_agree(cls: type, torchscript: Torchsc
 
 @torchscripts
 @pytest.mark.parametrize("cls", AFFINE)
-def test_a_torchscript_tail_is_not_known_to_be_affine(cls: type, torchscript: Torchscript) -> None:
+def test_a_torchscript_tail_is_refused_by_closed_forms(cls: type, torchscript: Torchscript) -> None:
     encoders = [halves(tiny_encoder(seed), torchscript) for seed in range(2)]
     with pytest.raises(ValueError, match="Expected only pooling and linear layers after the layer"):
         cls(cp.SimilarityWrapper(*encoders), [one.features for one in encoders]).attribute(images(2))
@@ -102,7 +102,7 @@ class Copy(torch.autograd.Function):
 
 
 class Scattered(nn.Module):
-    """What `DataParallel` does with two devices, on one: halves of the rows in a thread each."""
+    """`DataParallel` over two devices, imitated on one: a thread for each half of the rows."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Scattered(nn.Module):
             return torch.cat(list(threads.map(run, halves)))
 
 
-@of_cases([case(cls, target=1) for cls in OPAQUE if cls in INPUT])
+@parametrize_cases([case(cls, target=1) for cls in OPAQUE if cls in INPUT])
 def test_rows_may_be_scattered_over_threads(config: dict) -> None:
     (method, arguments), (scattered, _) = built(config), built(config, Scattered)
     close(scattered.attribute(**arguments), method.attribute(**arguments))
@@ -132,21 +132,21 @@ PLACES = [
 ]
 
 
-def moved(value: object, place: str) -> object:
+def move_tensors(value: object, place: str) -> object:
     """The tensors in the arguments of `attribute` on a device."""
     if isinstance(value, dict):
-        return {name: moved(one, place) for name, one in value.items()}
+        return {name: move_tensors(one, place) for name, one in value.items()}
     if isinstance(value, tuple):
-        return tuple(moved(one, place) for one in value)
+        return tuple(move_tensors(one, place) for one in value)
     return value.to(place) if isinstance(value, Tensor) else value
 
 
 @pytest.mark.parametrize("place", PLACES)
-@of_cases([case(cls, target=target) for cls, target in product([cls for cls in OPAQUE if cls in INPUT], (1, [0, 2]))])
+@parametrize_cases([case(cls, target=target) for cls, target in product([cls for cls in OPAQUE if cls in INPUT], (1, [0, 2]))])
 def test_data_parallel_agrees(config: dict, place: str) -> None:
     """Over all GPUs there are; without one `DataParallel` calls its module."""
     (method, arguments), (parallel, _) = built(config), built(config, lambda model: nn.DataParallel(model.to(place)))
-    found = parallel.attribute(**moved(arguments, place))
+    found = parallel.attribute(**move_tensors(arguments, place))
     config["model"].cpu()
     torch.testing.assert_close(flat(found).cpu(), flat(method.attribute(**arguments)), rtol=0, atol=1e-9)
 
@@ -157,5 +157,5 @@ def test_data_parallel_of_a_wrapper_agrees(cls: type, place: str, model: cp.Simi
     method, arguments = on_wrapper(cls, model)
     expected = flat(method.attribute(images(2), **arguments))
     parallel, _ = on_wrapper(cls, model, nn.DataParallel(model.to(place)))
-    found = parallel.attribute(moved(images(2), place), **arguments)
+    found = parallel.attribute(move_tensors(images(2), place), **arguments)
     torch.testing.assert_close(flat(found).cpu(), expected, rtol=0, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Why one result comes before another: differences of similarities, at input level, at layer level, and over a gallery."""
+"""Counterfactual maps: differences of similarities for inputs, layers, and a gallery."""
 
 import captum.attr as ca
 import pytest
@@ -31,15 +31,15 @@ def test_credits_sum_to_the_difference_of_the_similarities(cls, arguments, model
     if cls is cp.KernelShapley:  # every pixel carries its part's whole credit
         masks = (MASKS[0], MASKS[1], MASKS[1])
         per_player = [one / torch.bincount(ids.flatten())[ids[0, 0]] for one, ids in zip(per_player, masks, strict=True)]
-    of_query, of_better, of_worse = (one.sum((1, 2)) for one in per_player)
+    query_value, better_value, of_worse = (one.sum((1, 2)) for one in per_player)
     atol = 1e-6 if cls is cp.LayerIGSAM else 1e-12  # its quadrature
-    torch.testing.assert_close(of_better, margin, rtol=0, atol=atol)
+    torch.testing.assert_close(better_value, margin, rtol=0, atol=atol)
     torch.testing.assert_close(of_worse, -margin, rtol=0, atol=atol)
-    torch.testing.assert_close(of_query, margin - (model(blurred, better) - model(blurred, worse)), rtol=0, atol=atol)
+    torch.testing.assert_close(query_value, margin - (model(blurred, better) - model(blurred, worse)), rtol=0, atol=atol)
 
 
 def test_each_part_gets_its_shapley_value_in_the_difference(model):
-    """The query's parts while both results are whole; the better one's, with the worse one behind it."""
+    """The query's parts with both results whole, and the better result's parts over the worse result."""
     query, better, worse = (batch[:1] for batch in three_images())
     found = cp.counterfactual(cp.KernelShapley(model), query, better, worse, feature_mask=MASKS)
     blurred = cp.blur_baseline(query)
@@ -47,32 +47,32 @@ def test_each_part_gets_its_shapley_value_in_the_difference(model):
     def shown(image, behind, ids, players):
         return torch.where(torch.isin(ids, torch.tensor(sorted(players), dtype=torch.long)), image, behind)
 
-    def of_query(players):
+    def query_value(players):
         mixed = shown(query, blurred, MASKS[0], players)
         return (model(mixed, better) - model(mixed, worse)).item()
 
-    def of_better(players):
+    def better_value(players):
         return model(query, shown(better, worse, MASKS[1], players)).item()
 
-    for credit, value, ids in ((found.of_query, of_query, MASKS[0]), (found.of_better, of_better, MASKS[1])):
+    for credit, value, ids in ((found.of_query, query_value, MASKS[0]), (found.of_better, better_value, MASKS[1])):
         n_players = int(ids.max()) + 1
         exact = torch.tensor([shapley_value(value, player, n_players) for player in range(n_players)], dtype=torch.float64)
         torch.testing.assert_close(credit[0, 0], exact[ids[0, 0]], rtol=0, atol=1e-12)
 
 
-def test_sam_takes_the_other_image_s_features_for_background():
+def test_sam_uses_the_features_of_the_other_result_as_background():
     """Eq. 3 with b the features of the worse result; the query keeps SAM's own background, 0."""
     encoder, (query, better, worse) = tiny_encoder(), three_images()
     x, y, b = (encoder(batch) for batch in (query, better, worse))
     found = cp.counterfactual(cp.LayerSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder[4]), query, better, worse)
     cells = x[0, 0].numel()
-    of_better = torch.einsum("bc,bchw->bhw", x.mean((2, 3)), y - b) / cells
-    of_query = torch.einsum("bc,bchw->bhw", (y - b).mean((2, 3)), x) / cells
-    for credit, expected in zip(found, (of_query, of_better, -of_better), strict=True):
+    better_value = torch.einsum("bc,bchw->bhw", x.mean((2, 3)), y - b) / cells
+    query_value = torch.einsum("bc,bchw->bhw", (y - b).mean((2, 3)), x) / cells
+    for credit, expected in zip(found, (query_value, better_value, -better_value), strict=True):
         torch.testing.assert_close(credit[:, 0], expected, rtol=0, atol=1e-12)
 
 
-def test_what_both_results_show_in_the_same_place_gets_no_credit(model):
+def test_equal_places_of_both_results_get_no_credit(model):
     query, better, worse = three_images()
     left = torch.arange(12) < 6
     masks = {"feature_mask": (MASKS[0], cp.grid(12, 12, 1, 2))}
@@ -102,7 +102,7 @@ def test_a_baseline_of_the_query_and_one_worse_result_for_all(model):
 
 
 @pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
-def test_pairs_take_the_worse_result_for_background(cls, model):
+def test_pairs_use_the_worse_result_as_background(cls, model):
     """All pairs and parts sum to what both images add over the query's blur and the worse result."""
     query, better, worse = three_images()
     arguments = {"feature_mask": MASKS} if cls is cp.FactorisedShapleyTaylor else {}
@@ -129,7 +129,7 @@ def test_misuse_is_refused(model):
 
 
 @pytest.mark.parametrize("target", [(2, 0), [(2, 0), (1, 2)]], ids=["a pair", "a pair for each query"])
-def test_a_pair_of_items_asks_for_the_difference_of_their_similarities(target, model):
+def test_a_pair_of_gallery_items_as_target_is_the_difference(target, model):
     query, gallery = images(2)[0], images(3)[1]
     ahead, behind = zip(*(target if isinstance(target, list) else [target] * 2), strict=True)
 
@@ -145,7 +145,7 @@ def test_a_pair_of_items_asks_for_the_difference_of_their_similarities(target, m
 
 
 def test_a_layer_of_the_user_s_encoder_explains_a_margin():
-    """IG-CAM of the margin is the query's map of IG-SAM for one item, less that for the other."""
+    """IG-CAM of the margin is the query's IG-SAM map for one item minus its map for the other."""
     encoder, (query, better, worse) = tiny_encoder(), three_images()
     model = cp.SimilarityWrapper(encoder)
     margins = model.given_gallery(torch.cat([better[:1], worse[:1]])).margins()
@@ -157,7 +157,7 @@ def test_a_layer_of_the_user_s_encoder_explains_a_margin():
 # dissimilarity (paper A.15): credit below 0 stays below 0
 
 
-def test_parts_that_make_images_unlike_have_credit_below_zero():
+def test_parts_that_lower_the_similarity_have_negative_credit():
     """A retrieved image whose left half is the query's, and whose right half is its opposite."""
     weight = random_tensor(6, 3, 1, 1).abs()
     encoder = nn.Conv2d(3, 6, 1, bias=False).double()

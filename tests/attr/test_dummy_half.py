@@ -40,7 +40,7 @@ def test_the_left_half_is_a_dummy():
     torch.testing.assert_close(changed, model(*PAIR), rtol=0, atol=0)
 
 
-def test_grad_cam_credits_the_dummies_as_its_formula_says():
+def test_grad_cam_gives_dummies_the_credit_of_its_formula():
     """`Σ_c y_c GAP(∇_y d)`: the slopes of the right half, averaged, meet the activations of the left."""
     model, (encoder, layer) = half_blind()
     found = LayerGradCam(model.given_query(PAIR[0]), layer).attribute(PAIR[1])
@@ -55,14 +55,14 @@ def test_grad_cam_credits_the_dummies_as_its_formula_says():
 
 
 @pytest.mark.parametrize("fair", FAIR.values(), ids=FAIR)
-def test_a_fair_method_gives_the_dummies_nothing(fair):
+def test_shapley_methods_give_dummies_no_credit(fair):
     found = fair(*half_blind(), PAIR)
     assert found.shape == (2, 1, 3, 4)
     torch.testing.assert_close(dummy_half(found), torch.zeros(2, 1, 3, 2).double(), rtol=0, atol=1e-12)
     assert (found[..., 2:].abs() > 1e-6).all()
 
 
-def test_ig_sam_gives_them_exactly_nothing():
+def test_gradient_methods_give_dummies_exactly_zero():
     model, layers = half_blind()
     found = cp.LayerIntegratedHessians(model, layers, within=True).interactions(PAIR)
     assert (dummy_half(cp.LayerIGSAM(model, layers).attribute(PAIR)[1]) == 0).all()

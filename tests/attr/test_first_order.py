@@ -129,7 +129,7 @@ def test_shap_agrees_on_each_image_given_the_other(kind):
         torch.testing.assert_close(found[k].flatten(), torch.from_numpy(expected), rtol=0, atol=1e-12)
 
 
-def test_every_scalar_carries_its_player_and_what_never_leaves_carries_nothing(model):
+def test_every_scalar_has_the_credit_of_its_player(model):
     ids = MASKS[0].repeat(2, 1, 1, 1)
     ids[0, 0, :3] = -1
     method = cp.KernelShapley(model)
@@ -141,7 +141,7 @@ def test_every_scalar_carries_its_player_and_what_never_leaves_carries_nothing(m
 
 
 @pytest.mark.parametrize("kind", ["images", "layer"])
-def test_the_delta_is_what_the_credits_miss(kind, model):
+def test_the_delta_is_the_missing_credit(kind, model):
     pair, generator = images(2), seeded(0)
     if kind == "images":
         method, arguments = cp.KernelShapley(model), {"feature_mask": MASKS}
@@ -217,7 +217,7 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
         cp.KernelShapley(opaque_similarity).attribute(pair, target=0, feature_mask=MASKS)
 
 
-def test_standard_errors_come_with_the_credits(model):
+def test_interactions_have_standard_errors(model):
     method = cp.LayerKernelSAM(model, model.query_encoder[4])
     for of_image, exact in zip(method.interactions(images(2), n_samples=200), method.interactions(images(2)), strict=True):
         assert (exact.standard_error.marginal == 0).all() and (of_image.standard_error.marginal > 0).all()
@@ -231,7 +231,7 @@ def test_each_image_is_embedded_once_for_each_coalition():
     assert sum(rows) == 2 ** SIZES[0] + 2 ** SIZES[1]
 
 
-def test_the_generator_and_the_sampling_decide(model):
+def test_generator_and_sampling_determine_the_draws(model):
     def run(generator=None, **how):
         return cp.LayerKernelSAM(model, model.query_encoder[4], **how).attribute(images(1), n_samples=40, generator=generator)
 
@@ -242,7 +242,7 @@ def test_the_generator_and_the_sampling_decide(model):
 
 
 @pytest.mark.parametrize("cls", [cp.KernelShapley, cp.LayerKernelSAM])
-def test_a_budget_that_determines_nothing_is_refused(cls, model):
+def test_a_budget_below_the_number_of_players_is_refused(cls, model):
     layer = () if cls is cp.KernelShapley else (model.query_encoder[4],)
     arguments = {"feature_mask": (cp.grid(12, 12, 3, 3),) * 2} if cls is cp.KernelShapley else {}
     with pytest.raises(ValueError, match=r"Shapley values of 9 players, but 10 do not.* well above 16"):

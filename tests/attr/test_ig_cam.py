@@ -22,7 +22,7 @@ def captums(layer, **arguments):
 
 @pytest.mark.parametrize("index", [0, 2, 4])
 @pytest.mark.parametrize("target", [3, [0, 4, 2], torch.tensor([1, 1, 0])])
-def test_the_map_is_captums_and_complete(index, target):
+def test_the_map_equals_captums_and_is_complete(index, target):
     layer = CLASSIFIER[index]
     found, delta = cp.LayerIGCAM(CLASSIFIER, layer).attribute(PHOTOS, target=target, return_convergence_delta=True)
     torch.testing.assert_close(found, captums(layer, target=target), rtol=0, atol=1e-6)
@@ -33,7 +33,7 @@ def test_the_map_is_captums_and_complete(index, target):
 
 
 @pytest.mark.parametrize("method", QUADRATURES)
-def test_quadratures_and_chunks_are_captums(method):
+def test_quadratures_and_chunks_equal_captums(method):
     layer = CLASSIFIER[2]
     for size in (None, 1, 5):
         found = cp.LayerIGCAM(CLASSIFIER, layer).attribute(PHOTOS, target=1, n_steps=6, method=method, internal_batch_size=size)
@@ -58,7 +58,7 @@ def test_a_mask_and_a_baseline_of_the_layer():
     torch.testing.assert_close(rows, whole.sum(3), rtol=0, atol=1e-12)
 
 
-def test_a_network_without_a_gradient_to_a_part_gives_it_nothing():
+def test_a_part_without_gradient_gets_no_credit():
     blind = nn.Sequential(*tiny_encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     method = cp.LayerIGCAM(lambda photos: blind(photos)[:, 0], blind[4])
     model = cp.LayerIGCAM(lambda photos: (blind[:5](photos)[..., 1:] ** 2).mean((1, 2, 3)), blind[4])

@@ -23,7 +23,7 @@ def captums(model, layer, pair, baselines, **arguments):
 
 
 @pytest.mark.parametrize("index", [0, 2, 4])
-def test_both_maps_are_captums(index, similarity):
+def test_both_maps_equal_captums(index, similarity):
     encoder, pair = tiny_encoder(), images(2)
     model, baselines = cp.SimilarityWrapper(encoder, similarity=similarity), tuple(map(cp.blur_baseline, pair))
     found, delta = cp.LayerIGSAM(model, encoder[index]).attribute(pair, return_convergence_delta=True)
@@ -36,7 +36,7 @@ def test_both_maps_are_captums(index, similarity):
 
 
 @pytest.mark.parametrize("method", QUADRATURES)
-def test_quadratures_are_captums(method, model):
+def test_quadratures_equal_captums(method, model):
     pair, baselines = images(2), tuple(map(cp.blur_baseline, images(2)))
     layer = model.query_encoder[2]
     found = cp.LayerIGSAM(model, layer).attribute(pair, n_steps=7, method=method)

@@ -17,7 +17,7 @@ def smooth_encoder(seed=0):
     return nn.Sequential(*(nn.Softplus(beta=3) if isinstance(part, nn.ReLU) else part for part in tiny_encoder(seed)))
 
 
-def faded(image, baseline, mask, presence):
+def blend_parts(image, baseline, mask, presence):
     """An image whose parts are as present as `presence` says, `[n]`."""
     z = presence[mask]
     return z * image + (1 - z) * baseline
@@ -31,7 +31,7 @@ def literal(model, pair, n_nodes):
         t = s * s
 
         def value(z):
-            query, retrieved = (faded(*one) for one in zip(pair, baselines, MASKS, z.split(sizes), strict=True))
+            query, retrieved = (blend_parts(*one) for one in zip(pair, baselines, MASKS, z.split(sizes), strict=True))
             return model(query, retrieved)[0]
 
         hessian = torch.autograd.functional.hessian(value, torch.full((10,), t, dtype=torch.float64))
@@ -55,7 +55,7 @@ def test_parts_of_images_get_the_integral(kind):
 
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 @pytest.mark.parametrize("within", [False, True])
-def test_marginals_are_captums_integrated_gradients_of_both_images(weight, within):
+def test_marginals_equal_captums_integrated_gradients(weight, within):
     model, pair = cp.SimilarityWrapper(smooth_encoder()), images(2)
     found = cp.IntegratedHessians(model, weight=weight, within=within).interactions(pair, n_steps=24, feature_mask=MASKS)
     of_pixels = ca.IntegratedGradients(model).attribute(pair, baselines=tuple(map(cp.blur_baseline, pair)))
@@ -65,7 +65,7 @@ def test_marginals_are_captums_integrated_gradients_of_both_images(weight, withi
     assert found.completeness_gap.abs().max() < 1e-5
 
 
-def test_pooling_and_a_dot_product_make_the_taylor_weight_sam_and_the_hessian_weight_half_of_it():
+def test_pooling_and_dot_product_give_sam_and_half_of_it():
     encoder, pair = tiny_encoder(), images(2)
     model, baselines = cp.SimilarityWrapper(encoder, similarity="dot"), tuple(map(cp.blur_baseline, images(2)))
     sam = cp.LayerPairwiseSAM(model, encoder[4]).attribute(pair, baselines=baselines)
@@ -83,8 +83,8 @@ def test_the_taylor_weight_is_near_the_discrete_index_under_cosine(model):
     assert (found - expected).norm() < 0.1 * expected.norm()
 
 
-def test_a_network_of_relus_is_incomplete_within_its_images_alone():
-    """Pairs between the images need no second derivative; within, the kinks are missed, and the gap says so."""
+def test_relu_networks_are_incomplete_only_within_images():
+    """Pairs between the images need no second derivative; pairs within miss the kinks, and the gap reports this."""
     model, pair = cp.SimilarityWrapper(tiny_encoder(), similarity="dot"), images(1)
     between, whole = (
         cp.IntegratedHessians(model, within=within).interactions(pair, n_steps=50, feature_mask=MASKS) for within in (False, True)
@@ -94,7 +94,7 @@ def test_a_network_of_relus_is_incomplete_within_its_images_alone():
     assert between.completeness_gap.abs() < 0.01 * (whole.full - whole.empty).abs() < whole.completeness_gap.abs()
 
 
-def test_softplus_makes_the_whole_index_complete_and_explains_the_network_that_is_written_so():
+def test_softplus_makes_the_index_complete():
     relu, pair = tiny_encoder(), images(1)
     softplus = nn.Sequential(*(nn.Softplus(beta=5) if isinstance(part, nn.ReLU) else part for part in relu))
     found, expected = (
@@ -108,7 +108,7 @@ def test_softplus_makes_the_whole_index_complete_and_explains_the_network_that_i
     assert found.completeness_gap.abs() < 1e-5 and (found.within_query != 0).any()
 
 
-def test_expected_hessians_come_with_standard_errors(model):
+def test_expected_hessians_have_standard_errors(model):
     method = cp.LayerIntegratedHessians(model, model.query_encoder[4])
     gauss, drawn = method.interactions(images(1)), method.interactions(images(1), method="expected", n_samples=500, generator=seeded(0))
     assert gauss.standard_error is None and drawn.standard_error is not None
@@ -155,7 +155,7 @@ class CutOff(nn.Module):
         lambda model: cp.LayerIGCAM(model.query_encoder, model.query_encoder.body[2]).attribute(images(1)[0], target=(0, 1, 1)),
     ],
 )
-def test_a_network_that_is_cut_off_from_its_derivatives_is_refused(explain):
+def test_a_network_without_derivatives_is_refused(explain):
     with pytest.raises(ValueError, match="no gradient arrives"):
         explain(cp.SimilarityWrapper(CutOff()))
 

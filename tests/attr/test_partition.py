@@ -25,28 +25,28 @@ def similarity(query, retrieved):
     return nn.functional.cosine_similarity(u.cumsum(1).sin(), w.cumsum(1).sin()) + (u * w).mean(1)
 
 
-def by_shap(forward, pair, background, k, max_evals, batch_size=64):
+def explain_with_shap(forward, pair, background, k, max_evals, batch_size=64):
     """shap's credits of image `k` of a pair `[1, C, H, W]`, of each pixel the sum over its channels; and its evaluations."""
     shap = pytest.importorskip("shap", reason="an outside implementation to compare with: pip install 'captum-pairwise[oracles]'")
 
-    def of_image(batch):
+    def image_value(batch):
         shown = [one.expand(len(batch), *one.shape[1:]) for one in pair]
         shown[k] = torch.from_numpy(batch).permute(0, 3, 1, 2)
         return forward(*shown).numpy()
 
     image = pair[k][0].permute(1, 2, 0).numpy()
     masker = shap.maskers.Image(background if isinstance(background, str) else background[0].permute(1, 2, 0).numpy(), image.shape)
-    explainer = shap.PartitionExplainer(of_image, masker)
+    explainer = shap.PartitionExplainer(image_value, masker)
     found = explainer(image[None], max_evals=max_evals, batch_size=batch_size, silent=True)
     return torch.from_numpy(found.values[0].reshape(image.shape).sum(-1)), explainer.last_eval_count
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (3, 6)])
 @pytest.mark.parametrize("k", [0, 1])
-def test_pixels_get_the_whole_recursion_of_shap(size, k):
+def test_a_full_budget_equals_shap(size, k):
     pair = small_pair(*size)
     ours = cp.PartitionShap(similarity).attribute(pair)[k]
-    theirs, _ = by_shap(similarity, pair, cp.blur_baseline(pair[k]), k, max_evals=10**6)
+    theirs, _ = explain_with_shap(similarity, pair, cp.blur_baseline(pair[k]), k, max_evals=10**6)
     assert (ours[0] - theirs).abs().max() < 1e-15 < 1e-3 < theirs.std()
 
 
@@ -56,17 +56,17 @@ def test_the_blur_is_shaps_own():
     baselines = tuple(cp.blur_baseline(image, 5) for image in pair)
     ours = cp.PartitionShap(similarity).attribute(pair, baselines, n_samples=10**6)
     for k in range(2):
-        theirs, _ = by_shap(similarity, pair, "blur(5,5)", k, max_evals=10**6)
+        theirs, _ = explain_with_shap(similarity, pair, "blur(5,5)", k, max_evals=10**6)
         torch.testing.assert_close(ours[k][0, 0], theirs, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("n_samples", [2, 40, 41, 300, 1000])
 @pytest.mark.parametrize("batch_size", [2, 64])
-def test_a_budget_is_spent_as_shap_spends_it_on_grey_images(n_samples, batch_size):
-    """Of colour images shap's recursion goes on into the channels of a pixel, and so spends its budget otherwise."""
+def test_small_budgets_equal_shap_on_grey_images(n_samples, batch_size):
+    """For colour images shap's recursion continues into the channels of a pixel, so it uses its budget differently."""
     pair = small_pair(9, 8, channels=1)
     found = cp.PartitionShap(similarity, batch_size=batch_size).interactions(pair, n_samples=n_samples)
-    theirs, count = by_shap(similarity, pair, cp.blur_baseline(pair[1]), 1, n_samples + n_samples % 2, batch_size)
+    theirs, count = explain_with_shap(similarity, pair, cp.blur_baseline(pair[1]), 1, n_samples + n_samples % 2, batch_size)
     ours = found[1]
     spent = n_samples + n_samples % 2  # shap goes one beyond an odd budget, this package stays below
     if n_samples % 2 == 0:
@@ -98,7 +98,7 @@ BASELINES = {
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_parts_are_halved_by_their_places_over_any_baseline(name, model):
+def test_parts_are_split_by_position_for_any_baseline(name, model):
     given, shown = BASELINES[name]
     pair, ids = images(1), torch.arange(144).reshape(12, 12) // 12 % 4 * 2 + torch.arange(12) // 6
     n_rows = {0: 4.0, 1: 5.0, 2: 6.0, 3: 7.0}  # of the three rows of each part, the mean
@@ -117,7 +117,7 @@ def test_baselines_make_a_difference(model):
         assert all((one - other).norm() > one.norm() / 100 for other in maps[:number])
 
 
-def test_every_channel_carries_its_pixel(model):
+def test_every_channel_has_the_credit_of_its_pixel(model):
     pair = images(2)
     maps, delta = cp.PartitionShap(model).attribute(pair, n_samples=300, return_convergence_delta=True)
     for k in range(2):
@@ -141,7 +141,7 @@ def test_the_credits_are_efficient_at_any_budget(n_samples, dtype):
         assert (maps[k][:, 0].double().sum() - brought.double()).abs() < tolerance < 1e-3 < brought.abs()
 
 
-def test_what_an_image_lacks_has_no_leaf(model):
+def test_unused_ids_have_no_leaf(model):
     ids = MASKS[0].repeat(2, 1, 1, 1)
     ids[1][ids[1] == 2] = 1
     ids[:, :, 0, 0] = -1
@@ -154,7 +154,7 @@ def test_what_an_image_lacks_has_no_leaf(model):
     assert (cp.PartitionShap(model).attribute(pair, feature_mask=(ids, MASKS[1]))[0][:, :, 0, 0] == 0).all()
 
 
-def test_vectors_are_halved_by_number():
+def test_vectors_are_split_by_index():
     towers = [nn.Linear(size, 4).double() for size in (3, 5)]
     vectors = tuple(torch.rand(2, size, generator=seeded(size), dtype=torch.float64) + 1 for size in (3, 5))
     model = cp.SimilarityWrapper(*towers)
@@ -178,7 +178,7 @@ def test_a_budget_without_both_ends_is_refused(arguments, model):
         cp.PartitionShap(model).attribute(images(1), **arguments)
 
 
-def test_chance_plays_no_part(model):
+def test_results_are_deterministic(model):
     state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     runs = [cp.PartitionShap(model).attribute(images(1), n_samples=100, generator=seeded(seed)) for seed in (0, 1)]
     assert torch.equal(runs[0][0], runs[1][0]) and torch.equal(runs[0][1], runs[1][1])

@@ -73,7 +73,7 @@ def test_float32_is_near_float64(make):
 
 
 @every_method
-def test_autocast_is_near_and_comes_back_in_float32(make):
+def test_autocast_returns_near_results_in_float32(make):
     exact = make(model_on("cpu", torch.float64))(pair_on("cpu", torch.float64))
     model, pair = model_on("cpu", torch.float32), pair_on("cpu", torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -84,7 +84,7 @@ def test_autocast_is_near_and_comes_back_in_float32(make):
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
-def test_towers_of_different_precision_meet_in_the_higher_one(similarity):
+def test_towers_of_different_precision_use_the_higher_one(similarity):
     low, high = tiny_encoder(0).float(), tiny_encoder(1)
     pair, masks = (images(1)[0].float(), images(1)[1]), (cp.grid(12, 12, 2, 2),) * 2
     mixed = cp.SimilarityWrapper(low, high, similarity=similarity)

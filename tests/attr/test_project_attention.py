@@ -1,4 +1,4 @@
-"""Projection without the matrix: the same numbers as through it."""
+"""Projection without the matrix equals projection through it."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 @pytest.mark.parametrize("kind", ["towers", "opaque", "no forward mode"])
-def test_both_directions_are_products_with_the_matrix(weight, kind):
+def test_both_directions_equal_products_with_the_matrix(weight, kind):
     towers, index = smooth_game(5, 4, 0), gauss_index(weight, 6)
     between = integrate_hessians(towers, index, make_path("gausslegendre", 1)).between
     game = {"towers": towers, "opaque": opaque(towers), "no forward mode": backward_only(towers)}[kind]
@@ -42,7 +42,7 @@ def backward_only(game):
 
 @pytest.mark.parametrize("direction", ["query->retrieved", "retrieved->query"])
 @pytest.mark.parametrize("index", [0, 2, 4])
-def test_a_layer_carries_a_mask_as_its_matrix_does(index, direction, model):
+def test_a_mask_over_a_layer_equals_its_matrix_product(index, direction, model):
     layer, pair = model.query_encoder[index], images(2)
     mask = torch.rand(2, 24, 24, generator=seeded(3), dtype=torch.float64)
     matrix = cp.LayerIntegratedHessians(model, layer, weight="taylor").interactions(pair, n_steps=6)
@@ -90,7 +90,7 @@ def test_other_inputs_than_images_and_a_plain_callable():
     torch.testing.assert_close(cp.project_attention(lambda q, r: wrapper(q, r), None, pair, weights), found, rtol=0, atol=1e-12)
 
 
-def test_nothing_is_projected_onto_nothing(model):
+def test_no_attention_projects_to_zero(model):
     assert (cp.project_attention_through(model, [model.query_encoder[4]], images(1), torch.zeros(1, 12, 12)) == 0).all()
 
 
@@ -103,9 +103,9 @@ def test_nothing_is_projected_onto_nothing(model):
         ({"attention": torch.ones(1, 7)}, r"a weight for each part \(1, 9\), got \(1, 7\)"),
         ({"attention": torch.ones(2, 12, 12)}, r"an attention \[1, H, W\], or a weight for each part \(1, 9\), got \(2, 12, 12\)"),
         ({"attention": torch.ones(1, 1, 12, 12)}, r"Expected attention to be a tensor: a mask \[B, H, W\].*got \(1, 1, 12, 12\)"),
-        ({"feature_mask": MASKS}, "Expected feature_mask for the images"),
-        ({"layer": None, "layer_mask": MASKS}, "Expected feature_mask for the images"),
-        ({"layer": None, "layer_baselines": (0, 0)}, "Expected feature_mask for the images"),
+        ({"feature_mask": MASKS}, "Expected feature_mask without a layer"),
+        ({"layer": None, "layer_mask": MASKS}, "Expected feature_mask without a layer"),
+        ({"layer": None, "layer_baselines": (0, 0)}, "Expected feature_mask without a layer"),
         ({"attention": torch.full((1, 9), torch.nan)}, "NaN"),
     ],
 )
@@ -123,7 +123,7 @@ def test_bad_lists_of_layers_are_refused(model, layers, more, message):
         cp.project_attention_through(model, layers, images(1), torch.ones(1, 12, 12), **more)
 
 
-def test_one_mask_of_two_leaves_the_other_image_its_pixels(model):
+def test_an_image_without_a_mask_has_pixels_as_parts(model):
     found = cp.project_attention(model, None, images(1), torch.ones(1, 4), feature_mask=(MASKS[0], None))
     assert found.shape == (1, 12, 12)
     back = cp.project_attention(model, None, images(1), torch.ones(1, 12, 12), feature_mask=(MASKS[0], None), direction="retrieved->query")

@@ -1,4 +1,4 @@
-"""What holds of every attribution class on images that are alike, that are their own baselines, or that have hardly any players."""
+"""Properties of every attribution class on equal images, images equal to their baselines, and images with few players."""
 
 import inspect
 
@@ -32,15 +32,15 @@ def takes(cls, name):
     return name in inspect.signature(cls.attribute).parameters
 
 
-def method_of(cls: type[Attribution], similarity: str, seed: int):
+def make_method(cls: type[Attribution], similarity: str, seed: int):
     assume(similarity != "euclidean" or cls not in BILINEAR_ALONE)
     model = cp.SimilarityWrapper(tiny_encoder(seed), similarity=similarity)
     return cls(model, model.query_encoder[LAST]) if issubclass(cls, LayerAttribution) else cls(model)
 
 
-def explained(cls, pair, masks=None, similarity="dot", seed=0, **arguments):
-    """What a class returns, always as a tuple, with the players that are given where it takes any."""
-    method = method_of(cls, similarity, seed)
+def attribute_pair(cls, pair, masks=None, similarity="dot", seed=0, **arguments):
+    """The result of a class as a tuple, with these players if the class takes masks."""
+    method = make_method(cls, similarity, seed)
     name = next((one for one in ("feature_mask", "layer_mask") if takes(cls, one)), None)
     chosen = {name: masks if name == "feature_mask" else tuple(mask[..., ::PIXELS, ::PIXELS] for mask in masks)} if name and masks else {}
     found = method.attribute(pair, **{**ARGUMENTS.get(cls.__name__, {}), **chosen, **arguments})
@@ -65,9 +65,9 @@ ONE = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.long)
 @FEWER
 @given(query=masks(), similarity=SIMILARITIES, seed=st.integers(0, 99))
 def test_identical_images_get_identical_credit(cls, query, similarity, seed):
-    """Of the same players, one image's credit is the other's; pairs are symmetric."""
+    """With the same players both images have equal credit; pairs are symmetric."""
     image = images(2, seed)[0]
-    found = explained(cls, (image, image.clone()), (query, query), similarity, seed)
+    found = attribute_pair(cls, (image, image.clone()), (query, query), similarity, seed)
     if cls is cp.PairwiseSBSM:
         assert all(not one.any() or one.isfinite().all() for one in found)
         return
@@ -83,9 +83,9 @@ def test_identical_images_get_identical_credit(cls, query, similarity, seed):
 @pytest.mark.parametrize("cls", GIVING_CREDIT)
 @FEWER
 @given(query=masks(), retrieved=masks(), similarity=SIMILARITIES, seed=st.integers(0, 99))
-def test_images_that_are_their_baselines_get_no_credit(cls, query, retrieved, similarity, seed):
+def test_images_equal_to_their_baselines_get_no_credit(cls, query, retrieved, similarity, seed):
     pair = images(2, seed)
-    for one in explained(cls, pair, (query, retrieved), similarity, seed, baselines=pair):
+    for one in attribute_pair(cls, pair, (query, retrieved), similarity, seed, baselines=pair):
         assert one.abs().max() <= 2**10 * EPS  # of similarities near 1: the differences of equal numbers
 
 
@@ -93,7 +93,7 @@ def test_images_that_are_their_baselines_get_no_credit(cls, query, retrieved, si
 @FEWER
 @given(similarity=SIMILARITIES, seed=st.integers(0, 99), batch=st.integers(1, 2))
 def test_one_player_in_each_image(cls, similarity, seed, batch):
-    found = explained(cls, images(batch, seed), (ONE, ONE), similarity, seed)
+    found = attribute_pair(cls, images(batch, seed), (ONE, ONE), similarity, seed)
     assert all(one.isfinite().all() and len(one) == batch for one in found)
     if cls in OF_PAIRS:
         assert found[0].shape == (batch, 1, 1)
@@ -104,7 +104,7 @@ def test_one_player_in_each_image(cls, similarity, seed, batch):
 @pytest.mark.parametrize("cls", [cls for cls in OF_PAIRS if takes(cls, "baselines") and cls not in (cp.PairwiseSBSM, cp.PairwiseLime)])
 @FEWER
 @given(seed=st.integers(0, 99))
-def test_one_player_in_each_image_gets_what_only_both_bring(cls, seed):
+def test_one_player_in_each_image_gets_the_joint_effect(cls, seed):
     """`φ = v(both) - v(query alone) - v(retrieved alone) + v(neither)`, for any index that is complete and gives single players theirs."""
     model, (query, retrieved) = cp.SimilarityWrapper(tiny_encoder(seed), similarity="dot"), images(1, seed)
     without = tuple(batch * 0.3 for batch in images(1, seed + 100))
@@ -122,14 +122,14 @@ def test_one_player_in_each_image_gets_what_only_both_bring(cls, seed):
 @pytest.mark.parametrize("cls", WITH_MASKS)
 @FEWER
 @given(query=masks(gaps=True), retrieved=masks(gaps=True), seed=st.integers(0, 99))
-def test_ids_without_a_part_get_nothing_and_change_nothing(cls, query, retrieved, seed):
+def test_unused_ids_get_no_credit_and_change_nothing(cls, query, retrieved, seed):
     pair, both = images(1, seed), (query, retrieved)
     used = [[one for one in mask.unique().tolist() if one >= 0] for mask in both]
     dense = tuple(torch.full_like(mask, -1) for mask in both)
     for mask, ids, one in zip(both, used, dense, strict=True):
         for number, player in enumerate(ids):
             one[mask == player] = number
-    found, expected = explained(cls, pair, both, seed=seed), explained(cls, pair, dense, seed=seed)
+    found, expected = attribute_pair(cls, pair, both, seed=seed), attribute_pair(cls, pair, dense, seed=seed)
     assert all(one.isfinite().all() for one in found)
     if cls in OF_PAIRS:
         # PairwiseSBSM: means over up to SIDE**2 pixels of each image, added in an order that depends on the number of ids

@@ -44,7 +44,7 @@ def slow_map(similarity, pair, k, shape=WINDOWS["sliding_window_shapes"], stride
 
 
 @pytest.mark.parametrize("kind", FORWARDS)
-def test_maps_are_those_of_eq_10(kind):
+def test_maps_equal_eq_10(kind):
     forward, pair = make_forward(kind), pair_of_sizes()
     found = cp.SBSM(forward).attribute(pair, **WINDOWS)
     for k in range(2):
@@ -56,7 +56,7 @@ def test_maps_are_those_of_eq_10(kind):
 
 @pytest.mark.parametrize(("shape", "strides"), [((20, 20), (3, 3)), ((2, 30), (5, 4)), ((1, 2), (4, 5)), ((1, 1), (1, 1))])
 def test_windows_of_any_size(shape, strides, model):
-    """Larger than the image, and so far apart that they leave pixels out, which get 0."""
+    """Windows larger than the image, and windows with gaps: pixels in the gaps get 0."""
     pair = pair_of_sizes(1)
     found = cp.SBSM(model).attribute(pair, sliding_window_shapes=shape, strides=strides)
     for k in range(2):
@@ -64,7 +64,7 @@ def test_windows_of_any_size(shape, strides, model):
         assert (found[k][0, 0][boxes(*SIZES[k], shape, strides).sum(0) == 0] == 0).all()
 
 
-def test_an_int_is_a_square_and_the_defaults_are_the_papers(model):
+def test_an_int_is_a_square_and_the_defaults_equal_the_paper(model):
     pair = pair_of_sizes(1)
     given = cp.SBSM(model).attribute(pair, sliding_window_shapes=(20, 20), strides=(3, 3))
     for arguments in ({}, {"sliding_window_shapes": 20, "strides": 3}):
@@ -81,7 +81,7 @@ def test_the_fill_is_the_baseline(model, fill):
         torch.testing.assert_close(found[k][0, 0], slow_map(model, pair, k, fill=shown[k]), rtol=0, atol=1e-12)
 
 
-def test_of_several_fills_the_mean_similarity_counts(model):
+def test_several_fills_average_the_similarity(model):
     pair, several = pair_of_sizes(1), torch.rand(3, 3, *SIZES[0], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     found = cp.SBSM(model).attribute(pair, (cp.Backgrounds(several), None), **WINDOWS)[0][0, 0]
     shape, strides = WINDOWS.values()
@@ -105,7 +105,7 @@ def test_a_target_and_arguments_reach_an_opaque_function():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_game_over_bands_gets_the_formula(seed):
+def test_any_game_over_bands_follows_the_formula(seed):
     windows, game = sliding_windows(5, 4, (2, 3), (2, 2)), random_game(3, 2, seed)
     assert windows.n_bands == game.n_players
     value, expected = value_function(game), torch.zeros(5, 4, dtype=torch.float64)
@@ -117,7 +117,7 @@ def test_any_game_over_bands_gets_the_formula(seed):
     torch.testing.assert_close(sbsm(game, windows), expected, rtol=0, atol=1e-12)
 
 
-def test_what_the_similarity_does_not_see_gets_nothing():
+def test_pixels_without_influence_get_zero():
     def forward(query, retrieved):
         return (query[..., :6, :] * retrieved[..., :6, :]).mean((1, 2, 3))
 
@@ -126,7 +126,7 @@ def test_what_the_similarity_does_not_see_gets_nothing():
         assert (one[..., :6, :] > 0).all() and (one[..., 6:, :] == 0).all()
 
 
-def test_what_holds_the_images_apart_gets_nothing():
+def test_parts_that_lower_the_similarity_get_zero():
     """Nothing is negative: a part whose occlusion raises the similarity is as good as one that changes nothing."""
     query = torch.full((1, 3, 12, 12), 0.5, dtype=torch.float64)
     query[..., 8:, 8:] = 0.9
@@ -140,7 +140,7 @@ def test_what_holds_the_images_apart_gets_nothing():
     torch.testing.assert_close(maps, (common, common), rtol=0, atol=1e-12)
 
 
-def test_one_image_twice_gets_one_map_twice(model):
+def test_two_equal_images_get_equal_maps(model):
     query = images(2)[0]
     found = cp.SBSM(model).attribute((query, query), **WINDOWS)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
@@ -156,7 +156,7 @@ def test_images_that_show_the_fill_get_zeros_and_a_warning(dtype):
     assert (found[0] == 0).all() and (found[1] >= 0).all() and (found[1] > 0).any()
 
 
-def test_rounding_alone_is_no_fall():
+def test_rounding_does_not_count_as_a_fall():
     noise = torch.finfo(torch.float64).eps * torch.tensor([0.0, 1.0, -1.0, 2.0, 1.0], dtype=torch.float64)
     windows = sliding_windows(2, 2, (1, 1), (1, 1))
     with pytest.warns(UserWarning, match="No window"):
@@ -167,7 +167,7 @@ def test_rounding_alone_is_no_fall():
     assert found.argmax().item() == 1 and (found > 0).sum().item() == 1
 
 
-def test_each_window_is_embedded_once_and_no_superpixels_are_looked_for(monkeypatch):
+def test_each_window_is_embedded_once_without_superpixels(monkeypatch):
     monkeypatch.setattr(masking, "default_players", None)
     encoder, rows = tiny_encoder(), []
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
@@ -175,7 +175,7 @@ def test_each_window_is_embedded_once_and_no_superpixels_are_looked_for(monkeypa
     assert sum(rows) == sum(len(boxes(*size, *WINDOWS.values())) for size in SIZES) + 2  # and each whole image
 
 
-def test_half_precision_under_autocast_comes_back_in_float32():
+def test_half_precision_under_autocast_returns_float32():
     model, pair = cp.SimilarityWrapper(tiny_encoder()), pair_of_sizes()
     exact = cp.SBSM(model).attribute(pair, (-1, -1), **WINDOWS)
     with torch.autocast("cpu", torch.bfloat16):

@@ -49,7 +49,7 @@ def part_means(image, mask):
 
 
 def rounding(values):
-    """What float32 leaves of a fit to values: Captum casts their differences, the weights and the design, and scikit-learn solves in it."""
+    """The rounding error of a fit: Captum casts the differences, the weights and the design to float32, and scikit-learn solves in it."""
     return 8 * torch.finfo(torch.float32).eps * (values - values[0]).abs().max().item()
 
 
@@ -60,7 +60,7 @@ def assert_painted(found, mask, coefficients, values):
 
 
 @pytest.mark.parametrize("kind", ["towers", "two encoders", "opaque", "callable head"])
-def test_coefficients_are_those_of_a_ridge_on_masked_images(kind):
+def test_coefficients_equal_a_ridge_on_masked_images(kind):
     forward, pair = forward_of(kind), pair_of_sizes()
     found = cp.SuperpixelLime(forward).attribute(pair, feature_mask=MASKS, n_samples=SAMPLES)
     for k in range(2):
@@ -106,13 +106,13 @@ def test_the_package_lime_agrees(k, monkeypatch):
     assert_painted(found, mask, coefficients, torch.cat(seen))
 
 
-def test_draws_are_everybody_and_then_fair():
+def test_draws_are_the_grand_coalition_and_then_uniform():
     drawn = uniform_coalitions(40, 5000, seeded(3))
     assert drawn[0].all() and (drawn.double().mean() - 0.5).abs() < 5 / (4 * drawn.numel()) ** 0.5
     assert torch.equal(drawn, uniform_coalitions(40, 5000, seeded(3)))
 
 
-def test_weights_are_those_of_the_cosine_distance():
+def test_weights_follow_the_cosine_distance():
     drawn = uniform_coalitions(12, 50, seeded(0))
     drawn[-1] = False
     distances = 1 - torch.nn.functional.cosine_similarity(drawn.double(), torch.ones(50, 12).double(), dim=1)
@@ -120,7 +120,7 @@ def test_weights_are_those_of_the_cosine_distance():
     torch.testing.assert_close(cosine_kernel(drawn), (-((distances / 0.25) ** 2)).exp().sqrt(), rtol=0, atol=1e-12)
 
 
-def test_the_baseline_is_what_absent_parts_show(model):
+def test_absent_parts_show_the_baseline(model):
     pair = pair_of_sizes(1)
     found = cp.SuperpixelLime(model).attribute(pair, (0.3, cp.blur_baseline(pair[1])), feature_mask=MASKS, n_samples=SAMPLES)
     for k, absent in enumerate((torch.full_like(pair[0], 0.3), cp.blur_baseline(pair[1]))):
@@ -199,7 +199,7 @@ def test_half_precision_under_autocast_is_near(model):
         assert one.dtype == torch.float32 and (one - truth).norm() < 0.05 * truth.norm()
 
 
-def test_without_scikit_learn_the_extra_is_named(model, monkeypatch):
+def test_without_scikit_learn_the_error_names_the_extra(model, monkeypatch):
     def missing(name):
         raise ImportError(name)
 

@@ -49,14 +49,14 @@ def four_steps(model, index, query, retrieved, mode, rectified):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("index", LAYERS)
 @pytest.mark.parametrize("rectified", [True, False])
-def test_it_is_its_four_steps(model, index, mode, rectified):
+def test_maps_equal_the_four_steps(model, index, mode, rectified):
     found = attribute(model, model.query_encoder[index], images(2), mode, relu_attributions=rectified)
     close(found, four_steps(model, index, *images(2), mode, rectified))
     assert rectified or all((one != 0).any() for one in found)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_before_global_average_pooling_it_weighs_the_channels(model, mode):
+def test_before_global_average_pooling_maps_are_weighted_channels(model, mode):
     """`(1/HW) Σ_c w_c A_c`."""
     w = weights(model, *images(2), mode)
     activations = [model.query_encoder(batch).detach() for batch in images(2)]
@@ -71,7 +71,7 @@ def test_only_the_embeddings_matter_not_the_head(similarity):
     close(*found)
 
 
-def test_two_encoders_are_seen_each_from_its_own_layer():
+def test_two_encoders_each_with_its_own_layer():
     encoders = tiny_encoder(0), tiny_encoder(1)
     model = cp.SimilarityWrapper(*encoders)
     query, retrieved = images(2)
@@ -111,7 +111,7 @@ def test_tokens_are_positions():
 
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("index", [0, 4])
-def test_it_turns_gradients_on_itself(model, guard, index):
+def test_gradients_are_enabled_inside_no_grad(model, guard, index):
     expected = attribute(model, model.query_encoder[index], images(2), "triplet")
     with guard():
         pair = tuple(batch.clone() for batch in images(2))
@@ -159,14 +159,14 @@ def test_one_negative_image_serves_all_pairs_and_noise_tunnel(model):
     close(tunnelled, expected)
 
 
-def test_nothing_is_promised_about_sums(model):
+def test_there_is_no_convergence_delta(model):
     method = cp.LayerVESM(model, model.query_encoder[2])
     assert not method.has_convergence_delta()
     with pytest.raises(NotImplementedError, match="if `has_convergence_delta"):
         method.compute_convergence_delta()
 
 
-def test_parameters_get_no_gradient_and_hooks_stay(model):
+def test_parameters_get_no_gradient_and_user_hooks_stay(model):
     """Frozen or not, and with hooks of the user's own."""
     model.query_encoder[0].weight.requires_grad_(False)
     kept = []

@@ -18,7 +18,7 @@ def coalitions(n_players, n_rows=12):
     return torch.rand(n_rows, n_players, generator=seeded(5)) < 0.5
 
 
-def masked(image, baseline, ids, present):
+def mask_players(image, baseline, ids, present):
     """Replace the parts of the absent players, one after the other."""
     result = image.clone()
     for player, is_present in enumerate(present.tolist()):
@@ -32,12 +32,15 @@ def values_by_hand(similarity, pair, baselines, masks, z, example):
     n_query = int(masks[0].max()) + 1
     one = [batch[example : example + 1] for batch in pair]
     other = [batch[example : example + 1] for batch in baselines]
-    rows = [similarity(masked(one[0], other[0], masks[0], row[:n_query]), masked(one[1], other[1], masks[1], row[n_query:])) for row in z]
+    rows = [
+        similarity(mask_players(one[0], other[0], masks[0], row[:n_query]), mask_players(one[1], other[1], masks[1], row[n_query:]))
+        for row in z
+    ]
     return torch.cat(rows)
 
 
 @pytest.mark.parametrize("kind", ["tied", "two encoders", "callable head", "plain callable"])
-def test_input_games_are_the_similarity_of_masked_images(kind, similarity):
+def test_input_games_equal_the_similarity_of_masked_images(kind, similarity):
     first, second = tiny_encoder(0), tiny_encoder(1)
     forward = {
         "tied": cp.SimilarityWrapper(first, similarity=similarity),
@@ -65,7 +68,7 @@ def similarity_with_layer(encoder, layer, pair, head):
 
 
 @pytest.mark.parametrize("index", [0, 2, 4])
-def test_layer_games_are_the_similarity_of_masked_outputs(index):
+def test_layer_games_equal_the_similarity_of_masked_outputs(index):
     encoder, pair = tiny_encoder(), images(2)
     model, layer = cp.SimilarityWrapper(encoder), encoder[index]
     features = encoder[: index + 1]
@@ -94,7 +97,7 @@ class Untraceable(nn.Module):
 
 
 @pytest.mark.parametrize("method", [cp.LayerFactorisedShapleyTaylor, cp.LayerExactShapleyTaylor])
-def test_the_three_routes_agree(method):
+def test_traced_split_and_rerun_tails_agree(method):
     features, tail = tiny_encoder()[:2], tiny_encoder()[2:]
     pair, masks = images(2), (cp.grid(5, 5, 2, 2), cp.grid(5, 5, 2, 3))
     found = []
@@ -171,12 +174,12 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
         torch.testing.assert_close(together[example : example + 1], alone, rtol=0, atol=1e-12)
 
 
-def test_a_wrapper_is_found_behind_its_forward_and_data_parallel(model):
+def test_find_wrapper_looks_behind_forward_and_data_parallel(model):
     assert find_wrapper(model) is find_wrapper(model.forward) is find_wrapper(nn.DataParallel(model)) is model
     assert find_wrapper(lambda q, r: model(q, r)) is None
 
 
-def test_a_tied_pair_of_layers_may_name_the_encoders_own():
+def test_a_pair_of_layers_of_a_tied_encoder():
     encoder = tiny_encoder()
     model, masks = cp.SimilarityWrapper(encoder), (cp.grid(5, 5, 2, 2), cp.grid(3, 3, 1, 3))
     named, mapped = (
@@ -186,7 +189,7 @@ def test_a_tied_pair_of_layers_may_name_the_encoders_own():
     assert torch.equal(named, mapped)
 
 
-def test_euclidean_distances_of_far_embeddings_keep_their_digits_in_float32():
+def test_euclidean_distances_of_far_embeddings_are_precise_in_float32():
     far = nn.Sequential(nn.Flatten(), nn.Linear(4, 256))
     nn.init.constant_(far[1].bias, 100.0)
     model = cp.SimilarityWrapper(far, similarity="euclidean")
@@ -197,7 +200,7 @@ def test_euclidean_distances_of_far_embeddings_keep_their_digits_in_float32():
     torch.testing.assert_close(single.between, double.between, rtol=1e-3, atol=1e-3 * double.between.abs().max().item())
 
 
-def test_a_batch_keeps_its_standard_errors_where_one_pair_was_enumerated():
+def test_a_batch_has_standard_errors_if_one_pair_is_enumerated():
     ids = cp.grid(12, 12, 3, 4).repeat(2, 1, 1, 1)
     ids[1] = cp.grid(12, 12, 1, 2)
     found = cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(tiny_encoder())).interactions(
@@ -206,7 +209,7 @@ def test_a_batch_keeps_its_standard_errors_where_one_pair_was_enumerated():
     assert (found.standard_error.between[0] > 0).any() and (found.standard_error.between[1] == 0).all()
 
 
-def test_a_function_as_baseline_sees_the_parts_of_images_and_none_for_a_layer(model):
+def test_a_function_as_baseline_gets_the_mask_of_images_and_none_for_a_layer(model):
     pair, seen = images(2), []
 
     def shown(batch, ids):
@@ -224,7 +227,7 @@ def test_a_function_as_baseline_sees_the_parts_of_images_and_none_for_a_layer(mo
     assert seen == [(2, 1, 12, 12), None]
 
 
-def test_a_query_that_is_repeated_is_embedded_once():
+def test_a_repeated_query_is_embedded_once():
     """Explaining one query against three images costs the query's coalitions once, and gives what three calls give."""
     encoder, rows = tiny_encoder(), []
     model = cp.SimilarityWrapper(encoder)

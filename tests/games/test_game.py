@@ -1,3 +1,5 @@
+"""Games of one pair: evaluation counts, distinct embeddings, and the games of single images."""
+
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +15,8 @@ def random_coalitions(rows: int, players: int) -> Tensor:
     return random_tensor(rows, players) > 0
 
 
-def counted_tower(weights: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
-    """A linear tower, and what it was given."""
+def make_counted_tower(weights: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+    """A linear tower, and a list of its inputs."""
     given: list[Tensor] = []
 
     def embed(z: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ def counted_tower(weights: Tensor) -> tuple[Callable[[Tensor], Tensor], list[Ten
 @pytest.mark.parametrize("as_coalitions", [torch.Tensor.bool, torch.Tensor.double])
 def test_towers_embed_each_distinct_row_once(as_coalitions: Callable[[Tensor], Tensor]) -> None:
     weights = random_tensor(3, 5), random_tensor(2, 5, seed=1)
-    (embed_query, of_query), (embed_retrieved, of_retrieved) = map(counted_tower, weights)
+    (embed_query, of_query), (embed_retrieved, of_retrieved) = map(make_counted_tower, weights)
     game, z = TwoTowerGame(3, 2, embed_query, embed_retrieved), as_coalitions(random_coalitions(40, 5))
     sides = z[:, :3], z[:, 3:]
     assert_close(game.values(z), ((sides[0].double() @ weights[0]) * (sides[1].double() @ weights[1])).sum(1))
@@ -51,7 +53,7 @@ def test_embedding_counts_too() -> None:
 
 @pytest.mark.parametrize("as_coalitions", [torch.Tensor.bool, torch.Tensor.double])
 @pytest.mark.parametrize("is_opaque", [False, True])
-def test_games_of_one_image_keep_the_other_whole(is_opaque: bool, as_coalitions: Callable[[Tensor], Tensor]) -> None:
+def test_games_of_one_image_hold_the_other_whole(is_opaque: bool, as_coalitions: Callable[[Tensor], Tensor]) -> None:
     weights = random_tensor(3, 5), random_tensor(2, 5, seed=1)
     towers = TwoTowerGame(3, 2, *(lambda z, w=w: (1 + z.double() @ w).square() for w in weights))
     game = CallableGame(3, 2, towers.values) if is_opaque else towers
@@ -64,7 +66,7 @@ def test_games_of_one_image_keep_the_other_whole(is_opaque: bool, as_coalitions:
 
 
 def test_each_whole_image_is_embedded_once_for_both_games() -> None:
-    towers = [counted_tower(random_tensor(n, 5, seed=n)) for n in (3, 2)]
+    towers = [make_counted_tower(random_tensor(n, 5, seed=n)) for n in (3, 2)]
     games = make_one_image_games(TwoTowerGame(3, 2, *(embed for embed, _ in towers)))
     for game, n_players, (_, given) in zip(games, (3, 2), towers, strict=True):
         everybody = torch.ones(1, n_players)
