@@ -1,4 +1,4 @@
-"""The formulas as they are printed, slowly: what the estimators must agree with."""
+"""Direct implementations of the published formulas, which the estimators must match."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -71,7 +71,7 @@ def shapley_values(game: Game) -> Tensor:
 def jagged_credit(
     value: Callable[[Iterable[int]], float], wanted: Iterable[Coalition], n_players: int
 ) -> tuple[dict[Coalition, float], float]:
-    """Paper §5.1: each dividend in equal parts to the wanted coalitions inside that no other one inside contains; and what is left over."""
+    """Paper §5.1: each dividend is shared equally by the maximal wanted coalitions inside; also the left-over dividends."""
     credit, left_over, value = dict.fromkeys(wanted, 0.0), 0.0, cache(value)
     for whole in filter(None, subsets(range(n_players))):
         inside = [coalition for coalition in credit if coalition <= whole]
@@ -84,7 +84,7 @@ def jagged_credit(
 
 
 def owen_values(game: Game) -> Tensor:
-    """What players add on arrival, averaged over all orders in which one image arrives after the other (Owen 1977)."""
+    """The mean marginal contribution of each player over all orders in which one image arrives after the other (Owen 1977)."""
     value, total, n_orders = value_function(game), torch.zeros(game.n_players, dtype=torch.float64), 0
     images = range(game.n_query), range(game.n_query, game.n_players)
     for first, second in (images, images[::-1]):
@@ -101,7 +101,7 @@ def first_order(game: Game) -> Tensor:
 
 
 def least_squares_of_sum(normal: Tensor, moment: Tensor, summed: Tensor, total: float) -> Tensor:
-    """The `β` that minimises `β' N β - 2 m' β` where `summed' β = total`, by the equations of Lagrange."""
+    """The `β` that minimises `β' N β - 2 m' β` where `summed' β = total`, from the Lagrange equations."""
     lagrange = torch.cat([torch.cat([normal, summed[:, None]], 1), torch.cat([summed, summed.new_zeros(1)])[None]])
     return torch.linalg.solve(lagrange, torch.cat([moment, moment.new_tensor([total])]))[:-1]
 
@@ -128,7 +128,7 @@ def derivatives(game: Game, t: float) -> tuple[Tensor, Tensor]:
 
 @cache
 def integrated_hessian(game: Game, n_nodes: int = 14) -> Tensor:
-    """`Γ_ij = ∫∫ αβ ∂²_ij v(αβ·1) dα dβ`, and on the diagonal `∫∫ ∂_i v(αβ·1) dα dβ` more, as A.14 prints them: `[n, n]`, ordered."""
+    """`Γ_ij = ∫∫ αβ ∂²_ij v(αβ·1) dα dβ`, plus `∫∫ ∂_i v(αβ·1) dα dβ` on the diagonal (paper A.14): ordered pairs, `[n, n]`."""
     total = torch.zeros(game.n_players, game.n_players, dtype=torch.float64)
     for alpha, first in gauss_legendre(n_nodes):
         for beta, second in gauss_legendre(n_nodes):

@@ -1,4 +1,4 @@
-"""Random games for the property tests: tables of values or of embeddings, with what is known of them, and how much rounding may do."""
+"""Random games for the property tests: tables of values or of embeddings, and bounds of the rounding errors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,8 +27,8 @@ from captum_pairwise.players.trees import PartitionTree, bisection_tree
 from captum_pairwise.results.interactions import Interactions
 
 EPS = torch.finfo(torch.float64).eps
-MOST_PLAYERS = 7  # the tests that need more say so
-NUMBERS = st.floats(-1000, 1000, width=16)  # sums of so few digits are exact, so that what is equal stays so
+MOST_PLAYERS = 7
+NUMBERS = st.floats(-1000, 1000, width=16)  # sums of numbers with so few digits are exact
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class TableGame(random_games.TableGame):
 
     @property
     def largest(self) -> float:
-        """The scale that rounding errors are measured by: no value, nor any product that makes one, is larger."""
+        """The scale of rounding errors: an upper bound of all values and of the products in them."""
         if self.is_two_tower:
             return (self.tables[0].norm(dim=1).max() * self.tables[1].norm(dim=1).max()).item()
         return self.tables[0].abs().max().item()
 
     def game(self) -> Game:
-        """The game, fresh."""
+        """A new game without evaluations."""
         return self.build()[0]
 
     def scaled(self, factor: float) -> "TableGame":
@@ -55,7 +55,7 @@ class TableGame(random_games.TableGame):
         return replace(self, tables=(self.tables[0] * factor, *self.tables[1:]))
 
     def single(self) -> "TableGame":
-        """The same in float32."""
+        """The same game in float32."""
         return replace(self, tables=tuple(table.float() for table in self.tables))
 
     def renamed(self, order: list[int]) -> "TableGame":
@@ -70,41 +70,41 @@ class TableGame(random_games.TableGame):
         return replace(self.renamed(order), n_query=self.n_retrieved, n_retrieved=self.n_query)
 
     def with_dummy(self) -> "TableGame":
-        """One more player, the last one, who changes nothing; opaque."""
+        """The opaque game with one more player, the last one, which is a dummy."""
         return TableGame(self.n_query, self.n_retrieved + 1, (self.values.repeat(2),))
 
     def with_double(self) -> "TableGame":
-        """One more player, the last one, who does what player 0 does: either is as good as both; opaque."""
+        """The opaque game with one more player, the last one, with the same effect as player 0; both together have this effect once."""
         coalition = torch.arange(2 ** (self.n_players + 1))
         either = (coalition % 2**self.n_players) | (coalition >> self.n_players)
         return TableGame(self.n_query, self.n_retrieved + 1, (self.values[either],))
 
 
 def masks_of(order: list[int]) -> Tensor:
-    """For every coalition of renamed players its number among those of the players themselves."""
+    """The bit mask of every coalition of renamed players in terms of the original players."""
     members = all_coalitions(len(order)).long()
     return (members << torch.tensor(order)).sum(1)
 
 
 def rounding(game: TableGame, least: float = EPS) -> float:
-    """What rounding may do to an index of an enumerated game, `8 eps n 3^n max |v|`.
+    """Bound of the rounding error of an index of an enumerated game, `8 eps n 3^n max |v|`.
 
-    A dividend is a sum of `2^|T|` values of either sign, in `|T|` steps; an index adds at most all of the `Σ_T 2^|T| = 3^n` of them.
+    A dividend is a sum of `2^|T|` signed values in `|T|` steps. An index adds at most `Σ_T 2^|T| = 3^n` values.
     """
     return 8 * least * max(1, game.n_players) * 3**game.n_players * max(game.largest, torch.finfo(torch.float64).tiny)
 
 
 def solving(game: TableGame, n_unknowns: int) -> float:
-    """What rounding may do to a solved least-squares problem: its pivots are at least 1e-10 of the mean (`SMALLEST_PIVOT`).
+    """Bound of the rounding error of a least-squares solution, with pivots of at least 1e-10 of the mean (`SMALLEST_PIVOT`).
 
-    Normal equations lose `eps / pivot`, times how many are added; sizes weigh each other by at most the binomials' `2^n`.
+    The error of normal equations is `eps / pivot` times the number of terms. The weights of two sizes differ at most by `2^n`.
     """
     return rounding(game) * max(1, n_unknowns) ** 2
 
 
 @st.composite
 def tables(draw: st.DrawFn, *shape: int) -> Tensor:
-    """Numbers of few digits, all drawn; or normal ones, which are quicker."""
+    """Numbers with few digits from hypothesis; or normal random numbers, which are faster."""
     if draw(st.booleans()):
         return torch.from_numpy(draw(arrays(np.float64, shape, elements=NUMBERS)).copy())
     return torch.randn(*shape, generator=seeded(draw(st.integers(0, 2**16))), dtype=torch.float64)
@@ -112,7 +112,7 @@ def tables(draw: st.DrawFn, *shape: int) -> Tensor:
 
 @st.composite
 def sizes(draw: st.DrawFn, most: int = MOST_PLAYERS, least: int = 1) -> tuple[int, int]:
-    """Players of the query and of the retrieved image, either of which may have none."""
+    """The numbers of query and retrieved players; one of them may be 0."""
     n_players = draw(st.integers(least, most))
     n_query = draw(st.integers(0, n_players))
     return n_query, n_players - n_query
@@ -134,13 +134,13 @@ def tower_games(draw: st.DrawFn, most: int = MOST_PLAYERS, least: int = 1) -> Ta
 
 
 def games(most: int = MOST_PLAYERS, least: int = 1) -> st.SearchStrategy[TableGame]:
-    """Opaque games, and those of two towers."""
+    """Opaque games and two-tower games."""
     return st.one_of(opaque_games(most, least), tower_games(most, least))
 
 
 @st.composite
 def additive_games(draw: st.DrawFn, most: int = MOST_PLAYERS) -> TableGame:
-    """Every player adds its own number, whoever is there; the numbers may all be 0: a constant game."""
+    """Each player adds a fixed number. All numbers may be 0: a constant game."""
     n_query, n_retrieved = draw(sizes(most))
     own = [draw(arrays(np.float64, n, elements=NUMBERS)).copy() for n in (n_query, n_retrieved)]
     sums = [all_coalitions(len(one)).double() @ torch.from_numpy(one) for one in own]
@@ -153,7 +153,7 @@ def additive_games(draw: st.DrawFn, most: int = MOST_PLAYERS) -> TableGame:
 
 @st.composite
 def orders_within(draw: st.DrawFn, game: TableGame) -> list[int]:
-    """The players of each image in any order."""
+    """A random order of the players within each image."""
     query, retrieved = range(game.n_query), range(game.n_query, game.n_players)
     return [*draw(st.permutations(query)), *draw(st.permutations(retrieved))]
 
@@ -186,12 +186,12 @@ def shapley_values(values: Tensor) -> Tensor:
 
 
 def close(found: Tensor, expected: Tensor, within: float) -> None:
-    """Equal up to a bound that the caller derives."""
+    """Assert equality up to a bound."""
     torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=within)
 
 
 def refusal_of(call: Callable[[], object]) -> str | None:
-    """The sentence with which a call is refused, or None; it says what was expected."""
+    """The error message of a refused call, or None. It has to start with `Expected `."""
     try:
         call()
     except ValueError as refusal:
@@ -203,14 +203,14 @@ def refusal_of(call: Callable[[], object]) -> str | None:
 # the estimators of a game within a budget
 
 Estimate = Callable[[Game, int], Interactions]
-EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact where the budget covers all coalitions
+EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact with a budget for all coalitions
     "exact": lambda game, n_samples: exact(game, max(n_samples, 2**game.n_players)),
     "permutation": permutation,
     "kernel": kernel_taylor,
     "gaussian_process": gaussian_process,
     "jagged, all pairs": lambda game, n_samples: share_dividends(game, n_samples, PAIRS),
 }
-VALUES: dict[str, Estimate] = {  # Shapley values alone, likewise
+VALUES: dict[str, Estimate] = {  # Shapley values, exact with a budget for all coalitions
     "kernel_shapley": kernel_shapley,
     "jagged, no pairs": lambda game, n_samples: share_dividends(game, n_samples, ()),
 }
@@ -218,7 +218,7 @@ OWEN: dict[str, Estimate] = {
     "jagged": share_dividends,
     "partition": lambda game, n_samples: partition_shapley(game, two_images(game), n_samples),
 }
-REPEATING: dict[str, Estimate] = {  # coalitions with repetition: no budget covers them all
+REPEATING: dict[str, Estimate] = {  # coalitions with repetition: no budget is exact
     "kernel, direct": lambda game, n_samples: kernel_taylor(game, n_samples, sampling="paper-direct"),
     "kernel, weighting": lambda game, n_samples: kernel_taylor(game, n_samples, sampling="paper-weighting"),
     "kernel, ridge": lambda game, n_samples: kernel_taylor(game, n_samples, ridge=1e-3),
@@ -240,6 +240,6 @@ ALL = ANY_GAME | OF_TOWERS
 
 
 def two_images(game: Game) -> PartitionTree:
-    """The tree whose root parts the images."""
+    """The tree whose root separates the two images."""
     place = [(float(player >= game.n_query) * 2**10, float(player)) for player in range(game.n_players)]
     return bisection_tree(torch.tensor(place))

@@ -7,7 +7,7 @@ from captum_pairwise.estimators.towers.chains import BASE, draw_chains, find_ste
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(3, 4), (8, 14), (8, 100), (8, 250), (49, 300), (70, 500)])
-def test_a_sample_is_distinct_within_budget_and_holds_the_base(n_players, n_samples):
+def test_sample_is_distinct_within_the_budget_and_contains_the_base(n_players, n_samples):
     sample = draw_chains(n_players, n_samples, seeded(1))
     distinct = sample.coalitions.unique(dim=0)
     assert len(distinct) == len(sample.coalitions) <= n_samples + 2
@@ -16,7 +16,7 @@ def test_a_sample_is_distinct_within_budget_and_holds_the_base(n_players, n_samp
     assert torch.equal(sample.group == BASE, torch.arange(len(distinct)) < n_players + 2)
 
 
-def test_a_budget_is_used_to_the_last_coalition_while_there_are_any():
+def test_whole_budget_is_used_while_coalitions_are_left():
     assert len(draw_chains(20, 333, seeded(0)).coalitions) == 333 + 2
 
 
@@ -39,19 +39,19 @@ def test_steps_are_all_pairs_that_differ_by_one_player():
     assert found == slow
 
 
-def test_hashes_tell_coalitions_apart_also_beyond_64_players():
+def test_hashes_are_distinct_with_more_than_64_players():
     coalitions = torch.rand(5000, 200, generator=seeded(0)) < 0.5
     assert len(hash_rows(coalitions).unique()) == len(coalitions.unique(dim=0))
 
 
-def test_the_same_seed_draws_the_same_and_leaves_the_global_state():
+def test_sample_depends_on_the_seed_and_not_on_the_global_state():
     state = torch.random.get_rng_state()
     first, second, other = (draw_chains(9, 60, seeded(seed)).coalitions for seed in (4, 4, 5))
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_a_budget_too_small_names_the_least():
+def test_too_small_budget_is_refused_with_the_least_one():
     with pytest.raises(ValueError, match="at least 18 for 10 players"):
         draw_chains(10, 17, seeded(0))
     draw_chains(10, 18, seeded(0))

@@ -16,7 +16,7 @@ def enumerated(game):
 
 
 @pytest.mark.parametrize("n_players", [1, 2, 5])
-def test_dividends_are_eq_4_and_rebuild_the_game(n_players):
+def test_dividends_match_eq_4_and_sum_to_the_values(n_players):
     game = random_game(n_players, 0, seed=n_players)
     dividends = cp.harsanyi_dividends(enumerated(game))
     value = value_function(game)
@@ -28,7 +28,7 @@ def test_dividends_are_eq_4_and_rebuild_the_game(n_players):
 
 
 @pytest.mark.parametrize("n_players", [1, 2, 6])
-def test_indices_are_eq_1_and_the_discrete_derivatives(n_players):
+def test_indices_match_eq_1_and_the_mixed_differences(n_players):
     game = random_game(n_players, 0, seed=n_players)
     values = enumerated(game)
     empty, first, second = cp.shapley_taylor(values)
@@ -45,7 +45,7 @@ def test_shapley_taylor_is_efficient_and_projects_to_shapley_values():
     torch.testing.assert_close(first + second.sum(1) / 2, cp.shapley_values(values), rtol=0, atol=1e-12)
 
 
-def test_rows_are_summed_in_blocks(monkeypatch):
+def test_result_is_independent_of_the_block_size(monkeypatch):
     values = enumerated(random_game(6, 0, seed=1))
     whole = cp.shapley_taylor(values)[2]
     monkeypatch.setattr(coalitions, "ROWS_AT_ONCE", 7)
@@ -53,7 +53,7 @@ def test_rows_are_summed_in_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("function", [cp.harsanyi_dividends, cp.shapley_values, cp.shapley_taylor, lambda v: cp.jagged_credit(v, [(0,)])])
-def test_a_length_that_is_no_power_of_two_is_refused(function):
+def test_length_that_is_not_a_power_of_two_is_refused(function):
     with pytest.raises(ValueError, match=r"2\*\*n"):
         function(torch.zeros(6))
 
@@ -67,19 +67,22 @@ def test_shapiq_agrees():
             assert index[(i, j)] == pytest.approx(second[i, j].item(), abs=1e-12)
 
 
-def up_to(n_players, size):
+def coalitions_up_to(n_players, size):
     """Every coalition of one to `size` players."""
     return [coalition for k in range(1, size + 1) for coalition in combinations(range(n_players), k)]
 
 
-def some(n_players, seed):
+def random_third(n_players, seed):
     """A random third of all coalitions."""
-    every = up_to(n_players, n_players)
+    every = coalitions_up_to(n_players, n_players)
     return [coalition for coalition, kept in zip(every, torch.rand(len(every), generator=seeded(seed)) < 1 / 3, strict=True) if kept]
 
 
-@pytest.mark.parametrize("wanted", [*(some(5, seed) for seed in range(4)), up_to(5, 1), up_to(5, 5), [(0, 1), (1, 2, 3), (4,)], [(2,)]])
-def test_jagged_credit_is_a_share_of_each_dividend_for_the_largest_inside(wanted):
+@pytest.mark.parametrize(
+    "wanted",
+    [*(random_third(5, seed) for seed in range(4)), coalitions_up_to(5, 1), coalitions_up_to(5, 5), [(0, 1), (1, 2, 3), (4,)], [(2,)]],
+)
+def test_jagged_credit_matches_its_formula(wanted):
     game = random_game(5, 0, seed=9)
     empty, credit, left_over = cp.jagged_credit(enumerated(game), wanted)
     slow_credit, slow_left_over = jagged_credit(value_function(game), map(frozenset, wanted), 5)
@@ -90,36 +93,36 @@ def test_jagged_credit_is_a_share_of_each_dividend_for_the_largest_inside(wanted
 
 def test_jagged_credit_of_single_players_is_their_shapley_value():
     game = random_game(6, 0, seed=1)
-    _, credit, left_over = cp.jagged_credit(enumerated(game), up_to(6, 1))
+    _, credit, left_over = cp.jagged_credit(enumerated(game), coalitions_up_to(6, 1))
     torch.testing.assert_close(credit, shapley_values(game), rtol=0, atol=1e-12)
     assert left_over == 0
 
 
 def test_jagged_credit_of_single_players_and_pairs_is_shapley_taylor():
     game = random_game(6, 0, seed=2)
-    _, credit, left_over = cp.jagged_credit(enumerated(game), up_to(6, 2))
+    _, credit, left_over = cp.jagged_credit(enumerated(game), coalitions_up_to(6, 2))
     torch.testing.assert_close(credit[:6], first_order(game), rtol=0, atol=1e-12)
     torch.testing.assert_close(credit[6:], taylor_pairs(game)[tuple(torch.triu_indices(6, 6, 1))], rtol=0, atol=1e-12)
     assert left_over == 0
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 6])
-def test_jagged_credit_up_to_a_size_is_shapiqs_index_of_that_order(order):
+def test_jagged_credit_up_to_a_size_matches_shapiq(order):
     game = random_game(6, 0, seed=3)
     index = shapiqs_index(game, order)
-    _, credit, _ = cp.jagged_credit(enumerated(game), up_to(6, order))
-    assert credit.tolist() == pytest.approx([index[coalition] for coalition in up_to(6, order)], abs=1e-12)
+    _, credit, _ = cp.jagged_credit(enumerated(game), coalitions_up_to(6, order))
+    assert credit.tolist() == pytest.approx([index[coalition] for coalition in coalitions_up_to(6, order)], abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_jagged_credit_and_what_is_left_over_are_all_there_is(seed):
-    values, wanted = random_tensor(2**6, seed=seed), some(6, seed)
+def test_jagged_credit_and_left_over_sum_to_the_value(seed):
+    values, wanted = random_tensor(2**6, seed=seed), random_third(6, seed)
     empty, credit, left_over = cp.jagged_credit(values, wanted)
     assert (empty + credit.sum() + left_over).item() == pytest.approx(values[-1].item(), abs=1e-12)
-    assert left_over != 0 and cp.jagged_credit(values, {*wanted, *up_to(6, 1)})[2] == 0
+    assert left_over != 0 and cp.jagged_credit(values, {*wanted, *coalitions_up_to(6, 1)})[2] == 0
 
 
-def test_what_only_unwanted_coalitions_do_is_left_over():
+def test_dividends_without_a_wanted_coalition_are_left_over():
     empty, credit, left_over = cp.jagged_credit(enumerated(random_game(3, 0, seed=5)), [(0, 1, 2)])
     dividends = cp.harsanyi_dividends(enumerated(random_game(3, 0, seed=5)))
     assert (empty, credit) == (dividends[0], dividends[-1])
@@ -127,13 +130,13 @@ def test_what_only_unwanted_coalitions_do_is_left_over():
 
 
 def test_jagged_credit_is_linear_in_the_game():
-    one, other, wanted = random_tensor(2**5, seed=0), random_tensor(2**5, seed=1), some(5, seed=0)
+    one, other, wanted = random_tensor(2**5, seed=0), random_tensor(2**5, seed=1), random_third(5, seed=0)
     joined, first, second = (torch.cat([part.reshape(-1) for part in cp.jagged_credit(v, wanted)]) for v in (one - 3 * other, one, other))
     torch.testing.assert_close(joined, first - 3 * second, rtol=0, atol=1e-12)
 
 
-def test_jagged_credit_of_a_dummy_is_what_it_brings_alone_and_changes_nobody():
-    wanted, without = some(6, seed=1), [coalition for coalition in some(6, seed=1) if 5 not in coalition]
+def test_jagged_credit_of_a_dummy_is_its_own_value_and_leaves_other_credits_unchanged():
+    wanted, without = random_third(6, seed=1), [coalition for coalition in random_third(6, seed=1) if 5 not in coalition]
     assert any(5 in coalition and len(coalition) > 1 for coalition in wanted)
     values = random_tensor(2**5, seed=2)
     found = dict(zip([*wanted, (5,)], cp.jagged_credit(torch.cat([values, values + 0.5]), [*wanted, (5,)])[1].tolist(), strict=True))
@@ -144,7 +147,7 @@ def test_jagged_credit_of_a_dummy_is_what_it_brings_alone_and_changes_nobody():
 
 
 def test_renaming_players_renames_jagged_credit():
-    values, names, wanted = random_tensor(2**5, seed=4), [3, 0, 4, 1, 2], some(5, seed=2)
+    values, names, wanted = random_tensor(2**5, seed=4), [3, 0, 4, 1, 2], random_third(5, seed=2)
     members = all_coalitions(5)
     renamed = torch.empty_like(values)
     renamed[(members * 2 ** torch.tensor(names)).sum(1)] = values  # player i is called names[i]
@@ -154,14 +157,14 @@ def test_renaming_players_renames_jagged_credit():
 
 
 def test_wanted_coalitions_may_be_rows():
-    values, wanted = random_tensor(2**5, seed=6), some(5, seed=3)
+    values, wanted = random_tensor(2**5, seed=6), random_third(5, seed=3)
     rows = torch.tensor([[player in coalition for player in range(5)] for coalition in wanted])
     for one, other in zip(cp.jagged_credit(values, rows), cp.jagged_credit(values, wanted), strict=True):
         assert torch.equal(one, other)
 
 
-def test_dividends_are_shared_in_blocks(monkeypatch):
-    values, wanted = random_tensor(2**6, seed=7), some(6, seed=4)
+def test_jagged_credit_is_independent_of_the_block_size(monkeypatch):
+    values, wanted = random_tensor(2**6, seed=7), random_third(6, seed=4)
     whole = cp.jagged_credit(values, wanted)
     for entries in (1, 7 * len(wanted)):
         monkeypatch.setattr(coalitions, "ENTRIES_AT_ONCE", entries)
@@ -181,8 +184,8 @@ UNWANTED = {
 
 
 @pytest.mark.parametrize("case", UNWANTED)
-def test_coalitions_that_cannot_be_wanted_are_refused(case, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the package's own sentences are wanted
+def test_invalid_wanted_coalitions_are_refused(case, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the test is about the package's own messages
     wanted, sentence = UNWANTED[case]
     with pytest.raises(ValueError, match=sentence):
         cp.jagged_credit(torch.zeros(8), wanted)

@@ -39,7 +39,7 @@ def off_diagonal(matrix):
     return matrix[..., ~torch.eye(N_PLAYERS, dtype=torch.bool)]
 
 
-def near(found, expected):
+def assert_near(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
@@ -51,25 +51,25 @@ def expected_features(order, p, n_players):
 
 
 @pytest.mark.parametrize("p", NODES)
-def test_expected_trends(p):
+def test_trend_expectations(p):
     features = trends(CORNERS)
-    near(expected_features(0, p, N_PLAYERS), probabilities(p) @ features)
-    near(expected_features(1, p, N_PLAYERS), slope_weights(p) @ features)
+    assert_near(expected_features(0, p, N_PLAYERS), probabilities(p) @ features)
+    assert_near(expected_features(1, p, N_PLAYERS), slope_weights(p) @ features)
     pairs = expected_features(2, p, N_PLAYERS) - pair_weights(p) @ features
-    near(off_diagonal(pairs.permute(2, 0, 1)), torch.zeros(features.shape[1], N_PLAYERS * (N_PLAYERS - 1), dtype=torch.float64))
+    assert_near(off_diagonal(pairs.permute(2, 0, 1)), torch.zeros(features.shape[1], N_PLAYERS * (N_PLAYERS - 1), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_players", [1, 2])
 @pytest.mark.parametrize("p", NODES)
-def test_expected_trends_of_very_few_players(n_players, p):
+def test_trend_expectations_of_one_to_three_players(n_players, p):
     corners = all_coalitions(n_players).double()
     weight = p ** corners.sum(1) * (1 - p) ** (n_players - corners.sum(1))
-    near(expected_features(0, p, n_players), weight @ trends(corners))
+    assert_near(expected_features(0, p, n_players), weight @ trends(corners))
     slopes = ((corners / p - (1 - corners) / (1 - p)) * weight[:, None]).T
-    near(expected_features(1, p, n_players), slopes @ trends(corners))
+    assert_near(expected_features(1, p, n_players), slopes @ trends(corners))
 
 
-def test_the_gram_matrix_is_what_is_printed():
+def test_gram_matrix_matches_its_formula():
     """`k(A, B) = Π_{l∈A△B} e^{-rates_l} + rough [A = B] + Σ_f scale_f f(A) f(B)`."""
     k, features = kernel(), trends(CORNERS)
     share = 4 / N_PLAYERS * k.smooth.rates / k.smooth.rates.log().mean().exp()
@@ -78,7 +78,7 @@ def test_the_gram_matrix_is_what_is_printed():
             apart = CORNERS[a] != CORNERS[b]
             expected = torch.exp(-k.smooth.rates[apart].sum()) + k.rough * (a == b) + k.common * (features[a, :4] * features[b, :4]).sum()
             own = (features[a, 4:] * features[b, 4:]).reshape(N_PLAYERS, 3)
-            near(k.gram(CORNERS)[a, b], expected + (share[:, None] * k.own * own).sum())
+            assert_near(k.gram(CORNERS)[a, b], expected + (share[:, None] * k.own * own).sum())
 
 
 @pytest.mark.parametrize("p", NODES)
@@ -86,21 +86,21 @@ def test_expectations_are_sums_over_all_coalitions(p):
     k, gram = kernel(), kernel().gram(CORNERS)
     seen = torch.tensor([0, 31, 5, 9, 22])
     means, slopes = k.expectations(p[None], CORNERS[seen])
-    near(means[0], probabilities(p) @ gram[:, seen])
-    near(slopes[:, 0], slope_weights(p) @ gram[:, seen])
+    assert_near(means[0], probabilities(p) @ gram[:, seen])
+    assert_near(slopes[:, 0], slope_weights(p) @ gram[:, seen])
     weights = random_tensor(len(seen), seed=2)
-    near(off_diagonal(k.pairs(p, CORNERS[seen], weights)), off_diagonal(pair_weights(p) @ (gram[:, seen] @ weights)))
+    assert_near(off_diagonal(k.pairs(p, CORNERS[seen], weights)), off_diagonal(pair_weights(p) @ (gram[:, seen] @ weights)))
     i, j = torch.triu_indices(N_PLAYERS, N_PLAYERS, 1)
     found = zip(*k.pair_covariances(NODES[:2], NODES[1:], CORNERS[seen], at_once=2), strict=True)
     values, variances = (torch.cat(parts)[i, j] for parts in found)
     functional = sum(weight * pair_weights(node) for node, weight in pairwise(NODES))
-    near(values, functional[i, j] @ gram[:, seen])
-    near(variances, torch.einsum("ks,st,kt->k", functional[i, j], gram, functional[i, j]))
+    assert_near(values, functional[i, j] @ gram[:, seen])
+    assert_near(variances, torch.einsum("ks,st,kt->k", functional[i, j], gram, functional[i, j]))
 
 
 def test_prior_covariances_are_double_sums():
     k, gram = kernel(), kernel().gram(CORNERS)
     means = torch.stack([probabilities(p) for p in NODES])
-    near(k.mean_covariance(NODES), means @ gram @ means.T)
+    assert_near(k.mean_covariance(NODES), means @ gram @ means.T)
     slopes = torch.stack([slope_weights(p) for p in NODES], 1)
-    near(k.slope_covariance(NODES), slopes @ gram @ slopes.mT)
+    assert_near(k.slope_covariance(NODES), slopes @ gram @ slopes.mT)

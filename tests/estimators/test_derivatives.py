@@ -1,4 +1,4 @@
-"""Derivatives of batches of points, against `torch.autograd.functional` a point at a time."""
+"""Derivatives of batches of points, compared with `torch.autograd.functional` for single points."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ class Doubled(torch.autograd.Function):
 
 
 class Tripled(torch.autograd.Function):
-    """An operation with a forward mode, which `torch.func` refuses for its old style."""
+    """An operation with forward mode in the old style, which `torch.func` does not accept."""
 
     @staticmethod
     def forward(ctx, x):
@@ -88,7 +88,7 @@ def test_gradients_and_hessian_products_of_a_function_of_the_row(chunk):
         )
 
 
-def test_what_depends_on_nothing_has_no_slope():
+def test_constant_functions_have_zero_derivatives():
     points, row = random_tensor(2, 3), random_tensor(4)
     assert (point_gradients(lambda rows, _: row[:1].expand(len(rows)), points, Chunk(8)) == 0).all()
     assert (hessian_products(lambda rows, _: rows.sum(1), points, points, Chunk(8)) == 0).all()
@@ -97,7 +97,7 @@ def test_what_depends_on_nothing_has_no_slope():
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_whatever_mode_the_caller_is_in(mode):
+def test_derivatives_are_independent_of_the_grad_mode_of_the_caller(mode):
     net, points = network(3, 5), random_tensor(2, 3)
     expected = jacobians(net, points, Chunk(8))[1].detach()
     with mode(), differentiable():
@@ -107,7 +107,7 @@ def test_whatever_mode_the_caller_is_in(mode):
 
 @pytest.mark.parametrize("block", [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)])
 def test_fused_attention_has_derivatives(block):
-    """Alone it has none in forward mode on the CPU, and none of second order: the test would fail without `differentiable`."""
+    """Without `differentiable` it has no forward mode on the CPU and no second derivatives, so the test would fail."""
     block = block.double().eval()
     tokens = random_tensor(5, 8)
 
@@ -128,7 +128,7 @@ def test_fused_attention_has_derivatives(block):
     torch.testing.assert_close(curvature, (there - back) / (2 * step), rtol=0, atol=1e-7)
 
 
-def test_attention_is_left_as_it_came():
+def test_attention_fastpath_is_restored():
     before = torch.backends.mha.get_fastpath_enabled()
     with pytest.raises(KeyError), differentiable():
         assert not torch.backends.mha.get_fastpath_enabled()
@@ -137,7 +137,7 @@ def test_attention_is_left_as_it_came():
 
 
 class Once(torch.autograd.Function):
-    """An operation whose derivative is not to be differentiated, as that of many a custom kernel."""
+    """An operation without second derivatives, like many custom kernels."""
 
     @staticmethod
     def forward(ctx, x):
@@ -151,16 +151,16 @@ class Once(torch.autograd.Function):
         return slope * (x.sigmoid() + x * x.sigmoid() * (1 - x.sigmoid()))
 
 
-def test_second_derivatives_that_nobody_wrote_are_refused_and_not_0():
+def test_second_derivatives_of_once_differentiable_operations_are_refused():
     points = random_tensor(2, 3)
     assert point_gradients(lambda rows, _: Once.apply(rows).sum(1), points, Chunk(8)).all()
     with pytest.raises(ValueError, match="differentiated twice"):
         hessian_products(lambda rows, _: Once.apply(rows).sum(1), points, points, Chunk(8))
-    relus = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()  # with parameters that have derivatives, too
+    relus = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()  # its parameters require gradients, too
     assert hessian_products(lambda rows, _: relus(rows)[:, 0], points, points, Chunk(8)).shape == (2, 3)
 
 
-def test_chunks_are_no_larger_than_asked_for():
+def test_chunks_respect_their_size():
     sizes = []
 
     def function(rows, _):

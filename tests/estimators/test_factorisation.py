@@ -14,16 +14,16 @@ SEEDS = range(6)
 both_fits = pytest.mark.parametrize("fit", FITS)
 
 
-def fading_tower(n_players, seed):
-    """A tower with random interactions of every order, in players that are -1 or 1, fading by 0.4 with each player."""
+def decaying_tower(n_players, seed):
+    """A tower with random interactions of every order, in players that are -1 or 1. Each further player reduces them by the factor 0.4."""
     coalitions = all_coalitions(n_players).double()
     coefficients = random_tensor(2**n_players, 8, seed=seed) * 0.4 ** coalitions.sum(1, keepdim=True)
     signs = 1 - 2 * ((coalitions @ (1 - coalitions).T) % 2)  # (-1)^{|T \\ S|} = Π_{l∈T} x_l
     return looked_up(signs.T @ coefficients)
 
 
-def fading_game(n_query, n_retrieved, seed):
-    return TwoTowerGame(n_query, n_retrieved, fading_tower(n_query, 2 * seed), fading_tower(n_retrieved, 2 * seed + 1))
+def decaying_game(n_query, n_retrieved, seed):
+    return TwoTowerGame(n_query, n_retrieved, decaying_tower(n_query, 2 * seed), decaying_tower(n_retrieved, 2 * seed + 1))
 
 
 @both_fits
@@ -39,7 +39,7 @@ def test_accuracy_on_random_relu_towers(n_samples, least_accurate, fit):
 
 
 @both_fits
-def test_each_tower_keeps_its_budget_and_embeds_no_row_twice(fit):
+def test_each_tower_respects_the_budget_and_embeds_distinct_rows(fit):
     rows = {"query": [], "retrieved": []}
     game = relu_game(12, 9, seed=0)
     towers = {"query": game._embed_query, "retrieved": game._embed_retrieved}
@@ -54,7 +54,7 @@ def test_each_tower_keeps_its_budget_and_embeds_no_row_twice(fit):
 
 
 @both_fits
-def test_a_budget_that_covers_every_coalition_is_exact(fit):
+def test_budget_for_all_coalitions_is_exact(fit):
     game = relu_game(6, 5, seed=1)
     found, truth = factorise(game, 2**6 - 2, TowerOptions(fit)), exact(relu_game(6, 5, seed=1))
     for name in ("empty", "full", "first_order", "marginal", "between"):
@@ -77,8 +77,8 @@ def test_first_order_is_always_exact(fit):
 
 
 @both_fits
-def test_a_dummy_gets_nothing(fit):
-    """Chains see it move nothing, the process learns it: what is left is within its error."""
+def test_dummy_has_zero_credit(fit):
+    """For chains its steps are 0. The process has to learn this, so its credit is within its error."""
     embed = relu_tower(9, 1)
     game = TwoTowerGame(10, 10, lambda z: embed(z[:, :9]), lambda z: embed(z[:, :9]))
     found = factorise(game, 60, TowerOptions(fit))
@@ -92,15 +92,15 @@ def test_a_dummy_gets_nothing(fit):
         assert (credits.abs() <= 3 * within).all()
 
 
-def test_the_credit_sums_to_the_similarity_at_any_budget():
-    """The process reproduces what it saw, the full and the empty image included."""
+def test_credit_is_complete_at_any_budget():
+    """The process reproduces its data, including the full and the empty image."""
     for n_samples in (20, 60, 300):
         assert factorise(relu_game(11, 10, 0), n_samples).completeness_gap.abs().max() < 1e-9
 
 
 @both_fits
-def test_a_bilinear_game_needs_few_coalitions(fit):
-    """Steps do not depend on the coalition, so that one chain is already exact, and so is a process that has learned it."""
+def test_bilinear_game_is_exact_with_few_coalitions(fit):
+    """Steps do not depend on the coalition, so one chain is exact, and so is a process that has learned this."""
     moves = torch.randn(10, 3, generator=seeded(0), dtype=torch.float64)
     game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
     n_samples, tolerance = (18, 1e-12) if fit == "chains" else (40, 1e-4)
@@ -117,9 +117,9 @@ def test_it_converges(fit):
     assert medium < small and large < medium / 4  # at least as fast as independent samples
 
 
-@pytest.mark.parametrize("make_game", [relu_game, fading_game])
+@pytest.mark.parametrize("make_game", [relu_game, decaying_game])
 @pytest.mark.parametrize(("players", "n_samples"), [((8, 7), 60), ((11, 10), 120)])
-def test_two_standard_errors_cover_what_they_should(make_game, players, n_samples):
+def test_two_standard_errors_cover_the_truth(make_game, players, n_samples):
     covered = {"between": [], "marginal": []}
     for seed in range(6):
         truth = exact(make_game(*players, seed))
@@ -130,7 +130,7 @@ def test_two_standard_errors_cover_what_they_should(make_game, players, n_sample
         assert 0.88 <= mean(shares) <= 0.995  # 0.954 for normal errors; the mean of six games is uncertain by 0.03
 
 
-def test_the_jackknife_of_chains_covers():
+def test_jackknife_errors_of_chains_cover_the_truth():
     within = []
     for seed in SEEDS:
         truth, found = (
@@ -142,23 +142,23 @@ def test_the_jackknife_of_chains_covers():
     assert mean(within) >= 0.9
 
 
-def test_repeated_draws_of_chains_average_to_the_truth():
-    """The mean of many estimates is nearer than one by what independence allows: no bias is left at a budget that fills the cells."""
+def test_chains_are_unbiased():
+    """The error of the mean of many independent estimates decreases as expected for unbiased ones."""
     truth = exact(relu_game(7, 6, seed=2)).between
     game = relu_game(7, 6, seed=2)
-    estimates = torch.stack([factorise(game_of(game), 50, TowerOptions("chains"), generator=seeded(seed)).between for seed in range(60)])
+    estimates = torch.stack([factorise(fresh_game(game), 50, TowerOptions("chains"), generator=seeded(seed)).between for seed in range(60)])
     noise = estimates.std(0) / len(estimates) ** 0.5
     score = (estimates.mean(0) - truth) / noise
     assert score.square().mean() < 2  # 1 for an unbiased estimator
 
 
-def game_of(game):
-    """The same game, of whose query nothing is known yet."""
+def fresh_game(game):
+    """The same game without stored results of its query."""
     return TwoTowerGame(game.n_query, game.n_retrieved, game._embed_query, game._embed_retrieved)
 
 
 @both_fits
-def test_the_generator_decides_and_one_seeded_with_0_is_the_default(fit):
+def test_result_depends_on_the_generator_with_seed_0_by_default(fit):
     options = TowerOptions(fit)
     first, same, other = (factorise(relu_game(9, 9, 0), 60, options, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
@@ -173,7 +173,7 @@ def test_float32_is_near_float64(fit):
     torch.testing.assert_close(factorise(single, 100, TowerOptions(fit)).between.double(), expected, rtol=0, atol=1e-5)
 
 
-def test_a_tolerance_stops_early_and_is_kept():
+def test_tolerance_stops_early_and_is_reached():
     game, truth = relu_game(14, 13, 0), exact(relu_game(14, 13, 0)).between
     found = factorise(game, 4000, TowerOptions(tolerance=0.1))
     assert found.n_evaluations.item() == game.n_evaluations < 2 * 4000 / 4
@@ -183,7 +183,7 @@ def test_a_tolerance_stops_early_and_is_kept():
     assert whole.n_evaluations.item() == 2 * 62  # never more than the budget
 
 
-def test_pairs_within_an_image_on_request():
+def test_pairs_within_an_image():
     truth = exact(relu_game(11, 10, 3))
     found = factorise(relu_game(11, 10, 3), 600, TowerOptions(within=True))
     for name in ("within_query", "within_retrieved"):
@@ -194,7 +194,7 @@ def test_pairs_within_an_image_on_request():
 
 
 @both_fits
-def test_games_of_one_query_share_its_table(fit):
+def test_games_with_the_same_query_share_its_tower(fit):
     query, tables, evaluations = relu_tower(9, 0), {}, []
     for seed in (1, 2, 3):
         retrieved = relu_tower(8, seed)
@@ -215,18 +215,18 @@ def test_games_of_one_query_share_its_table(fit):
         ({"fit": "chains", "tolerance": 0.1}, "Expected fit='process' with within=True or a tolerance"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(arguments, message):
+def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TowerOptions(**arguments)
 
 
 @both_fits
-def test_a_budget_that_is_too_small_is_refused(fit):
+def test_too_small_budget_is_refused(fit):
     with pytest.raises(ValueError, match="Expected n_samples of at least 18 for 10 players"):
         factorise(relu_game(10, 10, 0), 17, TowerOptions(fit))
 
 
-def test_chains_take_over_beyond_what_a_process_can_hold(monkeypatch):
+def test_large_budgets_use_chains(monkeypatch):
     monkeypatch.setattr("captum_pairwise.estimators.towers.factorisation.MOST_FOR_PROCESS", 100)
     found = factorise(relu_game(10, 10, 0), 200)
     assert torch.equal(found.between, factorise(relu_game(10, 10, 0), 200, TowerOptions("chains")).between)

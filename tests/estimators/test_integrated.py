@@ -1,4 +1,4 @@
-"""Path methods on games: against the double integral by brute force, Captum, the discrete indices, and the axioms."""
+"""Path methods on games, compared with the double integral, Captum, the discrete indices, and the axioms."""
 
 from functools import cache
 
@@ -16,26 +16,26 @@ from captum_pairwise.games.game import CallableGame, TwoTowerGame
 PATH = make_path("gausslegendre", 24)
 
 
-smooth_five_by_four = cache(lambda seed: smooth_game(5, 4, seed))  # one game, one double integral
+smooth_five_by_four = cache(lambda seed: smooth_game(5, 4, seed))  # cached, because the double integral is slow
 
 
-def ordered(found):
-    """The paper's matrix `Γ`, diagonal included."""
+def ordered_pairs(found):
+    """The paper's matrix `Γ` with its diagonal."""
     return found.second_order[0] / 2 + torch.diag(found.first_order[0])
 
 
 @pytest.mark.parametrize("as_towers", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_the_single_integral_is_the_double_one(as_towers, seed):
+def test_single_integral_matches_the_double_integral(as_towers, seed):
     towers = smooth_five_by_four(seed)
     game, expected = towers if as_towers else opaque(towers), integrated_hessian(towers)
     found = integrate_hessians(game, gauss_index("hessian", 24), None)
-    assert (ordered(found) - expected).norm() < 1e-5 * expected.norm()
+    assert (ordered_pairs(found) - expected).norm() < 1e-5 * expected.norm()
     assert found.completeness_gap.abs() < 1e-5
 
 
 @pytest.mark.parametrize("as_towers", [True, False])
-def test_the_continuous_taylor_index_is_its_formula(as_towers):
+def test_continuous_taylor_index_matches_its_formula(as_towers):
     towers = smooth_game(3, 4, 0)
     first, second = continuous_taylor(towers)
     found = integrate_hessians(towers if as_towers else opaque(towers), gauss_index("taylor", 24), None)
@@ -45,7 +45,7 @@ def test_the_continuous_taylor_index_is_its_formula(as_towers):
 
 
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
-def test_marginals_are_captums_integrated_gradients(weight):
+def test_marginals_match_captums_integrated_gradients(weight):
     game = smooth_game(5, 4, 1)
     expected = ca.IntegratedGradients(game.values).attribute(torch.ones(1, 9, dtype=torch.float64), n_steps=50)
     whole = integrate_hessians(game, gauss_index(weight, 24), None)
@@ -57,7 +57,7 @@ def test_marginals_are_captums_integrated_gradients(weight):
 
 @pytest.mark.parametrize("sizes", [(5, 4), (2, 6), (6, 2)])
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
-def test_pairs_between_the_images_alone_are_those_of_the_whole_index(sizes, weight):
+def test_pairs_between_the_images_match_the_complete_index(sizes, weight):
     towers = smooth_game(*sizes, seed=2)
     whole = integrate_hessians(towers, gauss_index(weight, 8), None)
     for game in (towers, opaque(towers)):
@@ -67,7 +67,7 @@ def test_pairs_between_the_images_alone_are_those_of_the_whole_index(sizes, weig
 
 
 def multilinear(game):
-    """Owen's extension of a game: its expected value when every player is present with its own probability."""
+    """Owen's multilinear extension: the expected value if each player is present with its own probability."""
     table = game.values(torch.tensor([[(s >> i) & 1 for i in range(game.n_players)] for s in range(2**game.n_players)]).bool())
 
     def values(z):
@@ -77,14 +77,14 @@ def multilinear(game):
     return CallableGame(game.n_query, game.n_retrieved, values)
 
 
-def test_the_continuous_taylor_index_of_a_multilinear_game_is_the_discrete_one():
+def test_continuous_taylor_index_of_a_multilinear_game_is_the_discrete_index():
     game = random_game(3, 2, seed=0)
     expected, found = exact(game), integrate_hessians(multilinear(game), gauss_index("taylor", 4), None)
     for name in ("first_order", "between", "within_query", "within_retrieved", "marginal"):
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-12)
 
 
-def test_a_bilinear_pair_is_half_the_discrete_one_and_the_rest_is_the_players_own():
+def test_integrated_hessians_of_a_bilinear_pair_are_half_of_the_discrete_index():
     towers = [torch.randn(n, 4, generator=seeded(n), dtype=torch.float64) for n in (3, 2)]
     game = TwoTowerGame(3, 2, lambda z: z.double() @ towers[0] + 1, lambda z: z.double() @ towers[1] - 2)
     discrete = towers[0] @ towers[1].T
@@ -95,7 +95,7 @@ def test_a_bilinear_pair_is_half_the_discrete_one_and_the_rest_is_the_players_ow
 
 
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
-def test_a_dummy_has_nothing(weight):
+def test_dummy_has_zero_credit(weight):
     towers = smooth_game(4, 3, 3)
     seen = torch.tensor([1.0, 0, 1, 1])
     game = TwoTowerGame(4, 3, lambda z: towers.embed_query(z * seen), towers.embed_retrieved)
@@ -105,7 +105,7 @@ def test_a_dummy_has_nothing(weight):
 
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 @pytest.mark.parametrize("path", [None, PATH], ids=["whole", "between"])
-def test_random_nodes_tend_to_the_integral_within_their_standard_errors(weight, path):
+def test_random_nodes_converge_within_their_standard_errors(weight, path):
     game = smooth_game(4, 3, 4)
     expected = integrate_hessians(game, gauss_index(weight, 32), path)
     runs = [integrate_hessians(game, random_index(weight, 50, seeded(seed)), path, is_random=True) for seed in range(40)]
@@ -129,8 +129,8 @@ def test_random_nodes_depend_on_the_seed_alone():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_passes_are_counted():
+def test_evaluations_are_counted():
     game = smooth_game(3, 2, 6)
     found = integrate_hessians(game, gauss_index("hessian", 4), PATH)
-    # two ends; at 4 nodes both embeddings and a product for each player; at 24 nodes a gradient of both
+    # both ends; at 4 nodes the embeddings and one product for each player; at 24 nodes the gradients of both towers
     assert found.n_evaluations.item() == 4 + 4 * (1 + 3) + 4 * (1 + 2) + 24 * 2

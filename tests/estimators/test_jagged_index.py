@@ -24,8 +24,8 @@ def block_of(pair, n_query):
     return ["within_retrieved", "between", "within_query"][sum(player < n_query for player in pair)]
 
 
-def assert_is_slow(game, pairs):
-    """Single players and the pairs of the blocks, each with its share; nothing left over; no other block."""
+def assert_matches_formula(game, pairs):
+    """Assert that all credits match the formula, nothing is left over, and no other block is computed."""
     n_players, n_query = game.n_players, game.n_query
     chosen = [pair for pair in combinations(range(n_players), 2) if block_of(pair, n_query) in pairs]
     credit, left_over = jagged_credit(value_function(game), map(frozenset, [*((i,) for i in range(n_players)), *chosen]), n_players)
@@ -43,12 +43,12 @@ def assert_is_slow(game, pairs):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("pairs", CHOICES, ids=str)
-def test_every_choice_of_pairs_is_the_slow_formula(kind, sizes, pairs):
-    assert_is_slow(kind(*sizes, seed=1), pairs)
+def test_every_choice_of_pairs_matches_the_formula(kind, sizes, pairs):
+    assert_matches_formula(kind(*sizes, seed=1), pairs)
 
 
 @pytest.mark.parametrize("pairs", CHOICES, ids=str)
-def test_two_towers_embed_each_side_alone_and_agree_with_the_opaque_game(pairs):
+def test_two_towers_embed_each_image_alone_and_match_the_opaque_game(pairs):
     game = relu_game(6, 5, seed=2)
     towers, whole = enumerated(game, pairs), enumerated(opaque(game), pairs)
     assert towers.n_evaluations.item() == 2**6 + 2**5
@@ -57,7 +57,7 @@ def test_two_towers_embed_each_side_alone_and_agree_with_the_opaque_game(pairs):
         assert_close(towers[name], whole[name], rtol=0, atol=1e-12)
 
 
-def test_all_pairs_are_shapley_taylor_and_none_shapley_values():
+def test_all_pairs_give_shapley_taylor_indices_and_no_pairs_shapley_values():
     game = random_game(3, 3, seed=3)
     every, none = enumerated(game, PAIRS), enumerated(game, ())
     assert_close(every.second_order[0], taylor_pairs(game), rtol=0, atol=1e-12)
@@ -73,7 +73,7 @@ def test_the_marginal_is_the_owen_value_of_the_two_images(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_single_players_and_all_their_pairs_are_shapley_values_beside_an_absent_and_a_whole_image(kind):
+def test_credits_are_shapley_values_while_the_other_image_is_absent_or_present(kind):
     """Paper eq. 2: the game of one image while the other is fixed."""
     game = kind(3, 2, seed=5)
     found = enumerated(game)
@@ -84,7 +84,7 @@ def test_single_players_and_all_their_pairs_are_shapley_values_beside_an_absent_
         assert_close(credit, torch.cat([shapley_values(query), shapley_values(retrieved)]), rtol=0, atol=1e-12)
 
 
-def test_what_one_image_does_alone_stays_with_its_players():
+def test_effect_of_one_image_alone_is_credit_of_its_players():
     game = random_game(3, 0, seed=6)
     found = enumerated(CallableGame(3, 3, lambda z: game.values(z[:, :3])))
     assert found.between.abs().max() < 1e-12
@@ -98,41 +98,27 @@ def test_for_affine_towers_it_is_shapley_taylor():
     assert_close(enumerated(game).first_order, exact(game).first_order)
 
 
-def test_a_dummy_gets_nothing_and_changes_nobody():
-    game = random_game(3, 2, seed=7)
-    found, without = enumerated(CallableGame(3, 3, lambda z: game.values(z[:, :5]))), enumerated(game)
-    assert found.between[0, :, 2].abs().max() < 1e-12 and found.marginal[0, 5].abs() < 1e-12
-    assert_close(found.between[:, :, :2], without.between, rtol=0, atol=1e-12)
-    assert_close(found.first_order[:, :5], without.first_order, rtol=0, atol=1e-12)
-
-
-def test_players_of_an_image_that_do_the_same_get_the_same():
+def test_players_of_an_image_with_the_same_effect_have_the_same_credit():
     game = random_game(2, 2, seed=8)
     found = enumerated(CallableGame(3, 2, lambda z: game.values(torch.cat([z[:, :1], z[:, 1:2] & z[:, 2:3], z[:, 3:]], 1))))
     assert_close(found.between[0, 1], found.between[0, 2], rtol=0, atol=1e-12)
     assert_close(found.first_order[0, 1], found.first_order[0, 2], rtol=0, atol=1e-12)
 
 
-def test_swapping_the_images_transposes_the_pairs():
-    game = random_game(2, 3, seed=9)
-    swapped = CallableGame(3, 2, lambda z: game.values(torch.cat([z[:, 3:], z[:, :3]], 1)))
-    assert_close(enumerated(swapped).between, enumerated(game).between.mT, rtol=0, atol=1e-12)
-
-
-def test_fifteen_players_an_image_are_no_trouble_for_two_towers():
+def test_two_towers_of_fifteen_players_are_enumerated():
     found = share_dividends(relu_game(15, 15, seed=0), 2**15)
     assert found.n_evaluations.item() == 2 * 2**15
     assert found.completeness_gap.abs() < 1e-12
 
 
 @pytest.mark.parametrize(("kind", "pairs"), [(random_game, ("between",)), (relu_game, ("between", "within_query"))])
-def test_too_many_coalitions_are_refused_with_the_number_needed(kind, pairs):
+def test_too_many_coalitions_are_refused_with_the_needed_number(kind, pairs):
     with pytest.raises(ValueError, match=str(2**7)):
         share_dividends(kind(4, 3, seed=0), 2**7 - 1, pairs)
     share_dividends(kind(4, 3, seed=0), 2**7, pairs)
 
 
-def test_each_tower_keeps_its_budget():
+def test_each_tower_respects_the_budget():
     found = share_dividends(relu_game(12, 9, seed=0), 120)
     assert found.n_evaluations <= 2 * (120 + 2)
     assert found.between.shape == (1, 12, 9) and found.within_query is None
@@ -151,8 +137,8 @@ def test_sampled_embeddings_converge_within_their_standard_errors():
     assert medium < small and large < medium / 4  # at least as fast as independent samples
 
 
-def test_a_bilinear_game_needs_few_coalitions():
-    """Steps do not depend on the coalition, which a process finds out."""
+def test_bilinear_game_is_exact_with_few_coalitions():
+    """Steps do not depend on the coalition, which the process learns."""
     moves = random_tensor(10, 3)
     game = TwoTowerGame(10, 10, lambda z: 1 + z.double() @ moves, lambda z: z.double() @ moves.flip(0))
     found = share_dividends(game, 18)
@@ -161,7 +147,7 @@ def test_a_bilinear_game_needs_few_coalitions():
     assert found.completeness_gap.abs() < 1e-12
 
 
-def test_the_generator_decides_and_one_seeded_with_0_is_the_default():
+def test_result_depends_on_the_generator_with_seed_0_by_default():
     first, same, other = (share_dividends(relu_game(9, 9, 0), 60, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
     assert torch.equal(first, share_dividends(relu_game(9, 9, 0), 60).between)
@@ -174,7 +160,7 @@ def test_unknown_pairs_are_refused(pairs):
 
 
 @pytest.mark.parametrize("cls", [cp.JaggedShapleyTaylor, cp.LayerJaggedShapleyTaylor])
-def test_the_classes_pass_on_which_pairs(cls):
+def test_classes_pass_the_names_of_pairs(cls):
     model = cp.SimilarityWrapper(tiny_encoder())
     layer, size = ((), 12) if cls is cp.JaggedShapleyTaylor else ((model.query_encoder[4],), 3)
     masks = {"layer_mask" if layer else "feature_mask": (cp.grid(size, size, 2, 2), cp.grid(size, size, 1, 2))}

@@ -14,17 +14,17 @@ from captum_pairwise.games.game import CallableGame
 
 
 def tabulated(game):
-    """The same opaque game, every value computed once."""
+    """The same opaque game, with every value computed once."""
     return CallableGame(game.n_query, game.n_retrieved, looked_up(enumerate_values(game)))
 
 
-def test_all_coalitions_give_the_exact_index():
+def test_budget_for_all_coalitions_is_exact():
     found = gaussian_process(random_game(4, 3, seed=0), 2**7)
     torch.testing.assert_close(found.second_order[0], taylor_pairs(random_game(4, 3, seed=0)), rtol=0, atol=1e-12)
 
 
-def test_the_estimate_is_the_index_of_the_fitted_function():
-    """The closed form against brute force over the posterior mean of every coalition."""
+def test_estimate_is_the_index_of_the_posterior_mean():
+    """The closed form, compared with enumeration of the posterior mean."""
     game, n_players = opaque(relu_game(4, 3, seed=1)), 7
     rows = []
     values = game._function
@@ -41,7 +41,7 @@ def test_the_estimate_is_the_index_of_the_fitted_function():
     torch.testing.assert_close(found.first_order[0], first, rtol=0, atol=1e-9)
 
 
-def test_the_budget_is_kept_and_the_credit_adds_up():
+def test_budget_is_respected_and_credit_is_complete():
     for n_samples in (40, 300):
         game = opaque(relu_game(8, 7, seed=0))
         found = gaussian_process(game, n_samples)
@@ -50,7 +50,7 @@ def test_the_budget_is_kept_and_the_credit_adds_up():
         torch.testing.assert_close(found.first_order, exact(relu_game(8, 7, seed=0)).first_order, rtol=0, atol=1e-12)
 
 
-def test_it_needs_fewer_evaluations_than_the_kernel():
+def test_process_needs_fewer_evaluations_than_the_kernel_regression():
     errors = {gaussian_process: [], kernel_taylor: []}
     for seed in range(4):
         truth = exact(relu_game(8, 7, seed)).second_order
@@ -60,7 +60,7 @@ def test_it_needs_fewer_evaluations_than_the_kernel():
     assert mean(errors[gaussian_process]) < mean(errors[kernel_taylor]) / 2
 
 
-def test_two_standard_errors_cover_what_they_should():
+def test_two_standard_errors_cover_the_truth():
     shares = []
     for seed in range(6):
         truth = exact(relu_game(6, 5, seed))
@@ -71,7 +71,7 @@ def test_two_standard_errors_cover_what_they_should():
     assert 0.88 <= mean(shares) <= 0.995
 
 
-def test_the_generator_decides():
+def test_result_depends_on_the_generator():
     first, same, other = (gaussian_process(opaque(relu_game(6, 6, 0)), 100, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
 
@@ -79,6 +79,6 @@ def test_the_generator_decides():
 @pytest.mark.parametrize(
     ("n_samples", "message"), [(20, "Expected n_samples of at least 32"), (9000, "Expected n_samples of at most 8192")]
 )
-def test_budgets_that_do_not_fit_are_refused(n_samples, message):
+def test_invalid_budgets_are_refused(n_samples, message):
     with pytest.raises(ValueError, match=message):
         gaussian_process(opaque(relu_game(8, 7, 0)), n_samples)

@@ -15,7 +15,7 @@ SAMPLINGS = ["distinct", "paper-direct", "paper-weighting"]
 
 
 def slow_fit(game, coalitions, weights):
-    """Weighted least squares on all terms, the constraints by weights so large that only they count (paper §5.2), in float64."""
+    """Weighted least squares on all terms, with very large weights for the constraints (paper §5.2), in float64."""
     n_players, value = game.n_players, value_function(game)
     pairs = list(combinations(range(n_players), 2))
     heavy = [[], *[[i] for i in range(n_players)], list(range(n_players))]
@@ -27,12 +27,12 @@ def slow_fit(game, coalitions, weights):
     return torch.linalg.lstsq(scale * torch.tensor(design, dtype=torch.float64), scale * target).solution[1 + n_players :, 0]
 
 
-def upper(second):
+def upper_triangle(second):
     return second[0][tuple(torch.triu_indices(*second.shape[1:], 1))]
 
 
 @pytest.mark.parametrize("n_players", [2, 3, 4, 7])
-def test_enumerated_it_is_the_index(n_players):
+def test_all_coalitions_give_the_index(n_players):
     game = random_game(1, n_players - 1, seed=n_players)
     found = kernel_taylor(game, 2**n_players)
     torch.testing.assert_close(found.second_order, exact(game).second_order, rtol=0, atol=1e-8)
@@ -40,29 +40,29 @@ def test_enumerated_it_is_the_index(n_players):
     torch.testing.assert_close(found.first_order, exact(game).first_order, rtol=0, atol=1e-12)
 
 
-def test_enumerated_it_is_shapiqs_index():
+def test_all_coalitions_match_shapiq():
     game = random_game(3, 3, seed=5)
     index, found = shapiqs_index(game, order=2), kernel_taylor(game, 2**6)
     expected = torch.tensor([index[pair] for pair in combinations(range(6), 2)], dtype=torch.float64)
-    torch.testing.assert_close(upper(found.second_order), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(upper_triangle(found.second_order), expected, rtol=0, atol=1e-9)
 
 
-def test_float32_values_are_good_to_a_thousandth():
+def test_float32_error_is_below_a_thousandth():
     game = random_game(4, 4, seed=1)
     single = CallableGame(4, 4, lambda z: game.values(z).float())
     assert relative_mse(kernel_taylor(single, 2**8).second_order.double(), exact(game).second_order) ** 0.5 < 1e-3
 
 
 @pytest.mark.parametrize("sampler", [paper_direct, paper_weighting])
-def test_it_solves_the_papers_regression(sampler, monkeypatch):
+def test_result_solves_the_regression_of_the_paper(sampler, monkeypatch):
     game, drawn = random_game(3, 3, seed=2), sampler(taylor_law(6), 200, seeded(0))
     monkeypatch.setitem(TAYLOR_SAMPLERS, "paper-direct", lambda *_: drawn)
-    found = upper(kernel_taylor(game, 200, sampling="paper-direct").second_order)
+    found = upper_triangle(kernel_taylor(game, 200, sampling="paper-direct").second_order)
     torch.testing.assert_close(found, slow_fit(game, drawn.coalitions, drawn.weights), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("small", "at_once"), [(0.25, 2**11), (0.0, 7), (1.0, 50)])
-def test_small_and_large_coalitions_make_the_same_equations(small, at_once, monkeypatch):
+def test_small_and_large_coalitions_give_the_same_equations(small, at_once, monkeypatch):
     drawn, left = distinct(taylor_law(12), 600, seeded(0)), torch.randn(600, generator=seeded(1), dtype=torch.float64)
     for name, value in (("SMALL", small), ("ROWS_AT_ONCE", at_once), ("PRODUCTS_AT_ONCE", 20 * at_once)):
         monkeypatch.setattr(kernel_module, name, value)
@@ -72,8 +72,8 @@ def test_small_and_large_coalitions_make_the_same_equations(small, at_once, monk
     torch.testing.assert_close(moment, design.T @ (drawn.weights * left), rtol=0, atol=1e-12)
 
 
-def test_a_game_of_sizes_is_solved_by_the_control_variate():
-    """A quadratic fit cannot follow it, but its index has a closed form."""
+def test_game_of_sizes_is_exact_by_the_control_variate():
+    """A quadratic fit cannot represent the game, but its index has a closed form."""
     game = CallableGame(5, 5, lambda z: z.sum(1).double() ** 3)
     found = kernel_taylor(game, 150).second_order
     assert relative_mse(found, exact(game).second_order) < 1e-20
@@ -92,26 +92,20 @@ def test_it_converges(sampling):
     assert many < few / 2
 
 
-def test_a_dummy_gets_nothing_once_enumerated():
-    game = random_game(3, 3, seed=5)
-    found = kernel_taylor(CallableGame(3, 4, lambda z: game.values(z[:, :6])), 2**7)
-    assert found.second_order[0, 6].abs().max() < 1e-9
-
-
-def test_too_few_coalitions_are_refused_unless_a_ridge_is_asked_for():
+def test_too_few_coalitions_are_refused_without_a_ridge():
     game = random_game(6, 6, seed=0)
     with pytest.raises(ValueError, match=r"determine the 66 pairs, but 40 do not.*above 65"):
         kernel_taylor(game, 40)
     assert game.n_evaluations == 0
     with pytest.raises(ValueError, match="determine the 66 pairs, but 70 do not"):
-        kernel_taylor(game, 70, sampling="paper-direct", generator=seeded(1))  # some of them drawn twice
+        kernel_taylor(game, 70, sampling="paper-direct", generator=seeded(1))  # some coalitions are drawn twice
     found = kernel_taylor(game, 40, ridge=1e-3)
     assert found.second_order.isfinite().all() and found.completeness_gap.abs().item() < 1e-9
     with pytest.raises(ValueError, match=r"one of .*'distinct'.* got 'uniform'"):
         kernel_taylor(game, 200, sampling="uniform")
 
 
-def test_the_budget_is_kept_and_the_generator_decides():
+def test_budget_is_respected_and_the_result_depends_on_the_generator():
     game = random_game(5, 5, seed=0)
     first, same, other = (kernel_taylor(game, 200, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert game.n_evaluations == 3 * (200 + 10 + 2)

@@ -1,4 +1,4 @@
-"""Least squares under a sum: against the equations of Lagrange, solved whole."""
+"""Least squares with a fixed sum, compared with the Lagrange equations."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def normal_and_moments(rows, unknowns):
 
 
 @pytest.mark.parametrize("total", [0.0, -3.0])
-def test_it_is_the_constrained_minimum(total):
+def test_solution_is_the_constrained_minimum(total):
     normal, moments = normal_and_moments(20, 6)
     found = sum_constrained(normal.clone(), None, "").solve(moments, total)
     torch.testing.assert_close(found.sum(0), torch.full((2,), total).double(), rtol=0, atol=1e-12)
@@ -23,7 +23,7 @@ def test_it_is_the_constrained_minimum(total):
         torch.testing.assert_close(found[:, column], expected, rtol=0, atol=1e-10)
 
 
-def test_the_sum_fills_one_direction_and_no_more():
+def test_sum_determines_one_direction():
     normal, moments = normal_and_moments(5, 6)
     expected = least_squares_of_sum(normal, moments[:, 0], torch.ones(6).double(), 1.0)
     torch.testing.assert_close(sum_constrained(normal.clone(), None, "").solve(moments, 1.0)[:, 0], expected, rtol=0, atol=1e-8)
@@ -42,7 +42,7 @@ def test_a_single_unknown_needs_no_row():
     assert sum_constrained(torch.zeros(1, 1).double(), None, "").solve(torch.zeros(1, 1).double(), 5.0).item() == 5
 
 
-def test_a_ridge_adds_to_the_diagonal_in_units_of_its_mean():
+def test_ridge_is_added_to_the_diagonal_in_units_of_its_mean():
     normal, moments = normal_and_moments(3, 6)
     found = sum_constrained(normal.clone(), 0.1, "").solve(moments, 2.0)[:, 0]
     ridged = normal + 0.1 * normal.diagonal().mean() * torch.eye(6).double()

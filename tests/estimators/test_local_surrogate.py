@@ -25,7 +25,7 @@ def departures(n_players, seed=7):
 
 
 def regression(coalitions, value, distances, decay=None):
-    """The design `[z_i, z_i z_j]`, the values and the kernel, a coalition at a time."""
+    """The design `[z_i, z_i z_j]`, the values and the kernel, for single coalitions."""
     n_players = coalitions.shape[1]
     far = [sum(d for d, is_in in zip(distances.tolist(), row.tolist(), strict=True) if not is_in) for row in coalitions]
     rate = decay if decay is not None else log(2) / median(far)
@@ -37,14 +37,14 @@ def regression(coalitions, value, distances, decay=None):
 
 
 def least_squares(design, values, weights):
-    """Weighted, with an intercept; the terms without it."""
+    """The terms of weighted least squares with an intercept, without the intercept."""
     root = weights.sqrt()[:, None]
     whole = torch.cat([torch.ones_like(root), design], 1)
     return torch.linalg.lstsq(root * whole, root * values[:, None]).solution[1:, 0]
 
 
 def slow_lasso(design, values, weights, alpha, rounds=3000):
-    """Coordinate by coordinate, each to its own minimum; the intercept takes the weighted mean of what is left."""
+    """The Lasso by coordinate descent; the intercept is the weighted mean of the residual."""
     share = weights / weights.sum()
     centred, left = design - share @ design, values - share @ values
     penalty = alpha * (centred.T @ (share * left)).abs().max()
@@ -87,8 +87,8 @@ def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):
     assert alpha < 0.1 or (found == 0).any()
 
 
-def test_a_solver_that_sees_all_the_data_agrees(tight):
-    """The moments stand for the data: scikit-learn's own weighted fit with an intercept finds the same."""
+def test_moments_give_the_same_result_as_the_full_data(tight):
+    """scikit-learn's weighted fit of the full data with an intercept gives the same terms as the moments."""
     game, distances = relu_game(5, 5, seed=0), departures(10)
     coalitions = lime_module._sample_coalitions(10, 500, seeded(0))
     design, values, weights = regression(coalitions, value_function(game), distances)
@@ -99,8 +99,8 @@ def test_a_solver_that_sees_all_the_data_agrees(tight):
     torch.testing.assert_close(found, torch.from_numpy(whole.coef_), rtol=0, atol=1e-6)
 
 
-def test_the_terms_are_the_best_up_to_the_tolerance():
-    """Optimality of the Lasso: each term in use pulls as hard as the penalty, every other less."""
+def test_terms_are_optimal_up_to_the_tolerance():
+    """Optimality of the Lasso: the gradient is equal to the penalty for nonzero terms, and smaller for the others."""
     game, distances = opaque(relu_game(6, 6, seed=1)), departures(12)
     found = terms_of(lime(game, distances, 1000, alpha=0.01))
     design, values, weights = regression(lime_module._sample_coalitions(12, 1000, seeded(0)), value_function(game), distances)
@@ -113,14 +113,14 @@ def test_the_terms_are_the_best_up_to_the_tolerance():
 
 
 def quadratic_game():
-    """Two and three players whose dividends are those of singles and pairs alone."""
+    """A game of two and three players with dividends of single players and pairs only."""
     single, pair = torch.randn(5, generator=seeded(3), dtype=torch.float64), torch.randn(5, 5, generator=seeded(4), dtype=torch.float64)
     pair = pair.triu(1)
     return CallableGame(2, 3, lambda z: 0.3 + z.double() @ single + ((z.double() @ pair) * z.double()).sum(1))
 
 
 @pytest.mark.parametrize("n_samples", [31, 32])
-def test_a_quadratic_game_is_found_whole_whatever_the_kernel(n_samples):
+def test_quadratic_game_is_exact_with_any_kernel(n_samples):
     game = quadratic_game()
     found, truth = lime(game, departures(5), n_samples, alpha=0.0), exact(game)
     torch.testing.assert_close(found.second_order, truth.second_order, rtol=0, atol=1e-10)
@@ -128,19 +128,19 @@ def test_a_quadratic_game_is_found_whole_whatever_the_kernel(n_samples):
     assert found.completeness_gap.abs().item() < 1e-10
 
 
-def test_marginal_is_the_shapley_value_of_the_model_and_the_gap_what_the_model_misses():
+def test_marginal_is_the_shapley_value_of_the_model_and_the_gap_its_error():
     game = random_game(2, 3, seed=5)
     found = lime(game, departures(5), 2**5)
     first, second = found.first_order[0], found.second_order[0].triu(1)
     model = CallableGame(2, 3, lambda z: 0.9 + z.double() @ first + ((z.double() @ second) * z.double()).sum(1))
     torch.testing.assert_close(found.marginal[0], shapley_values(model), rtol=0, atol=1e-12)
     value, modelled = value_function(game), value_function(model)
-    missed = value(range(5)) - value([]) - (modelled(range(5)) - modelled([]))  # the model's intercept cancels
+    missed = value(range(5)) - value([]) - (modelled(range(5)) - modelled([]))  # the intercept of the model cancels
     assert found.completeness_gap.item() == pytest.approx(missed, abs=1e-12) and abs(missed) > 1e-3
     assert (found.full - found.empty).item() == pytest.approx(value(range(5)) - value([]), abs=1e-12)
 
 
-def test_the_draw_begins_with_everybody_and_is_fair():
+def test_sample_starts_with_the_full_coalition_and_is_uniform():
     drawn = lime_module._sample_coalitions(20, 5000, seeded(0))
     assert drawn[0].all() and drawn.shape == (5000, 20)
     assert ((drawn.double().mean(0) - 0.5).abs() < 5 * 0.5 / 5000**0.5).all()
@@ -148,7 +148,7 @@ def test_the_draw_begins_with_everybody_and_is_fair():
     assert whole[0].all() and len(whole.unique(dim=0)) == len(whole) == 8
 
 
-def test_the_kernel_halves_at_the_median_and_does_without_distances():
+def test_kernel_is_one_half_at_the_median_and_constant_without_distances():
     distances = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
     assert lime_module._distance_weights(distances, None).tolist() == pytest.approx([1, 0.5, 0.5**4])
     assert lime_module._distance_weights(distances, 2.0).tolist() == pytest.approx([1, exp(-2), exp(-8)])
@@ -165,7 +165,7 @@ def test_it_converges_to_the_fit_of_all_coalitions():
     assert many < few / 4
 
 
-def test_a_dummy_gets_nothing_once_enumerated_and_twins_the_same():
+def test_dummy_has_zero_credit_and_twins_have_equal_credit():
     game = CallableGame(2, 3, lambda z: (z[:, 0] & z[:, 1] & z[:, 2]) * 1.0 + (z[:, 0] & z[:, 1] & z[:, 3]))
     for alpha in (0.0, 1e-3):
         found = lime(game, torch.ones(5), 2**5, alpha=alpha)
@@ -173,12 +173,12 @@ def test_a_dummy_gets_nothing_once_enumerated_and_twins_the_same():
         torch.testing.assert_close(found.second_order[0, 2, :2], found.second_order[0, 3, :2], rtol=0, atol=1e-4)
 
 
-def test_a_constant_game_has_no_terms():
+def test_constant_game_has_no_terms():
     found = lime(CallableGame(2, 2, lambda z: torch.full((len(z),), 0.25)), torch.zeros(4))
     assert (found.marginal == 0).all() and (found.between == 0).all() and found.completeness_gap.item() == 0
 
 
-def test_the_generator_decides_and_the_budget_is_kept():
+def test_budget_is_respected_and_the_result_depends_on_the_generator():
     game = random_game(3, 3, seed=0)
     first, same, other = (lime(game, departures(6), 50, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)
@@ -195,27 +195,27 @@ def test_the_generator_decides_and_the_budget_is_kept():
         ({"n_samples": 10, "alpha": 0.0}, r"determine the 21 terms.* alpha above 0"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(arguments, message):
+def test_undetermined_fits_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         lime(random_game(3, 3, seed=0), departures(6), **arguments)
 
 
-def test_too_many_players_for_memory_are_refused_before_anything_runs():
+def test_too_many_players_for_memory_are_refused_before_evaluation():
     game = CallableGame(2000, 2000, lambda z: z[:, 0] / 0)
     with pytest.raises(ValueError, match=f"8002000 terms of 4000 need {16 * 8002000**2 / 2**30:.0f} GiB"):
         lime(game, torch.ones(4000))
 
 
-def test_the_extra_is_named_before_anything_runs(monkeypatch):
+def test_missing_extra_is_named_before_evaluation(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(ImportError, match=r"pip install 'captum-pairwise\[lime\]'"):
         lime(CallableGame(1, 1, lambda z: z[:, 0] / 0), torch.ones(2))
-    assert lime(random_game(1, 1, seed=0), torch.ones(2), alpha=0.0).between.isfinite().all()  # least squares do without
+    assert lime(random_game(1, 1, seed=0), torch.ones(2), alpha=0.0).between.isfinite().all()  # least squares does not need the extra
 
 
 @pytest.mark.parametrize("backgrounds", [None, cp.Backgrounds(images(3, seed=5)[0])])
-def test_the_distance_is_that_of_the_masked_images(model, backgrounds, monkeypatch):
-    """The kernel sees the mean squared difference over all values of both images, the mean over backgrounds."""
+def test_distance_is_the_mean_squared_difference_of_the_masked_images(model, backgrounds, monkeypatch):
+    """The distance is the mean squared difference over all values of both images, averaged over backgrounds."""
     seen = []
     kernel = lime_module._distance_weights
     monkeypatch.setattr(lime_module, "_distance_weights", lambda distances, decay: seen.append(distances) or kernel(distances, decay))
@@ -232,7 +232,7 @@ def test_the_distance_is_that_of_the_masked_images(model, backgrounds, monkeypat
             assert distance.item() == pytest.approx(expected.item(), abs=1e-12)
 
 
-def test_what_never_leaves_adds_no_distance(model):
+def test_elements_that_are_always_present_add_no_distance(model):
     ids = MASKS[0].clone()
     ids[..., :3] = -1
     pair = images(1)
@@ -243,7 +243,7 @@ def test_what_never_leaves_adds_no_distance(model):
         assert found[player].item() == pytest.approx(own.square().sum().item() / (2 * 3 * 12 * 12), abs=1e-12)
 
 
-def test_absent_parts_show_their_own_mean_colour(model):
+def test_absent_parts_have_their_mean_colour(model):
     pair = images(2)
     flat = tuple(cp.mean_colour(batch, mask) for batch, mask in zip(pair, MASKS, strict=True))
     for example in range(2):
@@ -258,7 +258,7 @@ def test_absent_parts_show_their_own_mean_colour(model):
     torch.testing.assert_close(blurred.empty, model(cp.blur_baseline(pair[0]), flat[1]), rtol=0, atol=1e-12)
 
 
-def test_towers_and_opaque_similarities_agree(model):
+def test_towers_and_opaque_similarities_give_the_same_result(model):
     found, opaque_one = (
         cp.PairwiseLime(forward).interactions(images(2), feature_mask=MASKS, n_samples=100) for forward in (model, lambda q, r: model(q, r))
     )
@@ -267,7 +267,7 @@ def test_towers_and_opaque_similarities_agree(model):
     assert (found.n_evaluations <= 2**4 + 2**3).all()
 
 
-def test_progress_is_shown_on_request(model, capsys):
+def test_progress_bar(model, capsys):
     cp.PairwiseLime(model).attribute(images(1), feature_mask=MASKS)
     assert capsys.readouterr().err == ""
     cp.PairwiseLime(model).attribute(images(1), feature_mask=MASKS, show_progress=True)

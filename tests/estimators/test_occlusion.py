@@ -12,13 +12,13 @@ from captum_pairwise.games.game import CallableGame, TwoTowerGame
 ALL = 10**6
 
 
-def distribution(*shape):
+def random_distribution(*shape):
     signal = torch.rand(*shape, generator=seeded(9), dtype=torch.float64)
     return signal / signal.sum((1, 2), keepdim=True)
 
 
-def masks_of_sizes():
-    """Parts of unequal size, with an id that nobody has and pixels of no part."""
+def uneven_masks():
+    """Parts of unequal size, with an unused id and with pixels without a part."""
     query, retrieved = cp.grid(*SIZES[0], 2, 2), cp.grid(*SIZES[1], 3, 2)
     query, retrieved = query + (query > 2).long(), retrieved.clone()
     retrieved[..., :2, :3] = -1
@@ -26,7 +26,7 @@ def masks_of_sizes():
 
 
 def slow_matrix(forward, query, retrieved, drawn, fill=(0.0, 0.0), backwards=False):
-    """Eq. 11 for one pair of images, and the weighted average of the masks that overlap with a pixel: pixels by pixels."""
+    """The pixel matrix of one pair of images: eq. 11, and the weighted average of the masks that overlap with a pixel."""
     masks, occluded = [boxes(*size, *WINDOWS.values()) for size in SIZES], [[], []]
     for pair in drawn.T.tolist():
         for rows, image, mask, window, colour in zip(occluded, (query, retrieved), masks, pair, fill, strict=True):
@@ -48,10 +48,10 @@ def forward(request):
 
 
 @pytest.mark.parametrize("n_samples", [150, ALL])
-def test_projections_are_those_of_the_matrix_of_pixels_by_pixels(forward, n_samples):
+def test_projections_match_the_pixel_matrix(forward, n_samples):
     query, retrieved = pair_of_sizes()
     found = cp.PairwiseSBSM(forward).window_pairs((query, retrieved), n_samples=n_samples, **WINDOWS)
-    signals = [distribution(2, *size) for size in SIZES]
+    signals = [random_distribution(2, *size) for size in SIZES]
     there, back = found.project(signals[0]), found.project(signals[1], "retrieved->query")
     for example in range(2):
         pair = query[example : example + 1], retrieved[example : example + 1]
@@ -62,8 +62,8 @@ def test_projections_are_those_of_the_matrix_of_pixels_by_pixels(forward, n_samp
 
 
 @pytest.mark.parametrize("n_samples", [150, ALL])
-def test_parts_get_the_mean_of_the_matrix_over_their_pixels(forward, n_samples):
-    pair, masks = pair_of_sizes(1), masks_of_sizes()
+def test_interactions_are_the_mean_of_the_matrix_over_pixels(forward, n_samples):
+    pair, masks = pair_of_sizes(1), uneven_masks()
     method = cp.PairwiseSBSM(forward)
     found = method.attribute(pair, feature_mask=masks, n_samples=n_samples, **WINDOWS)
     drawn = draw_window_pairs(*(len(boxes(*size, *WINDOWS.values())) for size in SIZES), n_samples)
@@ -75,28 +75,28 @@ def test_parts_get_the_mean_of_the_matrix_over_their_pixels(forward, n_samples):
     assert (found[0, 3] == 0).all() and (found[0, :3] > 0).any(1).all() and (found <= 1).all()
 
 
-def test_a_signal_constant_on_parts_is_projected_alike_by_parts_of_one_pixel(model):
-    """With every pixel a part, the interactions are the matrix itself."""
+def test_interactions_of_single_pixels_are_the_matrix(model):
+    """If every pixel is a part, the interactions are the matrix itself."""
     pair = pair_of_sizes(1)
     masks = tuple(torch.arange(h * w).reshape(1, 1, h, w) for h, w in SIZES)
     found = cp.PairwiseSBSM(model).window_pairs(pair, feature_mask=masks, **WINDOWS)
-    signal = distribution(1, *SIZES[0])
+    signal = random_distribution(1, *SIZES[0])
     torch.testing.assert_close(found.interactions().project(signal), found.project(signal).flatten(1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("fill", [(0.3, 0.9), "mean"])
-def test_the_fill_is_the_baseline(model, fill):
+def test_occluded_windows_show_the_baseline(model, fill):
     pair = pair_of_sizes(1)
     shown = tuple(cp.mean_colour(batch) for batch in pair) if fill == "mean" else fill
     baselines = (cp.mean_colour(pair[0]), lambda batch, ids: cp.mean_colour(batch)) if fill == "mean" else fill
     found = cp.PairwiseSBSM(model).window_pairs(pair, baselines=baselines, n_samples=100, **WINDOWS)
     matrix = slow_matrix(model, *pair, found.drawn, fill=shown)
-    signal = distribution(1, *SIZES[0])
+    signal = random_distribution(1, *SIZES[0])
     torch.testing.assert_close(found.project(signal).flatten(), signal.flatten() @ matrix, rtol=0, atol=1e-12)
 
 
-def test_what_has_to_go_together_belongs_together():
-    """Two grey images with an odd square each: of all that goes with the query's, the retrieved image's counts most."""
+def test_matching_squares_have_the_largest_credit():
+    """Two grey images with one square each: the square of the query has its largest credit with the other square."""
     query = torch.full((1, 3, 12, 12), 0.5, dtype=torch.float64)
     retrieved = query.clone()
     query[..., :4, :4], retrieved[..., 8:, 8:] = 1.0, 0.0
@@ -111,7 +111,7 @@ def test_what_has_to_go_together_belongs_together():
 
 
 @pytest.mark.parametrize("kind", ["tower", "opaque"])
-def test_rises_are_those_of_eq_11_at_any_way_to_multiply(kind, monkeypatch):
+def test_rises_match_eq_11_with_and_without_the_table(kind, monkeypatch):
     towers = relu_game(4, 5, seed=0)
     game = towers if kind == "tower" else opaque(towers)
     query, retrieved = (torch.rand(n, m, generator=seeded(n)) < 0.5 for n, m in ((6, 4), (7, 5)))
@@ -126,15 +126,15 @@ def test_rises_are_those_of_eq_11_at_any_way_to_multiply(kind, monkeypatch):
             assert weight == pytest.approx(max(occluded - whole, 0.0), abs=1e-12)
 
 
-def test_windows_that_were_not_drawn_are_not_embedded():
+def test_only_drawn_windows_are_embedded():
     calls, towers = [], relu_game(4, 4, seed=0)
     game = TwoTowerGame(4, 4, lambda z: calls.append(len(z)) or towers.embed_query(z), towers.embed_retrieved)
     windows = ~torch.eye(4, dtype=torch.bool)
     measure_rises(game, windows, windows, torch.tensor([[0, 0, 2, 0], [1, 3, 3, 0]]))
-    assert calls == [1 + 2]  # the whole image, and each of two windows once
+    assert calls == [1 + 2]  # the full image, and each of the two windows once
 
 
-def test_pairs_are_uniform_and_all_of_them_if_they_fit():
+def test_pairs_are_uniform_or_all_pairs_if_they_fit():
     drawn = draw_window_pairs(4, 5, 19_000, seeded(0))
     assert sorted(map(tuple, drawn.T.tolist())) == [(a, b) for a in range(4) for b in range(5)]
     drawn = draw_window_pairs(200, 100, 19_000, seeded(0))
@@ -159,8 +159,8 @@ def test_near_duplicates_give_zeros_and_a_warning():
     assert (found.interactions().between == 0).all()
 
 
-def test_a_pixel_without_weight_leads_nowhere():
-    """One window alone raises the similarity; what lies outside of it has no weight to share."""
+def test_pixels_without_weight_have_zero_projection():
+    """Only one window raises the similarity. Pixels outside of it have no weight."""
     query = retrieved = torch.zeros(1, 1, 6, 6, dtype=torch.float64)
     query = query.clone()
     query[..., :2, :2] = 1.0
@@ -177,10 +177,10 @@ def test_each_window_of_each_image_is_embedded_once():
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     found = cp.PairwiseSBSM(cp.SimilarityWrapper(encoder)).window_pairs(pair_of_sizes(1), n_samples=ALL, **WINDOWS)
     n_windows = found.query_windows.n_windows + found.retrieved_windows.n_windows
-    assert sum(rows) == n_windows + 2 == found.n_evaluations.item()  # and each whole image
+    assert sum(rows) == n_windows + 2 == found.n_evaluations.item()  # the windows and each full image
 
 
-def test_the_forward_of_an_opaque_similarity_runs_once_a_pair():
+def test_opaque_similarity_runs_once_for_each_pair():
     rows = []
     cp.PairwiseSBSM(lambda q, r: rows.append(len(q)) or (q - 0.5).square().mean((1, 2, 3))).attribute(
         images(1), n_samples=50, feature_mask=(cp.grid(12, 12, 1, 2),) * 2, **WINDOWS
@@ -188,7 +188,7 @@ def test_the_forward_of_an_opaque_similarity_runs_once_a_pair():
     assert sum(rows) == 50 + 1
 
 
-def test_signals_of_any_size_and_kind(model):
+def test_signals_of_any_size_and_type(model):
     found = cp.PairwiseSBSM(model).window_pairs(pair_of_sizes(2), n_samples=100, **WINDOWS)
     signal = torch.rand(2, 1, *SIZES[0], generator=seeded(0)) < 0.5
     projected = found.project(signal)
@@ -203,30 +203,30 @@ def test_signals_of_any_size_and_kind(model):
     assert repr(found) == "WindowPairs(pairs=2, samples=100)"
 
 
-def test_it_has_no_delta_and_says_so(model):
+def test_class_has_no_convergence_delta(model):
     method = cp.PairwiseSBSM(model)
     assert not method.has_convergence_delta()
-    found = method.interactions(pair_of_sizes(1), feature_mask=masks_of_sizes(), **WINDOWS)
+    found = method.interactions(pair_of_sizes(1), feature_mask=uneven_masks(), **WINDOWS)
     assert found.empty.isnan().all()
     with pytest.raises(ValueError, match="Expected marginal to have been computed"):
         _ = found.completeness_gap
 
 
-def test_vectors_have_no_windows():
+def test_vectors_are_refused():
     vectors = torch.rand(1, 5), torch.rand(1, 5)
     with pytest.raises(ValueError, match=r"query images \[B, C, H, W\], because windows slide over them, got shape \(1, 5\)"):
         cp.PairwiseSBSM(lambda q, r: (q * r).sum(1)).attribute(vectors)
 
 
-def test_progress_is_shown_on_request(model, capsys):
-    arguments = {"feature_mask": masks_of_sizes(), "n_samples": 10, **WINDOWS}
+def test_progress_bar(model, capsys):
+    arguments = {"feature_mask": uneven_masks(), "n_samples": 10, **WINDOWS}
     cp.PairwiseSBSM(model).attribute(pair_of_sizes(1), **arguments)
     assert capsys.readouterr().err == ""
     cp.PairwiseSBSM(model).attribute(pair_of_sizes(1), show_progress=True, **arguments)
     assert "PairwiseSBSM" in capsys.readouterr().err
 
 
-def test_no_weight_is_what_rounding_explains():
+def test_rounding_errors_have_no_weight():
     game = CallableGame(1, 1, lambda z: 1 + 1e-7 * z[:, 0].float() * 0 + torch.where(z.all(1), 0.0, torch.finfo(torch.float32).eps))
     windows = torch.tensor([[False]])
     with warnings.catch_warnings():
@@ -236,7 +236,7 @@ def test_no_weight_is_what_rounding_explains():
     assert (measure_rises(larger, windows, windows, draw_window_pairs(1, 1, 1))[0] > 0).all()
 
 
-def test_without_a_mask_the_parts_are_superpixels(model):
+def test_default_parts_are_superpixels(model):
     photos = tuple(torch.nn.functional.interpolate(batch, (48, 40), mode="bilinear") for batch in images(1))
     n_players = [int(cp.superpixels(batch).max()) + 1 for batch in photos]
     found = cp.PairwiseSBSM(model).interactions(photos, n_samples=100)

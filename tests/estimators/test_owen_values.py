@@ -1,4 +1,4 @@
-"""Owen values of a tree: against the orders that define them, a slow copy of the recursion, and their axioms."""
+"""Owen values of a tree, compared with their definition by orders, a plain copy of the recursion, and the axioms."""
 
 import jaxtyping
 import pytest
@@ -37,23 +37,23 @@ def trees(n_players, seed):
     return random_nested(torch.randperm(n_players, generator=generator).tolist(), generator)
 
 
-def orders(nested):
-    """Every order of arrival in which the players of each node come one after the other."""
+def arrival_orders(nested):
+    """All orders of arrival in which the players of each node are consecutive."""
     if isinstance(nested, int):
         yield [nested]
         return
     for first, second in (nested, nested[::-1]):
-        yield from (one + other for one in orders(first) for other in orders(second))
+        yield from (one + other for one in arrival_orders(first) for other in arrival_orders(second))
 
 
-def to_part(nested, n_contexts=1):
-    """How many coalitions it takes to part every node, two in each context: the sibling of a node, and of every node above, in or out."""
-    return 0 if isinstance(nested, int) else 2 * n_contexts + sum(to_part(child, 2 * n_contexts) for child in nested)
+def budget_for_all_splits(nested, n_contexts=1):
+    """The number of coalitions that split every node: two for each context, with or without each sibling of the node and its ancestors."""
+    return 0 if isinstance(nested, int) else 2 * n_contexts + sum(budget_for_all_splits(child, 2 * n_contexts) for child in nested)
 
 
-def owen_values_of(game, nested):
-    """What players add on arrival, averaged over those orders (Owen 1977, Winter 1989)."""
-    value, every = value_function(game), list(orders(nested))
+def owen_values_by_orders(game, nested):
+    """The mean marginal contribution of each player over these orders (Owen 1977, Winter 1989)."""
+    value, every = value_function(game), list(arrival_orders(nested))
     total = torch.zeros(game.n_players, dtype=torch.float64)
     for order in every:
         for place, player in enumerate(order):
@@ -62,7 +62,7 @@ def owen_values_of(game, nested):
 
 
 def slow_partition(game, nested, n_samples, batch_size):
-    """The recursion on sets of players, the whole list sorted anew for every round."""
+    """The recursion on sets of players; the list is sorted again in every round."""
     value, credits = value_function(game), torch.zeros(game.n_players, dtype=torch.float64)
     waiting, used = [(nested, frozenset(), 1.0)], 2
 
@@ -91,16 +91,16 @@ def slow_partition(game, nested, n_samples, batch_size):
 
 @pytest.mark.parametrize("n_players", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_whole_recursion_gives_the_owen_values(n_players, seed):
+def test_complete_recursion_gives_the_owen_values(n_players, seed):
     game, nested = random_game(0, n_players, seed=seed), trees(n_players, seed)
     found = partition_shapley(game, as_tree(nested), 10_000)
-    torch.testing.assert_close(found.marginal[0], owen_values_of(game, nested), rtol=0, atol=1e-12)
-    assert found.n_evaluations.item() == 2 + to_part(nested)
+    torch.testing.assert_close(found.marginal[0], owen_values_by_orders(game, nested), rtol=0, atol=1e-12)
+    assert found.n_evaluations.item() == 2 + budget_for_all_splits(nested)
 
 
 @pytest.mark.parametrize("n_samples", [2, 3, 4, 7, 10, 30, 31, 100])
 @pytest.mark.parametrize("batch_size", [2, 3, 8, 64])
-def test_any_budget_is_the_slow_recursion(n_samples, batch_size):
+def test_every_budget_matches_the_plain_recursion(n_samples, batch_size):
     game, nested = random_game(0, 9, seed=4), trees(9, seed=5)
     found = partition_shapley(game, as_tree(nested), n_samples, batch_size=batch_size)
     expected, used = slow_partition(game, nested, n_samples, batch_size)
@@ -108,14 +108,14 @@ def test_any_budget_is_the_slow_recursion(n_samples, batch_size):
     assert found.n_evaluations.item() == used <= n_samples
 
 
-def test_two_players_have_one_tree_and_shapley_values():
+def test_two_players_have_their_shapley_values():
     game = random_game(1, 1, seed=2)
     found = partition_shapley(game, as_tree((0, 1)), 4)
     torch.testing.assert_close(found.marginal[0], shapley_values(game), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_samples", [2, 3, 10, 100, 1000, 5000])
-def test_credits_sum_to_the_difference_of_both_ends_at_any_budget(n_samples):
+def test_credit_is_complete_at_any_budget(n_samples):
     game, tree = opaque(relu_game(150, 150, seed=1)), bisection_tree(random_tensor(300, 2))
     found = partition_shapley(game, tree, n_samples)
     assert found.completeness_gap.abs().item() < 1e-12 < found.full.sub(found.empty).abs().item()
@@ -124,28 +124,28 @@ def test_credits_sum_to_the_difference_of_both_ends_at_any_budget(n_samples):
     assert single.marginal.dtype == torch.float32 and single.completeness_gap.abs().item() < 1e-6
 
 
-def test_a_player_who_adds_nothing_gets_nothing():
+def test_dummy_has_zero_credit():
     game = random_game(0, 6, seed=3)
     dummy = CallableGame(0, 7, lambda z: game.values(z[:, :6]))
     found = partition_shapley(dummy, as_tree(trees(7, seed=1)), 10_000).marginal[0]
     assert found[6].abs() < 1e-15 and (found[:6].abs() > 1e-3).all()
 
 
-def test_players_alike_in_game_and_tree_get_the_same():
+def test_players_alike_in_game_and_tree_have_equal_credit():
     both = CallableGame(0, 4, lambda z: (z[:, 0].double() + z[:, 1]).square() * (1 + z[:, 2]) + z[:, 3])
     found = partition_shapley(both, as_tree(((0, 1), (2, 3))), 100).marginal[0]
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_samples", [20, 10_000])
-def test_it_is_linear_where_the_same_nodes_are_parted(n_samples):
+def test_credit_is_linear_if_the_same_nodes_are_split(n_samples):
     one, tree = random_game(0, 6, seed=6), as_tree(trees(6, seed=6))
     tripled = CallableGame(0, 6, lambda z: 5 - 3 * one.values(z))
     found = partition_shapley(tripled, tree, n_samples).marginal
     torch.testing.assert_close(found, -3 * partition_shapley(one, tree, n_samples).marginal, rtol=0, atol=1e-12)
 
 
-def test_an_additive_game_is_known_once_its_nodes_are_parted():
+def test_additive_game_is_exact_after_all_nodes_are_split():
     worth = random_tensor(6)
     game = CallableGame(0, 6, lambda z: z.double() @ worth)
     found = partition_shapley(game, as_tree(trees(6, seed=7)), 10_000)
@@ -162,7 +162,7 @@ def test_no_coalition_is_evaluated_twice(batch_size):
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
-def test_rounds_are_of_a_batch_whatever_the_chunk(chunk):
+def test_rounds_have_the_batch_size(chunk):
     game, tree, rounds = random_game(0, 10, seed=8), bisection_tree(torch.arange(10.0)[:, None]), []
     chunked = CallableGame(0, 10, lambda z: rounds.append(len(z)) or Evaluator(game.values, Chunk(chunk))(z))
     found = partition_shapley(chunked, tree, 60, batch_size=16)
@@ -178,7 +178,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_before_anything_is_evaluated(case, monkeypatch):
+def test_invalid_input_is_refused_before_evaluation(case, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     arguments, sentence = REFUSED[case]
     game = random_game(2, 2, seed=0)

@@ -1,4 +1,4 @@
-"""What random games once found wrong, each as one case."""
+"""Errors that random games found in earlier versions, one case each."""
 
 import warnings
 
@@ -19,36 +19,36 @@ from captum_pairwise.games.game import CallableGame, TwoTowerGame
 SMOOTH = TwoTowerGame(0, 3, lambda z: torch.ones(len(z), 2).double(), lambda z: torch.tanh(z.double() @ random_tensor(3, 2)))
 
 
-def of_one_image(n_query, n_retrieved):
+def random_towers(n_query, n_retrieved):
     return TableGame(n_query, n_retrieved, (random_tensor(2**n_query, 2), random_tensor(2**n_retrieved, 2, seed=1)))
 
 
 @pytest.mark.parametrize("name", ANY_GAME | OF_TOWERS)
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (0, 1)])
-def test_two_towers_of_which_one_has_nobody(name, sizes):
-    """`torch.unique` refuses rows without columns."""
-    found = (ANY_GAME | OF_TOWERS)[name](of_one_image(*sizes).game(), 30)
+def test_two_towers_with_an_image_without_players(name, sizes):
+    """`torch.unique` does not accept rows without columns."""
+    found = (ANY_GAME | OF_TOWERS)[name](random_towers(*sizes).game(), 30)
     assert found.marginal.shape == (1, sum(sizes)) and (found.between is None or found.between.shape == (1, *sizes))
 
 
 @pytest.mark.parametrize("path", [None, diagonal_path(3)])
 @pytest.mark.parametrize("as_towers", [True, False])
 def test_integrated_hessians_of_one_image(as_towers, path):
-    """There was nothing to concatenate, and nothing to vectorise."""
+    """Concatenation and vectorisation failed without players."""
     game = SMOOTH if as_towers else CallableGame(0, 3, SMOOTH.values)
     with differentiable():
         found = integrate_hessians(game, gauss_index("hessian", 3), path)
     assert found.between.shape == (1, 0, 3) and found.marginal.isfinite().all()
 
 
-def test_chains_of_one_image_warn_of_nothing():
+def test_chains_of_one_image_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        OF_TOWERS["factorised, chains"](of_one_image(0, 6).game(), 30)
+        OF_TOWERS["factorised, chains"](random_towers(0, 6).game(), 30)
 
 
 @pytest.mark.parametrize(("n_players", "least"), [(1, 2), (2, 4), (3, 8), (4, 10)])
-def test_the_least_budget_of_a_process_is_enough(n_players, least):
+def test_least_budget_of_a_process_is_sufficient(n_players, least):
     game = random_game(1, n_players - 1, seed=0)
     assert f"at least {least} for" in (refusal_of(lambda: gaussian_process(game, least - 1)) or "")
     assert gaussian_process(game, least).completeness_gap.abs() < 1e-12
@@ -56,20 +56,20 @@ def test_the_least_budget_of_a_process_is_enough(n_players, least):
 
 @pytest.mark.parametrize("as_towers", [True, False])
 def test_pairs_are_symmetric_to_the_last_digit(as_towers):
-    second = exact(of_one_image(3, 4).game() if as_towers else random_game(3, 4, seed=7)).second_order
+    second = exact(random_towers(3, 4).game() if as_towers else random_game(3, 4, seed=7)).second_order
     assert torch.equal(second, second.mT)
 
 
 @pytest.mark.parametrize("unit", [2.0**-40, 1.0])
-def test_a_network_that_is_cut_off_is_refused_in_any_unit(unit):
+def test_network_without_gradients_is_refused_in_any_unit(unit):
     """Similarities near 1e-12 counted as unchanged, and all credit was 0."""
     game = CallableGame(2, 2, lambda z: unit * z.detach().sum(1).double())
     with differentiable():
         assert "can be differentiated" in (refusal_of(lambda: integrate_gradients(game, diagonal_path(4))) or "")
 
 
-def test_rounding_is_no_rise_of_a_euclidean_similarity():
-    """Its terms cancel; what they leave was shared out as if it were credit."""
+def test_rounding_errors_of_a_euclidean_similarity_have_no_weight():
+    """Its terms cancel. The rounding error of the difference was given as credit."""
     pair = images(2, seed=1)
     found = []
     with pytest.warns(UserWarning, match="No pair of windows"):
@@ -79,7 +79,7 @@ def test_rounding_is_no_rise_of_a_euclidean_similarity():
     assert not torch.stack(found).any()
 
 
-def test_a_mask_with_strides_warns_of_nothing():
+def test_mask_with_strides_does_not_warn():
     mask = cp.grid(24, 24, 2, 2)[..., ::2, ::2]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

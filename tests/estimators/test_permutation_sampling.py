@@ -8,8 +8,8 @@ from captum_pairwise.estimators.permutation_sampling import _extension_values, _
 from captum_pairwise.games.game import CallableGame
 
 
-def test_one_order_is_the_published_estimator():
-    """Pair by pair: the discrete derivative at the players that arrive before both."""
+def test_one_order_matches_the_published_estimator():
+    """For each pair, the mixed difference at the players that arrive before both."""
     game = random_game(3, 3, seed=1)
     value, order = value_function(game), torch.randperm(6, generator=seeded(2))
     ends = torch.tensor([value([]), value(range(6))], dtype=torch.float64)
@@ -35,7 +35,7 @@ def test_all_orders_average_to_the_index(n_players):
     torch.testing.assert_close(found, taylor_pairs(game), rtol=0, atol=1e-12)
 
 
-def test_it_is_unbiased_and_its_standard_errors_are_honest():
+def test_estimate_is_unbiased_with_correct_standard_errors():
     game = opaque(relu_game(5, 5, seed=0))
     truth = exact(game).second_order
     runs = [permutation(game, 500, generator=seeded(seed)) for seed in range(100)]
@@ -49,38 +49,32 @@ def test_it_is_unbiased_and_its_standard_errors_are_honest():
     assert 0.85 < inside.double().mean() < 0.99
 
 
-def test_every_order_is_efficient_and_first_order_is_exact():
+def test_every_order_is_complete_and_first_order_is_exact():
     found = permutation(random_game(4, 4, seed=3), 100)
     assert found.completeness_gap.item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(found.first_order, exact(random_game(4, 4, seed=3)).first_order, rtol=0, atol=1e-12)
 
 
-def test_a_budget_that_covers_every_coalition_is_exact():
-    game = random_game(3, 4, seed=0)
-    torch.testing.assert_close(permutation(game, 2**7).second_order, exact(game).second_order, rtol=0, atol=1e-12)
-    assert permutation(game, 2**7 - 1).standard_error is not None
-
-
-def test_a_dummy_gets_nothing():
+def test_dummy_has_zero_credit():
     game = random_game(3, 3, seed=4)
     found = permutation(CallableGame(3, 4, lambda z: game.values(z[:, :6])), 100)
     assert found.second_order[0, 6].abs().max() < 1e-12 and found.marginal[0, 6].abs() < 1e-12
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(5, 40), (8, 37), (12, 1000)])
-def test_the_budget_holds_whole_permutations_and_no_more(n_players, n_samples):
+def test_budget_is_respected(n_players, n_samples):
     game = random_game(n_players // 2, n_players - n_players // 2, seed=0)
     permutation(game, n_samples)
     assert game.n_evaluations <= n_samples
 
 
-def test_the_least_budget_is_named():
+def test_too_small_budget_is_refused_with_the_least_one():
     game = random_game(4, 4, seed=0)  # 2 ends, 8 singles and 8 · 7 / 2 - 1 extensions
     with pytest.raises(ValueError, match="at least 37 for one permutation of 8 players"):
         permutation(game, 36)
     assert permutation(game, 37).standard_error is None
 
 
-def test_the_generator_decides():
+def test_result_depends_on_the_generator():
     first, same, other = (permutation(random_game(4, 4, 0), 100, generator=seeded(seed)).between for seed in (0, 0, 1))
     assert torch.equal(first, same) and not torch.equal(first, other)

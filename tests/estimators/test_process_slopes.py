@@ -17,14 +17,14 @@ def drawn(n_players, n_rows, seed=0):
     return torch.cat([rows, Draws(n_players, seeded(seed)).more(n_rows - len(rows))])
 
 
-def test_what_was_seen_is_reproduced():
+def test_process_reproduces_its_data():
     rows, embed = drawn(7, 40), relu_tower(7, 0)
     found = process.fit_process(rows, embed(rows))
     torch.testing.assert_close(found.mean + found.kernel.gram(found.rows) @ found.weights, embed(rows), rtol=0, atol=1e-9)
 
 
-def test_the_likelihood_and_its_gradient_are_those_of_the_normal_density():
-    """Each output an independent draw from `N(0, σ² K)`, with the most likely `σ²`; the gradient against finite differences."""
+def test_likelihood_and_gradient_match_the_normal_density():
+    """Each output is an independent sample of `N(0, σ² K)` with the most likely `σ²`. The gradient is compared with finite differences."""
     rows, outputs = drawn(4, 9).double(), random_tensor(9, 3)
     outputs = outputs - outputs.mean(0)
     spread = outputs @ outputs.T
@@ -55,8 +55,8 @@ def test_constant_and_nearly_constant_functions_are_fitted():
         assert found.weights.isfinite().all() and found.channels.isfinite().all()
 
 
-def test_slopes_and_means_are_those_of_the_most_likely_function():
-    """Bayesian quadrature: summing the fitted function over all coalitions gives the same."""
+def test_slopes_and_means_match_the_posterior_mean():
+    """Bayesian quadrature: the sum of the posterior mean over all coalitions gives the same."""
     n_players, path = 6, diagonal_path(12)
     rows, embed = drawn(n_players, 30), relu_tower(n_players, 2)
     summary, fitted = process_summary(rows, embed(rows), path), process.fit_process(rows, embed(rows))
@@ -74,7 +74,7 @@ def test_slopes_and_means_are_those_of_the_most_likely_function():
     torch.testing.assert_close(summary.mean.values, truth.mean.values, rtol=0, atol=1e-9)
 
 
-def test_a_function_that_is_a_sum_over_players_is_found_from_the_singles():
+def test_additive_function_is_exact_from_single_players():
     n_players, path = 8, diagonal_path(16)
     moves = random_tensor(n_players, 3)
     rows = drawn(n_players, 24)

@@ -1,4 +1,4 @@
-"""What holds of formulas on enumerated, smooth and affine games: dividends, jagged credit, path integrals, closed forms, windows."""
+"""Properties of formulas on enumerated, smooth and affine games: dividends, jagged credit, path integrals, closed forms, windows."""
 
 import formulas
 import pytest
@@ -35,18 +35,18 @@ from captum_pairwise.players.windows import sliding_windows
 OF_VALUES = (coalitions.harsanyi_dividends, coalitions.shapley_values, coalitions.shapley_taylor)
 
 
-# dividends, and how they are shared
+# dividends and jagged credit
 
 
 @given(table=opaque_games(most=8))
-def test_dividends_add_up_to_every_value(table):
+def test_dividends_sum_to_every_value(table):
     dividends, members = coalitions.harsanyi_dividends(table.values), coalitions.all_coalitions(table.n_players)
     inside = (members[:, None] >= members).all(2)
     close(inside.double() @ dividends, table.values, rounding(table))
 
 
 @given(table=opaque_games())
-def test_shapley_values_and_taylor_indices_are_their_formulas(table):
+def test_shapley_values_and_taylor_indices_match_their_formulas(table):
     empty, first, second = coalitions.shapley_taylor(table.values)
     close(second, taylor_pairs(table.values), rounding(table))
     close(coalitions.shapley_values(table.values), shapley_values(table.values), rounding(table))
@@ -54,7 +54,7 @@ def test_shapley_values_and_taylor_indices_are_their_formulas(table):
 
 
 @given(table=opaque_games(most=4), data=st.data())
-def test_jagged_credit_is_its_formula_and_loses_nothing(table, data):
+def test_jagged_credit_matches_its_formula_and_is_complete(table, data):
     some = st.frozensets(st.integers(0, table.n_players - 1), min_size=1)
     wanted = list(data.draw(st.sets(some, min_size=1, max_size=6)))
     empty, credit, left_over = coalitions.jagged_credit(table.values, wanted)
@@ -65,7 +65,7 @@ def test_jagged_credit_is_its_formula_and_loses_nothing(table, data):
 
 
 @given(table=opaque_games(most=5), bad=st.sampled_from([torch.nan, torch.inf, -torch.inf]), data=st.data())
-def test_values_that_are_not_finite_are_refused_by_their_row(table, bad, data):
+def test_values_that_are_not_finite_are_refused_with_their_row(table, bad, data):
     row = data.draw(st.integers(0, len(table.values) - 1))
     values = table.values.clone()
     values[row] = bad
@@ -74,16 +74,16 @@ def test_values_that_are_not_finite_are_refused_by_their_row(table, bad, data):
 
 
 @given(n_values=st.integers(0, 70))
-def test_values_that_are_no_game_are_refused(n_values):
+def test_lengths_that_are_no_game_are_refused(n_values):
     is_game = n_values > 0 and n_values & (n_values - 1) == 0
     for function in OF_VALUES:
         assert (refusal_of(lambda function=function: function(torch.zeros(n_values))) is None) == is_game
 
 
-# smooth games: the multilinear extension of a table, whose indices along the diagonal are those of the table
+# smooth games: the multilinear extension of a table has the same indices along the diagonal as the table
 
 
-def extended(table: TableGame) -> TwoTowerGame | CallableGame:
+def multilinear_extension(table: TableGame) -> TwoTowerGame | CallableGame:
     """`Σ_S v(S) Π_{i∈S} z_i Π_{i∉S} (1 - z_i)`, of values or of embeddings."""
 
     def extension(values):
@@ -95,13 +95,13 @@ def extended(table: TableGame) -> TwoTowerGame | CallableGame:
 
 
 @given(table=games(most=5))
-def test_the_path_of_an_extension_gives_its_indices(table):
+def test_path_integrals_of_the_extension_are_the_indices(table):
     n_players, within = table.n_players, rounding(table)
     with differentiable():
-        taylor = integrate_hessians(extended(table), gauss_index("taylor", n_players), None)
-        hessian = integrate_hessians(extended(table), gauss_index("hessian", n_players), None)
-        between = integrate_hessians(extended(table), gauss_index("taylor", n_players), diagonal_path(n_players))
-        gradients = integrate_gradients(extended(table), diagonal_path(n_players))
+        taylor = integrate_hessians(multilinear_extension(table), gauss_index("taylor", n_players), None)
+        hessian = integrate_hessians(multilinear_extension(table), gauss_index("hessian", n_players), None)
+        between = integrate_hessians(multilinear_extension(table), gauss_index("taylor", n_players), diagonal_path(n_players))
+        gradients = integrate_gradients(multilinear_extension(table), diagonal_path(n_players))
     close(taylor.second_order[0], taylor_pairs(table.values), within)
     close(between.between, taylor.between, within)
     for found in (taylor, hessian, between, gradients):
@@ -111,11 +111,11 @@ def test_the_path_of_an_extension_gives_its_indices(table):
 
 @pytest.mark.parametrize("weight", ["taylor", "hessian"])
 @given(table=games(most=5), seed=st.integers(0, 2**16), power=st.sampled_from([-40, 40]))
-def test_random_nodes_have_errors_and_scale(weight, table, seed, power):
+def test_random_nodes_have_standard_errors_and_scale_with_the_values(weight, table, seed, power):
     def found(one):
         with differentiable():
             index = random_index(weight, 6, torch.Generator().manual_seed(seed))
-            return integrate_hessians(extended(one), index, None, is_random=True)
+            return integrate_hessians(multilinear_extension(one), index, None, is_random=True)
 
     plain, scaled = found(table), found(table.scaled(2.0**power))
     assert (plain.standard_error.between >= 0).all() and plain.standard_error.marginal.isfinite().all()
@@ -124,9 +124,9 @@ def test_random_nodes_have_errors_and_scale(weight, table, seed, power):
 
 
 @given(table=games(most=5), data=st.data())
-def test_projection_is_through_the_matrix(table, data):
+def test_projection_matches_the_matrix(table, data):
     attention, back = data.draw(tables(table.n_query)), data.draw(tables(table.n_retrieved))
-    index, game = gauss_index("taylor", 3), extended(table)
+    index, game = gauss_index("taylor", 3), multilinear_extension(table)
     with differentiable():
         between = integrate_hessians(game, index, diagonal_path(1)).between[0]
         there, here = project_weights(game, attention, index), project_weights(swap_images(game), back, index)
@@ -146,7 +146,7 @@ def affine_towers(draw):
 
 
 @given(towers=affine_towers())
-def test_closed_forms_are_the_indices_of_affine_towers(towers):
+def test_closed_forms_match_the_indices_of_affine_towers(towers):
     query, retrieved = towers
     game = TwoTowerGame(len(query.moves), len(retrieved.moves), query, retrieved)
     found, truth = search_activation([query], [retrieved], frozen_norm=False), exact(game)
@@ -164,7 +164,7 @@ def test_closed_forms_are_the_indices_of_affine_towers(towers):
 
 
 @given(table=additive_games(most=5), decay=st.one_of(st.none(), st.floats(0, 2)))
-def test_a_linear_model_of_an_additive_game_is_the_game(table, decay):
+def test_lime_of_an_additive_game_is_exact(table, decay):
     found = lime(table.game(), torch.ones(table.n_players), 2**table.n_players, decay=decay, alpha=0.0)
     within = solving(table, table.n_players**2)
     close(found.second_order, torch.zeros_like(found.second_order), within)
@@ -184,7 +184,7 @@ def windows_and_games(draw):
 
 @pytest.mark.filterwarnings("ignore:No window lowers", "ignore:No pair of windows")
 @given(case=windows_and_games(), power=st.sampled_from([-40, 0, 40]))
-def test_falls_are_shared_out_over_the_pixels(case, power):
+def test_sbsm_map_scales_and_is_bounded_by_the_decreases(case, power):
     windows, values, _ = case
     table = TableGame(windows.n_bands, 0, (values,))
     found = sbsm(table.scaled(2.0**power).game(), windows)
@@ -195,7 +195,7 @@ def test_falls_are_shared_out_over_the_pixels(case, power):
 
 @pytest.mark.filterwarnings("ignore:No pair of windows")
 @given(table=games(most=6), n_samples=st.integers(1, 40), power=st.sampled_from([-40, 40]))
-def test_rises_are_what_values_gain(table, n_samples, power):
+def test_rises_match_the_values_and_scale(table, n_samples, power):
     rows = [coalitions.all_coalitions(n) for n in (table.n_query, table.n_retrieved)]
     drawn = draw_window_pairs(len(rows[0]), len(rows[1]), n_samples)
     found, full = measure_rises(table.game(), *rows, drawn)

@@ -1,4 +1,4 @@
-"""Gauss nodes for weights of their own, against the moments and against brute force."""
+"""Gauss nodes for weight functions, compared with the moments and with dense sums."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZES = (1, 2, 5, 24, 250)
 @pytest.mark.parametrize(
     ("path", "moment"), [(logarithmic_path, lambda k: 1 / (k + 1) ** 2), (linear_path, lambda k: 2 / (k + 1) / (k + 2))]
 )
-def test_powers_below_twice_the_nodes_are_integrated_exactly(n_nodes, path, moment):
+def test_powers_below_twice_the_nodes_are_exact(n_nodes, path, moment):
     found = path(n_nodes)
     for k in range(2 * n_nodes):
         assert (found.weights * found.nodes**k).sum().item() == pytest.approx(moment(k), rel=1e-11)
@@ -20,19 +20,19 @@ def test_powers_below_twice_the_nodes_are_integrated_exactly(n_nodes, path, mome
 
 @pytest.mark.parametrize("path", [logarithmic_path, linear_path])
 @pytest.mark.parametrize("n_nodes", SIZES)
-def test_nodes_lie_inside_and_weigh_more_than_nothing(n_nodes, path):
+def test_nodes_are_inside_with_positive_weights(n_nodes, path):
     found = path(n_nodes)
     assert ((found.nodes > 0) & (found.nodes < 1)).all() and (found.weights > 0).all() and len(found.nodes) == n_nodes
 
 
-def test_the_weights_are_densities_of_two_uniform_numbers():
-    """`-ln t` is that of their product, `2(1-t)` that of the smaller one."""
+def test_weights_match_densities_of_two_uniform_numbers():
+    """`-ln t` is the density of their product, `2(1-t)` the density of the smaller one."""
     alpha, beta = torch.meshgrid(*[(torch.arange(2000, dtype=torch.float64) + 0.5) / 2000] * 2, indexing="ij")
     for path, of in ((logarithmic_path(40), alpha * beta), (linear_path(40), torch.minimum(alpha, beta))):
         assert (path.weights * path.nodes.cos()).sum().item() == pytest.approx(of.cos().mean().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("n_nodes", [0, 251])
-def test_too_few_and_too_many_nodes_are_refused(n_nodes):
+def test_invalid_numbers_of_nodes_are_refused(n_nodes):
     with pytest.raises(ValueError, match=rf"Expected n_steps to be a whole number from 1 to 250, got {n_nodes}"):
         logarithmic_path(n_nodes)

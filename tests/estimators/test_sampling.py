@@ -1,4 +1,4 @@
-"""The coalitions that the kernel regressions see, against the kernels as they are printed."""
+"""The coalitions of the kernel regressions, compared with the published kernels."""
 
 from math import comb
 
@@ -18,12 +18,12 @@ from captum_pairwise.estimators.regression.sampling import (
 
 
 def eq_7(size, n_players):
-    """The kernel of the Shapley–Taylor indices (paper eq. 7); infinite for no player, one, and all."""
+    """The kernel of the Shapley–Taylor indices (paper eq. 7); infinite for the empty coalition, single players, and the full coalition."""
     return (n_players - 1) / (comb(n_players, size) * comb(size, 2) * (n_players - size))
 
 
 def shapley_kernel(size, n_players):
-    """The kernel of the Shapley values (Lundberg & Lee 2017, Theorem 2); infinite for no player and all."""
+    """The kernel of the Shapley values (Lundberg & Lee 2017, Theorem 2); infinite for the empty and the full coalition."""
     return (n_players - 1) / (comb(n_players, size) * size * (n_players - size))
 
 
@@ -41,7 +41,7 @@ def test_the_law_is_the_kernel_times_the_number_of_coalitions(law, printed, smal
 
 
 @each_kernel
-def test_direct_draws_sizes_by_the_law_and_counts_repeats(law, printed, smallest):
+def test_paper_direct_draws_sizes_by_the_law_and_counts_repeats(law, printed, smallest):
     drawn = paper_direct(law(8), 20_000, seeded(0))
     assert drawn.weights.sum() == 20_000 and len(drawn.coalitions.unique(dim=0)) == len(drawn.coalitions)
     mass = torch.zeros(9, dtype=torch.float64).index_add_(0, drawn.coalitions.sum(1), drawn.weights) / 20_000
@@ -50,7 +50,7 @@ def test_direct_draws_sizes_by_the_law_and_counts_repeats(law, printed, smallest
 
 
 @each_kernel
-def test_weighting_is_the_kernel_on_uniform_coalitions(law, printed, smallest):
+def test_paper_weighting_is_the_kernel_on_uniform_coalitions(law, printed, smallest):
     drawn = paper_weighting(law(6), 50_000, seeded(0))
     counts = 50_000 / 2**6
     for size in range(smallest, 6):
@@ -61,7 +61,7 @@ def test_weighting_is_the_kernel_on_uniform_coalitions(law, printed, smallest):
 
 @each_kernel
 @pytest.mark.parametrize(("n_players", "n_samples"), [(5, 25), (8, 100), (15, 500), (40, 1000)])
-def test_distinct_coalitions_fill_the_budget_and_give_each_size_its_mass(law, printed, smallest, n_players, n_samples):
+def test_distinct_coalitions_use_the_budget_with_the_mass_of_each_size(law, printed, smallest, n_players, n_samples):
     drawn = distinct(law(n_players), n_samples, seeded(0))
     possible = 2**n_players - 2 - (n_players if smallest == 2 else 0)
     assert len(drawn.coalitions.unique(dim=0)) == len(drawn.coalitions) == min(n_samples, possible)
@@ -74,7 +74,7 @@ def test_distinct_coalitions_fill_the_budget_and_give_each_size_its_mass(law, pr
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(2, 2), (3, 6), (4, 9), (6, 40), (7, 300), (12, 301), (15, 500), (40, 1000)])
-def test_halves_are_one_of_each_pair_of_complements(n_players, n_samples):
+def test_halves_contain_one_of_each_pair_of_complements(n_players, n_samples):
     drawn, law = distinct_halves(shapley_law(n_players), n_samples, seeded(0)), shapley_law(n_players)
     both = torch.cat([drawn.coalitions, ~drawn.coalitions])
     assert len(both.unique(dim=0)) == len(both) == min(n_samples // 2, 2 ** (n_players - 1) - 1) * 2
@@ -97,8 +97,8 @@ def test_all_coalitions_have_the_weights_of_the_kernel(law, printed, smallest):
 
 
 @pytest.mark.parametrize("sampler", [distinct, distinct_halves])
-def test_every_coalition_of_a_sampled_size_is_as_likely(sampler):
-    """A budget below the number of coalitions of a size leaves some out, whoever is in them."""
+def test_coalitions_of_a_sampled_size_are_uniform(sampler):
+    """A budget below the number of coalitions of a size leaves out random ones."""
     counts = torch.zeros(64)
     for seed in range(500):
         drawn = sampler(shapley_law(6), 30, seeded(seed)).coalitions
@@ -111,6 +111,6 @@ def test_every_coalition_of_a_sampled_size_is_as_likely(sampler):
         assert 0.1 < share.mean() < 0.9 and (share - share.mean()).abs().max() < 4.5 * noise
 
 
-def test_thousands_of_players_are_no_matter():
+def test_thousands_of_players():
     drawn = distinct_halves(shapley_law(3000), 200, seeded(0))
     assert drawn.coalitions.shape == (100, 3000) and drawn.weights.isfinite().all() and drawn.unseen.max() == 1

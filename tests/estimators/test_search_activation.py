@@ -1,4 +1,4 @@
-"""SAM: the closed forms against the printed sums, brute force, and the true similarity."""
+"""SAM: the closed forms, compared with the published sums, enumeration, and the true similarity."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ LAST = 4
 
 @pytest.fixture(params=["zero", "blur"])
 def case(request):
-    """An encoder, a pair of batches, their maps x, y and the maps a, b of the baselines, with what to pass for them."""
+    """An encoder, a pair of batches, their maps x, y, the maps a, b of the baselines, and the argument for the baselines."""
     encoder, pair = tiny_encoder(), images(2)
     x, y = (encoder(batch) for batch in pair)
     if request.param == "zero":
@@ -28,7 +28,7 @@ def frozen_norms(similarity, x, y):
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_first_order_is_eq_3_for_both_images(case, similarity):
+def test_first_order_matches_eq_3_for_both_images(case, similarity):
     encoder, pair, x, y, a, b, baselines = case
     query, retrieved = cp.LayerSAM(cp.SimilarityWrapper(encoder, similarity=similarity), encoder[LAST]).attribute(pair, baselines)
     cells, scale = x[0, 0].numel(), frozen_norms(similarity, x, y)[:, None, None]
@@ -39,7 +39,7 @@ def test_first_order_is_eq_3_for_both_images(case, similarity):
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_second_order_is_eq_8(case, similarity):
+def test_second_order_matches_eq_8(case, similarity):
     encoder, pair, x, y, a, b, baselines = case
     pairs = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity=similarity), encoder[LAST]).attribute(pair, baselines)
     cells = x[0, 0].numel()
@@ -48,7 +48,7 @@ def test_second_order_is_eq_8(case, similarity):
     torch.testing.assert_close(pairs, eq_8 / frozen_norms(similarity, x, y)[:, None, None, None, None], rtol=0, atol=1e-9)
 
 
-def test_dot_product_closed_forms_are_the_exact_indices(case):
+def test_dot_product_closed_forms_match_the_exact_indices(case):
     encoder, pair, *_, baselines = case
     model = cp.SimilarityWrapper(encoder, similarity="dot")
     given = {"baselines": baselines} if baselines else {"layer_baselines": (0, 0)}
@@ -77,7 +77,7 @@ def test_cosine_reports_its_inefficiency(case):
 
 
 def test_a_linear_head_after_pooling_is_folded_in():
-    """VEDML: the head applied to every position, its bias dropped."""
+    """VEDML: the head is applied to every position, without its bias."""
     body, head = tiny_encoder(), nn.Linear(6, 5).double()
     encoder = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     model, pair = cp.SimilarityWrapper(encoder, similarity="dot"), images(2)
@@ -87,7 +87,7 @@ def test_a_linear_head_after_pooling_is_folded_in():
     torch.testing.assert_close(retrieved[:, 0], torch.einsum("bd,bdhw->bhw", encoder(pair[0]), located), rtol=0, atol=1e-9)
 
 
-def test_the_background_of_a_distribution_is_its_mean():
+def test_backgrounds_have_the_effect_of_their_mean():
     encoder, pair = tiny_encoder(), images(1)
     members = images(3, seed=7)
     model = cp.SimilarityWrapper(encoder, similarity="dot")
@@ -98,7 +98,7 @@ def test_the_background_of_a_distribution_is_its_mean():
 
 
 @pytest.mark.parametrize("method", [cp.LayerSAM, cp.LayerPairwiseSAM])
-def test_what_has_no_closed_form_is_refused(method):
+def test_models_without_a_closed_form_are_refused(method):
     encoder = tiny_encoder()
     with pytest.raises(ValueError, match="Expected only pooling and linear layers after the layer"):
         method(cp.SimilarityWrapper(encoder), encoder[2]).attribute(images(1))
@@ -107,8 +107,8 @@ def test_what_has_no_closed_form_is_refused(method):
             method(forward, encoder[LAST]).attribute(images(1))
 
 
-def test_the_empty_value_of_backgrounds_is_the_mean_similarity():
-    """Under cosine it is not the similarity of the mean."""
+def test_empty_value_of_backgrounds_is_the_mean_similarity():
+    """With the cosine it is not the similarity of the mean."""
     encoder, pair, members = tiny_encoder(), images(1), images(3, seed=7)
     model, backgrounds = cp.SimilarityWrapper(encoder), tuple(cp.Backgrounds(batch) for batch in members)
     empty = cp.LayerPairwiseSAM(model, encoder[LAST]).interactions(pair, backgrounds).empty
@@ -120,7 +120,7 @@ def test_the_empty_value_of_backgrounds_is_the_mean_similarity():
 
 
 class ReluLinear(nn.Linear):
-    """A subclass that is not affine any more."""
+    """A subclass that is not affine."""
 
     def forward(self, x):
         return super().forward(x).relu()
@@ -132,7 +132,7 @@ def with_hook(module):
 
 
 @pytest.mark.parametrize("last", [ReluLinear(6, 4), with_hook(nn.Linear(6, 4))], ids=["subclass", "hook"])
-def test_what_only_looks_affine_is_not_folded(last):
+def test_modules_that_only_look_affine_are_not_folded(last):
     body = tiny_encoder()
     encoder = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last.double())
     model = cp.SimilarityWrapper(encoder, similarity="dot")

@@ -24,7 +24,7 @@ def mean_steps(embed, n_players):
     return torch.stack(table)
 
 
-def test_the_path_integral_is_the_double_sum_over_sizes():
+def test_path_integral_matches_the_double_sum_over_sizes():
     n_query, n_retrieved = 5, 4
     towers = relu_tower(n_query, 1), relu_tower(n_retrieved, 2)
     n = n_query + n_retrieved
@@ -41,7 +41,7 @@ def test_the_path_integral_is_the_double_sum_over_sizes():
     torch.testing.assert_close(combine(*summaries, path)[0].between[0], slow, rtol=0, atol=1e-13)
 
 
-def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the_embeddings():
+def test_pairs_between_the_images_are_inner_products_of_shapley_values_of_the_embeddings():
     towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
     embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
     left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
@@ -51,7 +51,7 @@ def test_the_pairs_between_alone_are_inner_products_of_the_shapley_values_of_the
 
 
 @pytest.mark.parametrize("n_players", [2, 5, 64, 98, 400])
-def test_the_nodes_integrate_products_of_binomials(n_players):
+def test_nodes_integrate_products_of_binomials_exactly(n_players):
     half = n_players // 2
     path, beta = diagonal_path(n_players), torch.arange(half, dtype=torch.float64)
     binomial = torch.distributions.Binomial(half - 1, path.nodes[:, None]).log_prob(beta).exp() if half > 1 else torch.ones(1, 1)
@@ -64,8 +64,8 @@ def test_the_nodes_integrate_products_of_binomials(n_players):
     torch.testing.assert_close(found, exact_weights, rtol=0, atol=1e-13)
 
 
-def test_one_query_summary_serves_many_retrieved_images():
-    """The table of the query does not depend on the other image."""
+def test_query_summary_is_independent_of_the_retrieved_image():
+    """The summary of the query does not depend on the other image."""
     path, query = diagonal_path(8), relu_tower(4, 0)
     u = enumerate_tower(query(all_coalitions(4)), path)
     for seed in (1, 2):

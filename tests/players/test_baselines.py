@@ -19,14 +19,14 @@ def test_blur_is_a_box_mean_with_mirrored_borders(kernel_size: int) -> None:
     assert_close(blur_baseline(IMAGES, kernel_size), mirrored_box_mean(IMAGES, kernel_size, kernel_size))
 
 
-def test_blur_is_as_wide_as_the_paper_says() -> None:
+def test_blur_has_the_width_of_the_paper() -> None:
     large = random_tensor(1, 3, 40, 30)
     assert_close(blur_baseline(large), mirrored_box_mean(large, 25, 25))  # A.2
 
 
 @pytest.mark.parametrize("kernel_size", [3, 25])
-def test_blur_is_opencvs(kernel_size: int) -> None:
-    """Which shap's masker of images calls, as the paper did."""
+def test_blur_matches_opencv(kernel_size: int) -> None:
+    """shap's image masker calls it, as in the paper."""
     cv2 = pytest.importorskip("cv2", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     large = random_tensor(2, 3, 40, 30)
     expected = [cv2.blur(image.permute(1, 2, 0).numpy(), (kernel_size, kernel_size)) for image in large]
@@ -35,7 +35,7 @@ def test_blur_is_opencvs(kernel_size: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 40), (2, 3), (1, 1)])
-def test_blur_shrinks_to_what_can_be_mirrored(height: int, width: int) -> None:
+def test_blur_width_is_limited_by_the_image(height: int, width: int) -> None:
     small = random_tensor(1, 2, height, width)
     reach = [min(2 * size - 1, 25) for size in (height, width)]
     assert_close(blur_baseline(small), mirrored_box_mean(small, *reach))
@@ -48,17 +48,17 @@ def test_blur_needs_an_odd_width(kernel_size: int) -> None:
 
 
 @pytest.mark.parametrize("baseline", [blur_baseline, mean_colour])
-def test_gradient_flows(baseline) -> None:
+def test_baselines_are_differentiable(baseline) -> None:
     assert torch.autograd.gradcheck(baseline, IMAGES[:1, :1, :4, :5].clone().requires_grad_())
 
 
-def test_mean_colour_keeps_only_the_colour() -> None:
+def test_mean_colour_is_constant() -> None:
     expected = torch.stack([torch.stack([torch.full_like(plane, plane.mean()) for plane in image]) for image in IMAGES])
     assert_close(mean_colour(IMAGES), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_mean_colour_of_parts_is_each_parts_own(dtype: torch.dtype) -> None:
+def test_mean_colour_of_each_part(dtype: torch.dtype) -> None:
     ids = torch.randint(-1, 4, (2, 1, 12, 9), generator=seeded(0))
     found = mean_colour(IMAGES.to(dtype), ids)
     assert found.dtype == dtype
@@ -71,18 +71,18 @@ def test_mean_colour_of_parts_is_each_parts_own(dtype: torch.dtype) -> None:
             )
 
 
-def test_a_mask_of_one_part_is_the_image_and_may_be_shared() -> None:
+def test_mean_colour_of_a_single_part_is_the_mean_of_the_image() -> None:
     assert_close(mean_colour(IMAGES, torch.zeros(12, 9, dtype=torch.long)), mean_colour(IMAGES))
 
 
-def test_a_function_as_baseline_gets_the_batch_and_its_mask() -> None:
+def test_baseline_function_receives_the_batch_and_its_mask() -> None:
     ids, seen = torch.zeros(2, 1, 12, 9, dtype=torch.long), []
     found = background_members(lambda *given: seen.append(given) or 0.5, IMAGES, "baselines", ids)
     assert_close(found, [torch.full_like(IMAGES, 0.5)], rtol=0, atol=0)
     assert seen[0][0] is IMAGES and seen[0][1] is ids
 
 
-def test_limes_default_is_0_for_what_is_no_image() -> None:
+def test_default_of_lime_is_0_for_other_inputs() -> None:
     assert torch.equal(part_colour(IMAGES[0], None), torch.zeros_like(IMAGES[0]))
 
 
@@ -99,11 +99,11 @@ def test_limes_default_is_0_for_what_is_no_image() -> None:
     ],
     ids=["none", "integer", "number", "tensor", "one example", "backgrounds", "one background"],
 )
-def test_members_fit_the_batch(baseline: Baseline, expected: list[Tensor]) -> None:
+def test_members_have_the_shape_of_the_batch(baseline: Baseline, expected: list[Tensor]) -> None:
     assert_close(background_members(baseline, IMAGES, "baselines"), expected, rtol=0, atol=0)
 
 
-def test_what_is_no_image_has_baseline_0() -> None:
+def test_default_baseline_of_other_inputs_is_0() -> None:
     assert torch.equal(background_members(None, IMAGES[0], "baselines")[0], torch.zeros_like(IMAGES[0]))
 
 

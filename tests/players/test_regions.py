@@ -45,7 +45,7 @@ def test_superpixels_are_slic_numbered_from_0(photo: Tensor) -> None:
 
 
 @pytest.mark.parametrize("n_segments", [4, 50])
-def test_superpixels_miss_no_id(photo: Tensor, n_segments: int) -> None:
+def test_superpixels_use_consecutive_ids(photo: Tensor, n_segments: int) -> None:
     found = superpixels(photo, n_segments).unique()
     assert len(found) > 1
     assert torch.equal(found, torch.arange(len(found)))
@@ -69,7 +69,7 @@ def test_grid_has_equal_parts_in_reading_order(rows: int, columns: int) -> None:
     assert torch.equal(grid(4, 6, rows, columns)[0, 0], parts.repeat_interleave(4 // rows, 0).repeat_interleave(6 // columns, 1))
 
 
-def test_grid_that_does_not_divide_has_all_parts() -> None:
+def test_uneven_grid_has_all_parts() -> None:
     ids = grid(7, 5, 3, 4)[0, 0]
     assert torch.equal(ids.unique(), torch.arange(3 * 4))
     assert (ids.diff(dim=0) >= 0).all() and (ids.diff(dim=1) >= 0).all()
@@ -87,7 +87,7 @@ def test_patches_are_squares_in_reading_order(height: int, width: int, size: int
 @pytest.mark.parametrize(
     ("shape", "of_players", "layout"), [((2, 5), (5,), (1, 5)), ((2, 4, 5), (4,), (1, 4, 1)), ((2, 5, 3, 4), (3, 4), (1, 1, 3, 4))]
 )
-def test_cells_own_one_place_each(shape: tuple[int, ...], of_players: tuple[int, ...], layout: tuple[int, ...]) -> None:
+def test_each_cell_owns_one_position(shape: tuple[int, ...], of_players: tuple[int, ...], layout: tuple[int, ...]) -> None:
     players = cells(torch.zeros(shape))
     values = random_tensor(players.n_players)
     assert players.shape == of_players
@@ -159,7 +159,7 @@ def slow_average(signal: Tensor, players: Players) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_average_over_players(channels: int) -> None:
     ids = random_ids(4, 2, channels, 6, 8)
-    players = Players(torch.where(ids == 2, 0, ids), (4,))  # nothing is left to player 2
+    players = Players(torch.where(ids == 2, 0, ids), (4,))  # player 2 has no elements
     signal = random_tensor(2, 1, 6, 8)
     assert_close(average(signal, players), slow_average(signal, players))
     assert_close(average(signal[:, 0], players), slow_average(signal, players))
@@ -171,28 +171,28 @@ def test_average_of_a_larger_signal_is_by_area() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 4, 5), (2, 1, 1, 5)])
-def test_the_place_of_a_player_is_the_mean_of_its_elements(shape: tuple[int, ...]) -> None:
+def test_centre_of_a_player_is_the_mean_of_its_elements(shape: tuple[int, ...]) -> None:
     players = parse_mask(random_ids(7, *shape), torch.zeros(2, 3, 4, 5), "mask")
     for example, ids in enumerate(players.ids):
         owned = [(ids == player).nonzero()[:, 1:].double() for player in ids.unique().tolist() if player >= 0]
         assert_close(player_centres(players, example), torch.stack([elements.mean(0) for elements in owned]), rtol=0, atol=1e-12)
 
 
-def test_the_place_of_what_lies_in_no_image_is_its_number() -> None:
+def test_centre_of_a_player_outside_of_images_is_its_id() -> None:
     players = parse_mask(torch.tensor([[3, -1, 0, 3, 1]]), torch.zeros(1, 5), "mask")
     assert player_centres(players, 0).tolist() == [[0], [1], [3]]
 
 
 @pytest.mark.parametrize(("shape", "n_players"), [((2, 3, 4, 5), 20), ((2, 4), 4), ((2, 4, 3), 12)])
-def test_scalars_are_pixels_and_what_is_no_image_element_by_element(shape: tuple[int, ...], n_players: int) -> None:
+def test_scalars_are_pixels_or_single_elements(shape: tuple[int, ...], n_players: int) -> None:
     players = scalars(torch.zeros(shape))
     owners = players.ids.expand(shape)
     assert players.n_players == n_players and players.ids[0].flatten().tolist() == list(range(n_players))
     assert all((owners == player).sum() == owners.numel() // n_players for player in range(n_players))
 
 
-def test_shares_are_a_mean_over_each_players_pixels() -> None:
-    """Whatever the mask shares: channels, rows, nothing; what is no player's counts for nobody."""
+def test_pixel_shares_average_over_each_player() -> None:
+    """The mask may share channels, rows, or nothing. Elements without a player are not counted."""
     for shape in ((2, 1, 4, 5), (2, 3, 4, 5), (2, 1, 1, 5)):
         players = Players(torch.randint(-1, 3, shape, generator=seeded(1)), (4,))
         signal = random_tensor(2, 4, 5, seed=2)
@@ -206,13 +206,13 @@ def test_shares_are_a_mean_over_each_players_pixels() -> None:
 TOKENS = torch.zeros(2, 8, 5)  # two special tokens and 2 × 3 patches
 
 
-def transform_of_pytorch_grad_cam(tensor: Tensor, height: int = 2, width: int = 3) -> Tensor:
-    """As users of that package write it."""
+def reshape_transform(tensor: Tensor, height: int = 2, width: int = 3) -> Tensor:
+    """A `reshape_transform` as users of pytorch-grad-cam write it."""
     result = tensor[:, 2:, :].reshape(tensor.size(0), height, width, tensor.size(2))
     return result.transpose(2, 3).transpose(1, 2)
 
 
-@pytest.mark.parametrize("layout", [token_grid(2, 3, n_prefix=2), transform_of_pytorch_grad_cam])
+@pytest.mark.parametrize("layout", [token_grid(2, 3, n_prefix=2), reshape_transform])
 def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
     players, values = apply_layout(TOKENS, layout, "the mask"), random_tensor(2, 6)
     assert players.shape == (2, 3)
@@ -221,7 +221,7 @@ def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
     assert torch.equal(paint(values, map_cells(players).ids)[:, 0], values.reshape(2, 2, 3))
 
 
-def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> None:
+def test_layouts_may_reorder_tokens_and_take_maps_with_channels_last() -> None:
     chosen = torch.tensor([6, 0, 3])
     players = apply_layout(TOKENS, lambda positions: positions[:, chosen], "the mask")
     assert players.shape == (3,)
@@ -246,6 +246,6 @@ def test_tokens_may_be_chosen_in_any_order_and_maps_may_have_channels_last() -> 
         (token_grid(2, 3), r"1 \+ 2 × 3 tokens \[B, T, C\] for this token_grid, got shape \(1, 8, 1\)"),
     ],
 )
-def test_functions_that_return_no_different_positions_are_refused(layout, message: str) -> None:
+def test_invalid_layouts_are_refused(layout, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         apply_layout(TOKENS, layout, "the mask")

@@ -41,18 +41,18 @@ def players_of_images(batch: int = 2) -> dict[str, Players]:
     }
 
 
-def contents(interactions: Interactions) -> dict[str, object]:
-    """Every field, those of the fields' own too."""
+def all_fields(interactions: Interactions) -> dict[str, object]:
+    """Every field, including the fields of its members."""
     fields = vars(interactions)
     return fields | {name: vars(value) for name, value in fields.items() if isinstance(value, (Credits, Players))}
 
 
 def assert_same(one: Interactions, other: Interactions) -> None:
-    assert_close(contents(one), contents(other), rtol=0, atol=0)
+    assert_close(all_fields(one), all_fields(other), rtol=0, atol=0)
 
 
 def pair_credit(interactions: Interactions, example: int, i: int, j: int) -> Tensor:
-    """The oracle for `second_order`: find the pair in its block."""
+    """The expected value for `second_order`: the pair in its block."""
     n_query = interactions.n_query
     if i >= n_query:
         return (
@@ -83,12 +83,12 @@ def test_marginal_shares_each_pair_equally() -> None:
     assert interactions.query_marginal.shape[1] == interactions.n_query
 
 
-def test_marginal_that_is_given_stays() -> None:
+def test_marginal_can_be_passed() -> None:
     given = random_tensor(2, SIZES["players"])
     assert torch.equal(estimate(marginal=given).marginal, given)
 
 
-def test_completeness_gap_is_what_no_credit_explains() -> None:
+def test_completeness_gap_is_the_value_minus_all_credit() -> None:
     interactions = estimate()
     unordered_pairs = interactions.second_order.triu(1).sum((1, 2))
     expected = interactions.full - interactions.empty - interactions.first_order.sum(1) - unordered_pairs
@@ -102,13 +102,13 @@ def test_missing_block_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in BLOCKS if name != "first_order"])
-def test_second_order_names_what_is_missing(name: str) -> None:
+def test_second_order_names_the_missing_block(name: str) -> None:
     with pytest.raises(ValueError, match=f"Expected {name} to have been computed"):
         _ = replace(estimate(), **{name: None}).second_order
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_nothing_is_made_up_for_a_missing_block(name: str) -> None:
+def test_completeness_gap_needs_all_blocks(name: str) -> None:
     interactions = replace(estimate(), marginal=None, **{name: None})
     with pytest.raises(ValueError, match="Expected marginal to have been computed"):
         _ = interactions.completeness_gap
@@ -163,7 +163,7 @@ SAVED = {
 
 @pytest.mark.parametrize("saved", SAVED)
 @pytest.mark.parametrize("as_path", [Path, str])
-def test_load_gives_what_was_saved(saved: str, as_path: type, tmp_path: Path) -> None:
+def test_load_returns_the_saved_interactions(saved: str, as_path: type, tmp_path: Path) -> None:
     interactions, file = SAVED[saved](), as_path(tmp_path / "pair.safetensors")
     interactions.save(file)
     assert_same(Interactions.load(file), interactions)
@@ -178,46 +178,46 @@ def rows(interactions: Interactions, example: int) -> Interactions:
     return replace(interactions, standard_error=Credits(**of_pair(vars(interactions.standard_error))), **of_pair(vars(interactions)))
 
 
-def test_stack_joins_batches() -> None:
+def test_stacking_joins_batches() -> None:
     parts = [estimate(1, seed=0), estimate(2, seed=40)]
     joined = stack_interactions(parts)
     for example, (part, index) in enumerate([(0, 0), (1, 0), (1, 1)]):
         assert_same(rows(joined, example), rows(parts[part], index))
 
 
-def test_stack_leaves_out_what_nobody_computed() -> None:
+def test_stacking_leaves_out_missing_blocks() -> None:
     parts = [replace(estimate(1), standard_error=None, within_query=None, marginal=None)] * 2
     missing = {name for name, value in vars(stack_interactions(parts)).items() if value is None}
     assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players"}
 
 
-def slow_spread(block: Tensor, axes: tuple[str, ...], ids: dict[str, list[int]], sizes: dict[str, int]) -> Tensor:
-    """Each number at its new place, one at a time."""
+def slow_renumber(block: Tensor, axes: tuple[str, ...], ids: dict[str, list[int]], sizes: dict[str, int]) -> Tensor:
+    """Each number at its new position, one at a time."""
     larger = torch.zeros(1, *(sizes[axis] for axis in axes), dtype=block.dtype)
     for index in torch.cartesian_prod(*(torch.arange(size) for size in block.shape[1:])).reshape(-1, len(axes)).tolist():
         larger[0][tuple(ids[axis][k] for axis, k in zip(axes, index, strict=True))] = block[0][tuple(index)]
     return larger
 
 
-def test_spread_gives_0_to_ids_that_nobody_has() -> None:
+def test_renumbering_gives_0_to_ids_without_players() -> None:
     pair, sizes = estimate(1), {"query": 8, "retrieved": 5, "players": 8 + 5}
     query, retrieved = [0, 1, 3, 4, 6, 7], [1, 2, 3, 4]
     ids = {"query": query, "retrieved": retrieved, "players": query + [8 + k for k in retrieved]}
     found = renumber_players(pair, torch.tensor(query), torch.tensor(retrieved), 8, 5)
     for name, axes in AXES.items():
-        assert_close(found[name], slow_spread(pair[name], axes, ids, sizes))
-        assert_close(found.standard_error[name], slow_spread(pair.standard_error[name], axes, ids, sizes))
+        assert_close(found[name], slow_renumber(pair[name], axes, ids, sizes))
+        assert_close(found.standard_error[name], slow_renumber(pair.standard_error[name], axes, ids, sizes))
     assert found.n_query == sizes["query"]
     assert_close(found.completeness_gap, pair.completeness_gap)
     assert torch.equal(found.n_evaluations, pair.n_evaluations)
 
 
-def test_spread_keeps_a_pair_that_misses_nobody() -> None:
+def test_renumbering_with_all_players_changes_nothing() -> None:
     pair = estimate(1)
     assert_same(renumber_players(pair, torch.arange(6), torch.arange(4), 6, 4), pair)
 
 
-def test_spread_leaves_out_what_nobody_computed() -> None:
+def test_renumbering_leaves_out_missing_blocks() -> None:
     pair = replace(estimate(1), standard_error=None, within_query=None, marginal=None)
     found = renumber_players(pair, torch.arange(6), torch.arange(4), 7, 4)
     assert found.standard_error is None and found.within_query is None and found.marginal is None

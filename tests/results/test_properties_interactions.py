@@ -1,4 +1,4 @@
-"""What holds of any `Interactions`: views, projection, files, other packages' shapes."""
+"""Properties of all `Interactions`: views, projection, files, conversion to other packages."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from captum_pairwise.interop import from_shapiq, to_shap_matrix, to_shapiq
 from captum_pairwise.players.regions import Players, grid
 from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, renumber_players, stack_interactions
 
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype draws which items it checks
-WITHIN = 64 * EPS  # of numbers near 1: sums of at most a few dozen of them
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype checks random items
+WITHIN = 64 * EPS  # for numbers near 1 and sums of a few dozen of them
 
 
 def symmetric(square):
@@ -24,7 +24,7 @@ def symmetric(square):
 
 @st.composite
 def credits(draw, batch, n_query, n_retrieved, dtype, names):
-    """The named blocks, of normal numbers; errors are what is returned of it by `abs`."""
+    """The named blocks, of normal numbers."""
     sizes = {"players": n_query + n_retrieved, "query": n_query, "retrieved": n_retrieved}
     generator = seeded(draw(st.integers(0, 2**16)))
     blocks = {}
@@ -36,7 +36,7 @@ def credits(draw, batch, n_query, n_retrieved, dtype, names):
 
 @st.composite
 def interactions(draw, is_whole=False, least=0):
-    """Any batch of credits: blocks and errors there or not, players known or not, either image with nobody."""
+    """Any batch of credits: with or without blocks, errors, and players; an image may have no players."""
     batch, n_query, n_retrieved = draw(st.tuples(st.integers(1, 3), st.integers(least, 4), st.integers(least, 4)))
     dtype, whole = draw(st.sampled_from([torch.float32, torch.float64])), [name for name in AXES if name != "marginal"]
     names = st.sets(st.sampled_from(list(AXES)))
@@ -58,7 +58,7 @@ def interactions(draw, is_whole=False, least=0):
 
 
 def assert_same(found, expected):
-    """Every number, type and shape, and what is not known."""
+    """Assert that every number, type, shape and missing block is the same."""
     assert found.n_query == expected.n_query
     for name in (*AXES, "empty", "full", "n_evaluations"):
         one, other = getattr(found, name), getattr(expected, name)
@@ -75,14 +75,14 @@ def assert_same(found, expected):
 
 
 @given(found=interactions())
-def test_a_file_keeps_every_digit(found, tmp_path_factory):
+def test_file_keeps_every_digit(found, tmp_path_factory):
     path = tmp_path_factory.mktemp("properties") / "found.safetensors"
     found.save(path)
     assert_same(Interactions.load(path), found)
 
 
 @given(found=interactions())
-def test_what_nobody_computed_is_refused_by_its_name(found):
+def test_missing_blocks_are_named(found):
     views = {
         "second_order": ("between", "within_query", "within_retrieved"),
         "completeness_gap": ("marginal",),
@@ -97,7 +97,7 @@ def test_what_nobody_computed_is_refused_by_its_name(found):
 
 
 @given(found=interactions(is_whole=True))
-def test_views_are_their_definitions(found):
+def test_views_match_their_definitions(found):
     second, n_query = found.second_order, found.n_query
     assert torch.equal(second, second.mT) and not second.diagonal(dim1=1, dim2=2).any()
     assert torch.equal(second[:, :n_query, n_query:], found.between)
@@ -121,7 +121,7 @@ def test_projection_is_linear(direction, found, seed, factor):
 
 
 @given(found=interactions(is_whole=True, least=1))
-def test_a_mask_over_one_player_is_a_weight_of_it(found):
+def test_mask_over_one_player_is_a_weight_of_it(found):
     if found.query_players is not None:
         for player in range(found.n_query):
             mask = (found.query_players.ids[:, 0] == player).float()
@@ -130,7 +130,7 @@ def test_a_mask_over_one_player_is_a_weight_of_it(found):
 
 
 @given(found=interactions(), more=st.integers(0, 3), data=st.data())
-def test_players_without_a_part_get_nothing(found, more, data):
+def test_players_without_elements_have_zero_credit(found, more, data):
     sizes = found.n_query, found.between.shape[2] if found.between is not None else 0
     if found.between is None:
         return
@@ -144,7 +144,7 @@ def test_players_without_a_part_get_nothing(found, more, data):
 
 
 @given(table=games(most=5, least=2), data=st.data())
-def test_shapiq_and_back(table, data):
+def test_shapiq_round_trip(table, data):
     pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     found = exact(table.game())
     values = to_shapiq(found)
@@ -159,7 +159,7 @@ def test_shapiq_and_back(table, data):
 
 
 @given(table=games())
-def test_shaps_matrix_sums_to_the_value(table):
+def test_shap_matrix_sums_to_the_value(table):
     found = exact(table.game())
     matrix, within = to_shap_matrix(found), table.n_players**2 * rounding(table)
     close(matrix.sum(2), found.marginal, within)
