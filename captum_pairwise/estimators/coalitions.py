@@ -10,11 +10,12 @@ from captum_pairwise.games.checks import refuse_not_finite
 
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22
+Coalitions = Bool[Tensor, "coalitions players"]
+Values = Float[Tensor, " coalitions"]
+Wanted = Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
 
 
-def all_coalitions(
-    n_players: int, device: torch.device | None = None, start: int = 0, most: int | None = None
-) -> Bool[Tensor, "coalitions players"]:
+def all_coalitions(n_players: int, device: torch.device | None = None, start: int = 0, most: int | None = None) -> Coalitions:
     """All coalitions, row `S` at bit mask `S`; or at most `most` of them, from row `start` on.
 
     >>> all_coalitions(2).int().tolist()
@@ -35,7 +36,7 @@ def _count_players(values: Tensor) -> int:
     return n_players
 
 
-def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " coalitions"]:
+def harsanyi_dividends(values: Values) -> Values:
     r"""The Harsanyi dividend of each coalition (paper eq. 4, with $d(\emptyset) = v(\emptyset)$).
 
     $$d(S) = \sum_{T \subseteq S} (-1)^{|S| - |T|} \, v(T)$$
@@ -56,7 +57,7 @@ def harsanyi_dividends(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " 
     return dividends
 
 
-def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " players"]:
+def shapley_values(values: Values) -> Float[Tensor, " players"]:
     r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, from the dividends).
 
     Raises:
@@ -70,9 +71,7 @@ def shapley_values(values: Float[Tensor, " coalitions"]) -> Float[Tensor, " play
     return share @ members
 
 
-def shapley_taylor(
-    values: Float[Tensor, " coalitions"],
-) -> tuple[Float[Tensor, ""], Float[Tensor, " players"], Float[Tensor, "players players"]]:
+def shapley_taylor(values: Values) -> tuple[Float[Tensor, ""], Float[Tensor, " players"], Float[Tensor, "players players"]]:
     r"""The Shapley–Taylor indices of order 2 (paper eq. 5): $v(\emptyset)$, the indices of players, and the indices of pairs.
 
     $$\phi_i = v(\{i\}) - v(\emptyset), \qquad \phi_{ij} = \sum_{T \supseteq \{i, j\}} d(T) \Big/ \binom{|T|}{2}$$
@@ -100,9 +99,7 @@ def shapley_taylor(
     return values[0], values[singles] - values[0], second.fill_diagonal_(0)
 
 
-def jagged_credit(
-    values: Float[Tensor, " coalitions"], wanted: Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
-) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:
+def jagged_credit(values: Values, wanted: Wanted) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:
     r"""The “jagged” fair credit of the wanted coalitions (paper §5.1): each dividend is shared among the wanted coalitions inside it.
 
     $\phi(C) = \sum_T d(T) / m(T)$ over all $T \supseteq C$ for which no larger wanted coalition inside `T` contains `C`. `m(T)` is the
@@ -141,7 +138,7 @@ def jagged_credit(
     return values[0], credit, left_over
 
 
-def _coalition_masks(wanted: Tensor | Iterable[Iterable[int]], n_players: int) -> Int[Tensor, " wanted"]:
+def _coalition_masks(wanted: Wanted, n_players: int) -> Int[Tensor, " wanted"]:
     """The bit mask of each wanted coalition."""
     if isinstance(wanted, Tensor):
         if wanted.dtype != torch.bool or wanted.dim() != 2 or wanted.shape[1] != n_players:

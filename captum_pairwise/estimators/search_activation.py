@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_pairwise.games.game import Affine
 from captum_pairwise.network.autocast import disable_autocast
-from captum_pairwise.results.interactions import Interactions, make_interactions
+from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 
 @disable_autocast()
@@ -32,16 +32,11 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
     u, w = _full_embedding(query), _full_embedding(retrieved)
     scale = _frozen_scale(u, w, frozen_norm)
     empty = _mean_similarity([tower.offset for tower in queries], [tower.offset for tower in retrieveds], frozen_norm)
-    n_query, n_retrieved = len(query.moves), len(retrieved.moves)
-    return make_interactions(
-        torch.stack([empty, _mean_similarity([u], [w], frozen_norm)]),
-        n_query,
-        n_evaluations=2,
-        first_order=torch.cat([query.moves @ retrieved.offset, retrieved.moves @ query.offset])[None] * scale,
-        between=(query.moves @ retrieved.moves.T)[None] * scale,
-        within_query=u.new_zeros(1, n_query, n_query),
-        within_retrieved=u.new_zeros(1, n_retrieved, n_retrieved),
-    )
+    ends = torch.stack([empty, _mean_similarity([u], [w], frozen_norm)])
+    first, n_query = torch.cat([query.moves @ retrieved.offset, retrieved.moves @ query.offset]), len(query.moves)
+    second = u.new_zeros(1, len(first), len(first))
+    second[0, :n_query, n_query:] = query.moves @ retrieved.moves.T * scale
+    return make_interactions(ends, n_query, n_evaluations=2, first_order=first[None] * scale, **split_blocks(second, n_query))
 
 
 @disable_autocast()

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from captum_pairwise.players.regions import NEVER_LEAVES
 
+Images = Float[Tensor, "batch channels height width"]
+
 
 @dataclass(frozen=True)
 class Backgrounds:
@@ -28,9 +30,7 @@ class Backgrounds:
 Baseline = Backgrounds | Tensor | int | float | Callable[[Tensor, Tensor | None], Tensor] | None
 
 
-def blur_baseline(
-    image: Float[Tensor, "batch channels height width"], kernel_size: int = 25
-) -> Float[Tensor, "batch channels height width"]:
+def blur_baseline(image: Images, kernel_size: int = 25) -> Images:
     """Box blur of each image with mirrored borders (the background of the paper, §A.2).
 
     Args:
@@ -48,9 +48,7 @@ def blur_baseline(
     return F.avg_pool2d(rows_averaged, (1, 2 * reach[1] + 1), stride=1)
 
 
-def mean_colour(
-    image: Float[Tensor, "batch channels height width"], feature_mask: Int[Tensor, "..."] | None = None
-) -> Float[Tensor, "batch channels height width"]:
+def mean_colour(image: Images, feature_mask: Int[Tensor, "..."] | None = None) -> Images:
     """Images filled with their mean colour; with a mask, each player is filled with its own mean colour (the background of LIME).
 
     Args:

@@ -143,16 +143,12 @@ def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
 
 def default_players(inputs: Tensor) -> Players:
     """Superpixels for images `[B, C, H, W]`; one player for each scalar of other inputs."""
-    if inputs.dim() == 4:
-        return parse_mask(superpixels(inputs), inputs, "feature_mask")
-    return scalars(inputs)
+    return parse_mask(superpixels(inputs), inputs, "feature_mask") if inputs.dim() == 4 else scalars(inputs)
 
 
 def scalars(inputs: Tensor) -> Players:
     """One player for each pixel of images `[B, C, H, W]`, or for each scalar of other inputs."""
-    if inputs.dim() == 4:
-        return cells(inputs)
-    return _number_elements(inputs, inputs.shape[1:], inputs.shape[1:])
+    return cells(inputs) if inputs.dim() == 4 else _number_elements(inputs, inputs.shape[1:], inputs.shape[1:])
 
 
 def whole_image(inputs: Tensor) -> Players:

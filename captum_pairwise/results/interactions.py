@@ -25,6 +25,7 @@ AXES = {
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
+Between = Float[Tensor, "batch query retrieved"]
 DIRECTIONS = ("query->retrieved", "retrieved->query")
 
 
@@ -43,7 +44,7 @@ class Credits:
 
     first_order: Float[Tensor, "batch players"] | None = None
     marginal: Float[Tensor, "batch players"] | None = None
-    between: Float[Tensor, "batch query retrieved"] | None = None
+    between: Between | None = None
     within_query: Float[Tensor, "batch query query"] | None = None
     within_retrieved: Float[Tensor, "batch retrieved retrieved"] | None = None
 
@@ -236,9 +237,7 @@ def make_interactions(ends: Float[Tensor, "2"], n_query: int, n_evaluations: int
     return Interactions(n_query=n_query, empty=ends[:1], full=ends[1:], n_evaluations=torch.tensor([n_evaluations]), **blocks)
 
 
-def project(
-    between: Float[Tensor, "batch query retrieved"], query_signal: Float[Tensor, "batch query"]
-) -> Float[Tensor, "batch retrieved"]:
+def project(between: Between, query_signal: Float[Tensor, "batch query"]) -> Float[Tensor, "batch retrieved"]:
     r"""Carry weights of query players to the retrieved players, $\sum_i a_i \phi_{ij}$ (paper §5.3)."""
     return torch.einsum("bi,bij->bj", query_signal, between)
 

@@ -21,6 +21,7 @@ BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
 RELATIVE_RATES = (-4.0, 4.0)
 LEAST_ADDED = 1e-14
 IMPOSSIBLE = 1e12
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,7 @@ def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
     return CoalitionKernel(Walsh((rate + parameters[len(START) :]).exp()), rough.exp(), common.exp(), parameters[3 : len(START)].exp())
 
 
-def _objective(
-    rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int
-) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def _objective(rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int) -> Objective:
     """The negative log likelihood for each independent output, maximised over the scale of the outputs, and its gradient."""
     fixed, n_rows = torch.tensor(parameters[n_free:]), len(rows)
     effective_outputs = (second_moments.diagonal().sum() ** 2 / second_moments.square().sum()).item()

@@ -22,6 +22,7 @@ ROWS_AT_ONCE = 2048
 TOLERANCE = 1e-5  # duality gap in units of the sum of squares; the terms have about the same relative error
 ROUNDS = 10_000
 Terms = Float[np.ndarray, " terms"]
+Targets = Float[np.ndarray, " coalitions"]
 
 
 def lime(
@@ -115,7 +116,7 @@ def cosine_kernel(coalitions: Tensor, width: float = 0.25) -> Float[Tensor, " co
     return (-((distance / width) ** 2) / 2).exp()
 
 
-def _distance_weights(distances: Float[Tensor, " coalitions"], decay: float | None) -> Float[np.ndarray, " coalitions"]:
+def _distance_weights(distances: Float[Tensor, " coalitions"], decay: float | None) -> Targets:
     """`exp(-λ d²)`. By default all weights are equal if half of the coalitions have distance 0."""
     median = float(np.median(distances.numpy()))
     rate = decay if decay is not None else log(2) / median if median > 0 else 0.0
@@ -137,9 +138,7 @@ class _Moments:
     square: float
 
 
-def _moments(
-    coalitions: Bool[np.ndarray, "coalitions players"], weights: Float[np.ndarray, " coalitions"], values: Float[np.ndarray, " coalitions"]
-) -> _Moments:
+def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Targets, values: Targets) -> _Moments:
     """The moments, from blocks of coalitions. BLAS computes only one triangle of the symmetric matrix."""
     weights = weights / weights.sum()
     i, j = np.triu_indices(coalitions.shape[1], 1)
