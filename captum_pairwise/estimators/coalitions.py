@@ -26,7 +26,7 @@ def all_coalitions(n_players: int, device: torch.device | None = None, start: in
     return (masks[:, None] >> torch.arange(n_players, device=device)) & 1 == 1
 
 
-def _count_players(values: Tensor) -> int:
+def _infer_n_players(values: Tensor) -> int:
     n_players = values.numel().bit_length() - 1
     if values.dim() != 1 or values.numel() != 2**n_players:
         raise ValueError(
@@ -49,7 +49,7 @@ def harsanyi_dividends(values: Values) -> Values:
     >>> harsanyi_dividends(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [1.0, 1.0, 2.0, 3.0]
     """
-    n_players = _count_players(values)
+    n_players = _infer_n_players(values)
     dividends = values.clone()
     for player in range(n_players):  # along each axis of the cube, subtract the face without the player
         faces = dividends.view(-1, 2, 2**player)
@@ -66,7 +66,7 @@ def shapley_values(values: Values) -> Float[Tensor, " players"]:
     >>> shapley_values(torch.tensor([1.0, 2.0, 3.0, 7.0])).tolist()
     [2.5, 3.5]
     """
-    members = all_coalitions(_count_players(values), values.device).to(values.dtype)
+    members = all_coalitions(_infer_n_players(values), values.device).to(values.dtype)
     share = harsanyi_dividends(values) / members.sum(1).clamp(min=1)
     return share @ members
 
@@ -86,7 +86,7 @@ def shapley_taylor(values: Values) -> tuple[Float[Tensor, ""], Float[Tensor, " p
     >>> empty.item(), first.tolist(), second.tolist()
     (1.0, [1.0, 2.0], [[0.0, 3.0], [3.0, 0.0]])
     """
-    n_players = _count_players(values)
+    n_players = _infer_n_players(values)
     dividends = harsanyi_dividends(values)
     second = values.new_zeros(n_players, n_players)
     for start in range(0, len(values), ROWS_AT_ONCE):
@@ -126,7 +126,7 @@ def jagged_credit(values: Values, wanted: Wanted) -> tuple[Float[Tensor, ""], Fl
     >>> empty.item(), credit.tolist(), left_over.item()
     (1.0, [1.0, 3.0], 2.0)
     """
-    dividends, masks = harsanyi_dividends(values), _coalition_masks(wanted, _count_players(values)).to(values.device)
+    dividends, masks = harsanyi_dividends(values), _coalition_masks(wanted, _infer_n_players(values)).to(values.device)
     is_larger = (masks & masks[:, None] == masks[:, None]) & (masks != masks[:, None])  # [C, larger than C]
     credit, left_over = values.new_zeros(len(masks)), values.new_zeros(())
     for rows in torch.arange(len(values), device=values.device).split(max(1, ENTRIES_AT_ONCE // len(masks))):

@@ -18,7 +18,7 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
 
     `φ_ij = E_π[δ_ij v(A)]`, where `A` are the players that arrive before both (Sundararajan et al. 2020). All pairs of one order need only
     `v(prefix + j)` for every prefix and every player after it: `n (n-1) / 2 - 1` coalitions beside the empty one, the full one and the
-    single players. This is a quarter of the coalitions that separate pairs need. Standard errors are those of the mean over permutations. A
+    single players. This is a quarter of the coalitions that separate pairs need. Standard errors are for the mean over permutations. A
     budget for all coalitions is exact.
 
     Args:

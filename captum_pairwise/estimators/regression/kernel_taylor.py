@@ -136,7 +136,7 @@ def _add_small(normal: Tensor, moment: Tensor, coalitions: Coalitions, weights: 
 
 
 def _add_block(normal: Tensor, moment: Tensor, coalitions: Coalitions, weights: Targets, targets: Targets) -> None:
-    """Add coalitions as one matrix product, of which only a triangle is computed."""
+    """Add coalitions as one matrix product. Only a triangle of it is computed."""
     i, j = torch.triu_indices(coalitions.shape[1], coalitions.shape[1], 1)
     root = weights.sqrt()
     marks = (coalitions[:, i] & coalitions[:, j]).double().mul_(root[:, None])

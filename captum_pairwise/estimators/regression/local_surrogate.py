@@ -37,7 +37,7 @@ def lime(
     """The terms of a sparse quadratic model of the game that is accurate near the full coalition.
 
     `min_β Σ_S Λ(S) (v(S) - β_∅ - Σ_{i∈S} β_i - Σ_{i<j∈S} β_ij)² / (2 Σ_S Λ(S)) + α α_max |β|₁` with `Λ(S) = exp(-λ d²(S))` over uniform
-    coalitions, the first of which is the full one. `α_max` is the smallest penalty for which all terms are 0. `β_∅` is not penalised.
+    coalitions, starting with the full one. `α_max` is the smallest penalty for which all terms are 0. `β_∅` is not penalised.
 
     `first_order` is `β_i` and the pairs are `β_ij`, so `marginal` is the Shapley value of the fitted model. The model is not exact at the
     empty and the full coalition: `completeness_gap` is `v(N) - v(∅)` minus the sum of all terms except `β_∅`.

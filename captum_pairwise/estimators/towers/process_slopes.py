@@ -10,7 +10,7 @@ from captum_pairwise.estimators.towers.summary import Curves, TowerSummary
 
 
 def process_summary(coalitions: Bool[Tensor, "rows players"], embeddings: Float[Tensor, "rows channels"], path: Path) -> TowerSummary:
-    """The summary of a tower from the embeddings of some coalitions, the first of which are `ends_and_singles`.
+    """The summary of a tower from the embeddings of some coalitions, starting with `ends_and_singles`.
 
     Slopes and means are integrals of a Gaussian process conditioned on the rows (Bayesian quadrature). Their expectations and their errors
     have closed forms.
