@@ -18,10 +18,8 @@ def test_the_middle_of_a_part_is_the_mean_of_its_pixels():
         pixels = [(column, row) for row in range(24) for column in range(16) if MASK.ids[0, 0, row, column] == player]
         expected = np.mean(pixels, 0) if pixels else [np.nan, np.nan]
         np.testing.assert_allclose(centres[player], expected)
-    larger = PhotoParts(np.zeros((48, 64, 3)), Players(MASK.ids[1:], MASK.shape)).centres()
-    np.testing.assert_allclose(
-        larger[3], (47.5, 23.5)
-    )  # the second row on the right; the photo is twice as high and four times as wide as the mask
+    larger = PhotoParts(np.zeros((48, 64, 3)), Players(MASK.ids[1:], MASK.shape))  # twice as high, four times as wide as the mask
+    np.testing.assert_allclose(larger.centres()[3], (47.5, 23.5))  # the second row on the right
 
 
 def test_lines_connect_the_middles_of_the_strongest_pairs():
