@@ -73,8 +73,7 @@ def project_attention(
     _refuse_attention(attention, direction, weight)
     if (layer is None and (layer_baselines is not None or layer_mask is not None)) or (layer is not None and feature_mask is not None):
         raise ValueError(
-            "Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer, got arguments for the other case. "
-            "Pass a layer, or leave them out."
+            "Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer, got the other kind. Leave it out."
         )
     context = ForwardContext(target, additional_forward_args, internal_batch_size)
     if layer is None:
