@@ -1,4 +1,4 @@
-"""captum_pairwise: why two images are similar, part by part and pair of parts by pair of parts.
+"""captum_pairwise: Shapley credit for the parts of two images, and for pairs of parts, in the similarity of the images.
 
 >>> import torch, captum_pairwise as cp
 >>> encoder = torch.nn.Conv2d(3, 8, 3, stride=2)
