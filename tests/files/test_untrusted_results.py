@@ -119,7 +119,7 @@ ODD = {
     "no JSON": (ENDS, "", "Expecting value"),
     "a list": (ENDS, [], "list indices"),
     "no number of players": (ENDS, {}, "n_query"),
-    "a word for a number": (ENDS, {"n_query": "two"}, "n_query to be the number of players of the query, got 'two'"),
+    "a word for a number": (ENDS, {"n_query": "two"}, "n_query to be the number of query players, got 'two'"),
     "a negative number": (ENDS, {"n_query": -5}, "got -5"),
     "a true number": (ENDS, {"n_query": True}, "got True"),
     "too few players": (ENDS | MARGINAL, {"n_query": 6}, r"marginal of shape \[batch, players\], got \[2, 5\]"),
