@@ -75,6 +75,9 @@ def factorise(
     tensor([[[ 5.],
              [10.]]])
     """
+    most_players = max(game.n_query, game.n_retrieved)
+    if 2**most_players > n_samples + 2:
+        refuse_small_budget(n_samples, most_players)
     generator, path = default_generator(generator), diagonal_path(game.n_players)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
     query = game.query_tables.setdefault(("factorised", options.fit, len(path.nodes)), _Tower(game.n_query, path, options, seeds[0]))
@@ -114,7 +117,6 @@ class _Tower:
     def _summarise(self, embed: Embed, n_samples: int) -> TowerSummary:
         if 2**self.n_players <= n_samples + 2:
             return enumerate_tower(embed(all_coalitions(self.n_players)), self.path)
-        refuse_small_budget(n_samples, self.n_players)
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         if self.options.fit == "process" or (self.options.fit is None and is_small):
             return process_summary(*self._rows(embed, n_samples), self.path)
