@@ -9,11 +9,11 @@ from torch.testing import assert_close
 import captum_pairwise as cp
 from captum_pairwise import metrics
 from captum_pairwise.evaluation.tables.measures import measure_explanation
-from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS
+from captum_pairwise.evaluation.tables.table_methods import explain_pair
 
 
 def explain(method, pair):
-    return TABLE_METHODS[method].explain(start_run(pair))
+    return explain_pair(method, start_run(pair))
 
 
 @pytest.mark.parametrize("method", ["sbsm", "kshap", "sam", "random"])

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import captum_pairwise as cp
 from captum_pairwise.evaluation.tables import table_methods
 from captum_pairwise.evaluation.tables.row_cache import content_keys
-from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
+from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods, explain_pair
 from captum_pairwise.players.baselines import part_colour
 
 pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
@@ -19,7 +19,7 @@ ON_CELLS = ("ksam", "layer_factorised")
 
 
 def explain(method, pair, settings=SETTINGS):
-    return TABLE_METHODS[method].explain(start_run(pair, settings))
+    return explain_pair(method, start_run(pair, settings))
 
 
 def make_exact(pair, method):
@@ -107,7 +107,7 @@ def test_passes_count_distinct_images_of_both_orders(tmp_path, method):
     pair, seen = open_case(tmp_path), []
     pair.model.encoder.features.register_forward_hook(lambda _, inputs, __: seen.append(content_keys(inputs[0])))
     run = start_run(pair)
-    TABLE_METHODS[method].explain(run)
+    explain_pair(method, run)
     rows = [key for keys in seen for key in keys]
     assert run.n_passes == len(rows)
     assert run.n_passes <= 2 * (1 + 16)  # windows or coalitions of each image, and the image

@@ -15,7 +15,7 @@ from captum_pairwise.evaluation.tables import study
 from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, read_ranks
 from captum_pairwise.evaluation.tables.study import Run
-from captum_pairwise.evaluation.tables.table_methods import AGNOSTIC, TABLE_METHODS
+from captum_pairwise.evaluation.tables.table_methods import AGNOSTIC, FIRST_ORDER, TABLE_METHODS
 
 pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
 METHODS = list(TABLE_METHODS)
@@ -140,7 +140,7 @@ def fail_with(monkeypatch, error):
     def fail(_):
         raise error
 
-    monkeypatch.setitem(TABLE_METHODS, "sam", replace(TABLE_METHODS["sam"], first=fail))
+    monkeypatch.setitem(FIRST_ORDER, "sam", fail)
 
 
 def test_exhausted_memory_stops_the_process(tmp_path, monkeypatch):

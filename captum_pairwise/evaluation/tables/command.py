@@ -13,21 +13,10 @@ from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pair_list import Pair, read_pairs
 from captum_pairwise.evaluation.convergence.command import parse_positive
 from captum_pairwise.evaluation.rows import write_rows
-from captum_pairwise.evaluation.tables import report
+from captum_pairwise.evaluation.tables import report, study
 from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, choose_device, read_ranks
 from captum_pairwise.evaluation.tables.settings import PRESETS, Settings, change_settings
-from captum_pairwise.evaluation.tables.study import (
-    POLL,
-    PairJob,
-    TableRow,
-    exclusive_lock,
-    plan_jobs,
-    rank_file,
-    run_jobs,
-    settings_digest,
-    wait_for_rows,
-)
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
@@ -83,20 +72,20 @@ def run_tables(options: argparse.Namespace) -> int:
     """Run the study and write its tables; returns the exit status."""
     methods, ranks = choose_methods(options.methods or ["all"]), read_ranks()
     jobs, settings = _plan_study(options, methods, ranks)
-    run_jobs(jobs, settings, options.seed, options.out, ranks, options.retry and not ranks.is_restarted)
+    study.run_jobs(jobs, settings, options.seed, options.out, ranks, options.retry and not ranks.is_restarted)
     if not ranks.is_first:
         return 0
-    rows = wait_for_rows(jobs, options.out)
-    with exclusive_lock(rank_file(options.out, ranks)):
+    rows = study.wait_for_rows(jobs, options.out)
+    with study.exclusive_lock(study.rank_file(options.out, ranks)):
         _write_tables(rows, methods, options)
     return FAILED if any(row.error for row in rows) else 0
 
 
-def _plan_study(options: argparse.Namespace, methods: Sequence[str], ranks: Ranks) -> tuple[list[PairJob], Settings]:
+def _plan_study(options: argparse.Namespace, methods: Sequence[str], ranks: Ranks) -> tuple[list[study.PairJob], Settings]:
     pairs, root = _read_pairs(options, ranks)
     device, settings = choose_device(options.device), change_settings(PRESETS[options.preset], options.set)
     models = [_make_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
-    return plan_jobs(pairs, root, models, methods, settings_digest(settings, options.seed, device)), settings
+    return study.plan_jobs(pairs, root, models, methods, study.settings_digest(settings, options.seed, device)), settings
 
 
 def _read_pairs(options: argparse.Namespace, ranks: Ranks) -> tuple[list[Pair], Path]:
@@ -107,7 +96,7 @@ def _read_pairs(options: argparse.Namespace, ranks: Ranks) -> tuple[list[Pair], 
         if ranks.is_first and not file.exists():
             builtin_pairs(root)
         while not file.exists():  # it is written after the images
-            time.sleep(POLL)
+            time.sleep(study.POLL)
     else:
         file = Path(options.pairs)
         root = options.root if options.root is not None else file.parent
@@ -124,13 +113,13 @@ def _make_model(text: str, seed: int, device: torch.device) -> Model:
         return Model(text.partition("=")[0], backbones.parse(text).to(device).eval())
 
 
-def _write_tables(rows: list[TableRow], methods: Sequence[str], options: argparse.Namespace) -> None:
+def _write_tables(rows: list[study.TableRow], methods: Sequence[str], options: argparse.Namespace) -> None:
     """Write the rows, the tables and the picture, and print the table."""
     for name in ("results.csv", "table.md", "table.tex", "table.png"):
         remove_drafts(options.out / name)
     setup = ", ".join([f"preset {options.preset}", *options.set, f"seed {options.seed}"])
     table, caption = report.format_markdown(rows, methods), report.format_caption(rows, setup)
-    write_rows(options.out / "results.csv", rows, TableRow)
+    write_rows(options.out / "results.csv", rows, study.TableRow)
     for name, content in (("table.md", f"{caption}\n\n{table}\n"), ("table.tex", report.format_latex(rows, methods))):
         with write_atomically(options.out / name) as draft:
             draft.write_text(content, encoding="utf-8")

@@ -23,13 +23,15 @@ class Explanation:
     credit: Float[Tensor, " credits"] | None = None
 
 
-def paint_marginal(interactions: tuple[Interactions, Interactions]) -> Explanation:
-    """The first-order credits of the retrieved image's players."""
-    return _paint_credit(interactions[1]["marginal"], interactions[1])
+def paint_retrieved(interactions: Interactions | tuple[Interactions, Interactions]) -> Explanation:
+    """The credits of the retrieved image's players with the query whole.
 
-
-def paint_jagged(interactions: Interactions) -> Explanation:
-    """Shapley values of the retrieved image's players with the query whole: their own jagged credit and that of their pairs."""
+    Args:
+        interactions: of first order, one for each image; or jagged ones of the pair, where a player's Shapley value with the query whole is
+            its own credit and the credit of its pairs.
+    """
+    if isinstance(interactions, tuple):
+        return _paint_credit(interactions[1]["marginal"], interactions[1])
     return _paint_credit(interactions["first_order"][:, interactions.n_query :] + interactions["between"].sum(1), interactions)
 
 

@@ -1,23 +1,24 @@
-"""One run of a public attribution class on one pair of images."""
+"""One run of public attribution classes on one pair of images."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from captum_pairwise.evaluation.tables.explanation import Explanation, paint_retrieved, project_object
 from captum_pairwise.evaluation.tables.image_pair import ImagePair
 from captum_pairwise.evaluation.tables.row_cache import RowCache
 from captum_pairwise.evaluation.tables.settings import Settings
 from captum_pairwise.models.similarity import SimilarityWrapper
 
-ONE_PLAYER = torch.tensor(0)  # a mask: the tables explain the retrieved image, so the query takes no coalitions of its own
+ONE_PLAYER = torch.tensor(0)  # a mask: first order explains the retrieved image, so the query needs no coalitions
 
 
 @dataclass(frozen=True)
 class MethodRun:
-    """The arguments of one run.
+    """Classes of two kinds run here: of parts of images, `cls(model)`, and of cells of a layer's output, `cls(model, layer)`.
 
     Attributes:
         pair: the images.
@@ -41,14 +42,8 @@ class MethodRun:
 
     @property
     def layer(self) -> tuple[SimilarityWrapper, nn.Module]:
-        """The similarity and the layer of the feature maps, for methods that explain a layer."""
+        """The similarity and the layer of the feature maps."""
         return self.pair.model.wrapper, self.pair.model.encoder.features
-
-    @property
-    def pixels(self) -> torch.Tensor:
-        """A mask of the retrieved image in which every pixel is a player."""
-        height, width = self.pair.images[1].shape[2:]
-        return torch.arange(height * width).reshape(1, 1, height, width)
 
     @property
     def windows(self) -> dict[str, Any]:
@@ -56,19 +51,29 @@ class MethodRun:
         fill = self.pair.model.encoder.mean.expand_as(self.pair.images[0])
         return {"sliding_window_shapes": self.settings.window, "strides": self.settings.stride, "baselines": (fill, fill)}
 
-    def parts(self, n_samples: int, retrieved_mask: torch.Tensor | None = None) -> dict[str, Any]:
-        """Arguments of a first-order method for parts of the retrieved image; None is superpixels."""
-        mask = self.pair.superpixels[1] if retrieved_mask is None else retrieved_mask
-        return {**self.draws(n_samples), "feature_mask": (ONE_PLAYER, mask)}
-
-    def part_pairs(self, n_samples: int) -> dict[str, Any]:
-        """Arguments of a second-order method for superpixels of both images."""
-        return {**self.draws(n_samples), "feature_mask": self.pair.superpixels}
-
-    def cells(self, n_samples: int) -> dict[str, Any]:
-        """Arguments of a first-order method for cells of the retrieved image's feature map."""
-        return {**self.draws(n_samples), "layer_mask": (ONE_PLAYER, None)}
-
-    def draws(self, n_samples: int) -> dict[str, Any]:
-        """Arguments of a second-order method for cells of both feature maps."""
+    def budget(self, n_samples: int) -> dict[str, Any]:
+        """The images, the number of samples and their source."""
         return {"inputs": self.pair.images, "n_samples": n_samples, "generator": self.generator}
+
+    def explain_parts(self, cls: Any, n_samples: int) -> Explanation:
+        """First order of superpixels."""
+        return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, self.pair.superpixels[1])))
+
+    def explain_pixels(self, cls: Any, n_samples: int) -> Explanation:
+        """First order of pixels."""
+        height, width = self.pair.images[1].shape[2:]
+        pixels = torch.arange(height * width).reshape(height, width)
+        return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, pixels)))
+
+    def explain_cells(self, cls: Any, n_samples: int) -> Explanation:
+        """First order of cells."""
+        return paint_retrieved(cls(*self.layer).interactions(**self.budget(n_samples), layer_mask=(ONE_PLAYER, None)))
+
+    def project_parts(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> Explanation:
+        """Second order of superpixels."""
+        interactions = cls(self.model, **options).interactions(**self.budget(n_samples), feature_mask=self.pair.superpixels)
+        return project_object(interactions, mask)
+
+    def project_cells(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> Explanation:
+        """Second order of cells."""
+        return project_object(cls(*self.layer, **options).interactions(**self.budget(n_samples)), mask)

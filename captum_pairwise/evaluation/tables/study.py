@@ -23,7 +23,7 @@ from captum_pairwise.evaluation.tables.measures import Measures, measure_explana
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
 from captum_pairwise.evaluation.tables.processes import Ranks
 from captum_pairwise.evaluation.tables.settings import Settings
-from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS
+from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, explain_pair
 
 POLL = 2.0  # seconds
 MAX_ERROR_LENGTH = 500
@@ -221,7 +221,7 @@ def measure_run(run: Run, model: Model, pair: ImagePair | Exception, settings: S
         if isinstance(pair, Exception):
             raise pair
         method_run = MethodRun(pair, settings, _seed_generator(run, seed))
-        measures = measure_explanation(*TABLE_METHODS[run.method].explain(method_run), pair)
+        measures = measure_explanation(*explain_pair(run.method, method_run), pair)
         n_passes = method_run.n_passes
     except Exception as error:  # a model or a method may raise anything; the study continues
         _raise_if_fatal(error, model)

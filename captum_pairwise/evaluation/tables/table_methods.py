@@ -1,16 +1,16 @@
-"""The columns of the tables: public attribution classes with their arguments."""
+"""The columns of the tables: public attribution classes with their budgets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import cast
+from typing import Any, cast
 
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor
 
 import captum_pairwise as cp
-from captum_pairwise.evaluation.tables.explanation import Explanation, paint_jagged, paint_marginal, project_object
+from captum_pairwise.evaluation.tables.explanation import Explanation, paint_retrieved, project_object
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
 
 AGNOSTIC, DEPENDENT, CONTROL = "model agnostic", "architecture dependent", "control"
@@ -23,27 +23,44 @@ class TableMethod:
     Attributes:
         title: its head.
         family: the best method of each family is set in bold, as in the paper.
-        first: makes the first-order explanation of the retrieved image.
-        second: projects the query's object, whose mask it gets, to the retrieved image; None if the method has no second order.
         needs: a package that the method imports when it runs, and the extra that installs it.
     """
 
     title: str
     family: str
-    first: Callable[[MethodRun], Explanation]
-    second: Callable[[MethodRun, Tensor], Explanation] | None = None
     needs: tuple[str, str] | None = None
 
-    def explain(self, run: MethodRun) -> tuple[Explanation, Explanation | None]:
-        """Both orders of one pair; without masks there is no second one."""
-        first, masks = self.first(run), run.pair.masks
-        return first, self.second(run, masks[0]) if self.second is not None and masks is not None else None
+
+TABLE_METHODS = {
+    "sbsm": TableMethod("SBSM", AGNOSTIC),
+    "pshap": TableMethod("PSHAP", AGNOSTIC),
+    "lime": TableMethod("LIME", AGNOSTIC, ("sklearn", "lime")),
+    "kshap": TableMethod("KSHAP", AGNOSTIC),
+    "factorised": TableMethod("factorised", AGNOSTIC),
+    "vesm": TableMethod("VESM", DEPENDENT),
+    "gcam": TableMethod("GCAM", DEPENDENT),
+    "sam": TableMethod("SAM", DEPENDENT),
+    "igsam": TableMethod("IG-SAM", DEPENDENT),
+    "ksam": TableMethod("KSAM", DEPENDENT),
+    "layer_factorised": TableMethod("factorised, layer", DEPENDENT),
+    "random": TableMethod("random", CONTROL),
+}
+
+
+def explain_by_sbsm(run: MethodRun) -> Explanation:
+    """SBSM (§A.11)."""
+    return Explanation(cp.SBSM(run.model).attribute(run.pair.images, **run.windows)[1][:, 0])
+
+
+def project_by_sbsm(run: MethodRun, mask: Tensor) -> Explanation:
+    """SBSM of pairs of windows (§A.11)."""
+    arguments: dict[str, Any] = run.budget(run.settings.second) | run.windows | {"feature_mask": run.pair.superpixels}
+    return Explanation(cp.PairwiseSBSM(run.model).window_pairs(**arguments).project(mask))
 
 
 def explain_by_gradcam(run: MethodRun) -> Explanation:
     """GradCAM without a ReLU (§A.3)."""
-    query, retrieved = run.pair.images
-    model, layer = run.layer
+    (query, retrieved), (model, layer) = run.pair.images, run.layer
     heat_map = cast(Tensor, LayerGradCam(model.given_query(query), layer).attribute(retrieved)).detach()[:, 0]
     return Explanation(heat_map, heat_map.flatten())
 
@@ -54,84 +71,56 @@ def explain_by_sam(run: MethodRun) -> Explanation:
     return Explanation(heat_map, heat_map.flatten())
 
 
+def explain_by_igsam(run: MethodRun) -> Explanation:
+    """IG-SAM (eq. 9)."""
+    return paint_retrieved(cp.LayerIGSAM(*run.layer).interactions(run.pair.images, n_steps=run.settings.n_steps))
+
+
+def project_by_hessians(run: MethodRun, mask: Tensor) -> Explanation:
+    """Integrated Hessians (eq. 15)."""
+    method = cp.LayerIntegratedHessians(*run.layer, within=True)
+    return project_object(method.interactions(run.pair.images, n_steps=run.settings.n_nodes), mask)
+
+
 def draw_heat_map(run: MethodRun) -> Explanation:
     """A map of random numbers."""
     retrieved = run.pair.images[1]
     return Explanation(torch.rand(1, *retrieved.shape[2:], generator=run.generator).to(retrieved))
 
 
-TABLE_METHODS = {
-    "sbsm": TableMethod(  # §A.11
-        "SBSM",
-        AGNOSTIC,
-        lambda run: Explanation(cp.SBSM(run.model).attribute(run.pair.images, **run.windows)[1][:, 0]),
-        lambda run, mask: Explanation(
-            cp.PairwiseSBSM(run.model).window_pairs(**run.part_pairs(run.settings.second), **run.windows).project(mask)
-        ),
-    ),
-    "pshap": TableMethod(  # §4
-        "PSHAP",
-        AGNOSTIC,
-        lambda run: paint_marginal(cp.PartitionShap(run.model).interactions(**run.parts(run.settings.first, run.pixels))),
-    ),
-    "lime": TableMethod(  # §4, §5.2
-        "LIME",
-        AGNOSTIC,
-        lambda run: paint_marginal(cp.SuperpixelLime(run.model).interactions(**run.parts(run.settings.first))),
-        lambda run, mask: project_object(cp.PairwiseLime(run.model).interactions(**run.part_pairs(run.settings.second)), mask),
-        ("sklearn", "lime"),
-    ),
-    "kshap": TableMethod(  # §4, eq. 7
-        "KSHAP",
-        AGNOSTIC,
-        lambda run: paint_marginal(cp.KernelShapley(run.model).interactions(**run.parts(run.settings.first))),
-        lambda run, mask: project_object(
-            cp.KernelShapleyTaylor(run.model, sampling=run.settings.sampling).interactions(**run.part_pairs(run.settings.second)), mask
-        ),
-    ),
-    "factorised": TableMethod(
-        "factorised",
-        AGNOSTIC,
-        lambda run: paint_jagged(cp.JaggedShapleyTaylor(run.model).interactions(**run.parts(run.settings.n_embeddings))),
-        lambda run, mask: project_object(
-            cp.FactorisedShapleyTaylor(run.model).interactions(**run.part_pairs(run.settings.n_embeddings)), mask
-        ),
-    ),
-    "vesm": TableMethod("VESM", DEPENDENT, lambda run: Explanation(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0])),
-    "gcam": TableMethod("GCAM", DEPENDENT, explain_by_gradcam),
-    "sam": TableMethod(  # eq. 3, eq. 8
-        "SAM",
-        DEPENDENT,
-        explain_by_sam,
-        lambda run, mask: project_object(cp.LayerPairwiseSAM(*run.layer).interactions(run.pair.images), mask),
-    ),
-    "igsam": TableMethod(  # eq. 9, eq. 15
-        "IG-SAM",
-        DEPENDENT,
-        lambda run: paint_marginal(cp.LayerIGSAM(*run.layer).interactions(run.pair.images, n_steps=run.settings.n_steps)),
-        lambda run, mask: project_object(
-            cp.LayerIntegratedHessians(*run.layer, within=True).interactions(run.pair.images, n_steps=run.settings.n_nodes), mask
-        ),
-    ),
-    "ksam": TableMethod(  # §4, eq. 7
-        "KSAM",
-        DEPENDENT,
-        lambda run: paint_marginal(cp.LayerKernelSAM(*run.layer).interactions(**run.cells(run.settings.first_layer))),
-        lambda run, mask: project_object(
-            cp.LayerKernelShapleyTaylor(*run.layer, sampling=run.settings.sampling).interactions(**run.draws(run.settings.second_layer)),
-            mask,
-        ),
-    ),
-    "layer_factorised": TableMethod(
-        "factorised, layer",
-        DEPENDENT,
-        lambda run: paint_jagged(cp.LayerJaggedShapleyTaylor(*run.layer).interactions(**run.cells(run.settings.n_layer_embeddings))),
-        lambda run, mask: project_object(
-            cp.LayerFactorisedShapleyTaylor(*run.layer).interactions(**run.draws(run.settings.n_layer_embeddings)), mask
-        ),
-    ),
-    "random": TableMethod("random", CONTROL, draw_heat_map, lambda run, mask: draw_heat_map(run)),
+FIRST_ORDER: dict[str, Callable[[MethodRun], Explanation]] = {
+    "sbsm": explain_by_sbsm,
+    "pshap": lambda run: run.explain_pixels(cp.PartitionShap, run.settings.first),
+    "lime": lambda run: run.explain_parts(cp.SuperpixelLime, run.settings.first),
+    "kshap": lambda run: run.explain_parts(cp.KernelShapley, run.settings.first),
+    "factorised": lambda run: run.explain_parts(cp.JaggedShapleyTaylor, run.settings.n_embeddings),
+    "vesm": lambda run: Explanation(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0]),
+    "gcam": explain_by_gradcam,
+    "sam": explain_by_sam,
+    "igsam": explain_by_igsam,
+    "ksam": lambda run: run.explain_cells(cp.LayerKernelSAM, run.settings.first_layer),
+    "layer_factorised": lambda run: run.explain_cells(cp.LayerJaggedShapleyTaylor, run.settings.n_layer_embeddings),
+    "random": draw_heat_map,
 }
+SECOND_ORDER: dict[str, Callable[[MethodRun, Tensor], Explanation]] = {  # the tensor is the mask of the query's object
+    "sbsm": project_by_sbsm,
+    "lime": lambda run, mask: run.project_parts(cp.PairwiseLime, run.settings.second, mask),
+    "kshap": lambda run, mask: run.project_parts(cp.KernelShapleyTaylor, run.settings.second, mask, sampling=run.settings.sampling),
+    "factorised": lambda run, mask: run.project_parts(cp.FactorisedShapleyTaylor, run.settings.n_embeddings, mask),
+    "sam": lambda run, mask: project_object(cp.LayerPairwiseSAM(*run.layer).interactions(run.pair.images), mask),
+    "igsam": project_by_hessians,
+    "ksam": lambda run, mask: run.project_cells(
+        cp.LayerKernelShapleyTaylor, run.settings.second_layer, mask, sampling=run.settings.sampling
+    ),
+    "layer_factorised": lambda run, mask: run.project_cells(cp.LayerFactorisedShapleyTaylor, run.settings.n_layer_embeddings, mask),
+    "random": lambda run, mask: draw_heat_map(run),
+}
+
+
+def explain_pair(name: str, run: MethodRun) -> tuple[Explanation, Explanation | None]:
+    """Both orders of a method on one pair; second order needs the masks of the pair."""
+    first, masks = FIRST_ORDER[name](run), run.pair.masks
+    return first, SECOND_ORDER[name](run, masks[0]) if name in SECOND_ORDER and masks is not None else None
 
 
 def choose_methods(names: Sequence[str]) -> list[str]:
@@ -140,9 +129,8 @@ def choose_methods(names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: a name is unknown, or its method needs a package that is not installed.
     """
-    missing = {
-        name: method.needs for name, method in TABLE_METHODS.items() if method.needs is not None and find_spec(method.needs[0]) is None
-    }
+    needs = {name: method.needs for name, method in TABLE_METHODS.items() if method.needs is not None}
+    missing = {name: (package, extra) for name, (package, extra) in needs.items() if find_spec(package) is None}
     for name in names:
         if name != "all" and name not in TABLE_METHODS:
             raise ValueError(f"Expected methods among {[*TABLE_METHODS, 'all']}, got {name!r}.")
