@@ -25,37 +25,37 @@ def embed(
     n_workers: int = 0,
     show_progress: bool = True,
 ) -> Float[Tensor, "images channels"]:
-    """The embedding of each image, on the CPU; maps are averaged.
+    """The embedding of each image, on the CPU; maps are averaged over their positions.
 
     Args:
         files: at least one image.
         encoder: in evaluation mode.
         batch_size: images that go through the encoder together.
-        cache: a safetensors file that remembers the embeddings of one encoder, by path, size and time of each image. A run that was killed
-            goes on from the parts beside it.
-        n_workers: processes that read images; 0 means this one.
-        show_progress: whether there is a progress bar.
+        cache: a safetensors file that stores the embeddings of one encoder, by path, size and time of each image. A run continues from the
+            parts that a killed run has left beside it.
+        n_workers: processes that read images; 0 means this process.
+        show_progress: True shows a progress bar.
 
     Raises:
-        ValueError: the encoder is in training mode, an image cannot be read, or its embedding has no direction.
+        ValueError: the encoder is in training mode, an image cannot be read, or the norm of an embedding is 0 or not finite.
     """
     if any(module.training for module in encoder.modules()):
         raise ValueError("Expected an encoder in evaluation mode, as an embedding must not depend on its batch. Call `encoder.eval()`.")
     store = EmbeddingStore(None, "") if cache is None else EmbeddingStore(Path(cache), fingerprint(encoder))
-    keys = [_key(file) for file in files]
+    keys = [_hash_file(file) for file in files]
     new = {key: file for key, file in zip(keys, files, strict=True) if key not in store.rows}
-    read = ImageEncoder(nn.Identity(), size=encoder.size).preprocess  # without weights, on the CPU: for other processes
+    read = ImageEncoder(nn.Identity(), size=encoder.size).preprocess  # without weights, on the CPU: other processes get a copy
     batches = read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress else None)
-    left, chunk = list(new), Chunk(batch_size)
+    new_keys, chunk = iter(new), Chunk(batch_size)
     for batch in batches:
-        done, left = left[: len(batch)], left[len(batch) :]
-        store.add(done, _embeddings(encoder, torch.cat(batch), [new[key] for key in done], chunk))
+        batch_keys = [next(new_keys) for _ in batch]
+        store.add(batch_keys, _embed_batch(encoder, torch.cat(batch), [new[key] for key in batch_keys], chunk))
     store.merge()
     return torch.stack([store.rows[key] for key in keys])
 
 
 def fingerprint(encoder: ImageEncoder) -> str:
-    """A digest of all that an embedding depends on but the image: structure, preprocessing and weights."""
+    """A digest of everything in an encoder that changes its embeddings: structure, preprocessing and weights."""
     digest = hashlib.sha256(f"{encoder!r} {encoder.preprocessing}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -63,21 +63,18 @@ def fingerprint(encoder: ImageEncoder) -> str:
     return digest.hexdigest()
 
 
-def _key(file: Path) -> int:
-    """A number for a file, told by path, size and time; of 64 bits, in which two of a million files meet by a chance of 3e-8."""
-    known = file.stat()
-    digest = hashlib.blake2b(f"{file.absolute()} {known.st_size} {known.st_mtime_ns}".encode(errors="surrogateescape"), digest_size=8)
+def _hash_file(file: Path) -> int:
+    """A hash of path, size and time, of 64 bits: the probability of a collision among a million files is 3e-8."""
+    status = file.stat()
+    digest = hashlib.blake2b(f"{file.absolute()} {status.st_size} {status.st_mtime_ns}".encode(errors="surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)
 
 
 @torch.inference_mode()
-def _embeddings(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
-    """Those of one batch, each with a direction."""
-    embeddings = Evaluator(lambda some: promote_half(pool(encoder(some.to(encoder.mean)))).cpu(), chunk)(pixels)
+def _embed_batch(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
+    embeddings = Evaluator(lambda rows: promote_half(pool(encoder(rows.to(encoder.mean)))).cpu(), chunk)(pixels)
     norms = torch.linalg.vector_norm(embeddings, dim=1)
     for file, norm in zip(files, norms.tolist(), strict=True):
         if not 0 < norm < float("inf"):
-            raise ValueError(
-                f"Expected an embedding with a direction, but that of {file} has the norm {norm}. Look at the encoder's weights."
-            )
+            raise ValueError(f"Expected a finite norm above 0 of the embedding of {file}, got {norm}. Look at the encoder's weights.")
     return embeddings

@@ -1,6 +1,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from data_sets import save_photo, tiny_image_encoder
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from captum_pairwise.datasets import embedding_store
+from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.datasets.embeddings import embed, fingerprint
 from captum_pairwise.models.backbones import ImageEncoder
 
@@ -153,6 +156,31 @@ def test_parts_of_another_encoder_are_forgotten(files, cache, monkeypatch):
     assert os.listdir(cache.parent) == [cache.name] and len(load_file(cache)["images"]) == N_IMAGES
 
 
+class OperationCount(TorchFunctionMode):
+    """Counts the operations on tensors, also those that only look at a shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_operations = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.n_operations += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_reading_takes_as_many_operations_for_each_part(cache, monkeypatch):
+    monkeypatch.setattr(embedding_store, "PART", 4)
+    counts = []
+    for part in range(6):
+        EmbeddingStore(cache, "encoder").add(range(4 * part, 4 * part + 4), torch.rand(4, 3))
+        with OperationCount() as operations:
+            store = EmbeddingStore(cache, "encoder")
+        counts.append(operations.n_operations)
+        assert len(store.rows) == 4 * (part + 1)
+    assert len(os.listdir(cache.parent)) == 6
+    assert counts[0] > 0 and len({later - earlier for earlier, later in pairwise(counts)}) == 1
+
+
 def test_a_file_of_something_else_is_left_alone(files, tmp_path):
     save_file({"weight": torch.ones(2)}, tmp_path / "weights.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors in here, whatever the name says")
@@ -175,7 +203,7 @@ def test_embeddings_without_a_direction_are_refused(files, value):
     with torch.no_grad():
         encoder.features[2].weight.zero_()
         encoder.features[2].bias.fill_(value)
-    with pytest.raises(ValueError, match=r"that of .*0.png has the norm"):
+    with pytest.raises(ValueError, match=r"norm above 0 of the embedding of .*0.png"):
         embed(files, encoder, show_progress=False)
 
 
