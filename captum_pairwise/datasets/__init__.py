@@ -1,4 +1,4 @@
-"""Pairs of images to explain: lists of them in a file, their masks, and how they are mined from labelled images in official layouts."""
+"""Pairs of images to explain: lists in CSV files, masks, and pairs that are mined from labelled data sets in their official layouts."""
 
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco

@@ -1,4 +1,4 @@
-"""`python -m captum_pairwise.datasets <data set>`: pairs of images for experiments, in a CSV file."""
+"""`python -m captum_pairwise.datasets <data set>`: write pairs of images for experiments into a CSV file."""
 
 import argparse
 import sys
@@ -17,49 +17,47 @@ from captum_pairwise.datasets.safe_paths import refuse_links_out
 from captum_pairwise.models import backbones
 
 INTERRUPTED = 130
+TITLES = {"voc": "PASCAL VOC 2012", "coco": "COCO 2017 with COCO-Stuff", "sop": "Stanford Online Products"}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="python -m captum_pairwise.datasets", description=__doc__)
-    commands = top.add_subparsers(dest="data_set", required=True)
-    for name, what in {"voc": "PASCAL VOC 2012", "coco": "COCO 2017 with COCO-Stuff", "sop": "Stanford Online Products"}.items():
-        _add_mining(
-            commands.add_parser(name, help=f"mine pairs of {what}", description=f"Conditional nearest neighbours in {what} (§A.2).")
-        )
-    kind = "what a pair shares: the kind of product, from train to test (default), or the product, within test"
-    commands.choices["sop"].add_argument("--condition", choices=CONDITIONS, default=CONDITIONS[0], help=kind)
-    what = "write a few pairs that need no download"
-    builtin = commands.add_parser("builtin", help=what, description=f"{what.capitalize()}, for trying and testing, not for conclusions.")
-    builtin.set_defaults(run=write_builtin)
-    builtin.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where images, masks and pairs.csv go")
-    return top
+def build_parser() -> argparse.ArgumentParser:
+    """Argument parser of the command."""
+    parser = argparse.ArgumentParser(prog="python -m captum_pairwise.datasets", description=__doc__)
+    commands = parser.add_subparsers(dest="data_set", required=True)
+    for name, title in TITLES.items():
+        description = f"Conditional nearest neighbours in {title} (§A.2)."
+        _add_mining_options(commands.add_parser(name, help=f"mine pairs of {title}", description=description))
+    condition = "class that a pair shares: the kind of product, from train to test (default), or the product, within test"
+    commands.choices["sop"].add_argument("--condition", choices=CONDITIONS, default=CONDITIONS[0], help=condition)
+    title = "write a few pairs that need no download"
+    builtin = commands.add_parser("builtin", help=title, description=f"{title.capitalize()}, for trying and testing, not for conclusions.")
+    builtin.set_defaults(run=write_builtin_pairs)
+    builtin.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for images, masks and pairs.csv")
+    return parser
 
 
-def _add_mining(line: argparse.ArgumentParser) -> None:
-    """The options that mining has on every data set."""
-    line.set_defaults(run=mine)
-    line.add_argument("--root", type=Path, required=True, help="folder of the data set, unpacked as it is published")
-    line.add_argument(
-        "--backbone", required=True, metavar="NAME[=FILE]", help="what tells how alike images are; the paper's is moco_v2=FILE"
-    )
-    line.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV file; its paths are relative to the root")
-    line.add_argument("--limit", type=_positive, metavar="N", help="only the first N validation images")
-    line.add_argument("--seed", type=int, default=0, help="of the class that is drawn for each image (default 0)")
-    line.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="images (default 32)")
-    line.add_argument("--device", default="cpu", help="as PyTorch calls it (default cpu)")
-    line.add_argument("--cache", type=Path, metavar="FILE", help="safetensors file that remembers embeddings, one for each backbone")
-    line.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read images (default: none beside this one)")
+def _add_mining_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=mine_pairs)
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data set, unpacked as it is published")
+    backbone = "encoder whose cosines are compared; the paper uses moco_v2=FILE"
+    parser.add_argument("--backbone", required=True, metavar="NAME[=FILE]", help=backbone)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write; its paths are relative to the root")
+    parser.add_argument("--limit", type=_parse_positive, metavar="N", help="use only the first N validation images")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the class that is drawn for each image (default 0)")
+    parser.add_argument("--batch-size", type=_parse_positive, default=32, metavar="N", help="images in a batch (default 32)")
+    parser.add_argument("--device", default="cpu", help="PyTorch device (default cpu)")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="safetensors file that stores the embeddings of one backbone")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read images (default 0: this process)")
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     if int(text) < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
     return int(text)
 
 
-def splits(options: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
-    """Where queries come from, and the images to be explained."""
+def read_splits(options: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:
+    """Candidates for the query, and images to explain."""
     if options.data_set == "sop":
         test = stanford_online_products(options.root, "test", options.condition)
         return test if options.condition == "class" else stanford_online_products(options.root, "train", options.condition), test
@@ -67,46 +65,41 @@ def splits(options: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]
     return read(options.root, "train"), read(options.root, "val")
 
 
-def mine(options: argparse.Namespace) -> None:
-    """Mine pairs, write them and say how they are read."""
+def mine_pairs(options: argparse.Namespace) -> None:
+    """Mine pairs, write them and print how to read them."""
     encoder = backbones.parse(options.backbone).to(options.device)
-    train, val = splits(options)
+    train, val = read_splits(options)
     for image in (*train.images, *val.images):
-        refuse_links_out(image.image, options.root)  # now, and not when all is computed and the pairs are written
+        refuse_links_out(image.image, options.root)  # before the long computation, not when the pairs are written
+    val = replace(val, images=val.images[: options.limit])
     pairs = conditional_nearest_neighbours(
-        train,
-        replace(val, images=val.images[: options.limit]),
-        encoder,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        cache=options.cache,
-        n_workers=options.workers,
+        train, val, encoder, seed=options.seed, batch_size=options.batch_size, cache=options.cache, n_workers=options.workers
     )
     write_pairs(pairs, options.out, options.root)
     print(f"{len(pairs)} pairs: {options.out}")
     if options.root.resolve() != options.out.parent.resolve():
-        print(f"Their paths are relative to {options.root}: pass this root whenever the file is read.")
+        print(f"Their paths are relative to {options.root}: pass this root whenever you read the file.")
 
 
-def write_builtin(options: argparse.Namespace) -> None:
-    """Write the built-in pairs and say where they are."""
+def write_builtin_pairs(options: argparse.Namespace) -> None:
+    """Write the built-in pairs and print where they are."""
     pairs = builtin_pairs(options.out)
     print(f"{len(pairs)} pairs: {options.out / 'pairs.csv'}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; what it returns is the exit status."""
-    line = parser()
-    options = line.parse_args(arguments)
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     try:
         options.run(options)
     except (ValueError, OSError, ImportError) as error:
-        line.error(str(error))
+        parser.error(str(error))
     except KeyboardInterrupt:
-        print("\nInterrupted. With --cache the same command goes on where it was.", file=sys.stderr)
+        print("\nInterrupted. With --cache, the same command continues where it stopped.", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command())

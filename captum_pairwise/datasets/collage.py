@@ -1,4 +1,4 @@
-"""Pictures with a mask of what they show, which every change carries along."""
+"""Pictures with the mask of an object: every change of the picture changes the mask, too."""
 
 from dataclasses import dataclass, replace
 
@@ -12,72 +12,60 @@ Mask = Bool[np.ndarray, "height width"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A photo or drawing, and where its object is."""
+    """A photo or drawing, and the mask of its object."""
 
     pixels: Pixels
     mask: Mask
 
-    @property
-    def share(self) -> float:
-        """How much of the picture is object."""
-        return float(self.mask.mean())
-
 
 def crop(picture: Picture, top: int, bottom: int, left: int, right: int) -> Picture:
-    """The rows from `top` to `bottom` and the columns from `left` to `right`, ends left out."""
+    """Rows from `top` to `bottom` and columns from `left` to `right`, ends excluded."""
     return Picture(picture.pixels[top:bottom, left:right], picture.mask[top:bottom, left:right])
 
 
-def flipped(picture: Picture) -> Picture:
-    """Left and right exchanged."""
+def mirror(picture: Picture) -> Picture:
+    """The picture with left and right exchanged."""
     return Picture(np.ascontiguousarray(picture.pixels[:, ::-1]), np.ascontiguousarray(picture.mask[:, ::-1]))
 
 
-def recoloured(picture: Picture, red: float, green: float, blue: float) -> Picture:
-    """In light of another colour: every channel times a number."""
+def recolour(picture: Picture, red: float, green: float, blue: float) -> Picture:
+    """The picture in light of another colour: each channel is multiplied by a number."""
     light = picture.pixels * np.array([red, green, blue])
     return replace(picture, pixels=light.clip(0, 255).round().astype(np.uint8))
 
 
-def resized(picture: Picture, shorter_side: int) -> Picture:
-    """As large as wanted, in its own proportions; a pixel is object where at least half of it is."""
+def resize(picture: Picture, shorter_side: int) -> Picture:
+    """The picture with another size and the same proportions; a pixel is object if the object covers at least half of it."""
     factor = shorter_side / min(picture.mask.shape)
     height, width = (round(side * factor) for side in picture.mask.shape)
-    return Picture(_scaled(picture.pixels, height, width), _scaled(_as_bytes(picture.mask), height, width) >= 128)
+    return Picture(np.asarray(_scale(picture.pixels, height, width)), np.asarray(_scale(picture.mask, height, width)) >= 128)
 
 
-def pasted(cut: Picture, onto: Pixels, height: int, bottom: int, left: int) -> Picture:
-    """The object of one picture, alone, over another photo; what would stick out is cut off.
+def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) -> Picture:
+    """The photo with the object of a picture over it; parts outside the photo are cut off.
 
     Args:
-        cut: has the object.
-        onto: the photo.
+        picture: has the object.
+        photo: the background.
         height: of the object, in pixels of the photo.
-        bottom: the row of the photo on which the object stands.
-        left: the column where the object begins; may be negative.
+        bottom: row of the photo on which the object stands.
+        left: column of the photo where the object begins; may be negative.
     """
-    rows, columns = (slice(places.min(), places.max() + 1) for places in cut.mask.nonzero())
-    width = round(height * (columns.stop - columns.start) / (rows.stop - rows.start))
-    alpha, colours = _premultiplied(Picture(cut.pixels[rows, columns], cut.mask[rows, columns]), height, width)
-    pixels, opacity = onto.astype(float), np.zeros(onto.shape[:2])
-    top, first = max(bottom - height, 0), max(left, 0)
-    last_row, last_column = min(bottom, len(onto)), min(left + width, onto.shape[1])
-    part = np.s_[top - bottom + height : last_row - bottom + height, first - left : last_column - left]
-    place = np.s_[top:last_row, first:last_column]
-    opacity[place] = alpha[part]
-    pixels[place] = pixels[place] * (1 - alpha[part][..., None]) + colours[part]
-    return Picture(pixels.clip(0, 255).round().astype(np.uint8), opacity >= 0.5)
+    rows, columns = (slice(places.min(), places.max() + 1) for places in picture.mask.nonzero())
+    mask = picture.mask[rows, columns]
+    # the background of the object is black before resizing: its colours would mix into the object's border
+    colours = np.where(mask[..., None], picture.pixels[rows, columns], np.uint8(0))
+    width = round(height * mask.shape[1] / mask.shape[0])
+    layers = []
+    for layer in (mask, colours):
+        scaled = _scale(layer, height, width)
+        canvas = Image.new(scaled.mode, (photo.shape[1], photo.shape[0]))
+        canvas.paste(scaled, (left, bottom - height))
+        layers.append(np.asarray(canvas).astype(float))
+    opacity, pixels = layers[0] / 255, layers[1]
+    return Picture((photo * (1 - opacity[..., None]) + pixels).clip(0, 255).round().astype(np.uint8), opacity >= 0.5)
 
 
-def _premultiplied(cut: Picture, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The object's opacity and its colours times that, so that colours around the object do not leak in."""
-    masked = np.where(cut.mask[..., None], cut.pixels, 0).astype(np.uint8)
-    return _scaled(_as_bytes(cut.mask), height, width) / 255, _scaled(masked, height, width).astype(float)
-
-
-def _as_bytes(mask: Mask) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
-
-
-def _scaled(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+def _scale(layer: Pixels | Mask, height: int, width: int) -> Image.Image:
+    levels = layer.astype(np.uint8) * 255 if layer.dtype == bool else layer
+    return Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR)

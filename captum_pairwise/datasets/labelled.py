@@ -1,4 +1,4 @@
-"""Images whose classes are known: from masks, or for the image as a whole."""
+"""Images with class labels, of each pixel or of the whole image."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from captum_pairwise.datasets.readers import read_in_batches
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image, and what tells its classes.
+    """An image, and its mask or its label.
 
     Attributes:
         image: the file.
-        mask: the label of each pixel, 255 for void; None where the image has a class as a whole.
-        label: that class; None where there is a mask.
+        mask: the label of each pixel, 255 for void; None if the whole image has one label.
+        label: the label of the whole image; None if there is a mask.
     """
 
     image: Path
@@ -30,8 +30,8 @@ class LabelledImages:
 
     Attributes:
         images: in an order that does not depend on the file system.
-        names: of labels, in words; a label that has none is called by its number.
-        background: labels that are no class of their own, but count as pixels.
+        names: class names by label; a label without a name is called by its number.
+        background: labels that are not drawn as classes, but whose pixels count.
 
     Raises:
         ValueError: an image has both a mask and a label, or neither.
@@ -47,24 +47,24 @@ class LabelledImages:
                 raise ValueError(f"Expected {image.image} to have a mask or a label, got {image.mask} and {image.label}. Give one of them.")
 
     def name(self, label: int) -> str:
-        """What a label is called."""
+        """The class name of a label."""
         return self.names.get(label, str(label))
 
 
-def labels_above(images: LabelledImages, min_share: float, n_workers: int = 0, show_progress: bool = True) -> list[list[int]]:
-    """For each image the labels that have more than this share of its pixels, void ones not counted, in ascending order."""
+def find_labels(images: LabelledImages, min_share: float, n_workers: int = 0, show_progress: bool = True) -> list[list[int]]:
+    """For each image, the labels with more than this share of its pixels that are not void, in ascending order."""
     masks = [image.mask for image in images.images if image.mask is not None]
     shares = chain.from_iterable(read_in_batches(label_shares, masks, 256, n_workers, "masks" if show_progress else None))
-    above = iter([[label for label, share in some.items() if share > min_share and label not in images.background] for some in shares])
-    return [next(above) if image.label is None else [image.label] for image in images.images]
+    labels = ([label for label, share in mask.items() if share > min_share and label not in images.background] for mask in shares)
+    return [next(labels) if image.label is None else [image.label] for image in images.images]
 
 
 def refuse_missing(images: Iterable[LabelledImage]) -> None:
-    """Refuse a data set of which something is not there.
+    """Refuse a data set with missing files.
 
     Raises:
         ValueError: an image or a mask is missing; the message names it.
     """
     missing = [file for image in images for file in (image.image, image.mask) if file is not None and not file.is_file()]
     if missing:
-        raise ValueError(f"Expected a file at {missing[0]}, got a path to none ({len(missing)} are missing). Unpack the archives anew.")
+        raise ValueError(f"Expected a file at {missing[0]}, got none ({len(missing)} are missing). Unpack the archives anew.")

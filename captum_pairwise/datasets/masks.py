@@ -1,4 +1,4 @@
-"""Masks: images with one number a pixel, which says what it shows."""
+"""Masks: images whose pixels are label numbers."""
 
 from pathlib import Path
 
@@ -18,20 +18,20 @@ ONE_BYTE = ("L", "P")
 def open_mask(
     path: str | Path, label: int | None = None, size: tuple[int, int] = (224, 224)
 ) -> tuple[Bool[Tensor, "1 height width"], Bool[Tensor, "1 height width"]]:
-    """Where the object is, and where nobody knows what is shown.
+    """The pixels of the object, and the void pixels, which are not annotated.
 
-    The whole mask is resized, as `ImageEncoder.preprocess` resizes the whole image; each pixel becomes one that was there (nearest).
+    The whole mask is resized, as `ImageEncoder.preprocess` resizes the whole image; each new pixel takes the label of the nearest old one.
 
     Args:
-        path: an image with one number a pixel; of a palette, the index counts.
-        label: the object's number; 255 is then void. None: whatever is not 0 is the object, and nothing is void.
-        size: height and width of what is returned.
+        path: an image with one number a pixel; in an image with a palette, the palette index.
+        label: the object's number; 255 is then void. None: every number except 0 is the object, and nothing is void.
+        size: height and width of the result.
 
     Raises:
-        ValueError: the label is void's, or the file is no such image.
+        ValueError: the label is that of void, or the file is no such image.
     """
     refuse_label(label)
-    with _opened(Path(path), ONE_NUMBER if label is None else ONE_BYTE) as image:
+    with _read_labels(Path(path), ONE_NUMBER if label is None else ONE_BYTE) as image:
         numbers = torch.from_numpy(np.array(image.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(np.int32))[None]
     if label is None:
         return numbers != 0, torch.zeros_like(numbers, dtype=torch.bool)
@@ -39,32 +39,31 @@ def open_mask(
 
 
 def refuse_label(label: int | None) -> None:
-    """Refuse what no pixel can have.
+    """Refuse labels that a mask cannot have.
 
     Raises:
-        ValueError: the label is no byte, or void's.
+        ValueError: the label is not a byte, or is that of void.
     """
     if label is not None and not 0 <= label < VOID:
         raise ValueError(f"Expected a label from 0 to 254, as 255 is void, or None, got {label}.")
 
 
 def label_shares(path: Path) -> dict[int, float]:
-    """Each label of a mask and its share of the pixels that are not void.
+    """Share of the pixels that are not void, by label.
 
     Raises:
-        ValueError: the file is no image with one byte a pixel.
+        ValueError: the file is not an image with one byte a pixel.
     """
-    with _opened(path, ONE_BYTE) as image:
+    with _read_labels(path, ONE_BYTE) as image:
         counts = image.histogram()[:VOID]
     return {label: count / sum(counts) for label, count in enumerate(counts) if count}
 
 
-def _opened(path: Path, modes: tuple[str, ...]) -> Image.Image:
-    """The image, read."""
+def _read_labels(path: Path, modes: tuple[str, ...]) -> Image.Image:
     image = read_image(path, "a mask")
     if image.mode not in modes:
+        allowed = " or ".join(modes)
         raise ValueError(
-            f"Expected one number a pixel in {path}, Pillow's mode {' or '.join(modes)}, got mode {image.mode}. Save the labels "
-            "themselves, not colours that stand for them."
+            f"Expected one number a pixel in {path}, Pillow's mode {allowed}, got mode {image.mode}. Save label numbers, not colours."
         )
     return image

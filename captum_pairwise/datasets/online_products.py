@@ -1,9 +1,9 @@
-"""Stanford Online Products (Song et al. 2016): photos of products for sale, several of each."""
+"""Stanford Online Products (Song et al. 2016): photos of products for sale, several of each product."""
 
 from pathlib import Path
 
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
-from captum_pairwise.datasets.safe_paths import inside, read_list
+from captum_pairwise.datasets.safe_paths import join_inside, read_lines
 
 SPLITS = ("train", "test")
 CONDITIONS = ("super_class", "class")
@@ -13,22 +13,22 @@ COLUMNS = ["image_id", "class_id", "super_class_id", "path"]
 def stanford_online_products(root: str | Path, split: str, condition: str = "super_class") -> LabelledImages:
     """Stanford Online Products, 59 551 images to train and 60 502 to test; there are no masks.
 
-    No product is in both splits: pairs across them share the kind of product (12 super-classes), pairs of one product lie within a split.
+    No product is in both splits. Pairs across the splits share the kind of product (12 super-classes); pairs of one product share a split.
 
     Args:
-        root: the folder that holds `Ebay_train.txt`, `Ebay_test.txt` and the folders of images, as the archive has it.
+        root: the folder with `Ebay_train.txt`, `Ebay_test.txt` and the folders of images, as in the archive.
         split: `"train"` or `"test"`.
-        condition: what is an image's class: `"super_class"`, or `"class"` for the product itself.
+        condition: the class of an image: `"super_class"`, or `"class"` for the product itself.
 
     Raises:
-        ValueError: the split or the condition has another name, or there are no such files.
+        ValueError: the split or the condition is unknown, or files are missing or damaged.
     """
     if split not in SPLITS or condition not in CONDITIONS:
         raise ValueError(f"Expected a split out of {SPLITS} and a condition out of {CONDITIONS}, got {split!r} and {condition!r}.")
     root, file = Path(root), Path(root) / f"Ebay_{split}.txt"
     if not file.is_file():
-        raise ValueError(f"Expected {file}. Pass the folder Stanford_Online_Products of the unpacked archive.")
-    header, *lines = [line.split() for line in read_list(file)] or [[]]
+        raise ValueError(f"Expected {file}, got no such file. Pass the folder Stanford_Online_Products of the unpacked archive.")
+    header, *lines = [line.split() for line in read_lines(file)] or [[]]
     bad = [line for line in lines if len(line) != len(COLUMNS) or not all(number.isdecimal() for number in line[:-1])]
     if header != COLUMNS or bad:
         raise ValueError(
@@ -36,7 +36,7 @@ def stanford_online_products(root: str | Path, split: str, condition: str = "sup
             f"{' '.join(*bad[:1] or [header])}. Unpack the archive anew."
         )
     column = COLUMNS.index(f"{condition}_id")
-    images = tuple(LabelledImage(inside(root, line[-1], check=False), label=int(line[column])) for line in lines)
+    images = tuple(LabelledImage(join_inside(root, line[-1], check=False), label=int(line[column])) for line in lines)
     refuse_missing(images)
-    # bicycle_final/111085122871_0.JPG
+    # a path is like bicycle_final/111085122871_0.JPG
     return LabelledImages(images, {int(line[column]): line[-1].partition("/")[0].removesuffix("_final") for line in lines})

@@ -1,36 +1,36 @@
-"""Files that a list names: inside the folder that the list is of, or refused."""
+"""Paths from lists: they must stay inside the folder of the list."""
 
 import os
 from pathlib import Path
 
 
-def inside(folder: Path, text: str, check: bool = True) -> Path:
-    """The path that a list gives, which leads nowhere else than into the folder.
+def join_inside(folder: Path, text: str, check: bool = True) -> Path:
+    """The file in a folder that a relative path names.
 
     Args:
-        folder: what the path is relative to.
-        text: as the list has it.
-        check: whether the file must be there, and links must lead into the folder too.
+        folder: the path is relative to it.
+        text: the path in the list.
+        check: True requires that the file exists, and that links stay inside the folder, too.
 
     Raises:
-        ValueError: it leads elsewhere, or to nothing.
+        ValueError: the path leads out of the folder, or the file does not exist.
     """
     path = Path(text)
     if path.anchor or ".." in path.parts or "\0" in text:
         raise ValueError(f"Expected a path inside the root, relative to it and without '..', got {text!r}. Move the file there.")
     file = folder / path
     if check and not os.path.isfile(file):
-        raise ValueError(f"Expected a file at {file}, got a path to none. Pass the `root` that the paths are relative to.")
+        raise ValueError(f"Expected a file at {file}, got none. Pass the `root` that the paths are relative to.")
     if check:
         refuse_links_out(file, folder)
     return file
 
 
 def refuse_links_out(file: Path, folder: Path) -> None:
-    """Refuse a path that ends outside a folder, by links.
+    """Refuse a path that links lead out of a folder.
 
     Raises:
-        ValueError: it does.
+        ValueError: the target is outside the folder.
     """
     target = os.path.realpath(file)
     if not target.startswith(os.path.join(os.path.realpath(folder), "")):
@@ -39,11 +39,11 @@ def refuse_links_out(file: Path, folder: Path) -> None:
         )
 
 
-def read_list(file: Path) -> list[str]:
+def read_lines(file: Path) -> list[str]:
     """The lines of a text file that are not blank.
 
     Raises:
-        ValueError: it is not in UTF-8.
+        ValueError: the file is not in UTF-8.
         OSError: it cannot be read.
     """
     try:

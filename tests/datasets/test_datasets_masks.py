@@ -69,7 +69,7 @@ def test_shares_are_those_of_the_pixels_that_are_not_void(tmp_path):
 @pytest.mark.parametrize("read", [label_shares, lambda file: open_mask(file, None), lambda file: open_mask(file, 1)])
 def test_what_is_no_mask_is_refused(tmp_path: Path, read):
     Image.new("RGB", (4, 4)).save(tmp_path / "colours.png")
-    with pytest.raises(ValueError, match=r"colours.png.*mode RGB. Save the labels"):
+    with pytest.raises(ValueError, match=r"colours.png.*mode RGB. Save label numbers"):
         read(tmp_path / "colours.png")
     save_mask(tmp_path / "mask.png", labels(0, CLASSES, (200, 200)))
     (tmp_path / "torn.png").write_bytes((tmp_path / "mask.png").read_bytes()[:-80])

@@ -92,7 +92,7 @@ def test_coco_without_maps_is_refused(tmp_path):
 )
 def test_what_is_missing_is_named(tmp_path, make, read, lost):
     (make(tmp_path) / lost).unlink()
-    with pytest.raises(ValueError, match=rf"a file at .*{lost}, got a path to none \(1 are missing\)"):
+    with pytest.raises(ValueError, match=rf"a file at .*{lost}, got none \(1 are missing\)"):
         read(tmp_path, "train")
 
 

@@ -9,7 +9,7 @@ from conftest import assert_refused
 from data_sets import make_coco, make_products, make_voc
 
 from captum_pairwise.datasets import Pair, coco, iterate_pairs, read_pairs, stanford_online_products, voc, write_pairs
-from captum_pairwise.datasets.__main__ import main
+from captum_pairwise.datasets.__main__ import run_command
 
 
 @pytest.fixture
@@ -34,17 +34,17 @@ def assert_list_refused(folder: Path, content: str | bytes, sentence: str) -> No
 ODD = {
     "latin-1": ("query,retrieved\nKätzchen.jpg,a.jpg\n".encode("latin-1"), "text in UTF-8, got other bytes.*Save it as UTF-8"),
     "utf-16": ("query,retrieved\na.jpg,a.jpg\n".encode("utf-16"), "text in UTF-8, got other bytes"),
-    "utf-16 without a mark": ("query,retrieved\na.jpg,a.jpg\n".encode("utf-16-le"), "text in UTF-8, got NUL, as UTF-16 has it"),
+    "utf-16 without a mark": ("query,retrieved\na.jpg,a.jpg\n".encode("utf-16-le"), "text in UTF-8, got NUL, as in UTF-16"),
     "a photo": (bytes(range(256)), "text in UTF-8, got other bytes"),
     "NUL in a name": ("query,retrieved\na\0.jpg,a.jpg\n", r"Expected .* got .*(a\\x00\.jpg|NUL)"),
     "NUL for a row": ("query,retrieved\n\0\0\0\n", "Expected .* got"),
-    "a name of 5000 letters": (f"query,retrieved\n{'a' * 5000},a.jpg\n", "a file at .*, got a path to none"),
-    "a cell of 200 000 letters": (f"query,retrieved\n{'a' * 200_000},a.jpg\n", "in quotes where they hold one, got a row that is none"),
-    "a line without an end": ("a" * (2**20 + 1), "lines of at most 1048576 characters, got a longer one"),
-    "a quote without an end": ('query,retrieved\n"a.jpg,a.jpg\n', "got a row that is none"),
+    "a name of 5000 letters": (f"query,retrieved\n{'a' * 5000},a.jpg\n", "a file at .*, got none"),
+    "a cell of 200 000 letters": (f"query,retrieved\n{'a' * 200_000},a.jpg\n", "quoted if they hold a comma, got a damaged row"),
+    "a line without an end": ("a" * (2**20 + 1), "lines of at most 1048576 characters, got a longer line"),
+    "a quote without an end": ('query,retrieved\n"a.jpg,a.jpg\n', "got a damaged row"),
     "a label of 5000 digits": (f"query,retrieved,label\na.jpg,a.jpg,{'9' * 5000}\n", "a label from 0 to 254, or nothing, got '9"),
     "a label in other digits": ("query,retrieved,label\na.jpg,a.jpg,٣\n", "a label from 0 to 254, or nothing, got '٣'"),
-    "a folder": ("query,retrieved\nsub,a.jpg\n", "a file at .*sub, got a path to none"),
+    "a folder": ("query,retrieved\nsub,a.jpg\n", "a file at .*sub, got none"),
     "another list": ("name;path\n", "the columns query,retrieved,.* got name;path"),
 }
 
@@ -167,5 +167,5 @@ def test_mining_refuses_a_list_before_it_computes(tmp_path, capsys, monkeypatch)
     (tmp_path / "root" / "VOCdevkit").symlink_to(tmp_path / "elsewhere" / "VOCdevkit")
     monkeypatch.setattr("captum_pairwise.datasets.__main__.conditional_nearest_neighbours", lambda *_, **__: pytest.fail("it computed"))
     with pytest.warns(UserWarning, match="random weights"), pytest.raises(SystemExit):
-        main(["voc", "--root", str(tmp_path / "root"), "--backbone", "resnet50", "--out", str(tmp_path / "root" / "pairs.csv")])
+        run_command(["voc", "--root", str(tmp_path / "root"), "--backbone", "resnet50", "--out", str(tmp_path / "root" / "pairs.csv")])
     assert "to lie inside the root, got a link to" in capsys.readouterr().err
