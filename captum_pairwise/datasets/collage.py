@@ -38,7 +38,7 @@ def resize(picture: Picture, shorter_side: int) -> Picture:
     """The picture with another size and the same proportions; a pixel is object if the object covers at least half of it."""
     factor = shorter_side / min(picture.mask.shape)
     height, width = (round(side * factor) for side in picture.mask.shape)
-    return Picture(np.asarray(_scale(picture.pixels, height, width)), np.asarray(_scale(picture.mask, height, width)) >= 128)
+    return Picture(np.asarray(_scale_layer(picture.pixels, height, width)), np.asarray(_scale_layer(picture.mask, height, width)) >= 128)
 
 
 def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) -> Picture:
@@ -58,7 +58,7 @@ def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) 
     width = round(height * mask.shape[1] / mask.shape[0])
     layers = []
     for layer in (mask, colours):
-        scaled = _scale(layer, height, width)
+        scaled = _scale_layer(layer, height, width)
         canvas = Image.new(scaled.mode, (photo.shape[1], photo.shape[0]))
         canvas.paste(scaled, (left, bottom - height))
         layers.append(np.asarray(canvas).astype(float))
@@ -66,6 +66,6 @@ def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) 
     return Picture((photo * (1 - opacity[..., None]) + pixels).clip(0, 255).round().astype(np.uint8), opacity >= 0.5)
 
 
-def _scale(layer: Pixels | Mask, height: int, width: int) -> Image.Image:
+def _scale_layer(layer: Pixels | Mask, height: int, width: int) -> Image.Image:
     levels = layer.astype(np.uint8) * 255 if layer.dtype == bool else layer
     return Image.fromarray(levels).resize((width, height), Image.Resampling.BILINEAR)

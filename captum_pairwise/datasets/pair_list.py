@@ -130,14 +130,9 @@ def _read_bounded_lines(stream: TextIO) -> Iterator[str]:
 
 
 def _check_columns(header: list[str]) -> None:
-    if "\0" in "".join(header):
-        raise ValueError("Expected text in UTF-8, got NUL, as in UTF-16. Save it as UTF-8.")
     if not set(REQUIRED) <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
-        header_text = ",".join(header)[:MAX_QUOTE] or "nothing"
-        raise ValueError(
-            f"Expected the columns {','.join(COLUMNS)}, of which the first two are required, got {header_text}. Save it as UTF-8, with "
-            "commas."
-        )
+        columns, text = ",".join(COLUMNS), ",".join(header)[:MAX_QUOTE]
+        raise ValueError(f"Expected the columns {columns}, where the first two are required, got {text!r}. Save it as UTF-8 with commas.")
 
 
 def _parse_row(columns: list[str], row: list[str], folder: Path, check: bool) -> Pair:
