@@ -1,11 +1,12 @@
-"""One battery of checks for every attribution method of similarities, those of this package and yours.
+"""One battery of checks for every attribution method of similarities, of this package and of yours.
 
-Explanations are trusted for what they promise, so each promise is a check with a name: that players with other ids get the same credit,
-that what the similarity ignores gets none, that a batch is its pairs, that the model leaves as it came even where a forward pass fails,
-and two dozen more. `CHECKS` has them all, in order; the first line of each one's docstring says what holds.
+Each check tests one promise of an explanation: players with other ids get the same credit, parts that the similarity ignores get none, a
+batch gives the same as its pairs, the model stays the same even if a forward pass fails, and about twenty more. `CHECKS` lists them in
+order; the first line of a check's docstring states the promise.
 
-A method of your own takes a `SimilarityWrapper` and, if it looks inside, a layer; its `attribute((query, retrieved), ...)` returns a map
-for each image (order 1) or the pairs of their parts (order 2), as the methods here do. Say how it is built, and how it takes the players:
+A method of your own takes a `SimilarityWrapper` and, if it explains a layer, the layer. Its `attribute((query, retrieved), ...)` returns a
+map for each image (order 1) or the pairs of their parts (order 2), as the methods here do. Tell the battery how to build the method, and
+which argument takes the players:
 
 >>> import captum_pairwise as cp
 >>> from captum_pairwise.testing import check_method
@@ -19,17 +20,16 @@ for each image (order 1) or the pairs of their parts (order 2), as the methods h
 passes          renamed players
 passes          dummy players
 
-Without `checks` all are run, on a tiny network in float64 with 4 + 6 players, in a few seconds. A check that fails raises `CheckFailed`,
-whose message says what was expected; with `raise_failures=False` it stands in the report. What a method does not promise is exempt, with
-the reason, which the report repeats:
+Without `checks`, all checks run, on a tiny network in float64 with 4 + 6 players, in a few seconds. A failed check raises `CheckFailed`;
+with `raise_failures=False`, the failure is in the report. If your method does not make a promise, exempt it, with the reason:
 
 >>> exempt = {"linear credit": "falls of the similarity are cut off below 0"}
 >>> arguments = {"sliding_window_shapes": 4, "strides": 4}
 >>> print(check_method(cp.SBSM, order=1, players=None, arguments=arguments, exempt=exempt, checks=["linear credit"]))
 does not apply  linear credit: falls of the similarity are cut off below 0
 
-In a test suite one line a method is enough, `check_method(MyMethod, order=1)`; `thorough=True` is for a nightly run.
-`python -m captum_pairwise.testing` runs the battery over every class of this package and prints the matrix.
+In a test suite, one line for each method is enough: `check_method(MyMethod, order=1)`. `thorough=True` is for a nightly run.
+`python -m captum_pairwise.testing` runs the battery on every class of this package and prints the matrix.
 """
 
 from captum_pairwise.testing.battery import CHECKS, Outcome, Report, check_method

@@ -1,28 +1,33 @@
-"""One battery of checks that every attribution method is to pass."""
+"""One battery of checks for every attribution method."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from captum_pairwise.testing.axioms import CHECKS as AXIOMS
-from captum_pairwise.testing.behaviour import CHECKS as BEHAVIOUR
-from captum_pairwise.testing.model_states import CHECKS as MODELS
-from captum_pairwise.testing.state import CHECKS as STATE
+import captum_pairwise.testing.axioms as axioms
+import captum_pairwise.testing.behaviour as behaviour
+import captum_pairwise.testing.model_states as model_states
+import captum_pairwise.testing.state as state
 from captum_pairwise.testing.trial import TOLERANCE, CheckFailed, DoesNotApply, Make, Trial
 
 Check = Callable[[Trial], None]
-CHECKS: Mapping[str, Check] = {check.__name__.replace("_", " "): check for check in (*AXIOMS, *BEHAVIOUR, *MODELS, *STATE)}
+CHECKS: Mapping[str, Check] = {
+    name.removeprefix("check_").replace("_", " "): check
+    for module in (axioms, behaviour, model_states, state)
+    for name, check in vars(module).items()
+    if name.startswith("check_")
+}
 PASSES, FAILS, EXEMPT = "passes", "fails", "does not apply"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         check: its name, a key of `CHECKS`.
         status: `"passes"`, `"fails"` or `"does not apply"`.
-        message: what went wrong, or why it does not apply.
+        message: how it failed, or why it does not apply.
     """
 
     check: str
@@ -32,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What the battery found of one method.
+    """The results of the battery for one method.
 
     Attributes:
         outcomes: one for every check, in order.
@@ -46,7 +51,7 @@ class Report:
         return tuple(outcome for outcome in self.outcomes if outcome.status == FAILS)
 
     def __str__(self) -> str:
-        return "\n".join(f"{one.status:14}  {one.check}{': ' if one.message else ''}{one.message}" for one in self.outcomes)
+        return "\n".join(f"{row.status:14}  {row.check}{': ' if row.message else ''}{row.message}" for row in self.outcomes)
 
 
 def check_method(
@@ -62,38 +67,38 @@ def check_method(
     thorough: bool = False,
     raise_failures: bool = True,
 ) -> Report:
-    """Run the battery on one attribution method, and return what each check found.
+    """Run the battery on one attribution method, and return the result of each check.
 
     Args:
-        make: builds the method for a `SimilarityWrapper`, whose `query_encoder.layer` is the layer to explain where it wants one.
+        make: builds the method for a `SimilarityWrapper`; its `query_encoder.layer` is the layer to explain.
         order: 1 if `attribute` returns a map for each of the two images, 2 if it returns pairs of their parts.
-        players: the name of the argument that takes the pair of masks: `"feature_mask"`, `"layer_mask"`, or None for a method without.
-        chunk: the name of the argument that bounds a forward pass, such as `"internal_batch_size"`; None for a method without.
-        arguments: what else `attribute` is to be called with; a budget that covers all 1024 coalitions of 4 + 6 players.
-        exempt: by the name of a check why the method does not promise it; the reason stands in the report.
-        tolerance: by how much equal results may differ, relative to the largest credit, in float64; None is 1e-9.
-        checks: names of checks to run; None runs all of `CHECKS`.
-        thorough: let every forward pass fail in turn, not a dozen of them, and the like: for a nightly run.
-        raise_failures: raise if a check fails.
+        players: the name of the argument that takes the pair of masks: `"feature_mask"`, `"layer_mask"`, or None if there is none.
+        chunk: the name of the argument that bounds the rows of a forward pass, such as `"internal_batch_size"`; None if there is none.
+        arguments: other arguments of `attribute`, such as a budget that covers all 1024 coalitions of 4 + 6 players.
+        exempt: reasons by name of a check that the method does not promise; the report repeats the reason.
+        tolerance: allowed difference of equal results, relative to the largest credit, in float64; None means 1e-9.
+        checks: names of checks to run; None means all of `CHECKS`.
+        thorough: True lets every forward pass fail in turn, not only a dozen: for a nightly run.
+        raise_failures: True raises an error if a check fails.
 
     Raises:
-        CheckFailed: a check failed; the message names every one, and how.
-        ValueError: the order is neither 1 nor 2, or there is no check of a name.
+        CheckFailed: checks failed; the message names all of them, and how they failed.
+        ValueError: the order is neither 1 nor 2, or the name of a check is unknown.
     """
     if order not in (1, 2):
         raise ValueError(f"Expected order 1, of single parts, or 2, of pairs of parts, got {order}.")
-    wanted, exempt = list(CHECKS) if checks is None else list(checks), exempt or {}
-    unknown = [name for name in (*wanted, *exempt) if name not in CHECKS]
+    names, exempt = list(CHECKS) if checks is None else list(checks), exempt or {}
+    unknown = [name for name in (*names, *exempt) if name not in CHECKS]
     if unknown:
-        raise ValueError(f"Expected names of checks, got {unknown[0]!r}. There are: {', '.join(CHECKS)}.")
+        raise ValueError(f"Expected names of checks, got {unknown[0]!r}. The names are: {', '.join(CHECKS)}.")
     trial = Trial(make, order, players, chunk, arguments or {}, TOLERANCE if tolerance is None else tolerance, thorough)
-    report = Report(tuple(_run(name, trial, exempt) for name in wanted))
+    report = Report(tuple(_run_check(name, trial, exempt) for name in names))
     if report.failures and raise_failures:
         raise CheckFailed("\n".join(f"{failure.check}: {failure.message}" for failure in report.failures))
     return report
 
 
-def _run(name: str, trial: Trial, exempt: Mapping[str, str]) -> Outcome:
+def _run_check(name: str, trial: Trial, exempt: Mapping[str, str]) -> Outcome:
     if name in exempt:
         return Outcome(name, EXEMPT, exempt[name])
     try:
@@ -102,6 +107,6 @@ def _run(name: str, trial: Trial, exempt: Mapping[str, str]) -> Outcome:
         return Outcome(name, EXEMPT, str(reason))
     except CheckFailed as failure:
         return Outcome(name, FAILS, str(failure))
-    except Exception as error:  # the method's own, whatever it is: a failure, too
+    except Exception as error:  # any error of the method is a failure, too
         return Outcome(name, FAILS, f"{type(error).__name__}: {error}")
     return Outcome(name, PASSES)

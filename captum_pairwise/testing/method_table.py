@@ -1,15 +1,14 @@
-"""Every method in a table, which README.md shows: `python -m captum_pairwise.testing.method_table` prints it."""
+"""The table of methods in README.md: `python -m captum_pairwise.testing.method_table` prints it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from captum.attr import GradientAttribution, IntegratedGradients, LayerAttribution, LayerGradCam
+from captum.attr import Attribution, GradientAttribution, IntegratedGradients, LayerAttribution, LayerGradCam
 
 import captum_pairwise as cp
 
 HEADER = ("method", "class", "order", "players", "needs", "sums to `v(N) - v(∅)`", "network passes for a pair", "paper")
-COMPLETE, QUADRATURE, GAP, NO_SUM = "yes", "but for its quadrature", "no, reports the gap", "no"
-WITHIN = "with `within=True`, but for its quadrature; else `marginal` does"
+COMPLETE, QUADRATURE, GAP, NO_SUM = "yes", "up to the quadrature error", "no, reports the gap", "no"
+WITHIN = "with `within=True`, up to the quadrature error; otherwise only `marginal`"
 PARTS, CELLS = "superpixels, any mask", "positions of a layer"
 OPAQUE, TOWERS, AFFINE = "black box", "two towers", "two towers; pooling and linear layers after it"
 TAIL, OF_TAIL = "`4`, then `{}` of the tail", "`4`, then at most `{}` of the tail"
@@ -17,21 +16,21 @@ TAIL, OF_TAIL = "`4`, then `{}` of the tail", "`4`, then at most `{}` of the tai
 
 @dataclass(frozen=True)
 class Method:
-    """One row.
+    """A row of the table.
 
     Attributes:
-        name: what the literature calls it; the paper's abbreviation where it has one.
-        function: the class, or the function.
-        players: what gets credit.
-        completeness: whether all credit sums to what the parts add over their baselines.
-        passes: images that one pair sends through the network, by a `SimilarityWrapper` with the default baselines, give or take a few:
-            Python expressions of the method's arguments, and what else there is to say.
-        source: where the paper has it.
-        needs: what the forward function must be; None is told by the family of the class.
+        name: name in the literature; the paper's abbreviation if it has one.
+        cls: the attribution class.
+        players: the parts that get credit.
+        completeness: answer to the question if all credit sums to v(N) − v(∅).
+        passes: number of images that one pair sends through the network, in a `SimilarityWrapper` with the default baselines, up to a few
+            more: a formula of the method's arguments in backticks, then another for the tail if only the tail runs.
+        source: section or equation in the paper.
+        needs: requirements on the forward function; None means that the family of the class decides.
     """
 
     name: str
-    function: Callable
+    cls: type[Attribution]
     players: str
     completeness: str
     passes: str
@@ -41,18 +40,16 @@ class Method:
     @property
     def order(self) -> int:
         """1 if single parts get credit, 2 if pairs of parts do; the classes of Captum have order 1."""
-        return getattr(self.function, "order", 1)
+        return getattr(self.cls, "order", 1)
 
-    def is_a(self, family: type) -> bool:
-        """Whether it is a class of one of Captum's families."""
-        return isinstance(self.function, type) and issubclass(self.function, family)
-
-    def row(self) -> tuple[str, ...]:
-        """The row of the table."""
-        needs = self.needs or ("gradients" if self.is_a(GradientAttribution) else OPAQUE)
-        where = "" if self.function.__module__.startswith("captum_pairwise.") else "captum.attr."
-        name, needs = f"`{where}{self.function.__name__}`", f"layer; {needs}" if self.is_a(LayerAttribution) else needs
-        return self.name, name, str(self.order), self.players, needs, self.completeness, self.passes, self.source
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The text of each cell of the row."""
+        needs = self.needs or ("gradients" if issubclass(self.cls, GradientAttribution) else OPAQUE)
+        needs = f"layer; {needs}" if issubclass(self.cls, LayerAttribution) else needs
+        package = "" if self.cls.__module__.startswith("captum_pairwise.") else "captum.attr."
+        class_name = f"`{package}{self.cls.__name__}`"
+        return self.name, class_name, str(self.order), self.players, needs, self.completeness, self.passes, self.source
 
 
 METHODS = (
@@ -68,7 +65,7 @@ METHODS = (
     Method("IG", IntegratedGradients, "pixels", QUADRATURE, "`2 * n_steps`", "§6"),
     Method("IG-CAM", cp.LayerIGCAM, f"{CELLS}, one image", QUADRATURE, "`2`, then `n_steps` of the tail", "§A.5"),
     Method("SAM", cp.LayerPairwiseSAM, CELLS, f"dot product: {COMPLETE}; cosine: {GAP}", "`2`; 4 with image baselines", "eq. 8", AFFINE),
-    Method("factorised", cp.FactorisedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`; less where a query repeats", "ours", TOWERS),
+    Method("factorised", cp.FactorisedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`; fewer if a query repeats", "ours", TOWERS),
     Method("factorised", cp.LayerFactorisedShapleyTaylor, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "ours", TOWERS),
     Method("Integrated Hessians", cp.IntegratedHessians, PARTS, WITHIN, "at most `2 * n_steps * n_players`", "§A.14, eq. 15"),
     Method("Integrated Hessians", cp.LayerIntegratedHessians, CELLS, WITHIN, OF_TAIL.format("2 * n_steps * n_players"), "§A.14, eq. 15"),
@@ -79,7 +76,7 @@ METHODS = (
     Method("Gaussian process", cp.GaussianProcessShapleyTaylor, PARTS, COMPLETE, "at most `2 * n_samples`", "ours"),
     Method("Gaussian process", cp.LayerGaussianProcessShapleyTaylor, CELLS, COMPLETE, OF_TAIL.format("2 * n_samples"), "ours"),
     Method("LIME", cp.PairwiseLime, PARTS, GAP, "at most `2 * n_samples`", "§5.2", f"{OPAQUE}; extra `lime`"),
-    Method("SBSM", cp.PairwiseSBSM, "sliding windows, read off at any mask", NO_SUM, "at most `2 * n_windows`", "§A.11, eq. 11"),
+    Method("SBSM", cp.PairwiseSBSM, "sliding windows, averaged over any parts", NO_SUM, "at most `2 * n_windows`", "§A.11, eq. 11"),
     Method("enumeration", cp.ExactShapleyTaylor, "few", COMPLETE, "`2**n_query + 2**n_retrieved`", "eq. 5"),
     Method("enumeration", cp.LayerExactShapleyTaylor, "few", COMPLETE, TAIL.format("2**n_query + 2**n_retrieved"), "eq. 5"),
     Method("jagged", cp.JaggedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`", "§5.1"),
@@ -87,11 +84,11 @@ METHODS = (
 )
 
 
-def table() -> str:
+def format_method_table() -> str:
     """The table in Markdown."""
-    rows = [HEADER, ("---",) * len(HEADER), *(method.row() for method in METHODS)]
+    rows = [HEADER, ("---",) * len(HEADER), *(method.cells for method in METHODS)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":
-    print(table())
+    print(format_method_table())

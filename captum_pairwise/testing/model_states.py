@@ -1,4 +1,4 @@
-"""Checks of models in the states that users bring them in."""
+"""Checks of models in different states: train mode, frozen, on another device, compiled, used by another thread."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,108 +11,103 @@ import torch
 from torch import nn
 
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.testing.test_model import Encoder, images
-from captum_pairwise.testing.trial import CheckFailed, DoesNotApply, Trial, expect
+from captum_pairwise.testing.tiny_model import Encoder, images
+from captum_pairwise.testing.trial import Credits, DoesNotApply, Trial, expect
 
 ROUNDS = 4  # explanations while another thread uses the model
 
 
-def train_mode(trial: Trial) -> None:
-    """A model in train mode gives the same where the mode changes nothing, and is refused where it draws dropout."""
+def check_train_mode(trial: Trial) -> None:
+    """A model in train mode gives the same if the mode changes nothing, and is refused if it draws dropout."""
     model = trial.model()
     model.train()
-    trial.assert_same(trial.explain(model), trial.explain(), "of a model in train mode")
-    expect(all(module.training for module in model.modules()), "a model in train mode was put into another.")
+    trial.assert_same(trial.explain(model), trial.explain(), "for a model in train mode")
+    expect(all(module.training for module in model.modules()), "Expected a model that stays in train mode, got another mode.")
     encoder = Encoder()
     encoder.tail.insert(1, nn.Dropout(0.5))
-    _refused(trial, SimilarityWrapper(encoder.train()), "a model in train mode with dropout")
+    credit = _explain_unless_refused(trial, lambda: SimilarityWrapper(encoder.train()), "a model in train mode with dropout")
+    expect(credit is None, "Expected a refusal of a model in train mode with dropout, as its similarity is random, got an explanation.")
 
 
-def _refused(trial: Trial, model: SimilarityWrapper, what: str) -> None:
+def _explain_unless_refused(trial: Trial, build_model: Callable[[], SimilarityWrapper], name: str) -> Credits | None:
+    """The credit, or None if the model is refused with a message that says what was expected."""
     try:
-        trial.explain(model)
-    except ValueError as refusal:
-        expect(str(refusal).startswith("Expected "), f"{what} is refused with {str(refusal)!r}, which does not say what was expected.")
-    else:
-        raise CheckFailed(f"{what} was explained, though its similarity depends on chance.")
+        return trial.explain(build_model())
+    except ValueError as error:
+        expect(str(error).startswith("Expected "), f"Expected {name} to be refused with 'Expected …', got {str(error)!r}.")
+        return None
 
 
-def frozen_model(trial: Trial) -> None:
+def check_frozen_model(trial: Trial) -> None:
     """A model whose parameters take no gradients gives the same."""
     model = trial.model()
-    trial.assert_same(trial.explain(model.requires_grad_(False)), trial.explain(), "of a frozen model")
-    expect(not any(parameter.requires_grad for parameter in model.parameters()), "a frozen model was thawed.")
+    trial.assert_same(trial.explain(model.requires_grad_(False)), trial.explain(), "for a frozen model")
+    expect(not any(parameter.requires_grad for parameter in model.parameters()), "Expected a model that stays frozen, got gradients.")
 
 
-def another_thread(trial: Trial) -> None:
-    """While another thread uses and explains the same model, both get what they get alone."""
+def check_another_thread(trial: Trial) -> None:
+    """Two threads that use and explain the same model at the same time get the same as each alone."""
     model, stop = trial.model(), Event()
-    expected, alone = trial.explain(model), model(*images())
+    expected, scores = trial.explain(model), model(*images())
 
     def use() -> None:
         while not stop.is_set():
-            expect(torch.equal(model(*images()), alone), "another thread's forward pass was changed by an explanation.")
+            expect(torch.equal(model(*images()), scores), "Expected the usual scores in another thread, got others during an explanation.")
 
     def explain() -> None:
-        trial.assert_same(trial.explain(model), expected, "of a model that another thread explains")
+        trial.assert_same(trial.explain(model), expected, "for a model that another thread explains")
 
-    with _many_switches(), ThreadPoolExecutor(3) as threads:
-        user, other = threads.submit(use), threads.submit(explain)
+    with _switch_threads_often(), ThreadPoolExecutor(3) as threads:
+        user, explainer = threads.submit(use), threads.submit(explain)
         try:
             for _ in range(ROUNDS):
-                trial.assert_same(trial.explain(model), expected, "of a model that another thread uses")
+                trial.assert_same(trial.explain(model), expected, "for a model that another thread uses")
         finally:
             stop.set()
         user.result()
-        other.result()
+        explainer.result()
 
 
 @contextmanager
-def _many_switches() -> Iterator[None]:
-    """Let threads take turns so often that they meet in the middle of everything."""
-    usual = sys.getswitchinterval()
+def _switch_threads_often() -> Iterator[None]:
+    """Make threads switch so often that they interrupt each other everywhere."""
+    interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
         yield
     finally:
-        sys.setswitchinterval(usual)
+        sys.setswitchinterval(interval)
 
 
-def other_device(trial: Trial) -> None:
-    """On another device, where there is one, the result is there, and near the same."""
+def check_other_device(trial: Trial) -> None:
+    """On another device, if there is one, the result is on that device and almost the same."""
     devices = [name for name, module in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if module.is_available()]
     if not devices:
         raise DoesNotApply("there is no other device here")
     for device in devices:
         pair = tuple(batch.float().to(device) for batch in images())
-        found = trial.explain(trial.model(Encoder().float().to(device)), pair=pair)
-        expect(all(one.device.type == device for one in found), f"of images on {device} the result is elsewhere.")
-        trial.assert_same(tuple(one.cpu() for one in found), trial.explain(), f"on {device}", tolerance=1e-3)
+        credit = trial.explain(trial.model(Encoder().float().to(device)), pair=pair)
+        expect(all(side.device.type == device for side in credit), f"Expected the result on {device}, got another device.")
+        trial.assert_same(tuple(side.cpu() for side in credit), trial.explain(), f"on {device}", tolerance=1e-3)
 
 
-def compiled_model(trial: Trial) -> None:
-    """A model of `torch.compile` gives the same, or is refused in a sentence."""
-    _same_or_refused(trial, lambda encoder: torch.compile(encoder, backend="eager"), "of a compiled model")
+def check_compiled_model(trial: Trial) -> None:
+    """A model of `torch.compile` gives the same, or is refused with a message that says what was expected."""
+    _check_converted(trial, lambda encoder: torch.compile(encoder, backend="eager"), "a compiled model")
 
 
-def scripted_model(trial: Trial) -> None:
-    """A model of `torch.jit.script` gives the same, or is refused in a sentence."""
-    _same_or_refused(trial, torch.jit.script, "of a scripted model")
+def check_scripted_model(trial: Trial) -> None:
+    """A model of `torch.jit.script` gives the same, or is refused with a message that says what was expected."""
+    _check_converted(trial, torch.jit.script, "a scripted model")
 
 
-def traced_model(trial: Trial) -> None:
-    """A model of `torch.jit.trace` gives the same, or is refused in a sentence."""
-    _same_or_refused(trial, lambda encoder: torch.jit.trace(encoder, images(1)[0]), "of a traced model")
+def check_traced_model(trial: Trial) -> None:
+    """A model of `torch.jit.trace` gives the same, or is refused with a message that says what was expected."""
+    _check_converted(trial, lambda encoder: torch.jit.trace(encoder, images(1)[0]), "a traced model")
 
 
-def _same_or_refused(trial: Trial, change: Callable[[nn.Module], Any], what: str) -> None:
+def _check_converted(trial: Trial, convert: Callable[[nn.Module], Any], name: str) -> None:
     expected = trial.explain()
-    try:
-        found = trial.explain(SimilarityWrapper(change(Encoder().eval())))
-    except ValueError as refusal:
-        expect(str(refusal).startswith("Expected "), f"{what}: refused with {str(refusal)!r}, which does not say what was expected.")
-    else:
-        trial.assert_same(found, expected, what)
-
-
-CHECKS = (train_mode, frozen_model, another_thread, other_device, compiled_model, scripted_model, traced_model)
+    credit = _explain_unless_refused(trial, lambda: SimilarityWrapper(convert(Encoder().eval())), name)
+    if credit is not None:
+        trial.assert_same(credit, expected, f"for {name}")

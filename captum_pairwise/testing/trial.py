@@ -1,4 +1,4 @@
-"""How the battery calls a method, and how it reads what comes back."""
+"""Call a method under test, and read its result by player."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.testing.test_model import PIXELS, Encoder, cell_masks, images, on_pixels
+from captum_pairwise.testing.tiny_model import CELLS, PIXELS, Encoder, cell_masks, expand_to_pixels, images
 
 Make = Callable[[SimilarityWrapper], Attribution]
 Masks = tuple[Tensor, ...]  # integer ids, of the query and of the retrieved image
@@ -19,35 +19,35 @@ TOLERANCE = 1e-9  # of the largest credit, in float64
 
 
 class DoesNotApply(Exception):
-    """A check says nothing of this method; its message is why."""
+    """A check does not apply to this method; the message says why."""
 
 
 class CheckFailed(AssertionError):
     """A method failed a check; the message says how."""
 
 
-def expect(holds: bool | Tensor, sentence: str) -> None:
-    """Fail with a sentence where something does not hold.
+def expect(condition: bool | Tensor, message: str) -> None:
+    """Fail the check with a message if a condition is false.
 
     Raises:
-        CheckFailed: it does not.
+        CheckFailed: the condition is false.
     """
-    if not holds:
-        raise CheckFailed(sentence)
+    if not condition:
+        raise CheckFailed(message)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One method, and how it is called.
+    """A method under test, and how to call it.
 
     Attributes:
         make: builds the method for a model whose `query_encoder.layer` is the layer to explain.
-        order: of single parts, 1, or of pairs of parts, 2.
-        players: the name of the argument that takes the masks, `"feature_mask"` or `"layer_mask"`; None for a method without.
-        chunk: the name of the argument that bounds a forward pass; None for a method without.
-        arguments: more of `attribute`'s.
-        tolerance: by how much equal results may differ, relative to the largest credit.
-        thorough: let every forward pass fail in turn, and more like it.
+        order: 1 for credit of single parts, 2 for credit of pairs of parts.
+        players: name of the argument that takes the masks, `"feature_mask"` or `"layer_mask"`; None if there is none.
+        chunk: name of the argument that bounds the rows of a forward pass; None if there is none.
+        arguments: other arguments of `attribute`.
+        tolerance: allowed difference of equal results, relative to the largest credit.
+        thorough: True lets every forward pass fail in turn.
     """
 
     make: Make
@@ -60,56 +60,53 @@ class Trial:
 
     @property
     def masks(self) -> Masks:
-        """The players of both images, 4 and 6, as the method takes them."""
+        """The players of both images as the method takes them: 4 and 6, or single cells of the layer if it takes no masks."""
+        if self.players is None:
+            return (torch.arange(CELLS**2).view(1, 1, CELLS, CELLS),) * 2
         query, retrieved = cell_masks()
-        return (on_pixels(query), on_pixels(retrieved)) if self.players == "feature_mask" else (query, retrieved)
+        return (expand_to_pixels(query), expand_to_pixels(retrieved)) if self.players == "feature_mask" else (query, retrieved)
 
     def model(self, encoder: torch.nn.Module | None = None, similarity: str = "cosine") -> SimilarityWrapper:
-        """A model to explain, of the battery's own encoder if none is given."""
+        """A model to explain; the default encoder is the tiny one."""
         return SimilarityWrapper((Encoder() if encoder is None else encoder).eval(), similarity=similarity)
 
-    def attribute(self, method: Any, pair: tuple[Tensor, ...], masks: Masks | None = None, **more: Any) -> Any:
-        """What the method returns."""
-        chosen = {self.players: masks or self.masks} if self.players else {}
-        return method.attribute(pair, **{**self.arguments, **chosen, **more})
+    def call(self, function: Callable, pair: tuple[Tensor, ...], masks: Masks | None = None, **more: Any) -> Any:
+        """The result of a method's `attribute` or `interactions` with the arguments of this trial."""
+        players = {self.players: masks or self.masks} if self.players else {}
+        return function(pair, **{**self.arguments, **players, **more})
 
     def explain(
         self, model: SimilarityWrapper | None = None, pair: tuple[Tensor, ...] | None = None, masks: Masks | None = None, **more: Any
     ) -> Credits:
-        """The credit of every player of each image, `[B, n]` each; of second order that of every pair, `[B, n_q, n_r]`."""
-        found = self.attribute(self.make(model or self.model()), pair or images(), masks, **more)
-        return self.read(found, masks or self.masks)
+        """The credit of every player of each image, `[B, n]` each; with order 2, of every pair of players, `[B, n_q, n_r]`."""
+        result = self.call(self.make(model or self.model()).attribute, pair or images(), masks, **more)
+        return self.read(result, masks or self.masks)
 
-    def read(self, found: Any, masks: Masks) -> Credits:
-        """What `attribute` returned, by player."""
+    def read(self, result: Any, masks: Masks) -> Credits:
+        """The credit in a result of `attribute`, by player."""
         if self.order == 1:
-            return tuple(self._of_players(one, mask) for one, mask in zip(found, masks, strict=True))
-        if self.players:
-            return (found.reshape(len(found), *(int(mask.max()) + 1 for mask in masks)),)
-        n_query = found[0].numel() // found[0, ..., 0].numel() if found.dim() == 3 else found[0, ..., 0, 0].numel()
-        return (found.reshape(len(found), n_query, -1),)
+            return tuple(self._read_map(credit, mask) for credit, mask in zip(result, masks, strict=True))
+        half = (result.dim() + 1) // 2  # the query's dimensions, then as many of the retrieved image
+        return (result.flatten(half).flatten(1, half - 1),)
 
-    def _of_players(self, found: Float[Tensor, "batch ..."], mask: Int[Tensor, "1 1 _ _"]) -> Float[Tensor, "batch players"]:
+    def _read_map(self, credit: Float[Tensor, "batch ..."], mask: Int[Tensor, "1 1 _ _"]) -> Float[Tensor, "batch players"]:
         if self.players is None:
-            return found[:, 0, ::PIXELS, ::PIXELS].flatten(1) if self._is_of_pixels(found) else found.flatten(1)
+            return (credit[:, 0, ::PIXELS, ::PIXELS] if credit.shape[-1] == CELLS * PIXELS else credit).flatten(1)
         n_players = int(mask.max()) + 1
-        if found[0].numel() == n_players:
-            return found.flatten(1)
+        if credit[0].numel() == n_players:
+            return credit.flatten(1)
         first = [int((mask.flatten() == player).nonzero()[0]) for player in range(n_players)]
-        return found[:, 0].flatten(1)[:, first]
+        return credit[:, 0].flatten(1)[:, first]
 
-    def _is_of_pixels(self, found: Float[Tensor, "batch ..."]) -> bool:
-        return found.shape[-1] % PIXELS == 0
-
-    def assert_same(self, found: Credits, expected: Credits, what: str, tolerance: float = 0.0) -> None:
-        """Fail with a sentence where credits differ by more than a share of the largest.
+    def assert_same(self, credits: Credits, expected: Credits, context: str, tolerance: float = 0.0) -> None:
+        """Fail the check if credits differ by more than the tolerance times the largest credit.
 
         Raises:
-            CheckFailed: they do.
+            CheckFailed: they differ.
         """
-        largest = max(float(one.abs().max()) for one in expected)
-        for one, other in zip(found, expected, strict=True):
-            expect(one.shape == other.shape, f"{what}: expected a result of shape {tuple(other.shape)}, got {tuple(one.shape)}.")
-            worst = float((one.to(other) - other).abs().max())
-            close = worst <= max(tolerance, self.tolerance) * largest  # false of NaN
-            expect(close, f"{what}: credits differ by {worst:.1e}, where the largest is {largest:.1e}.")
+        largest = max(float(side.abs().max()) for side in expected)
+        for actual, wanted in zip(credits, expected, strict=True):
+            expect(actual.shape == wanted.shape, f"Expected shape {tuple(wanted.shape)} {context}, got {tuple(actual.shape)}.")
+            worst = float((actual.to(wanted) - wanted).abs().max())
+            is_close = worst <= max(tolerance, self.tolerance) * largest  # false for NaN
+            expect(is_close, f"Expected equal credit {context}, got a difference of {worst:.1e}; the largest credit is {largest:.1e}.")

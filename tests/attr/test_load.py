@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import LONG
 from torch import nn
-from tracker import is_measurable, peak_of
+from tracker import can_measure_memory, measure_memory
 
 import captum_pairwise as cp
 
@@ -44,13 +44,13 @@ def test_every_pair_is_explained_once(load, record_property):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.skipif(not is_measurable(), reason="the system does not tell the peak of a process")
+@pytest.mark.skipif(not can_measure_memory(), reason="the system does not tell the peak of a process")
 def test_memory_does_not_grow(load):
     model, layer, pairs = load
     first, more = pairs[:, :BATCH], pairs if LONG else pairs[:, : 3 * BATCH]
 
     def grown():
-        return peak_of(lambda: explain_batches(model, layer, more, 62), lambda: explain_batches(model, layer, first, 62))
+        return measure_memory(lambda: explain_batches(model, layer, more, 62), lambda: explain_batches(model, layer, first, 62))
 
     assert grown() < GROWTH
     kept = []

@@ -11,13 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import captum_pairwise as cp
-from captum_pairwise.testing.own_methods import ARGUMENTS, own_classes
+from captum_pairwise.testing.own_methods import ARGUMENTS, list_own_classes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No window lowers", "ignore:No pair of windows", "ignore:.*could not be split"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
-CLASSES = [cls for cls in own_classes() if cls is not cp.LayerIGCAM]  # of a network of one image
+CLASSES = [cls for cls in list_own_classes() if cls is not cp.LayerIGCAM]  # of a network of one image
 OF_PAIRS = [cls for cls in CLASSES if cls.order == 2]
 WITH_MASKS = [cls for cls in CLASSES if cls not in (cp.LayerVESM, cp.SBSM, cp.LayerIGSAM, cp.LayerIGCAM)]
 GIVING_CREDIT = [cls for cls in CLASSES if cls is not cp.LayerVESM]  # which takes no baselines

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from torch import fx, nn
 import captum_pairwise as cp
 from captum_pairwise.datasets.embeddings import embed
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.testing.own_methods import ARGUMENTS, TOLERANCES, OfEachImage, own_classes
+from captum_pairwise.testing.own_methods import ARGUMENTS, TOLERANCES, list_own_classes, make_own_method
 from captum_pairwise.testing.state import snapshot
-from captum_pairwise.testing.test_model import Encoder, images
+from captum_pairwise.testing.tiny_model import Encoder, images
 from captum_pairwise.testing.trial import Trial
 
-CLASSES = list(own_classes())
+CLASSES = list_own_classes()
 CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # only a linear layer may follow their layer
 ERRORS = {"torch": torch.cuda.OutOfMemoryError("CUDA out of memory"), "runtime": RuntimeError("out of memory"), "python": MemoryError()}
 STATE = {"limit": 10**9, "error": ERRORS["runtime"], "largest": 0}
@@ -54,15 +55,11 @@ def limit_memory(limit, error="runtime"):
 
 
 def make_trial(cls):
-    made, taken = OfEachImage if cls is cp.LayerIGCAM else cls, inspect.signature(cls.attribute).parameters
-
-    def make(model):
-        return made(model, model.query_encoder.layer) if issubclass(cls, LayerAttribution) else made(model)
-
+    taken = inspect.signature(cls.attribute).parameters
     players = next((name for name in ("feature_mask", "layer_mask") if name in taken), None)
-    order, tolerance = cls.order, TOLERANCES.get(cls.__name__, 1e-9)
     arguments = {"n_steps": 5} if "n_steps" in taken else ARGUMENTS.get(cls.__name__, {})
-    return Trial(make, order, players, arguments=arguments, tolerance=tolerance)
+    tolerance = TOLERANCES.get(cls.__name__, 1e-9)
+    return Trial(partial(make_own_method, cls), cls.order, players, arguments=arguments, tolerance=tolerance)
 
 
 def mask_three_players(trial):
@@ -141,7 +138,8 @@ def test_halving_works_for_opaque_functions(cls):
     pair, more = (query, retrieved), {"additional_forward_args": torch.tensor([1.0, 2.0, -1.0, 0.5]).double()}
 
     def explain():
-        return trial.read(trial.attribute(cls(cross, *layers), pair, mask_three_players(trial), **more), mask_three_players(trial))
+        masks = mask_three_players(trial)
+        return trial.read(trial.call(cls(cross, *layers).attribute, pair, masks, **more), masks)
 
     expected = explain()
     with warnings.catch_warnings(record=True) as caught, limit_memory(1):

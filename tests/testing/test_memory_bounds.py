@@ -1,6 +1,7 @@
-"""No method takes more memory than it says, at 98 players, at 392, and for batches of 8; all layer methods do 392."""
+"""Memory bounds of every method, with 98 players, 392 players, and batches of 8 pairs; every layer method explains 392 players."""
 
 import inspect
+from dataclasses import dataclass
 from math import ceil, sqrt
 
 import pytest
@@ -8,22 +9,77 @@ import torch
 from captum.attr import LayerAttribution
 from conftest import LONG
 from torch import nn
-from tracker import is_measurable, peak_of
+from tracker import can_measure_memory, measure_memory
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import limits
 from captum_pairwise.network.batching import choose_chunk_size
-from captum_pairwise.testing.memory_bounds import BOUNDS
-from captum_pairwise.testing.own_methods import OfEachImage, own_classes
+from captum_pairwise.testing.own_methods import LayerIGCAMForPairs, list_own_classes
 
-pytestmark = pytest.mark.skipif(not is_measurable(), reason="the system does not tell the peak of a process")
-CLASSES = list(own_classes())
+pytestmark = pytest.mark.skipif(not can_measure_memory(), reason="the system does not report the peak memory of a process")
+CLASSES = list_own_classes()
 BATCHES = {"98 players": (7, 1), "392 players": (14, 1), "8 pairs": (4, 8)}  # cells along a side of each image, and pairs
 AFFINE = (cp.LayerSAM, cp.LayerPairwiseSAM)
-FITS = (cp.KernelShapleyTaylor, cp.LayerKernelShapleyTaylor, cp.PairwiseLime)  # of a matrix of all pairs of pairs
+FITS = (cp.KernelShapleyTaylor, cp.LayerKernelShapleyTaylor, cp.PairwiseLime)  # they solve for all pairs at once
 ENUMERATE = (cp.ExactShapleyTaylor, cp.LayerExactShapleyTaylor)
-ALLOWANCE = 2**21  # of the allocator, and of code that is loaded late
+ALLOWANCE = 2**21  # bytes of the allocator, and of code that is loaded late
 CHUNK, CELL, CHANNELS, STEPS = 16, 4, 32, 6
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a call: the letters of the bounds."""
+
+    b: int  # pairs in the batch
+    n: int  # players of both images of a pair
+    x: int  # numbers in both images and in the layer's output for them
+    c: int  # rows in a forward pass (`perturbations_per_eval`, `internal_batch_size`)
+    a: int  # numbers that the network holds for a row
+    d: int  # channels of an embedding
+    s: int  # `n_samples`
+    k: int  # `n_steps`, or the nodes of a sampled path, about 4 √n
+
+
+def bound_images(z):
+    return 3 * z.b * z.x + 2 * z.c * z.a
+
+
+def bound_pairs(z):
+    return bound_images(z) + 3 * z.b * z.n**2
+
+
+def bound_towers(z):
+    return bound_pairs(z) + 4 * z.s**2 + 3 * z.s * z.n * z.k + 2 * z.n * z.k * z.d + 2**20
+
+
+def bound_fits(z):
+    return bound_pairs(z) + z.n**4 / 2 + 1024 * z.n**2 + 2 * z.s * z.n + 2**20
+
+
+def bound_process(z):
+    return bound_pairs(z) + 4 * z.s**2 + 2 * z.s * z.n * z.k + 4 * min(2**23, z.s * z.n**2) + 2**20
+
+
+# numbers of eight bytes beside the network and the images, for a `SimilarityWrapper` on a CPU
+BOUNDS = {
+    bound_images: (cp.LayerVESM, cp.SBSM),
+    lambda z: bound_images(z) + 4 * z.k * z.n: (cp.LayerIGCAM, cp.LayerIGSAM),
+    lambda z: bound_images(z) + 4 * z.s * (z.n + z.d): (cp.KernelShapley, cp.LayerKernelSAM, cp.PartitionShap, cp.SuperpixelLime),
+    lambda z: bound_pairs(z) + 2 * z.n * z.d: AFFINE,
+    lambda z: bound_pairs(z) + 4 * z.s: (cp.PairwiseSBSM,),
+    lambda z: bound_pairs(z) + 2 * z.s * (z.n + z.d): (cp.ShapleyTaylorSampling, cp.LayerShapleyTaylorSampling),
+    lambda z: bound_pairs(z) + 16 * z.n**2 + 16 * z.n * z.d: (cp.IntegratedHessians, cp.LayerIntegratedHessians),
+    lambda z: bound_pairs(z) + 4 * 2 ** (z.n / 2) * (z.n + z.d): ENUMERATE,
+    bound_fits: FITS,
+    bound_process: (cp.GaussianProcessShapleyTaylor, cp.LayerGaussianProcessShapleyTaylor),
+    bound_towers: (
+        cp.FactorisedShapleyTaylor,
+        cp.JaggedShapleyTaylor,
+        cp.LayerFactorisedShapleyTaylor,
+        cp.LayerJaggedShapleyTaylor,
+    ),
+}
+BOUND_OF_CLASS = {cls: bound for bound, classes in BOUNDS.items() for cls in classes}
 
 
 def budget(cls, n_players):
@@ -37,16 +93,16 @@ def budget(cls, n_players):
     return n_players if "Factorised" in cls.__name__ or "Jagged" in cls.__name__ else 2 * n_players + 60
 
 
-def explain(cls, side, batch, kept=None):
-    """Explain a batch of pairs of `side × side` players each; with a list, keep what goes through the network in it."""
+def explain(cls, side, batch, leak=None):
+    """Explain a batch of pairs of `side × side` players each; a list `leak` collects the network's outputs."""
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Conv2d(3, 16, CELL, stride=CELL), nn.ReLU(), nn.Conv2d(16, CHANNELS, 1), nn.ReLU()).eval()
-    if kept is not None:
-        encoder[2].register_forward_hook(lambda _, inputs, output: kept.append(output.clone()))
-    model, made = cp.SimilarityWrapper(encoder), OfEachImage if cls is cp.LayerIGCAM else cls
+    if leak is not None:
+        encoder[2].register_forward_hook(lambda _, inputs, output: leak.append(output.clone()))
+    model, made = cp.SimilarityWrapper(encoder), LayerIGCAMForPairs if cls is cp.LayerIGCAM else cls
     method = made(model, encoder[3 if cls in AFFINE else 1]) if issubclass(cls, LayerAttribution) else made(model)
     size, parts = CELL * side, (cp.grid(side, side, side, side),) * 2
-    known = {
+    options = {
         "feature_mask": (cp.grid(size, size, side, side),) * 2,
         "n_samples": budget(cls, 2 * side**2),
         "n_steps": STEPS,
@@ -56,64 +112,68 @@ def explain(cls, side, batch, kept=None):
         "internal_batch_size": CHUNK,
     }
     taken = inspect.signature(cls.attribute).parameters
-    arguments = {name: value for name, value in known.items() if name in taken} | ({"layer_mask": parts} if cls is cp.LayerIGCAM else {})
+    arguments = {name: value for name, value in options.items() if name in taken} | ({"layer_mask": parts} if cls is cp.LayerIGCAM else {})
     if "n_steps" in taken:
         arguments.pop("n_samples", None)
     return method.attribute((torch.rand(batch, 3, size, size), torch.rand(batch, 3, size, size)), **arguments)
 
 
-def bound(cls, side, batch):
-    """The bytes that the method may take."""
-    n_players, layer = 2 * side**2, CHANNELS * side**2
-    chunk = CHUNK if {"perturbations_per_eval", "internal_batch_size"} & set(inspect.signature(cls.attribute).parameters) else None
-    pixels, steps = 3 * (CELL * side) ** 2, STEPS if "n_steps" in inspect.signature(cls.attribute).parameters else None
-    numbers = {"B": batch, "n": n_players, "d": CHANNELS, "s": budget(cls, n_players), "x": 2 * (pixels + layer), "a": pixels + 3 * layer}
-    numbers["k"] = steps or ceil(4 * sqrt(n_players))
-    return 8 * eval(BOUNDS[cls.__name__], numbers | {"c": chunk or min(n_players // 2, choose_chunk_size(torch.empty(layer)))})
+def compute_bound(cls, side, batch):
+    """The most bytes that the method may take."""
+    parameters = inspect.signature(cls.attribute).parameters
+    n_players, pixels, layer = 2 * side**2, 3 * (CELL * side) ** 2, CHANNELS * side**2
+    rows = min(n_players // 2, choose_chunk_size(torch.empty(layer)))
+    sizes = Sizes(
+        b=batch,
+        n=n_players,
+        x=2 * (pixels + layer),
+        c=CHUNK if {"perturbations_per_eval", "internal_batch_size"} & set(parameters) else rows,
+        a=pixels + 3 * layer,
+        d=CHANNELS,
+        s=budget(cls, n_players),
+        k=STEPS if "n_steps" in parameters else ceil(4 * sqrt(n_players)),
+    )
+    return 8 * BOUND_OF_CLASS[cls](sizes)
 
 
-def is_left_out(cls, side):
-    """Whether it is for the long mode: what has a twin of layers is the same estimator, and a Gaussian process takes a minute."""
-    return not LONG and side > 4 and (f"Layer{cls.__name__}" in cp.__all__ or (side == 14 and cls is cp.LayerGaussianProcessShapleyTaylor))
+def is_for_long_mode(cls, side):
+    """True if the layer class measures the same estimator, or for a Gaussian process that takes a minute."""
+    has_layer_class = f"Layer{cls.__name__}" in cp.__all__
+    return side > 4 and (has_layer_class or (side == 14 and cls is cp.LayerGaussianProcessShapleyTaylor))
 
 
-def is_refused(cls, side):
-    """Whether `test_what_cannot_do_392_players_says_what_can` has it."""
-    return cls in FITS and side > 7
-
-
-def cases():
-    """The methods, and the sizes that they are measured at; those that enumerate have a few players at most."""
+def list_cases():
+    """The methods and their sizes; methods that enumerate get few players, and fits of 392 players are refused."""
     for cls in CLASSES:
-        for what, (side, batch) in ({"8 pairs of 9 players": (3, 8)} if cls in ENUMERATE else BATCHES).items():
-            if not is_refused(cls, side) and not is_left_out(cls, side):
-                yield pytest.param(cls, side, batch, id=f"{cls.__name__}-{what}")
+        for name, (side, batch) in ({"8 pairs of 9 players": (3, 8)} if cls in ENUMERATE else BATCHES).items():
+            if not (cls in FITS and side > 7) and (LONG or not is_for_long_mode(cls, side)):
+                yield pytest.param(cls, side, batch, id=f"{cls.__name__}-{name}")
 
 
-def peak(cls, side, batch, kept=None):
-    return peak_of(lambda: explain(cls, side, batch, kept), lambda: explain(cls, 3, 1))
+def measure(cls, side, batch, leak=None):
+    return measure_memory(lambda: explain(cls, side, batch, leak), lambda: explain(cls, 3, 1))
 
 
-def test_every_method_says_how_much_it_takes():
-    assert set(BOUNDS) == {cls.__name__ for cls in CLASSES}
+def test_every_method_has_one_bound():
+    assert sorted(cls.__name__ for classes in BOUNDS.values() for cls in classes) == [cls.__name__ for cls in CLASSES]
 
 
-@pytest.mark.parametrize(("cls", "side", "batch"), cases())
-def test_no_method_takes_more_than_it_says(cls, side, batch, process, record_property):
-    taken, most = process.submit(peak, cls, side, batch).result(), bound(cls, side, batch)
-    record_property("share of the bound", taken / most)
-    print(f"{cls.__name__}, {2 * side**2} players, pairs: {batch}: {taken / 2**20:.1f} of {most / 2**20:.1f} MiB")
-    assert taken <= most + ALLOWANCE
+@pytest.mark.parametrize(("cls", "side", "batch"), list(list_cases()))
+def test_no_method_exceeds_its_bound(cls, side, batch, process, record_property):
+    taken, bound = process.submit(measure, cls, side, batch).result(), compute_bound(cls, side, batch)
+    record_property("share of the bound", taken / bound)
+    print(f"{cls.__name__}, {2 * side**2} players, pairs: {batch}: {taken / 2**20:.1f} of {bound / 2**20:.1f} MiB")
+    assert taken <= bound + ALLOWANCE
 
 
-def test_a_method_that_keeps_what_went_through_the_network_takes_more(process):
-    most = bound(cp.LayerKernelSAM, 14, 1)
-    assert process.submit(peak, cp.LayerKernelSAM, 14, 1).result() <= most + ALLOWANCE
-    assert process.submit(peak, cp.LayerKernelSAM, 14, 1, []).result() > most + ALLOWANCE
+def test_a_method_that_stores_all_outputs_exceeds_its_bound(process):
+    bound = compute_bound(cp.LayerKernelSAM, 14, 1)
+    assert process.submit(measure, cp.LayerKernelSAM, 14, 1).result() <= bound + ALLOWANCE
+    assert process.submit(measure, cp.LayerKernelSAM, 14, 1, []).result() > bound + ALLOWANCE
 
 
 @pytest.mark.parametrize("cls", [*ENUMERATE, *FITS], ids=lambda cls: cls.__name__)
-def test_what_cannot_do_392_players_says_what_can(cls, monkeypatch):
+def test_refusals_of_392_players_name_another_method(cls, monkeypatch):
     monkeypatch.setattr(limits, "get_memory_bytes", lambda device: 2**33)
     with pytest.raises(ValueError, match=r"Expected.*players.*FactorisedShapleyTaylor"):
         explain(cls, 14, 1)

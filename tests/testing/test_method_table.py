@@ -1,7 +1,8 @@
-"""The table of methods says what the code does: order, needs, sums and network passes are measured."""
+"""The table of methods is correct: order, needs, sums and network passes are measured."""
 
 import inspect
 import re
+from math import prod
 from pathlib import Path
 
 import captum.attr as ca
@@ -12,62 +13,75 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import captum_pairwise as cp
-from captum_pairwise.testing.method_table import AFFINE, COMPLETE, GAP, METHODS, NO_SUM, OPAQUE, QUADRATURE, TOWERS, WITHIN, table
+from captum_pairwise.testing import method_table
+from captum_pairwise.testing.method_table import METHODS, format_method_table
 
 README = Path(__file__).parents[2] / "README.md"
-ROWS = pytest.mark.parametrize("method", METHODS, ids=[method.function.__name__ for method in METHODS])
-A_FEW = {"whole": 4, "tail": 12}  # passes of the baselines and the ends of paths, and of looking for the tail
+ROWS = pytest.mark.parametrize("method", METHODS, ids=[method.cls.__name__ for method in METHODS])
+A_FEW = {"whole": 4, "tail": 12}  # passes of the baselines and the ends of paths, and of the search for the tail
 FEW, MANY = ((2, 2), (3, 2)), ((3, 3), (3, 3))  # rows and columns of parts of both images
+# the numbers that the formulas of the table stand for, with 16 windows for each image
+FORMULAS = {
+    "2": lambda sizes: 2,
+    "4": lambda sizes: 4,
+    "n_steps": lambda sizes: sizes["n_steps"],
+    "2 * n_steps": lambda sizes: 2 * sizes["n_steps"],
+    "2 * n_samples": lambda sizes: 2 * sizes["n_samples"],
+    "2 * n_windows": lambda sizes: 2 * 16,
+    "2 * n_steps * n_players": lambda sizes: 2 * sizes["n_steps"] * sum(sizes["n_parts"]),
+    "2**n_query + 2**n_retrieved": lambda sizes: sum(2**n for n in sizes["n_parts"]),
+}
 
 
 def layer_of(method):
-    return 4 if method.needs == AFFINE else 2
+    return 4 if method.needs == method_table.AFFINE else 2
 
 
 def budget_of(method, n):
-    """`n` in the words that the method has for it; enumeration has none."""
-    if method.is_a(ca.GradientAttribution):
+    """The budget in the method's own argument; enumeration has none."""
+    if issubclass(method.cls, ca.GradientAttribution):
         return {"n_steps": n // 20}
     return {} if method.name == "enumeration" else {"n_samples": n}
 
 
 def arguments_of(method, n, parts):
     side = {4: 3, 2: 5}[layer_of(method)]
-    known = {
+    options = {
         "feature_mask": tuple(cp.grid(12, 12, *shape) for shape in parts),
         "layer_mask": tuple(cp.grid(side, side, *shape) for shape in parts),
         "sliding_window_shapes": 4,
         "strides": 3,
         **budget_of(method, n),
     }
-    return {name: value for name, value in known.items() if name in inspect.signature(method.function.attribute).parameters}
+    return {name: value for name, value in options.items() if name in inspect.signature(method.cls.attribute).parameters}
 
 
 def explain(method, forward, layers, n=2000, parts=FEW, **more):
-    """One pair, by a method of either package."""
+    """Explain one pair by a method of this package or of Captum."""
     arguments = arguments_of(method, n, parts) | more
     query, retrieved = images(1)
-    if method.function is ca.IntegratedGradients:
-        one_sided = ((forward.given_retrieved(retrieved), query), (forward.given_query(query), retrieved))
-        return tuple(ca.IntegratedGradients(one).attribute(image, **arguments) for one, image in one_sided)
-    if method.function is ca.LayerGradCam:
+    if method.cls is ca.IntegratedGradients:
+        sides = ((forward.given_retrieved(retrieved), query), (forward.given_query(query), retrieved))
+        return tuple(ca.IntegratedGradients(network).attribute(image, **arguments) for network, image in sides)
+    if method.cls is ca.LayerGradCam:
         return ca.LayerGradCam(forward, layers[0]).attribute((query, retrieved))
-    if method.function is cp.LayerIGCAM:
+    if method.cls is cp.LayerIGCAM:
         classifier = torch.nn.Sequential(forward.query_encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         return cp.LayerIGCAM(classifier, layers[0]).attribute(query, target=1, n_steps=arguments["n_steps"], **more)
     options = {name: arguments.pop(name) for name in ("within", "softplus_beta") if name in arguments}
-    made = method.function(forward, layers, **options) if method.is_a(ca.LayerAttribution) else method.function(forward, **options)
+    takes_layers = issubclass(method.cls, ca.LayerAttribution)
+    made = method.cls(forward, layers, **options) if takes_layers else method.cls(forward, **options)
     return made.attribute((query, retrieved), **arguments)
 
 
-def wrapped(method):
+def make_model(method, **options):
     encoder = tiny_encoder()
-    model = cp.SimilarityWrapper(encoder)
+    model = cp.SimilarityWrapper(encoder, **options)
     return model, tuple(model.tower_layers(encoder[layer_of(method)]))
 
 
-class Passes(TorchDispatchMode):
-    """Counts the rows that go through the first convolution, and those that go through the last."""
+class PassCount(TorchDispatchMode):
+    """Counts the rows that go through the first convolution, and through the last."""
 
     def __init__(self, encoder):
         super().__init__()
@@ -82,52 +96,24 @@ class Passes(TorchDispatchMode):
 
 
 def test_the_readme_shows_the_table():
-    assert table() in README.read_text(), "put what `python -m captum_pairwise.testing.method_table` prints into README.md"
+    assert format_method_table() in README.read_text(), "copy the output of `python -m captum_pairwise.testing.method_table` to README.md"
 
 
 def test_every_class_is_in_the_table_once():
     attributing = {getattr(cp, name) for name in cp.__all__ if hasattr(getattr(cp, name), "attribute")}
-    listed = [method.function for method in METHODS]
+    listed = [method.cls for method in METHODS]
     assert len(set(listed)) == len(listed) and attributing <= set(listed)
 
 
 @ROWS
-def test_the_order_is_that_of_the_result(method):
-    model, layers = wrapped(method)
-    found = explain(method, model, layers)
-    is_of_pairs = isinstance(found, Tensor) and found.shape[-2:] == (4, 6)
+def test_methods_of_order_2_return_pairs(method):
+    result = explain(method, *make_model(method))
+    is_of_pairs = isinstance(result, Tensor) and result.shape[-2:] == (4, 6)
     assert method.order == (2 if is_of_pairs else 1)
 
 
-def opaque_pair():
-    """A similarity that no derivative can be taken of, and a layer for each image."""
-    query, retrieved = tiny_encoder(), tiny_encoder(1)
-
-    def similarity(x, y):
-        with torch.no_grad():
-            return torch.nn.functional.cosine_similarity(query(x).mean((2, 3)), retrieved(y).mean((2, 3)))
-
-    return similarity, query, retrieved
-
-
-@ROWS
-def test_the_needs_are_needed_and_are_enough(method):
-    similarity, query, retrieved = opaque_pair()
-    layers = query[layer_of(method)], retrieved[layer_of(method)]
-    needs = method.row()[4]
-    assert ("layer" in needs) == method.is_a(ca.LayerAttribution)
-    if OPAQUE in needs:
-        explain(method, similarity, layers)
-        return
-    assert "gradients" in needs or TOWERS in needs
-    if method.function in (ca.IntegratedGradients, ca.LayerGradCam, cp.LayerIGCAM):
-        similarity = cp.SimilarityWrapper(Cut(query), Cut(retrieved))
-    with pytest.raises((ValueError, RuntimeError), match=r"SimilarityWrapper|does not require grad|no gradient arrives"):
-        explain(method, similarity, layers)
-
-
-class Cut(torch.nn.Module):
-    """An encoder of which no derivative can be taken."""
+class Detached(torch.nn.Module):
+    """An encoder without derivatives."""
 
     def __init__(self, encoder):
         super().__init__()
@@ -137,50 +123,67 @@ class Cut(torch.nn.Module):
         return self.encoder(batch).detach()
 
 
-def gap(method, n=2000, similarity="cosine", **more):
-    """The largest delta of one pair."""
-    encoder = tiny_encoder()
-    model = cp.SimilarityWrapper(encoder, similarity=similarity)
-    layers = tuple(model.tower_layers(encoder[layer_of(method)]))
-    found = explain(method, model, layers, n, return_convergence_delta=True, **more)
-    deltas = [one[1] for one in found] if method.function is ca.IntegratedGradients else [found[1]]
+@ROWS
+def test_the_needs_are_sufficient_and_necessary(method):
+    """A black box without derivatives is explained, or refused by the methods that need more."""
+    query, retrieved = tiny_encoder(), tiny_encoder(1)
+    layers = query[layer_of(method)], retrieved[layer_of(method)]
+
+    def similarity(x, y):
+        with torch.no_grad():
+            return torch.nn.functional.cosine_similarity(query(x).mean((2, 3)), retrieved(y).mean((2, 3)))
+
+    needs = method.cells[4]
+    assert ("layer" in needs) == issubclass(method.cls, ca.LayerAttribution)
+    if method_table.OPAQUE in needs:
+        explain(method, similarity, layers)
+        return
+    assert "gradients" in needs or method_table.TOWERS in needs
+    if method.cls in (ca.IntegratedGradients, ca.LayerGradCam, cp.LayerIGCAM):
+        similarity = cp.SimilarityWrapper(Detached(query), Detached(retrieved))
+    with pytest.raises((ValueError, RuntimeError), match=r"SimilarityWrapper|does not require grad|no gradient arrives"):
+        explain(method, similarity, layers)
+
+
+def measure_gap(method, n=2000, similarity="cosine", **more):
+    """The largest convergence delta of one pair."""
+    result = explain(method, *make_model(method, similarity=similarity), n, return_convergence_delta=True, **more)
+    deltas = [delta for _, delta in result] if method.cls is ca.IntegratedGradients else [result[1]]
     return torch.cat([delta.flatten() for delta in deltas]).abs().max()
 
 
 @ROWS
-def test_the_credit_sums_to_what_the_table_says(method):
-    says, over_blur = method.completeness, {"baselines": tuple(map(cp.blur_baseline, images(1)))}
-    if says == COMPLETE:
-        assert gap(method) < 1e-12
-    elif says == GAP:
-        assert gap(method) > 1e-5
-    elif says == QUADRATURE:
-        assert gap(method, 4000) < gap(method, 40) / 4
-    elif says == NO_SUM:
-        assert not method.function.has_convergence_delta(object.__new__(method.function))
-    elif says == WITHIN:
-        smooth = {"within": True, "softplus_beta": 1.0}
-        assert gap(method, 400, **smooth) < gap(method, 40, **smooth) / 4
-        assert gap(method, 4000) < gap(method, 40) / 4
+def test_the_credit_sums_to_the_stated_total(method):
+    completeness, blur = method.completeness, {"baselines": tuple(map(cp.blur_baseline, images(1)))}
+    if completeness == method_table.COMPLETE:
+        assert measure_gap(method) < 1e-12
+    elif completeness == method_table.GAP:
+        assert measure_gap(method) > 1e-5
+    elif completeness == method_table.NO_SUM:
+        assert not method.cls.has_convergence_delta(object.__new__(method.cls))
+    elif completeness in (method_table.QUADRATURE, method_table.WITHIN):
+        assert measure_gap(method, 4000) < measure_gap(method, 40) / 4
+        if completeness == method_table.WITHIN:
+            smooth = {"within": True, "softplus_beta": 1.0}
+            assert measure_gap(method, 400, **smooth) < measure_gap(method, 40, **smooth) / 4
     else:
-        assert method.function in (cp.LayerSAM, cp.LayerPairwiseSAM)
-        assert gap(method, similarity="dot", **over_blur) < 1e-12 and gap(method, **over_blur) > 1e-5
+        assert method.cls in (cp.LayerSAM, cp.LayerPairwiseSAM)
+        assert measure_gap(method, similarity="dot", **blur) < 1e-12 and measure_gap(method, **blur) > 1e-5
 
 
 @ROWS
-def test_the_network_passes_are_those_of_the_table(method):
-    sizes = {"n_query": 9, "n_retrieved": 9, "n_players": 18, "n_windows": 16}
-    expressions = re.findall(r"(at most )?`([^`]+)`", method.passes)
-    assert expressions
-    for (at_most, expression), part in zip(expressions, ("whole", "tail"), strict=False):
-        counted, said = [], []
+def test_the_network_passes_follow_the_formulas(method):
+    formulas = re.findall(r"(at most )?`([^`]+)`", method.passes)
+    assert formulas
+    for (at_most, formula), part in zip(formulas, ("whole", "tail"), strict=False):
+        counts, expected = [], []
         for n in (200, 260) if "at most" in method.passes else (40, 60):
-            model, layers = wrapped(method)
-            with Passes(model.query_encoder) as passes:
+            model, layers = make_model(method)
+            with PassCount(model.query_encoder) as passes:
                 explain(method, model, layers, n, MANY)
-            counted.append(passes.counts[part])
-            said.append(eval(expression, {}, sizes | budget_of(method, n)))
+            counts.append(passes.counts[part])
+            expected.append(FORMULAS[formula](budget_of(method, n) | {"n_parts": [prod(shape) for shape in MANY]}))
         if not at_most:
-            assert counted[1] - counted[0] == said[1] - said[0] and counted[0] >= said[0]
-        spare = 0 if expression.isdigit() else A_FEW[part]
-        assert all(have <= limit + spare for have, limit in zip(counted, said, strict=True))
+            assert counts[1] - counts[0] == expected[1] - expected[0] and counts[0] >= expected[0]
+        spare = 0 if formula.isdigit() else A_FEW[part]
+        assert all(count <= limit + spare for count, limit in zip(counts, expected, strict=True))

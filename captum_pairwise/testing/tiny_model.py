@@ -1,4 +1,4 @@
-"""What the battery explains: a tiny two-tower model, images, and players that are whole blocks of both."""
+"""A tiny model, images and players for the battery; each player is a block of cells of the layer and of pixels."""
 
 from typing import no_type_check
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from captum_pairwise.players.regions import grid
 
-CELLS, PIXELS, CHANNELS, FEATURES = 3, 4, 6, 5  # cells of a side, pixels of a cell's side, channels of a cell, numbers of an embedding
-GRIDS = ((2, 2), (2, 3))  # of the players of the query, and of the retrieved image, each a block of cells
+CELLS, PIXELS, CHANNELS, FEATURES = 3, 4, 6, 5  # cells along a side, pixels along a cell's side, channels of the layer, of an embedding
+GRIDS = ((2, 2), (2, 3))  # rows and columns of players, of the query and of the retrieved image
 
 
 class Encoder(nn.Module):
-    """A network with a `layer` to explain, `[B, 6, 3, 3]` of images `[B, 3, 12, 12]`, after which only a linear layer follows.
+    """A network with a `layer` to explain, `[B, 6, 3, 3]` for images `[B, 3, 12, 12]`, and a linear layer after it.
 
     Args:
         seed: of its weights.
-        blind: `[3, 3]`, true for cells that the embedding does not depend on; those of the images are blotted out, too.
+        blind: `[3, 3]`, true for cells that the embedding does not depend on.
     """
 
     def __init__(self, seed: int = 0, blind: Bool[Tensor, "3 3"] | None = None) -> None:
@@ -33,34 +33,28 @@ class Encoder(nn.Module):
             if blind is not None:
                 linear.weight.view(FEATURES, CHANNELS, CELLS, CELLS)[..., blind] = 0
 
-    @no_type_check  # traced, it is called with what is no tensor
+    @no_type_check  # tracing calls it with other types
     def forward(self, images: Tensor) -> Tensor:
         """Embed a batch."""
         return self.tail(self.layer(images))
 
 
-class Summed(nn.Module):
-    """An encoder whose dot products are a weighted sum of those of two encoders, which share their layer.
+def sum_encoders(encoders: tuple[Encoder, Encoder], weights: tuple[float, float]) -> Encoder:
+    """An encoder whose dot products are the weighted sum of the dot products of two encoders, with the layer of the first.
 
     Args:
-        encoders: the two; the layer is the first one's.
+        encoders: they share their layer.
         weights: above 0.
     """
-
-    def __init__(self, encoders: tuple[Encoder, Encoder], weights: tuple[float, float]) -> None:
-        super().__init__()
-        self.layer, tails = encoders[0].layer, [encoder.tail[1] for encoder in encoders]
-        linear = nn.Linear(CHANNELS * CELLS**2, 2 * FEATURES).double()
-        with torch.no_grad():
-            for name, parameter in linear.named_parameters():
-                parts = [weight**0.5 * tail.get_parameter(name) for weight, tail in zip(weights, tails, strict=True)]
-                parameter.copy_(torch.cat(parts))
-        self.tail = nn.Sequential(nn.Flatten(), linear)
-
-    @no_type_check  # traced, it is called with what is no tensor
-    def forward(self, images: Tensor) -> Tensor:
-        """Embed a batch."""
-        return self.tail(self.layer(images))
+    total = Encoder()
+    total.layer = encoders[0].layer
+    linear = nn.Linear(CHANNELS * CELLS**2, 2 * FEATURES).double()
+    with torch.no_grad():
+        for name, parameter in linear.named_parameters():
+            parts = [weight**0.5 * encoder.tail[1].get_parameter(name) for encoder, weight in zip(encoders, weights, strict=True)]
+            parameter.copy_(torch.cat(parts))
+    total.tail = nn.Sequential(nn.Flatten(), linear)
+    return total
 
 
 def images(batch: int = 2, seed: int = 0) -> tuple[Float[Tensor, "batch 3 12 12"], Float[Tensor, "batch 3 12 12"]]:
@@ -76,6 +70,6 @@ def cell_masks() -> tuple[Int[Tensor, "1 1 3 3"], Int[Tensor, "1 1 3 3"]]:
     return query, retrieved
 
 
-def on_pixels(mask: Int[Tensor, "1 1 3 3"]) -> Int[Tensor, "1 1 12 12"]:
+def expand_to_pixels(mask: Int[Tensor, "1 1 3 3"]) -> Int[Tensor, "1 1 12 12"]:
     """The same players as ids of pixels."""
     return mask.repeat_interleave(PIXELS, 2).repeat_interleave(PIXELS, 3)
