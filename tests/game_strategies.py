@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
-from captum_pairwise.estimators.jagged_index import PAIRS, share_dividends
+from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.estimators.permutation_sampling import permutation
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
@@ -208,11 +208,9 @@ EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact with a bu
     "permutation": permutation,
     "kernel": kernel_taylor,
     "gaussian_process": gaussian_process,
-    "jagged, all pairs": lambda game, n_samples: share_dividends(game, n_samples, PAIRS),
 }
 VALUES: dict[str, Estimate] = {  # Shapley values, exact with a budget for all coalitions
     "kernel_shapley": kernel_shapley,
-    "jagged, no pairs": lambda game, n_samples: share_dividends(game, n_samples, ()),
 }
 OWEN: dict[str, Estimate] = {
     "jagged": share_dividends,

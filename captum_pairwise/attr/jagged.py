@@ -1,17 +1,14 @@
-"""Jagged credit: only single players and chosen pairs get credit."""
+"""Jagged credit: only single players and pairs between the images get credit."""
 
-from collections.abc import Collection
 from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.base import InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.exact import MOST_COALITIONS
-from captum_pairwise.estimators.jagged_index import BETWEEN, share_dividends, uses_towers
-from captum_pairwise.games.context import ForwardFunc
-from captum_pairwise.games.game import Game
+from captum_pairwise.estimators.jagged_index import share_dividends
+from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.network.layers import Layers
 from captum_pairwise.results.interactions import Interactions
 
 
@@ -19,12 +16,11 @@ class _SharedDividends(PairMethod[Interactions]):
     """The estimate of both classes; the default budget counts embeddings, or coalitions where they are enumerated."""
 
     order = 2
-    pairs: Collection[str]
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         def estimate(game: Game) -> Interactions:
-            default = self._default_samples if uses_towers(game, self.pairs) else MOST_COALITIONS
-            return share_dividends(game, default if n_samples is None else n_samples, self.pairs, generator=generator)
+            default = self._default_samples if isinstance(game, TwoTowerGame) else MOST_COALITIONS
+            return share_dividends(game, default if n_samples is None else n_samples, generator=generator)
 
         return pairs.explain(estimate)
 
@@ -40,8 +36,6 @@ class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        pairs: the pairs that get credit besides the single players, names out of `"between"`, `"within_query"`, `"within_retrieved"`. With
-            pairs within an image two-tower models are enumerated too; all three make it `ExactShapleyTaylor`.
 
     >>> similarity = JaggedShapleyTaylor(lambda query, retrieved: query.prod(1) * retrieved[:, 0])
     >>> similarity.attribute((torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0]])))
@@ -50,10 +44,6 @@ class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
     """
 
     _default_samples = 500
-
-    def __init__(self, forward_func: ForwardFunc, *, pairs: Collection[str] = (BETWEEN,)) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.pairs = pairs
 
 
 @final
@@ -66,13 +56,6 @@ class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions]):
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
-        pairs: as for `JaggedShapleyTaylor`.
     """
 
     _default_samples = 2000
-
-    def __init__(
-        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, pairs: Collection[str] = (BETWEEN,)
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids)
-        self.pairs = pairs
