@@ -2,10 +2,12 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -20,6 +22,8 @@ from captum_pairwise import SimilarityWrapper
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 torch.set_num_threads(1)
+REPOSITORY = Path(__file__).parents[1]
+sys.path.extend(str(folder) for folder in Path(__file__).parent.iterdir() if folder.is_dir())  # tests import cases of other tests
 LONG = os.environ.get("CAPTUM_PAIRWISE_LONG", "0") != "0"  # many more random games, kills and failures: for a nightly run
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # to explain a failure traces every line of torch: minutes
 settings.register_profile("short", max_examples=10, deadline=None, derandomize=True, database=None, phases=PHASES)

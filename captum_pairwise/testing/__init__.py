@@ -29,7 +29,6 @@ with `raise_failures=False`, the failure is in the report. If your method does n
 does not apply  linear credit: falls of the similarity are cut off below 0
 
 In a test suite, one line for each method is enough: `check_method(MyMethod, order=1)`. `thorough=True` is for a nightly run.
-`python -m captum_pairwise.testing` runs the battery on every class of this package and prints the matrix.
 """
 
 from captum_pairwise.testing.battery import CHECKS, Outcome, Report, check_method

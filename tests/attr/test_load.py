@@ -10,6 +10,8 @@ from tracker import can_measure_memory, measure_memory
 
 import captum_pairwise as cp
 
+pytestmark = pytest.mark.slow
+
 N_PAIRS, BATCH, GROWTH = 1000, 100, 2**21
 
 

@@ -9,9 +9,9 @@ from conftest import images, tiny_encoder
 from game_strategies import EPS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from own_methods import ARGUMENTS, list_own_classes
 
 import captum_pairwise as cp
-from captum_pairwise.testing.own_methods import ARGUMENTS, list_own_classes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:No window lowers", "ignore:No pair of windows", "ignore:.*could not be split"),

@@ -18,6 +18,8 @@ from captum_pairwise.evaluation.rows import read_rows
 from captum_pairwise.evaluation.tables.study import TableRow
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
 REPOSITORY = Path(__file__).parents[2]
 by_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by /proc")

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerAttribution
+from own_methods import ARGUMENTS, TOLERANCES, list_own_classes, make_own_method
 from PIL import Image
 from torch import fx, nn
 
 import captum_pairwise as cp
 from captum_pairwise.datasets.embeddings import embed
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.testing.own_methods import ARGUMENTS, TOLERANCES, list_own_classes, make_own_method
 from captum_pairwise.testing.state import snapshot
 from captum_pairwise.testing.tiny_model import Encoder, images
 from captum_pairwise.testing.trial import Trial
+
+pytestmark = pytest.mark.slow
 
 CLASSES = list_own_classes()
 CLOSED_FORM = (cp.LayerSAM, cp.LayerPairwiseSAM)  # only a linear layer may follow their layer

@@ -7,20 +7,20 @@ from typing import ClassVar
 
 import pytest
 import torch
+from battery_page import format_counts, format_legend, format_matrix
 from captum.attr import PerturbationAttribution
 from conftest import LONG
+from own_methods import check_own_class, list_own_classes
 from torch import Tensor
 
 import captum_pairwise as cp
 from captum_pairwise.testing import CHECKS, CheckFailed, check_method
-from captum_pairwise.testing.__main__ import format_counts, format_legend, format_matrix
 from captum_pairwise.testing.battery import EXEMPT, PASSES
-from captum_pairwise.testing.own_methods import check_own_class, list_own_classes
 from captum_pairwise.testing.tiny_model import images
 from captum_pairwise.testing.trial import Trial
 
 PAGE = Path(__file__).parents[2] / "tutorials" / "trust" / "battery.md"
-pytestmark = [pytest.mark.filterwarnings("ignore:.*jit.*is deprecated")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*jit.*is deprecated")]
 
 
 @pytest.mark.parametrize("cls", list_own_classes(), ids=lambda cls: cls.__name__)
@@ -31,7 +31,7 @@ def test_every_public_method_passes(cls, process):
     assert all(outcome.message for outcome in report.outcomes if outcome.status == EXEMPT)
     assert parse_page_row(cls.__name__) == [
         (outcome.check, outcome.status, outcome.message) for outcome in report.outcomes if outcome.check != "other device"
-    ], "run `python -m captum_pairwise.testing > tutorials/trust/battery.md`"
+    ], "run `python tests/battery_page.py > tutorials/trust/battery.md`"
 
 
 def parse_page_row(method: str) -> list[tuple[str, str, str]]:

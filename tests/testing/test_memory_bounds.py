@@ -8,15 +8,18 @@ import pytest
 import torch
 from captum.attr import LayerAttribution
 from conftest import LONG
+from own_methods import LayerIGCAMForPairs, list_own_classes
 from torch import nn
 from tracker import can_measure_memory, measure_memory
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import limits
 from captum_pairwise.network.batching import choose_chunk_size
-from captum_pairwise.testing.own_methods import LayerIGCAMForPairs, list_own_classes
 
-pytestmark = pytest.mark.skipif(not can_measure_memory(), reason="the system does not report the peak memory of a process")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not can_measure_memory(), reason="the system does not report the peak memory of a process"),
+]
 CLASSES = list_own_classes()
 BATCHES = {"98 players": (7, 1), "392 players": (14, 1), "8 pairs": (4, 8)}  # cells along a side of each image, and pairs
 AFFINE = (cp.LayerSAM, cp.LayerPairwiseSAM)

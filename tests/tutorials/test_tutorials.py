@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = Path(__file__).parents[2] / "tutorials"
 
 

