@@ -55,25 +55,19 @@ def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:
         ValueError: the values have another index or order, no single players, or different numbers of players.
     """
     if not isinstance(values, list) or not values:
-        raise ValueError(
-            f"Expected a list of shapiq.InteractionValues, at least one, got {type(values).__name__}. Put a single one in a list."
-        )
+        raise ValueError(f"Expected a non-empty list of shapiq.InteractionValues, got {type(values).__name__}. Put one value in a list.")
     for value in values:
         _refuse_other_indices(value)
     counts = {value.n_players for value in values}
     if len(counts) > 1 or not 1 <= n_query < min(counts):
-        raise ValueError(
-            f"Expected values with the same number of players, more than n_query, got {sorted(counts)} players and n_query {n_query}. "
-            "Convert games of different sizes one by one."
-        )
+        raise ValueError(f"Expected one number of players, more than n_query={n_query}, got {sorted(counts)}. Convert each size alone.")
     return stack_interactions([_parse_values(value, n_query) for value in values])
 
 
 def _refuse_other_indices(value: InteractionValues) -> None:
     if value.index != INDEX or value.max_order != ORDER or value.min_order > 1:
         raise ValueError(
-            f"Expected values of index 'STII', max_order 2 and min_order 0 or 1, got index {value.index!r}, max_order {value.max_order} "
-            f"and min_order {value.min_order}. Other indices mean other credits; compute index='STII', max_order=2 in shapiq."
+            f"Expected index='STII', max_order=2, min_order 0 or 1, got {value.index!r}, {value.max_order}, {value.min_order}. Use these."
         )
 
 
@@ -108,8 +102,7 @@ def _get_all_pairs(interactions: Interactions) -> Float[Tensor, "batch players p
     if missing:
         raise ValueError(
             f"Expected {' and '.join(missing)} to have been computed, because other packages read missing values as 0. Take an "
-            "estimator of all pairs (ExactShapleyTaylor, KernelShapleyTaylor, ShapleyTaylorSampling), or set them to 0 with "
-            "`dataclasses.replace(interactions, within_query=zeros, within_retrieved=zeros)`."
+            "estimator of all pairs, such as ExactShapleyTaylor, or set them to 0 with `dataclasses.replace`."
         )
     return interactions.second_order
 
@@ -140,4 +133,4 @@ def _make_game_class() -> type:
 
 
 def _import_shapiq() -> Any:
-    return import_optional("shapiq", "This conversion", "interop")
+    return import_optional("shapiq", "the conversion", "interop")

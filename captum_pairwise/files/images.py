@@ -22,15 +22,11 @@ def read_rgb(source: object) -> Image.Image:
     if isinstance(source, (str, Path)):
         return _check_image(source, "an image", lambda: _convert_to_rgb(ImageOps.exif_transpose(_decode(source))))
     if isinstance(source, Image.Image):
-        name = getattr(source, "filename", "") or "it"
-        return _check_image(name, "an image", lambda: _convert_to_rgb(ImageOps.exif_transpose(source)))
+        return _check_image(getattr(source, "filename", "") or "it", "an image", lambda: _convert_to_rgb(ImageOps.exif_transpose(source)))
     if isinstance(source, np.ndarray):
         name = f"an array of {source.dtype} {list(source.shape)}"
         return _check_image(name, "an image, bytes [H, W, 3]", lambda: _convert_to_rgb(Image.fromarray(source)))
-    raise ValueError(
-        f"Expected a file, a Pillow image or an array of bytes [H, W, 3], got {type(source).__name__}. Do not read a tensor [3, H, W] in "
-        "[0, 1], but resize it to the encoder's `size`."
-    )
+    raise ValueError(f"Expected a file, a Pillow image or bytes [H, W, 3], got {type(source).__name__}. Resize a tensor to `encoder.size`.")
 
 
 def read_image(file: Path, what: str) -> Image.Image:
@@ -64,16 +60,10 @@ def _check_image(name: object, what: str, read: Callable[[], Image.Image]) -> Im
             raise ValueError("it has no pixels")
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"Expected {name} to be {what} of at most {Image.MAX_IMAGE_PIXELS} pixels, got more, and decoded none "
-            f"({str(error).rstrip('.')}). Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you know where it comes from."
-        ) from error
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(
-            f"Expected {name} to be {what}, got content that cannot be read: {str(error).rstrip('.')}. Check the path, save the image "
-            "again as PNG or JPEG, or leave it out."
-        ) from error
+        is_too_large = isinstance(error, Image.DecompressionBombError)
+        remedy = "Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS." if is_too_large else "Check the path, or save it as PNG or JPEG."
+        raise ValueError(f"Expected {name} to be {what}, got content that cannot be read: {str(error).rstrip('.')}. {remedy}") from error
     return image
 
 

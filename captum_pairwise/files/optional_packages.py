@@ -18,4 +18,4 @@ def import_optional(package: str, purpose: str, extra: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ImportError(f"{purpose} needs the package {package}: pip install 'captum-pairwise[{extra}]'") from error
+        raise ImportError(f"Expected the package {package} for {purpose}, got none. Run pip install 'captum-pairwise[{extra}]'.") from error

@@ -33,6 +33,4 @@ def read_tensors(file: str | Path, key: str, what: str) -> tuple[dict[str, Tenso
 
 def make_file_error(file: str | Path, what: str, reason: str) -> ValueError:
     """The error for a file of another kind, or a damaged file."""
-    return ValueError(
-        f"Expected {file} to be {what}, got another file, or a damaged one: {reason.rstrip('.')}. Name another file, or make it again."
-    )
+    return ValueError(f"Expected {file} to be {what}, got other or damaged content: {reason.rstrip('.')}. Name or make another file.")

@@ -29,15 +29,11 @@ def read_weights(file: Path) -> State:
     except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(
-            f"Expected {file.name} to be a file of weights, got one that is damaged, or that holds more than tensors and is not executed. "
-            "Save the state dict alone, with torch.save or safetensors."
-        ) from error
+        raise ValueError(f"Expected {file.name} to be a file of weights, got other or damaged content. Save only a state dict.") from error
     for key, tensor in state.items():
         if not _is_plain(tensor, file.stat().st_size):
             raise ValueError(
-                f"Expected plain tensors of numbers in {file.name}, all of them in the file, got {key} of {tensor.dtype}, {tensor.layout} "
-                f"and shape {tuple(tensor.shape)}. Save the state dict of a network on the CPU."
+                f"Expected plain tensors in {file.name}, got {key}: {tensor.dtype}, {tensor.layout}, {[*tensor.shape]}. Save CPU tensors."
             )
     return state
 
@@ -60,8 +56,7 @@ class _Placeholder:
     def __init__(self, *_: object) -> None:
         pass
 
-    def __setstate__(self, _: object) -> None:
-        pass
+    __setstate__ = __init__  # `torch.load` passes the content of the object
 
 
 def _load_safely(file: Path) -> object:

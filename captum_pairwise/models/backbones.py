@@ -113,8 +113,8 @@ class _Backbone:
 
 
 def _take_resnet_features(network: nn.Module) -> nn.Module:
-    parts = OrderedDict(network.named_children())
-    return nn.Sequential(OrderedDict((name, part) for name, part in parts.items() if name not in ("avgpool", "fc", "last_linear")))
+    unused = ("avgpool", "fc", "last_linear")
+    return nn.Sequential(OrderedDict((name, part) for name, part in network.named_children() if name not in unused))
 
 
 def _take_densenet_features(network: nn.Module) -> nn.Module:
@@ -224,9 +224,7 @@ def _call_factory(source: str) -> ImageEncoder:
     try:
         make = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"Expected module:function with a function that can be imported, got {source!r}: {error}. Check the name."
-        ) from error
+        raise ValueError(f"Expected module:function that can be imported, got {source!r}: {error}. Check the name.") from error
     encoder = make()
     if not isinstance(encoder, ImageEncoder):
         raise ValueError(f"Expected {source} to return a captum_pairwise.backbones.ImageEncoder, got {type(encoder).__name__}.")
@@ -246,9 +244,8 @@ def _load_weights(network: nn.Module, backbone: _Backbone, state: State, file_na
     unfit = [key for key in state if key in expected and not _fits(state[key], expected[key])]
     if missing or unknown or unfit:
         raise ValueError(
-            f"Expected {file_name} to hold the weights of a {type(network).__name__}, got a file in which {len(missing)} tensors are "
-            f"missing (first: {missing[:1]}), {len(unknown)} are unknown ({unknown[:1]}) and {len(unfit)} have another shape or kind of "
-            f"numbers ({unfit[:1]}). Name the backbone that was trained, one of {sorted(BACKBONES)}."
+            f"Expected {file_name} to hold the weights of a {type(network).__name__}, got {len(missing)} missing {missing[:1]}, "
+            f"{len(unknown)} unknown {unknown[:1]} and {len(unfit)} of other shape or kind {unfit[:1]}. Use one of {sorted(BACKBONES)}."
         )
     network.load_state_dict(state, strict=False)
 

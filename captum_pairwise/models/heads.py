@@ -42,8 +42,7 @@ def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, 
     zero = (norms[:, 0] == 0).nonzero()
     if len(zero):
         raise ValueError(
-            f"Expected embeddings with a direction for the cosine, but row {zero[0, 0].item()} of {len(norms)} is zero. If a baseline "
-            "has a zero embedding, take the default baseline (a blurred image), or `similarity='dot'`."
+            f"Expected nonzero embeddings for the cosine, but row {zero[0, 0].item()} is zero. Take a blurred baseline or similarity='dot'."
         )
     return embeddings / norms
 
@@ -54,15 +53,10 @@ def pool(output: object) -> Float[Tensor, "batch channels"]:
     Raises:
         ValueError: the output is neither.
     """
-    if isinstance(output, Tensor) and output.dim() == 4:
-        return output.mean((2, 3))
-    if isinstance(output, Tensor) and output.dim() == 2:
-        return output
+    if isinstance(output, Tensor) and output.dim() in (2, 4):
+        return output.mean((2, 3)) if output.dim() == 4 else output
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise ValueError(
-        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. "
-        "Wrap the encoder in a module that returns one of these."
-    )
+    raise ValueError(f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. Wrap it in a module.")
 
 
 def _lift_euclidean_query(u: Tensor) -> Tensor:

@@ -10,10 +10,7 @@ from captum_pairwise.models.heads import Head, Score, pool
 def _tile(fixed: Float[Tensor, "fixed channels"], n_rows: int) -> Float[Tensor, "rows channels"]:
     """The fixed embeddings, repeated in the order in which Captum repeats inputs: `[b0, b1, b0, b1, ...]`."""
     if n_rows % len(fixed):
-        raise ValueError(
-            f"Expected a batch that is a multiple of the {len(fixed)} fixed embeddings, got {n_rows} rows. "
-            "Pass as many images as were fixed, or fix a single image."
-        )
+        raise ValueError(f"Expected a multiple of the {len(fixed)} fixed images, got {n_rows}. Pass as many images, or fix a single one.")
     return fixed.repeat(n_rows // len(fixed), 1)
 
 

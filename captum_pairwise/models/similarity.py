@@ -41,19 +41,18 @@ class SimilarityWrapper(nn.Module):
     def __init__(self, query_encoder: nn.Module, retrieved_encoder: nn.Module | None = None, *, similarity: str | Score = "cosine") -> None:
         super().__init__()
         self.head = make_head(similarity)
-        self.is_tied = retrieved_encoder is None or retrieved_encoder is query_encoder
-        self._can_twin = can_twin(query_encoder)
+        retrieved_encoder = query_encoder if retrieved_encoder is None else retrieved_encoder
+        self.is_tied = retrieved_encoder is query_encoder
+        self._has_twin = self.is_tied and can_twin(query_encoder)
         self.query_encoder = query_encoder
-        self.retrieved_encoder = retrieved_encoder if retrieved_encoder is not None else query_encoder
-        if self.is_tied and self._can_twin:
-            self.retrieved_encoder = make_twin(query_encoder)
-        elif not self.is_tied:
-            refuse_common_modules(query_encoder, self.retrieved_encoder)
+        self.retrieved_encoder = make_twin(query_encoder) if self._has_twin else retrieved_encoder
+        if not self.is_tied:
+            refuse_common_modules(query_encoder, retrieved_encoder)
 
     def follow(self) -> None:
         """Update the twin after the mode, the settings or the structure of the encoder changed."""
         is_replica = getattr(self, "_is_replica", False)  # replicas of DataParallel are complete
-        if not self.is_tied or not self._can_twin or is_replica:
+        if not self._has_twin or is_replica:
             return
         if not is_twin(self.query_encoder, self.retrieved_encoder):
             self.retrieved_encoder = renew_twin(self.query_encoder, self.retrieved_encoder)
@@ -81,11 +80,8 @@ class SimilarityWrapper(nn.Module):
         Raises:
             ValueError: the towers are not tied, or `layer` is in neither tower.
         """
-        if not self.is_tied or not self._can_twin:
-            raise ValueError(
-                "Expected tied towers without TorchScript or compiled parts, in which each layer has a counterpart. Name both layers "
-                "yourself: (layer of the query encoder, layer of the retrieved encoder)."
-            )
+        if not self._has_twin:
+            raise ValueError("Expected tied towers without TorchScript or compiled parts. Name (query layer, retrieved layer) yourself.")
         self.follow()
         towers = (self.query_encoder, self.retrieved_encoder)
         names = [name for tower in towers for name, module in tower.named_modules() if module is layer]

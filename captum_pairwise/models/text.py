@@ -2,6 +2,7 @@
 
 import abc
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -16,7 +17,7 @@ from captum_pairwise.players.baselines import Backgrounds
 from captum_pairwise.players.regions import NEVER_LEAVES
 
 SPECIAL_TOKENS = ("cls", "sep", "bos", "eos", "pad")  # these never leave
-MARKS = {"</w>": "", "Ġ": "", "▁": ""}  # marks of the begin or end of a word in tokenizers; "##", which joins pieces, stays
+WORD_MARKS = "</w>|Ġ|▁"  # marks of the begin or end of a word in tokenizers; "##", which joins pieces, stays
 MAX_REASON_LENGTH = 200  # characters
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 
@@ -55,11 +56,9 @@ class TokenEncoder(nn.Module, abc.ABC):
         if isinstance(sentences, str):
             raise ValueError("Expected a list of sentences, got one string. Put it in a list.")
         ids = self.tokenizer(list(sentences), padding=True, padding_side="right", return_tensors="pt")["input_ids"]
-        if ids.shape[1] > self.tokenizer.model_max_length:
-            raise ValueError(
-                f"Expected sentences of at most {self.tokenizer.model_max_length} tokens, got {ids.shape[1]}. Shorten them: "
-                "they are not cut off."
-            )
+        limit = self.tokenizer.model_max_length
+        if ids.shape[1] > limit:
+            raise ValueError(f"Expected sentences of at most {limit} tokens, got {ids.shape[1]}. Shorten them: they are not cut off.")
         empty = [sentence for sentence, plays in zip(sentences, self._plays(ids), strict=True) if not plays.any()]
         if empty:
             raise ValueError(f"Expected sentences with at least one token, got {empty[0]!r}. Leave it out.")
@@ -67,13 +66,8 @@ class TokenEncoder(nn.Module, abc.ABC):
 
     def pieces(self, ids: Int[Tensor, "batch tokens"]) -> list[list[str]]:
         """The players of each sentence: words and pieces of words, in order."""
-        return [[self._read_piece(token) for token in row[plays].tolist()] for row, plays in zip(ids, self._plays(ids), strict=True)]
-
-    def _read_piece(self, token: int) -> str:
-        piece = self.tokenizer.convert_ids_to_tokens(token)
-        for mark, plain in MARKS.items():
-            piece = piece.replace(mark, plain)
-        return piece
+        rows = [row[plays].tolist() for row, plays in zip(ids, self._plays(ids), strict=True)]
+        return [[re.sub(WORD_MARKS, "", piece) for piece in self.tokenizer.convert_ids_to_tokens(row)] for row in rows]
 
     def layer_mask(self, ids: Int[Tensor, "batch tokens"]) -> Int[Tensor, "batch tokens 1"]:
         """The players over a layer's output `[B, T, C]`: all tokens except the marks of begin, end and padding, which never leave."""
@@ -88,9 +82,7 @@ class TokenEncoder(nn.Module, abc.ABC):
         """
         mask = self.tokenizer.mask_token_id
         if mask is None:
-            raise ValueError(
-                "Expected a tokenizer with a mask token to replace the players, got one without. Pass `random_words`, or a token id."
-            )
+            raise ValueError("Expected a tokenizer with a mask token, got one without. Pass `random_words`, or a token id.")
         return torch.where(self._plays(ids), mask, ids)
 
     def random_words(self, ids: Int[Tensor, "batch tokens"], n_members: int, generator: torch.Generator) -> Backgrounds:
@@ -105,9 +97,8 @@ class TokenEncoder(nn.Module, abc.ABC):
             generator: the source of randomness; use the same for both sentences of a pair.
         """
         ordinary = sorted(set(range(len(self.tokenizer))) - set(self.tokenizer.all_special_ids))
-        drawn = torch.randint(
-            len(ordinary), (ids.shape[1], n_members), generator=generator
-        )  # drawn by place, so padding does not change the words before it
+        # drawn by place, so padding does not change the words before it
+        drawn = torch.randint(len(ordinary), (ids.shape[1], n_members), generator=generator)
         return Backgrounds(torch.where(self._plays(ids), torch.tensor(ordinary)[drawn.T][:, None].to(ids), ids))
 
     def _plays(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
@@ -133,9 +124,7 @@ class TextEncoder(TokenEncoder):
     def __init__(self, network: Any, tokenizer: Any) -> None:
         super().__init__(network, tokenizer)
         if tokenizer.pad_token_id is None:
-            raise ValueError(
-                "Expected a tokenizer with a padding token, which ends the sentences of a batch, got one without. Set its `pad_token`."
-            )
+            raise ValueError("Expected a tokenizer with a padding token, got one without. Set its `pad_token`.")
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels"]:
         """Embed a batch of token ids."""
@@ -169,10 +158,8 @@ def _load_pretrained(auto: Any, folder: Path) -> Any:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(
-            f"Expected {folder} to hold a model of transformers and its tokenizer, got one that is damaged, or that needs code of its own, "
-            f"which is not executed: {shorten(str(error), MAX_REASON_LENGTH)}. Save both with `save_pretrained`."
-        ) from error
+        reason = shorten(str(error), MAX_REASON_LENGTH)  # damage, or code of its own, which is not executed
+        raise ValueError(f"Expected a model and a tokenizer by `save_pretrained` in {folder}, without code, got {reason}.") from error
 
 
 def _refuse_other_pooling(folder: Path) -> None:
@@ -182,17 +169,12 @@ def _refuse_other_pooling(folder: Path) -> None:
     try:
         steps = _read_steps(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # a file that is no JSON, or holds other JSON
-        raise ValueError(
-            f"Expected modules.json in {folder} to list the modules of sentence-transformers, got {error!r}. Save the model anew."
-        ) from error
+        raise ValueError(f"Expected modules.json in {folder} to list modules, got {error!r}. Save the model anew.") from error
     for kind, settings in steps:
         modes = {name: value for name, value in settings.items() if name.startswith("pooling_mode_")}
         others = [name for name, value in modes.items() if value is (name != "pooling_mode_mean_tokens")]
         if kind not in KNOWN_MODULES or others:
-            raise ValueError(
-                f"Expected a model whose embedding is the mean of its last states, got one with {others or kind}. Write a module from ids "
-                "to embeddings, and subclass TokenEncoder."
-            )
+            raise ValueError(f"Expected an embedding that is the mean of the last states, got {others or kind}. Subclass TokenEncoder.")
 
 
 def _read_steps(folder: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -64,7 +64,5 @@ def refuse_common_modules(query_encoder: nn.Module, retrieved_encoder: nn.Module
     modules = set(query_encoder.modules())
     common = [name for name, module in retrieved_encoder.named_modules() if module in modules]
     if common:
-        raise ValueError(
-            f"Expected two encoders without a module in common, but they share {common[0]!r}, whose hooks would run twice in one "
-            "forward. Give one of them a copy: `copy.deepcopy(module, {id(p): p for p in module.parameters()})` keeps the weights shared."
-        )
+        copied = "copy.deepcopy(module, {id(p): p for p in module.parameters()})"  # shares the weights
+        raise ValueError(f"Expected no common module, but both encoders have {common[0]!r}. Give one of them {copied}.")

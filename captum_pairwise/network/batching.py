@@ -13,14 +13,8 @@ from tqdm.auto import tqdm
 
 CPU_CHUNK_BYTES, GPU_CHUNK_BYTES = 2**22, 2**27
 # parts of messages in lower case: from the allocators of all devices, cuBLAS, cuDNN and C++
-OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "status_alloc_failed",
-    "bad_alloc",
-)
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "alloc_failed", "bad_alloc")
+MEMORY_RAN_OUT = "Memory ran out, so fewer rows run at once. Pass a small `perturbations_per_eval`, `internal_batch_size` or `batch_size`."
 Result = TypeVar("Result")
 
 
@@ -34,11 +28,7 @@ class MemoryNotice:
         """Warn, the first time."""
         if not self.was_given:
             self.was_given = True
-            warnings.warn(
-                "Memory ran out, so from here on fewer rows go through the network at once. To start with fewer rows, pass "
-                "`perturbations_per_eval`, `internal_batch_size` or `batch_size`.",
-                stacklevel=4,
-            )
+            warnings.warn(MEMORY_RAN_OUT, stacklevel=4)
 
 
 @dataclass

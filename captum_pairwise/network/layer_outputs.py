@@ -39,12 +39,12 @@ def make_packer(returned: object, n_examples: int) -> Callable[[Tensor, int], ob
 
     It repeats the other tensors of the container for each row. None if they have no entry for each example, or are no tensors.
     """
+    members = _list_members(returned)
     if get_first_tensor(returned) is None:
         return None
-    members = _list_members(returned)
     index = _find_tensor(members)
     others = [*members[:index], *members[index + 1 :]]
-    if not all(other is None or _has_rows(other, n_examples) for other in others):
+    if not all(other is None or (isinstance(other, Tensor) and other.dim() and len(other) == n_examples) for other in others):
         return None
 
     def pack(outputs: Tensor, example: int) -> object:
@@ -68,10 +68,6 @@ def _list_members(returned: object) -> Sequence[object]:
 def _find_tensor(members: Sequence[object]) -> int:
     """The index of the first tensor."""
     return next(k for k, member in enumerate(members) if isinstance(member, Tensor))
-
-
-def _has_rows(member: object, n_rows: int) -> bool:
-    return isinstance(member, Tensor) and member.dim() > 0 and len(member) == n_rows
 
 
 def _repack(returned: object, members: list[object]) -> object:

@@ -116,9 +116,8 @@ def _join_views(views: Sequence[LayerView]) -> LayerView:
         return view.tail.run(outputs, place)
 
     is_affine, reruns = all(tail.is_affine for tail in tails), any(tail.reruns for tail in tails)
-    return LayerView(
-        torch.cat([view.output for view in views]), Tail(run_tail, is_affine, reruns, any(tail.reruns_prefix for tail in tails))
-    )
+    tail = Tail(run_tail, is_affine, reruns, any(tail.reruns_prefix for tail in tails))
+    return LayerView(torch.cat([view.output for view in views]), tail)
 
 
 def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerView:
@@ -126,21 +125,18 @@ def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor) -> LayerVie
     with_grad = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):  # inference tensors do not count their in-place changes
         record = _record(encoder, layer, images)
-    if record.final_is_output:
-        return LayerView(record.output, Tail(lambda outputs, _: outputs, is_affine=True))
     return LayerView(record.output, _choose_tail(record))
 
 
 def _choose_tail(record: _Record) -> Tail:
+    if record.final_is_output:
+        return Tail(lambda outputs, _: outputs, is_affine=True)
     encoder, has_tensor = record.encoder, isinstance(record.returned, Tensor)
     if isinstance(encoder, SplitEncoder) and record.layer is encoder.features and has_tensor:
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
     tail = _make_traced_tail(record) or _make_rerun_tail(record)
     if not has_tensor and not _depends_on_output(tail, record.output):
-        raise ValueError(
-            f"Expected the encoder to use the first tensor that the layer ({type(record.layer).__name__}) returns, which is explained, "
-            "but its output does not depend on it. Pick a layer that returns one tensor, such as one before or after."
-        )
+        raise ValueError(f"Expected the encoder to use the first tensor of {type(record.layer).__name__}, but it does not. Pick another.")
     return tail
 
 

@@ -1,7 +1,8 @@
 """Record or replace the output of layers, and check the layers that a user names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -22,13 +23,10 @@ def check_layers(layer: Layers) -> list[nn.Module]:
     layers: list = list(layer) if isinstance(layer, (tuple, list)) else [layer]
     if len(layers) not in (1, 2) or not all(isinstance(module, nn.Module) for module in layers):
         names = [type(module).__name__ for module in layers]
-        raise ValueError(
-            f"Expected one layer, or a pair (query layer, retrieved layer), modules of the encoder, got {len(layers)} of them: {names}."
-        )
+        raise ValueError(f"Expected one module of the encoder, or a pair (query layer, retrieved layer), got {names}.")
     if any(isinstance(module, torch.jit.ScriptModule) for module in layers):
         raise ValueError(
-            "Expected a layer that takes hooks, got a TorchScript module. Use the module from which it was made; if the first half of an "
-            "encoder is TorchScript, make `SplitEncoder(nn.Sequential(half), tail)` and use its `features`."
+            "Expected a layer that takes hooks, got TorchScript. Use its original, or `SplitEncoder(nn.Sequential(half), tail).features`."
         )
     return layers
 
@@ -38,16 +36,13 @@ def record_calls(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
     """Yield a list for each layer, which gets a copy of the output of each call; of a tuple only its first tensor."""
     calls: list[list[object]] = [[] for _ in layers]
 
-    def make_hook(outputs: list[object]) -> Callable[..., object]:
-        def hook(_module: nn.Module, _inputs: object, returned: object) -> None:
-            output = get_first_tensor(returned)
-            outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
-
-        return this_thread_only(hook)
+    def record(outputs: list[object], _module: nn.Module, _inputs: object, returned: object) -> None:
+        output = get_first_tensor(returned)
+        outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
 
     with ExitStack() as hooks:
         for layer, outputs in zip(layers, calls, strict=True):
-            hooks.enter_context(layer.register_forward_hook(make_hook(outputs)))
+            hooks.enter_context(layer.register_forward_hook(this_thread_only(partial(record, outputs))))
         yield calls
 
 
@@ -66,24 +61,15 @@ def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
         ValueError: the layer did not run, ran more than once, or returned something else.
     """
     name = type(layer).__name__
-    if not calls:
+    if len(calls) != 1:
         raise ValueError(
-            f"Expected the layer ({name}) to run in the forward pass, but it never did. Pass a layer that the encoder calls; hooks on "
-            "parts of a compiled or scripted model do not run."
-        )
-    if len(calls) > 1:
-        raise ValueError(
-            f"Expected the layer ({name}) to run once in a forward pass, but it ran {len(calls)} times. If one encoder embeds both "
-            "images, pass `SimilarityWrapper(encoder)` as the forward function; if the network reuses a module, pick a layer "
-            "that it does not reuse."
+            f"Expected the layer ({name}) to run once in a forward pass, but it ran {len(calls)} times. Pick a layer that the encoder "
+            "calls once, outside compiled or scripted parts; if one encoder embeds both images, pass `SimilarityWrapper(encoder)`."
         )
     output = calls[0]
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor has such a "
-            f"shape, got {kind}. Pick a layer that does."
-        )
+        raise ValueError(f"Expected {name} to return [B, C], [B, T, C] or [B, C, H, W], alone or in a tuple, got {kind}. Pick another.")
     return output
 
 
@@ -95,7 +81,4 @@ def refuse_compiled(model: object) -> None:
     """
     modules = model.modules() if isinstance(model, nn.Module) else ()
     if any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None for module in modules):
-        raise ValueError(
-            "Expected a model that is not compiled, because a compiled one ignores the hooks of a layer method. Pass the original "
-            "module (`compiled._orig_mod`), which has the same weights."
-        )
+        raise ValueError("Expected a model that is not compiled, because compiled code ignores hooks. Pass `compiled._orig_mod`.")

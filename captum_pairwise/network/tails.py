@@ -102,11 +102,8 @@ def _is_affine_module(module: nn.Module) -> bool:
 def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         return _is_affine_module(root.get_submodule(str(node.target)))
-    if node.op == "call_function":
-        return node.target in AFFINE_FUNCTIONS
-    if node.op == "call_method":
-        return node.target in AFFINE_METHODS
-    return node.op in ("placeholder", "output")
+    affine = {"call_function": AFFINE_FUNCTIONS, "call_method": AFFINE_METHODS}
+    return node.op in ("placeholder", "output") or node.target in affine.get(node.op, ())
 
 
 def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer) -> Tail | None:
@@ -176,10 +173,8 @@ class _GraphRunner(fx.Interpreter):
     def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
         super().__init__(root, graph=graph)
         self.extra_traceback = False  # let exceptions of the network pass unchanged
-        self.attributes: dict[Any, object] = {}
-        for node in graph.nodes:
-            if node.op in ("get_attr", "call_module"):
-                self.attributes[node.target] = super().fetch_attr(str(node.target))
+        targets = {str(node.target) for node in graph.nodes if node.op in ("get_attr", "call_module")}
+        self.attributes = dict(zip(targets, map(super().fetch_attr, targets), strict=True))
 
     def fetch_attr(self, target: str) -> object:
         """A submodule, or a constant that tracing put on the module, as of the time of tracing."""

@@ -137,9 +137,15 @@ CASES = {
     "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
     "a foreign layer": (lambda: explain_layer(layer=nn.ReLU()), "layer of the encoder"),
     "a layer that runs twice": (lambda: explain_layer(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
-    "a layer that returns no tensor": (lambda: explain_layer(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]), "return a tensor"),
-    "three layers": (lambda: explain_layer(layer=(TINY[0], TINY[2], TINY[4])), "got 3 of them"),
-    "one layer of two encoders": (lambda: explain_layer(cp.SimilarityWrapper(TINY, tiny_encoder(1))), "Name both layers"),
+    "a layer that returns no tensor": (
+        lambda: explain_layer(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]),
+        "alone or in a tuple",
+    ),
+    "three layers": (lambda: explain_layer(layer=(TINY[0], TINY[2], TINY[4])), "layer.*, got .*Conv2d"),
+    "one layer of two encoders": (
+        lambda: explain_layer(cp.SimilarityWrapper(TINY, tiny_encoder(1))),
+        "Name .query layer",
+    ),
     "a compiled model": (lambda: explain_layer(cp.SimilarityWrapper(torch.compile(TINY))), "not compiled"),
     "batch normalisation in training": (lambda: exact(TRAINING), r"BatchNorm2d is training.*model.eval\(\)"),
     "dropout in training": (lambda: exact(DROPPING), "Dropout is training"),
@@ -258,7 +264,7 @@ class First(nn.Module):
 
 
 IDLE = Idle()
-CASES["a layer that never runs"] = (lambda: explain_layer(cp.SimilarityWrapper(IDLE), IDLE.spare), "never did")
+CASES["a layer that never runs"] = (lambda: explain_layer(cp.SimilarityWrapper(IDLE), IDLE.spare), "ran 0 times")
 
 
 @pytest.mark.parametrize("case", CASES)

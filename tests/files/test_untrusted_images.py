@@ -163,7 +163,7 @@ def write_png_header(file, width, height):
 def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, reader, size):
     file = write_png_header(tmp_path / "huge.png", *size)
     tracemalloc.start()
-    assert_refused(lambda: READERS[reader](file), "huge.png .*of at most 89478485 pixels, got more, and decoded none")
+    assert_refused(lambda: READERS[reader](file), "huge.png .*pixels.* raise PIL.Image.MAX_IMAGE_PIXELS")
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
 
@@ -172,7 +172,9 @@ def test_the_pixel_limit_of_pillow_is_used(tmp_path, monkeypatch):
     PHOTO.save(tmp_path / "photo.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20 * 24 - 1)
     with pytest.warns(Image.DecompressionBombWarning):
-        assert_refused(lambda: ENCODER.preprocess(tmp_path / "photo.png"), "at most 479 pixels.*24×20 pixels are more.*MAX_IMAGE_PIXELS")
+        assert_refused(
+            lambda: ENCODER.preprocess(tmp_path / "photo.png"), "24×20 pixels are more than 479.*raise PIL.Image.MAX_IMAGE_PIXELS"
+        )
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert np.array_equal(pixels(tmp_path / "photo.png").round(), colours(PHOTO))
 
@@ -192,9 +194,9 @@ ODD = {
     ),
     "a batch": (np.zeros((2, 4, 4, 3), np.uint8), r"uint8 \[2, 4, 4, 3\]"),
     "no pixel": (np.zeros((0, 4, 3), np.uint8), "no pixels"),
-    "a tensor": (torch.zeros(3, 4, 4), "got Tensor.*resize"),
+    "a tensor": (torch.zeros(3, 4, 4), "got Tensor.*Resize"),
     "bytes": (b"", "got bytes"),
-    "nothing": (None, "a file, a Pillow image or an array .* got NoneType"),
+    "nothing": (None, r"a file, a Pillow image or bytes .* got NoneType"),
 }
 
 

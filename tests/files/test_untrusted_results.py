@@ -97,7 +97,7 @@ def test_interactions_are_written_atomically(tmp_path, monkeypatch):
     assert_same(Interactions.load(tmp_path / "pair.safetensors"), known)
 
 
-WHAT = "to be what `Interactions.save` wrote, got another file, or a damaged one: "
+WHAT = "to be what `Interactions.save` wrote, got other or damaged content: "
 
 
 @pytest.mark.parametrize("eighths", range(8))
@@ -167,7 +167,7 @@ def cache(folder: Path) -> Path:
     return folder / "cache.safetensors"
 
 
-CACHE = "cache.safetensors to be a cache of embeddings, got another file, or a damaged one: .*Name another file"
+CACHE = "cache.safetensors to be a cache of embeddings, got other or damaged content: .*Name or make another file"
 
 
 @pytest.mark.parametrize("eighths", range(8))

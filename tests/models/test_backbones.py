@@ -122,26 +122,26 @@ def test_moco_checkpoint_is_read(file: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "resnet50_margin", "moco_v2", "densenet121"])
 def test_weights_of_another_network_are_refused(name: str, file: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), file)
-    with pytest.raises(ValueError, match=r"Expected weights\.pth to hold the weights of a .* tensors are missing"):
+    with pytest.raises(ValueError, match=r"Expected weights\.pth to hold the weights of a .* missing"):
         create(name, file)
 
 
 def test_weights_of_another_shape_are_refused(file: Path) -> None:
     torch.save(drop_classifier("densenet121") | {"features.conv0.weight": torch.zeros(64, 1, 7, 7)}, file)
-    with pytest.raises(ValueError, match=r"1 have another shape or kind of numbers \(\['features.conv0.weight'\]\)"):
+    with pytest.raises(ValueError, match=r"1 of other shape or kind \['features.conv0.weight'\]"):
         create("densenet121", file)
 
 
 def test_one_missing_tensor_is_named(file: Path) -> None:
     state = drop_classifier("densenet121")
     torch.save({key: value for key, value in state.items() if key != "features.norm5.bias"}, file)
-    with pytest.raises(ValueError, match=r"1 tensors are missing \(first: \['features.norm5.bias'\]\)"):
+    with pytest.raises(ValueError, match=r"1 missing \['features.norm5.bias'\]"):
         create("densenet121", file)
 
 
 def test_one_unknown_tensor_is_named(file: Path) -> None:
     torch.save(drop_classifier("densenet121") | {"features.conv1.weight": torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match=r"1 are unknown \(\['features.conv1.weight'\]\)"):
+    with pytest.raises(ValueError, match=r"1 unknown \['features.conv1.weight'\]"):
         create("densenet121", file)
 
 
@@ -188,17 +188,17 @@ def test_settings_and_logs_in_a_checkpoint_are_not_loaded(file: Path, monkeypatc
 
 def test_old_checkpoints_with_settings_are_refused(file: Path) -> None:
     torch.save(margin_checkpoint(), file, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match=r"is not executed\. Save the state dict alone"):
+    with pytest.raises(ValueError, match=r"Save only a state dict"):
         create("resnet50_margin", file)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"model.last_linear.weight": torch.zeros(5, 7)}, r"1 have another shape or kind of numbers \(\['last_linear.weight'\]\)"),
-        ({"model.last_linear.bias": torch.zeros(6)}, r"1 have another shape or kind of numbers \(\['last_linear.bias'\]\)"),
-        ({"model.last_linear.weight": torch.zeros(())}, "have another shape"),
-        ({"model.extra.weight": torch.zeros(6)}, r"1 are unknown \(\['extra.weight'\]\)"),
+        ({"model.last_linear.weight": torch.zeros(5, 7)}, r"1 of other shape or kind \['last_linear.weight'\]"),
+        ({"model.last_linear.bias": torch.zeros(6)}, r"1 of other shape or kind \['last_linear.bias'\]"),
+        ({"model.last_linear.weight": torch.zeros(())}, "of other shape or kind"),
+        ({"model.extra.weight": torch.zeros(6)}, r"1 unknown \['extra.weight'\]"),
     ],
 )
 def test_another_margin_head_is_refused(change: dict[str, Tensor], problem: str, file: Path) -> None:
@@ -209,7 +209,7 @@ def test_another_margin_head_is_refused(change: dict[str, Tensor], problem: str,
 
 def test_a_plain_resnet_is_refused_as_a_margin_model(file: Path) -> None:
     torch.save(network("resnet50").state_dict(), file)
-    with pytest.raises(ValueError, match="320 tensors are missing"):
+    with pytest.raises(ValueError, match="320 missing"):
         create("resnet50_margin", file)
 
 

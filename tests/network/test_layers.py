@@ -22,7 +22,7 @@ REUSED = nn.Linear(12, 12).double()
 @pytest.mark.parametrize(
     ("encoder", "layer", "message"),
     [
-        (nn.Sequential(nn.Flatten()), nn.ReLU(), "never did"),
+        (nn.Sequential(nn.Flatten()), nn.ReLU(), "ran 0 times"),
         (nn.Sequential(REUSED, nn.ReLU(), REUSED), REUSED, "ran 2 times"),
     ],
 )

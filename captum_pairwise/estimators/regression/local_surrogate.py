@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from math import log
 
 import numpy as np
@@ -15,6 +14,7 @@ from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.regression.least_squares import SMALLEST_PIVOT, add_products
 from captum_pairwise.estimators.regression.sampling import Coalitions
+from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
@@ -158,10 +158,7 @@ def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Target
 
 def _lasso(alpha: float) -> Callable[[_Moments], Terms]:
     """The coordinate-descent solver of scikit-learn."""
-    try:
-        enet_path = import_module("sklearn.linear_model").enet_path
-    except ImportError as error:
-        raise ImportError("LIME with a penalty needs scikit-learn: pip install 'captum-pairwise[lime]'") from error
+    enet_path = import_optional("sklearn.linear_model", "LIME with a penalty", "lime").enet_path
 
     def solve(moments: _Moments) -> Terms:
         largest = np.abs(moments.moment).max()
