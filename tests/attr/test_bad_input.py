@@ -128,7 +128,7 @@ CASES = {
         r"25600 players with 76800 channels need \d+ GiB",
     ),
     "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval .* of at least 1"),
-    "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred image"),
+    "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred baseline"),
     "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),
     "two scores per pair": (lambda: exact(lambda q, r: (q * r).mean((2, 3))), r"one similarity per example, shape \(\d+,\)"),
     "one score for a batch": (lambda: exact(lambda q, r: (q * r).mean()), r"got \(\)"),
