@@ -50,11 +50,12 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
     Raises:
         ValueError: the file has other columns, or a damaged row.
     """
-    lines = _read_cells(path) if path.exists() else []
+    try:
+        lines = list(csv.reader(io.StringIO(_read_whole_lines(path).decode(), newline=""))) if path.exists() else []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"Expected rows of text in UTF-8 in {path}, got other bytes ({error}). Move or remove the file.") from error
     if lines and lines[0] != _list_columns(kind):
-        raise ValueError(
-            f"Expected the columns {_list_columns(kind)} in {path}, got {lines[0]}. Choose another folder, or remove the file."
-        )
+        raise ValueError(f"Expected the columns {_list_columns(kind)} in {path}, got {lines[0]}. Move or remove the file.")
     makes: list[Any] = [field.type for field in fields(kind)]  # pyright: ignore[reportArgumentType]
     rows = []
     for number, line in enumerate(lines[1:], 2):
@@ -65,16 +66,6 @@ def read_rows(path: Path, kind: Callable[..., AnyRow]) -> list[AnyRow]:
                 f"Expected {len(makes)} cells in row {number} of {path}, got a damaged one: {error}. Remove the row, or the file."
             ) from error
     return rows
-
-
-def _read_cells(path: Path) -> list[list[str]]:
-    """The complete lines of a file as cells of text, the header first."""
-    try:
-        return list(csv.reader(io.StringIO(_read_whole_lines(path).decode(), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"Expected rows of text in UTF-8 in {path}, got other bytes ({error}). Choose another folder, or remove the file."
-        ) from error
 
 
 def write_rows(path: Path, rows: list[AnyRow], kind: Callable[..., AnyRow]) -> None:

@@ -1,9 +1,8 @@
 """Metrics of explanations, pair by pair: faithfulness, label propagation, and the sum of all credit."""
 
-from captum_pairwise.metrics.averages import mean_and_error
 from captum_pairwise.metrics.censoring import censor
 from captum_pairwise.metrics.curves import Curve, deletion_curve, insertion_curve
-from captum_pairwise.metrics.efficiency import inefficiency
+from captum_pairwise.metrics.efficiency import inefficiency, mean_and_error
 from captum_pairwise.metrics.fidelity import faithfulness, second_order_faithfulness
 from captum_pairwise.metrics.pixels import most_important, to_pixels
 from captum_pairwise.metrics.propagation import LabelPropagation, label_propagation

@@ -39,20 +39,14 @@ def censor(
     """
     _refuse_no_images(images, "images")
     if not isinstance(background, Tensor) or background.shape != images.shape:
-        raise ValueError(
-            f"Expected a background of shape {tuple(images.shape)}, got {describe_value(background)}. Expand a background that images "
-            "share: `background.expand_as(images)`."
-        )
+        raise ValueError(f"Expected a background of shape {tuple(images.shape)}, got {describe_value(background)}. Call `expand_as`.")
     mask = check_mask(gone, images[:, 0].shape, "gone", images.device)
     return torch.where(mask[:, None], background.to(images), images)
 
 
 def _refuse_no_images(images: object, name: str) -> None:
     if not isinstance(images, Tensor) or images.dim() != 4 or 0 in images.shape:
-        raise ValueError(
-            f"Expected {name} [B, C, H, W], because their pixels are replaced, got {describe_value(images)}. Censor the other image of the "
-            "pair."
-        )
+        raise ValueError(f"Expected {name} [B, C, H, W], got {describe_value(images)}. Choose the image of the pair that has pixels.")
 
 
 def check_pairs(forward_func: ForwardFunc, inputs: object) -> Images:

@@ -1,4 +1,6 @@
-"""Inefficiency: the distance of the sum of all credit from the similarity that it explains."""
+"""Numbers about one pair and about many: the inefficiency of an explanation, and the mean of a metric with its standard error."""
+
+from math import nan, sqrt
 
 import torch
 from jaxtyping import Float
@@ -33,15 +35,33 @@ def inefficiency(
     tensor([1.])
     """
     if not isinstance(credit, Tensor) or credit.dim() == 0 or not credit.is_floating_point():
-        raise ValueError(
-            f"Expected credit to be a floating-point tensor with an entry per pair, got {describe_value(credit)}. Of two images pass one "
-            "after the other."
-        )
+        raise ValueError(f"Expected floating-point credit with an entry per pair, got {describe_value(credit)}. Pass one image at a time.")
     for name, values in (("full", full), ("empty", empty)):
         if not isinstance(values, Tensor) or values.shape != credit.shape[:1]:
-            raise ValueError(
-                f"Expected {name} with one similarity per pair, shape ({len(credit)},), got {describe_value(values)}. Pass a vector."
-            )
+            raise ValueError(f"Expected {name} with one similarity per pair, shape ({len(credit)},), got {describe_value(values)}.")
     refuse_not_finite(credit[:, None], "the credit")
     total = credit.double().reshape(len(credit), -1).sum(1)
     return (total - (full.double() - empty.double())).abs().to(promote_half(full).dtype)
+
+
+@torch.no_grad()
+def mean_and_error(values: Float[Tensor, " pairs"]) -> tuple[float, float]:
+    r"""The mean over the pairs that were measured, and its standard error, $s / \sqrt{n}$ with $n - 1$ under the variance.
+
+    Args:
+        values: one per pair; NaN marks a pair that was not measured, and is left out.
+
+    Returns:
+        Mean and error; NaN for the mean of no pair, and for the error of fewer than two.
+
+    Raises:
+        ValueError: the values are not a vector of numbers.
+
+    >>> mean_and_error(torch.tensor([1.0, 3.0, float("nan")]))
+    (2.0, 1.0)
+    """
+    if not isinstance(values, Tensor) or values.dim() != 1 or not values.is_floating_point():
+        raise ValueError(f"Expected a vector of floating-point values, one per pair, got {describe_value(values)}. Flatten it first.")
+    measured = values[~values.isnan()].double()
+    error = measured.std().item() / sqrt(len(measured)) if len(measured) > 1 else nan
+    return measured.mean().item(), error

@@ -124,10 +124,7 @@ def check_object(
     pixels = pixels if void is None else pixels & ~void
     empty = (~pixels.flatten(1).any(1)).nonzero()
     if len(empty):
-        raise ValueError(
-            f"Expected {name} with at least one pixel that is not void in every image, got none in image {empty[0, 0]}. Leave such pairs "
-            "out."
-        )
+        raise ValueError(f"Expected {name} with at least one pixel that is not void, got none in image {empty[0, 0]}. Leave it out.")
     return pixels
 
 
