@@ -14,9 +14,13 @@ from captum_pairwise.evaluation import __main__ as command
 from captum_pairwise.evaluation.convergence import random_games, report
 from captum_pairwise.evaluation.convergence import study as convergence
 from captum_pairwise.evaluation.convergence.savings import compute_saving
-from captum_pairwise.evaluation.convergence.shapiq_estimators import SHAPIQ_ESTIMATORS, find_shapiq_estimators
 from captum_pairwise.evaluation.convergence.study import Row, Task
-from captum_pairwise.evaluation.convergence.study_estimators import OWN_ESTIMATORS, StudyEstimator
+from captum_pairwise.evaluation.convergence.study_estimators import (
+    OWN_ESTIMATORS,
+    SHAPIQ_ESTIMATORS,
+    StudyEstimator,
+    find_shapiq_estimators,
+)
 from captum_pairwise.evaluation.rows import Journal
 
 SMALL = {

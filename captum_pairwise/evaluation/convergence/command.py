@@ -7,12 +7,11 @@ from typing import Any
 
 from captum_pairwise.evaluation.convergence import report
 from captum_pairwise.evaluation.convergence.random_games import GAMES
-from captum_pairwise.evaluation.convergence.shapiq_estimators import find_shapiq_estimators
 from captum_pairwise.evaluation.convergence.study import Row, plan_tasks, run_tasks
-from captum_pairwise.evaluation.convergence.study_estimators import OWN_ESTIMATORS, StudyEstimator
+from captum_pairwise.evaluation.convergence.study_estimators import OWN_ESTIMATORS, StudyEstimator, find_shapiq_estimators
 from captum_pairwise.evaluation.rows import Journal, read_rows
 
-QUICK_GAMES, QUICK_BUDGETS, QUICK_SEEDS = ("A", "B-towers", "D"), (300, 600), 2
+QUICK = ("A", "B-towers", "D"), (300, 600), 2  # games, budgets, number of seeds
 
 
 def add_convergence_command(studies: Any) -> None:
@@ -28,9 +27,7 @@ def add_convergence_command(studies: Any) -> None:
     parser.add_argument("--games", nargs="+", choices=GAMES, help="default: all")
     parser.add_argument("--estimators", nargs="+", metavar="NAME", help="default: all that are installed")
     parser.add_argument("--budgets", nargs="+", type=parse_positive, metavar="N", help="for every game; default: depends on the game")
-    parser.add_argument(
-        "--seeds", type=parse_positive, metavar="N", help="number of random games of each kind; default: 8, and 4 of game C"
-    )
+    parser.add_argument("--seeds", type=parse_positive, metavar="N", help="random games of each kind; default: 8, and 4 of game C")
     parser.add_argument("--quick", action="store_true", help="games A, B-towers and D, small budgets, 2 seeds: well under a minute")
     parser.add_argument("--report", action="store_true", help="compute nothing: print and draw all rows of the folder")
     parser.set_defaults(run=run_convergence)
@@ -73,7 +70,6 @@ def run_convergence(options: argparse.Namespace) -> int:
 def _compute_rows(options: argparse.Namespace, file: Path) -> list[Row]:
     """The rows of all tasks of the command line."""
     estimators = choose_estimators(options.estimators, options.quick)
-    games = options.games or (QUICK_GAMES if options.quick else tuple(GAMES))
-    budgets = options.budgets or (QUICK_BUDGETS if options.quick else None)
-    tasks = plan_tasks(games, estimators, budgets, options.seeds or (QUICK_SEEDS if options.quick else None))
+    games, budgets, n_seeds = QUICK if options.quick else (tuple(GAMES), None, None)
+    tasks = plan_tasks(options.games or games, estimators, options.budgets or budgets, options.seeds or n_seeds)
     return run_tasks(tasks, estimators, Journal(file, Row))

@@ -77,14 +77,12 @@ class TableGame:
         return second_order[tuple(torch.triu_indices(len(second_order), len(second_order), 1))]
 
 
-def relu_network(
-    sizes: Sequence[int], bias_scale: float, generator: torch.Generator
-) -> Callable[[Float[Tensor, "rows inputs"]], Float[Tensor, "rows outputs"]]:
-    """A random network with Glorot's uniform weights, normal biases, and rectified linear units between its layers."""
+def relu_network(sizes: Sequence[int], bias_scale: float, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """A random network from `[rows, inputs]` to `[rows, outputs]`: Glorot's uniform weights, normal biases, ReLUs between its layers."""
     layers = []
     for n_inputs, n_outputs in pairwise(sizes):
-        weight = (2 * _draw_uniform((n_inputs, n_outputs), generator) - 1) * (6 / (n_inputs + n_outputs)) ** 0.5
-        layers.append((weight, bias_scale * _draw_normal((n_outputs,), generator)))
+        weight = (2 * torch.rand(n_inputs, n_outputs, generator=generator, dtype=torch.float64) - 1) * (6 / (n_inputs + n_outputs)) ** 0.5
+        layers.append((weight, bias_scale * torch.randn(n_outputs, generator=generator, dtype=torch.float64)))
 
     def network(x: Tensor) -> Tensor:
         for depth, (weight, bias) in enumerate(layers):
@@ -94,25 +92,16 @@ def relu_network(
     return network
 
 
-def _draw_uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, dtype=torch.float64)
-
-
-def _draw_normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
 def network_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame:
     """The paper's random network (Figure 5): three layers, 20 hidden units; absent entries of a random input are 0."""
-    generator, n_players = torch.Generator().manual_seed(seed), n_query + n_retrieved
-    network, inputs = relu_network([n_players, HIDDEN, HIDDEN, 1], 0.0, generator), _draw_normal((n_players,), generator)
-    return TableGame(n_query, n_retrieved, (network(all_coalitions(n_players) * inputs)[:, 0],))
+    values = _evaluate_network(n_query + n_retrieved, 1, 0.0, torch.Generator().manual_seed(seed))
+    return TableGame(n_query, n_retrieved, (values[:, 0],))
 
 
 def boolean_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame:
     """The paper's random Boolean function (Figure 10): the sum of all products of variables, with coefficients from U(0, 10)."""
     n_players = n_query + n_retrieved
-    values = 10 * _draw_uniform((2**n_players,), torch.Generator().manual_seed(seed))
+    values = 10 * torch.rand(2**n_players, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     for player in range(n_players):  # along each axis of the cube, add the face without the player
         faces = values.view(-1, 2, 2**player)
         faces[:, 1] += faces[:, 0]
@@ -122,12 +111,14 @@ def boolean_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame
 def cosine_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame:
     """The cosine of two random networks' embeddings; their biases give the empty coalition a direction."""
     generator = torch.Generator().manual_seed(seed)
-    return TableGame(n_query, n_retrieved, tuple(_embed_coalitions(n_players, generator) for n_players in (n_query, n_retrieved)))
+    embeddings = [_evaluate_network(n_players, HIDDEN, BIAS_SCALE, generator) for n_players in (n_query, n_retrieved)]
+    return TableGame(n_query, n_retrieved, tuple(map(normalize_rows, embeddings)))
 
 
-def _embed_coalitions(n_players: int, generator: torch.Generator) -> Float[Tensor, "coalitions channels"]:
-    network = relu_network([n_players, HIDDEN, HIDDEN, HIDDEN], BIAS_SCALE, generator)
-    return normalize_rows(network(all_coalitions(n_players) * _draw_normal((n_players,), generator)))
+def _evaluate_network(n_players: int, n_outputs: int, bias_scale: float, generator: torch.Generator) -> Tensor:
+    """Outputs of a random network for all coalitions of a random input, whose absent entries are 0."""
+    network = relu_network([n_players, HIDDEN, HIDDEN, n_outputs], bias_scale, generator)
+    return network(all_coalitions(n_players) * torch.randn(n_players, generator=generator, dtype=torch.float64))
 
 
 GAMES: dict[str, Callable[[int], TableGame]] = {

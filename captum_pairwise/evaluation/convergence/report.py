@@ -3,14 +3,15 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from statistics import fmean
 
 from matplotlib.figure import Figure
 
 from captum_pairwise.evaluation.convergence.random_games import TITLES, TWO_TOWER
 from captum_pairwise.evaluation.convergence.savings import compute_saving
-from captum_pairwise.evaluation.convergence.shapiq_estimators import SHAPIQ_ESTIMATORS
 from captum_pairwise.evaluation.convergence.study import Row
+from captum_pairwise.evaluation.convergence.study_estimators import SHAPIQ_ESTIMATORS
 from captum_pairwise.evaluation.escaping import escape_markdown, format_markdown_table
 from captum_pairwise.visualization.convergence_figure import convergence_figure
 
@@ -76,17 +77,12 @@ def format_savings(rows: Sequence[Row]) -> str:
 
 def _compare_estimators(game: str, rows: Sequence[Row]) -> list[list[str]]:
     curves = group_curves(row for row in rows if row.mse > 0)
-    return [
-        [
-            game,
-            saver,
-            spender,
-            *(str(compute_saving(_average_seeds(curves[saver], cost), _average_seeds(curves[spender], cost))) for cost in COSTS.values()),
-        ]
-        for saver in SAVERS
-        for spender in SPENDERS
-        if saver in curves and spender in curves
-    ]
+    pairs = [pair for pair in product(SAVERS, SPENDERS) if curves.keys() >= set(pair)]
+    return [[game, *pair, *(_compare_costs(*(curves[name] for name in pair), cost) for cost in COSTS.values())] for pair in pairs]
+
+
+def _compare_costs(saver: dict[int, list[Row]], spender: dict[int, list[Row]], cost: Callable[[Row], int]) -> str:
+    return str(compute_saving(_average_seeds(saver, cost), _average_seeds(spender, cost)))
 
 
 def _average_seeds(by_budget: dict[int, list[Row]], cost: Callable[[Row], int]) -> list[tuple[float, float]]:

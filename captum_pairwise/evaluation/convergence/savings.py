@@ -53,12 +53,9 @@ def compute_saving(curve: Points, other: Points) -> Saving:
 
 def _take_logarithms(curve: Points) -> tuple[np.ndarray, np.ndarray]:
     """Log costs and log errors; costs ascend, errors descend strictly."""
-    points, best = [], np.inf
-    for cost, error in sorted(curve):
-        if 0 < error < best:
-            points.append((cost, error))
-            best = error
+    points = [(cost, error) for cost, error in sorted(curve) if 0 < error < np.inf]
     if not points:
         raise ValueError(f"Expected a curve with a positive finite error, got {list(curve)}. Measure it at a larger budget.")
-    costs, errors = np.log(np.array(points)).T
-    return costs, errors
+    costs, errors = np.log(points).T
+    is_lowest = np.diff(np.minimum.accumulate(errors), prepend=np.inf) < 0  # below all errors at smaller costs
+    return costs[is_lowest], errors[is_lowest]

@@ -15,13 +15,7 @@ from captum_pairwise.evaluation.convergence.random_games import GAMES, TWO_TOWER
 from captum_pairwise.evaluation.convergence.study_estimators import StudyEstimator
 from captum_pairwise.evaluation.rows import Journal
 
-BUDGETS = {
-    "A": (500, 1000, 2000, 4000),
-    "B": (500, 1000, 2000, 4000),
-    "B-towers": (50, 100, 200, 500, 1000, 2000, 4000),
-    "C": (200, 1000, 2000, 8000),
-    "D": (500, 1000, 2000, 4000),
-}
+BUDGETS, TOWER_BUDGETS = (500, 1000, 2000, 4000), {"B-towers": (50, 100, 200, 500, 1000, 2000, 4000), "C": (200, 1000, 2000, 8000)}
 SEEDS, MAX_SEEDS = 8, {"C": 4}
 SLOW_SEEDS = 2
 FIRST_DRAW = 2**20  # seeds of draws start here, so that draws do not repeat the random numbers of the game
@@ -91,7 +85,7 @@ def plan_tasks(
         for seed in range(n_seeds or MAX_SEEDS.get(game, SEEDS))
         for name, estimator in estimators.items()
         if not (estimator.is_slow and seed >= SLOW_SEEDS) and not (estimator.needs_towers and game not in TWO_TOWER)
-        for budget in budgets or BUDGETS[game]
+        for budget in budgets or TOWER_BUDGETS.get(game, BUDGETS)
     ]
 
 
@@ -124,12 +118,9 @@ def measure_task(game: TableGame, truth: torch.Tensor, task: Task, estimator: St
         mse = math.nan
     seconds = time.perf_counter() - start
     return Row(
-        game=task.game,
+        **task._asdict(),
         pairs="between" if game.is_two_tower else "all",
-        estimator=task.estimator,
         source=estimator.source,
-        budget=task.budget,
-        seed=task.seed,
         passes=view.n_evaluations * passes_per_value,
         distinct=sum(int(lookup.is_read.sum()) for lookup in lookups),
         mse=mse,
