@@ -16,14 +16,11 @@ from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.tables import report, study
 from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, choose_device, read_ranks
-from captum_pairwise.evaluation.tables.settings import PRESETS, Settings, change_settings
+from captum_pairwise.evaluation.tables.settings import PRESETS, change_settings
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
 from captum_pairwise.visualization.table_figure import table_figure
-
-FAILED = 1
-BUILT_IN = "built-in"
 
 
 def add_tables_command(studies: Any) -> None:
@@ -50,7 +47,7 @@ def add_tables_command(studies: Any) -> None:
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     """Options for pairs and models."""
     pairs = "a pairs.csv (python -m captum_pairwise.datasets -h); default: 13 built-in pairs, written to OUT/pairs"
-    parser.add_argument("--pairs", default=BUILT_IN, metavar="FILE", help=pairs)
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=pairs)
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of relative paths in the pairs.csv (default: its own folder)")
     names = f"{', '.join(backbones.BACKBONES)}, with random weights unless FILE is given (efficientnet_lite0, the default, has its own)"
     function = "or NAME=module:function, your function that returns a captum_pairwise.backbones.ImageEncoder"
@@ -59,8 +56,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_methods(parser: argparse.ArgumentParser) -> None:
     """Options for methods and their budgets."""
-    methods = f"all (default), or some of {', '.join(TABLE_METHODS)}"
-    parser.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
+    parser.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=f"all (default), or {', '.join(TABLE_METHODS)}")
     preset = "sizes and budgets: the paper's (default; about 100 000 network passes a pair, for GPUs), or small ones to try the command"
     parser.add_argument("--preset", choices=PRESETS, default="paper", help=preset)
     values = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
@@ -69,28 +65,24 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tables(options: argparse.Namespace) -> int:
-    """Run the study and write its tables; returns the exit status."""
+    """Run the study and write its tables; returns the exit status, 1 if a run failed."""
     methods, ranks = choose_methods(options.methods or ["all"]), read_ranks()
-    jobs, settings = _plan_study(options, methods, ranks)
+    pairs, root = _read_pairs(options, ranks)
+    device, settings = choose_device(options.device), change_settings(PRESETS[options.preset], options.set)
+    models = [_make_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
+    jobs = study.plan_jobs(pairs, root, models, methods, study.settings_digest(settings, options.seed, device))
     study.run_jobs(jobs, settings, options.seed, options.out, ranks, options.retry and not ranks.is_restarted)
     if not ranks.is_first:
         return 0
     rows = study.wait_for_rows(jobs, options.out)
     with study.exclusive_lock(study.rank_file(options.out, ranks)):
         _write_tables(rows, methods, options)
-    return FAILED if any(row.error for row in rows) else 0
-
-
-def _plan_study(options: argparse.Namespace, methods: Sequence[str], ranks: Ranks) -> tuple[list[study.PairJob], Settings]:
-    pairs, root = _read_pairs(options, ranks)
-    device, settings = choose_device(options.device), change_settings(PRESETS[options.preset], options.set)
-    models = [_make_model(text, options.seed, device) for text in options.backbones or ["efficientnet_lite0"]]
-    return study.plan_jobs(pairs, root, models, methods, study.settings_digest(settings, options.seed, device)), settings
+    return int(any(row.error for row in rows))
 
 
 def _read_pairs(options: argparse.Namespace, ranks: Ranks) -> tuple[list[Pair], Path]:
     """The pairs, and the folder to which file names in the rows are relative."""
-    if options.pairs == BUILT_IN:
+    if options.pairs is None:
         root = options.out / "pairs"
         file = root / "pairs.csv"
         if ranks.is_first and not file.exists():
@@ -98,8 +90,7 @@ def _read_pairs(options: argparse.Namespace, ranks: Ranks) -> tuple[list[Pair], 
         while not file.exists():  # it is written after the images
             time.sleep(study.POLL)
     else:
-        file = Path(options.pairs)
-        root = options.root if options.root is not None else file.parent
+        file, root = options.pairs, options.root or options.pairs.parent
     pairs = read_pairs(file, root)[: options.limit]
     if not pairs:
         raise ValueError(f"Expected pairs in {file}, got none. Add some lines.")

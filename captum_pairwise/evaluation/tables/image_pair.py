@@ -68,24 +68,16 @@ def open_pair(pair: Pair, model: Model, n_segments: int = 50) -> ImagePair:
     query, retrieved = (model.encoder.preprocess(path) for path in (pair.query, pair.retrieved))
     masks = void = None
     if (pair.query_mask is None) != (pair.retrieved_mask is None):
-        raise ValueError(
-            f"Expected a mask for each image or for none, got one mask for {pair.query.name} and {pair.retrieved.name}. Add the other one."
-        )
+        raise ValueError(f"Expected no mask or two, got one for {pair.query.name} and {pair.retrieved.name}. Add the other mask.")
     if pair.query_mask is not None and pair.retrieved_mask is not None:
         query_mask, _ = _read_mask(pair.query_mask, pair.label, query)
         retrieved_mask, void = _read_mask(pair.retrieved_mask, pair.label, retrieved)
         masks = query_mask, retrieved_mask
     query_blur, retrieved_blur = blur_baseline(query), blur_baseline(retrieved)
     similarity = model.wrapper
-    return ImagePair(
-        model,
-        (query, retrieved),
-        (superpixels(query, n_segments), superpixels(retrieved, n_segments)),
-        similarity(query, retrieved),
-        (similarity(query, retrieved_blur), similarity(query_blur, retrieved_blur)),
-        masks,
-        void,
-    )
+    empty = similarity(query, retrieved_blur), similarity(query_blur, retrieved_blur)
+    regions = superpixels(query, n_segments), superpixels(retrieved, n_segments)
+    return ImagePair(model, (query, retrieved), regions, similarity(query, retrieved), empty, masks, void)
 
 
 def _read_mask(path: Path, label: int | None, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,15 +55,9 @@ class MethodRun:
         """The images, the number of samples and their source."""
         return {"inputs": self.pair.images, "n_samples": n_samples, "generator": self.generator}
 
-    def explain_parts(self, cls: Any, n_samples: int) -> Explanation:
-        """First order of superpixels."""
-        return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, self.pair.superpixels[1])))
-
-    def explain_pixels(self, cls: Any, n_samples: int) -> Explanation:
-        """First order of pixels."""
-        height, width = self.pair.images[1].shape[2:]
-        pixels = torch.arange(height * width).reshape(height, width)
-        return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, pixels)))
+    def explain_parts(self, cls: Any, n_samples: int, mask: Tensor | None) -> Explanation:
+        """First order of the parts in a mask of the retrieved image, or of the players that the class chooses."""
+        return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, mask)))
 
     def explain_cells(self, cls: Any, n_samples: int) -> Explanation:
         """First order of cells."""

@@ -2,11 +2,9 @@
 
 import os
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
-Thing = TypeVar("Thing")
 VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RESTART_COUNT": "0"}  # set by torchrun, and their values without it
 
 
@@ -29,9 +27,10 @@ class Ranks:
         """True for the process that writes the tables."""
         return self.rank == 0
 
-    def share(self, things: list[Thing]) -> list[Thing]:
-        """This process's share, the same at every start; the sizes of shares differ by one at most."""
-        return things[self.rank :: self.size]
+    @property
+    def share(self) -> slice:
+        """This process's part of a list, the same at every start; the sizes of the parts differ by one at most."""
+        return slice(self.rank, None, self.size)
 
 
 def read_ranks() -> Ranks:

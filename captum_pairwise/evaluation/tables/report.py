@@ -12,7 +12,6 @@ from captum_pairwise.evaluation.tables.study import TableRow
 from captum_pairwise.evaluation.tables.table_methods import CONTROL, TABLE_METHODS
 
 DIGITS = 3
-MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Cell:
     error: float = nan
     is_best: bool = False
 
-    def format(self, bold: Callable[[str], str], plus_minus: str, missing: str = MISSING) -> str:
+    def format(self, bold: Callable[[str], str], plus_minus: str, missing: str = "–") -> str:
         """The text of the cell."""
         if isnan(self.mean):
             return missing
@@ -59,27 +58,18 @@ class Cell:
         return f"{bold(mean) if self.is_best else mean}{error}"
 
 
-@dataclass(frozen=True)
-class Line:
-    """One quantity of one model for all methods."""
-
-    quantity: Quantity
-    model: str
-    cells: tuple[Cell, ...]
-
-
-def make_lines(rows: Sequence[TableRow], methods: Sequence[str]) -> list[Line]:
-    """The lines of the table; a line without any number is left out."""
+def make_lines(rows: Sequence[TableRow], methods: Sequence[str]) -> list[tuple[Quantity, str, list[Cell]]]:
+    """The lines of the table, a quantity of a model for all methods; a line without any number is left out."""
     models = dict.fromkeys(row.model for row in rows)
     lines = [
-        Line(quantity, model, _make_cells([row for row in rows if row.model == model], quantity, methods))
+        (quantity, model, _make_cells([row for row in rows if row.model == model], quantity, methods))
         for quantity in QUANTITIES
         for model in models
     ]
-    return [line for line in lines if not all(isnan(cell.mean) for cell in line.cells)]
+    return [line for line in lines if not all(isnan(cell.mean) for cell in line[2])]
 
 
-def _make_cells(rows: Sequence[TableRow], quantity: Quantity, methods: Sequence[str]) -> tuple[Cell, ...]:
+def _make_cells(rows: Sequence[TableRow], quantity: Quantity, methods: Sequence[str]) -> list[Cell]:
     values = {method: [getattr(row, quantity.name) for row in rows if row.method == method] for method in methods}
     means = {method: metrics.mean_and_error(torch.tensor(values[method], dtype=torch.float64)) for method in methods}
     best: dict[str, float] = {}  # by family, in the digits that are shown
@@ -87,7 +77,7 @@ def _make_cells(rows: Sequence[TableRow], quantity: Quantity, methods: Sequence[
         family, score = TABLE_METHODS[method].family, _score(mean, quantity)
         if family != CONTROL and not isnan(mean):
             best[family] = max(score, best.get(family, score))
-    return tuple(Cell(*means[method], _score(means[method][0], quantity) == best.get(TABLE_METHODS[method].family)) for method in methods)
+    return [Cell(*means[method], _score(means[method][0], quantity) == best.get(TABLE_METHODS[method].family)) for method in methods]
 
 
 def _score(mean: float, quantity: Quantity) -> float:
@@ -99,8 +89,8 @@ def format_markdown(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     """The table in Markdown."""
     header = ["metric", "order", "model", *(TABLE_METHODS[name].title for name in methods)]
     body = [
-        [line.quantity.title, line.quantity.order, escape_markdown(line.model), *(cell.format("**{}**".format, "±") for cell in line.cells)]
-        for line in make_lines(rows, methods)
+        [quantity.title, quantity.order, escape_markdown(model), *(cell.format("**{}**".format, "±") for cell in cells)]
+        for quantity, model, cells in make_lines(rows, methods)
     ]
     return format_markdown_table(header, body)
 
@@ -109,10 +99,10 @@ def format_latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     """The table in LaTeX, for the packages `booktabs` and `graphicx`."""
     header = ["Metric", "Order", "Model", *(escape_latex(TABLE_METHODS[name].title) for name in methods)]
     groups: dict[Quantity, list[str]] = {}
-    for line in make_lines(rows, methods):
-        cells = [cell.format(r"\textbf{{{}}}".format, r"$\pm$", "--") for cell in line.cells]
-        texts = [line.quantity.title, line.quantity.order, escape_latex(line.model), *cells]
-        groups.setdefault(line.quantity, []).append(" & ".join(texts) + r" \\")
+    for quantity, model, cells in make_lines(rows, methods):
+        numbers = [cell.format(r"\textbf{{{}}}".format, r"$\pm$", "--") for cell in cells]
+        texts = [quantity.title, quantity.order, escape_latex(model), *numbers]
+        groups.setdefault(quantity, []).append(" & ".join(texts) + r" \\")
     body = "\n\\midrule\n".join("\n".join(lines) for lines in groups.values())
     begin = rf"\resizebox{{\linewidth}}{{!}}{{\begin{{tabular}}{{lll{'c' * len(methods)}}}"
     return "\n".join([begin, r"\toprule", " & ".join(header) + r" \\", r"\midrule", body, r"\bottomrule", r"\end{tabular}}", ""])
@@ -134,8 +124,8 @@ def format_caption(rows: Sequence[TableRow], setup: str) -> str:
 def collect_panels(rows: Sequence[TableRow], methods: Sequence[str]) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
     """Means and standard errors for a picture: by quantity, by model, by method."""
     panels: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
-    for line in make_lines(rows, methods):
-        by_method = {TABLE_METHODS[name].title: (cell.mean, cell.error) for name, cell in zip(methods, line.cells, strict=True)}
-        better = "more" if line.quantity.is_more_better else "less"
-        panels.setdefault(f"{line.quantity.title}, {line.quantity.order} order ({better} is better)", {})[line.model] = by_method
+    for quantity, model, cells in make_lines(rows, methods):
+        by_method = {TABLE_METHODS[name].title: (cell.mean, cell.error) for name, cell in zip(methods, cells, strict=True)}
+        better = "more" if quantity.is_more_better else "less"
+        panels.setdefault(f"{quantity.title}, {quantity.order} order ({better} is better)", {})[model] = by_method
     return panels

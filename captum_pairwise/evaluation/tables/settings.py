@@ -47,21 +47,10 @@ class Settings:
             raise ValueError(f"Expected sampling to be one of {sorted(TAYLOR_SAMPLERS)}, got {self.sampling!r}.")
 
 
+QUICK_BUDGETS = {"first": 100, "second": 160, "second_layer": 10_000, "n_embeddings": 100, "n_layer_embeddings": 500}
 PRESETS = {
     "paper": Settings(),
-    "quick": Settings(
-        window=56,
-        stride=28,
-        n_segments=8,
-        first=100,
-        second=160,
-        second_layer=10_000,
-        sampling="distinct",
-        n_steps=20,
-        n_nodes=8,
-        n_embeddings=100,
-        n_layer_embeddings=500,
-    ),
+    "quick": Settings(window=56, stride=28, n_segments=8, sampling="distinct", n_steps=20, n_nodes=8, **QUICK_BUDGETS),
 }
 
 

@@ -18,8 +18,8 @@ from captum_pairwise import __version__
 from captum_pairwise.datasets.pair_list import Pair
 from captum_pairwise.evaluation.escaping import join_lines
 from captum_pairwise.evaluation.rows import Journal, read_rows
+from captum_pairwise.evaluation.tables.explanation import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.image_pair import ImagePair, Model, open_pair
-from captum_pairwise.evaluation.tables.measures import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
 from captum_pairwise.evaluation.tables.processes import Ranks
 from captum_pairwise.evaluation.tables.settings import Settings
@@ -87,14 +87,13 @@ class PairJob:
     runs: tuple[Run, ...]
 
 
-def plan_jobs(pairs: Sequence[Pair], root: Path, models: Iterable[Model], methods: Sequence[str], settings: str) -> list[PairJob]:
+def plan_jobs(pairs: Sequence[Pair], root: Path, models: Sequence[Model], methods: Sequence[str], settings: str) -> list[PairJob]:
     """All jobs, model by model.
 
     Raises:
         ValueError: a pair, or the name of a model, is listed twice, or a name has a line break.
     """
-    models, descriptions = list(models), [_describe_pair(pair, root) for pair in pairs]
-    names = [model.name for model in models]
+    descriptions, names = [_describe_pair(pair, root) for pair in pairs], [model.name for model in models]
     for things, kind in ((descriptions, "pair"), (names, "backbone (write NEW_NAME=module:function)")):
         twice = [thing for thing, times in Counter(things).items() if times > 1]
         if twice:
@@ -138,8 +137,8 @@ def run_jobs(jobs: Sequence[PairJob], settings: Settings, seed: int, folder: Pat
     file = rank_file(folder, ranks)
     with exclusive_lock(file):
         done = {run for run, row in read_done_rows(jobs, folder).items() if not (retry and row.error)}
-        share = ranks.share([PairJob(job.pair, job.model, tuple(run for run in job.runs if run not in done)) for job in jobs])
-        _run_share([job for job in share if job.runs], settings, seed, Journal(file, TableRow), ranks)
+        missing = [PairJob(job.pair, job.model, tuple(run for run in job.runs if run not in done)) for job in jobs]
+        _run_share([job for job in missing[ranks.share] if job.runs], settings, seed, Journal(file, TableRow), ranks)
 
 
 def rank_file(folder: Path, ranks: Ranks) -> Path:

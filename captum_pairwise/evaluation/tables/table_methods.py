@@ -90,10 +90,10 @@ def draw_heat_map(run: MethodRun) -> Explanation:
 
 FIRST_ORDER: dict[str, Callable[[MethodRun], Explanation]] = {
     "sbsm": explain_by_sbsm,
-    "pshap": lambda run: run.explain_pixels(cp.PartitionShap, run.settings.first),
-    "lime": lambda run: run.explain_parts(cp.SuperpixelLime, run.settings.first),
-    "kshap": lambda run: run.explain_parts(cp.KernelShapley, run.settings.first),
-    "factorised": lambda run: run.explain_parts(cp.JaggedShapleyTaylor, run.settings.n_embeddings),
+    "pshap": lambda run: run.explain_parts(cp.PartitionShap, run.settings.first, None),
+    "lime": lambda run: run.explain_parts(cp.SuperpixelLime, run.settings.first, run.pair.superpixels[1]),
+    "kshap": lambda run: run.explain_parts(cp.KernelShapley, run.settings.first, run.pair.superpixels[1]),
+    "factorised": lambda run: run.explain_parts(cp.JaggedShapleyTaylor, run.settings.n_embeddings, run.pair.superpixels[1]),
     "vesm": lambda run: Explanation(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0]),
     "gcam": explain_by_gradcam,
     "sam": explain_by_sam,
@@ -129,8 +129,7 @@ def choose_methods(names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: a name is unknown, or its method needs a package that is not installed.
     """
-    needs = {name: method.needs for name, method in TABLE_METHODS.items() if method.needs is not None}
-    missing = {name: (package, extra) for name, (package, extra) in needs.items() if find_spec(package) is None}
+    missing = {name: method.needs for name, method in TABLE_METHODS.items() if method.needs and find_spec(method.needs[0]) is None}
     for name in names:
         if name != "all" and name not in TABLE_METHODS:
             raise ValueError(f"Expected methods among {[*TABLE_METHODS, 'all']}, got {name!r}.")
