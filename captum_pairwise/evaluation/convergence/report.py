@@ -78,11 +78,12 @@ def format_savings(rows: Sequence[Row]) -> str:
 def _compare_estimators(game: str, rows: Sequence[Row]) -> list[list[str]]:
     curves = group_curves(row for row in rows if row.mse > 0)
     pairs = [pair for pair in product(SAVERS, SPENDERS) if curves.keys() >= set(pair)]
-    return [[game, *pair, *(_compare_costs(*(curves[name] for name in pair), cost) for cost in COSTS.values())] for pair in pairs]
+    return [[game, *pair, *(_compare_costs(curves, pair, cost) for cost in COSTS.values())] for pair in pairs]
 
 
-def _compare_costs(saver: dict[int, list[Row]], spender: dict[int, list[Row]], cost: Callable[[Row], int]) -> str:
-    return str(compute_saving(_average_seeds(saver, cost), _average_seeds(spender, cost)))
+def _compare_costs(curves: dict[str, dict[int, list[Row]]], pair: tuple[str, str], cost: Callable[[Row], int]) -> str:
+    saver, spender = (_average_seeds(curves[name], cost) for name in pair)
+    return str(compute_saving(saver, spender))
 
 
 def _average_seeds(by_budget: dict[int, list[Row]], cost: Callable[[Row], int]) -> list[tuple[float, float]]:
