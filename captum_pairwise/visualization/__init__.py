@@ -3,16 +3,12 @@
 A figure of `Interactions` draws one pair of the batch, chosen by `example`. A figure of maps draws the whole batch.
 """
 
-from captum_pairwise.visualization.convergence_figure import convergence_figure
-from captum_pairwise.visualization.counterfactual_figure import counterfactual_figure
-from captum_pairwise.visualization.heatmap_figure import heatmap_figure
-from captum_pairwise.visualization.matches_figure import matches_figure
+from captum_pairwise.visualization.map_figures import counterfactual_figure, heatmap_figure, projection_figure
 from captum_pairwise.visualization.matrix_figure import matrix_figure
 from captum_pairwise.visualization.overlays import overlay, paint_pixels
-from captum_pairwise.visualization.pair_figure import pair_figure
+from captum_pairwise.visualization.pair_figures import matches_figure, pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
-from captum_pairwise.visualization.projection_figure import projection_figure
-from captum_pairwise.visualization.table_figure import table_figure
+from captum_pairwise.visualization.study_figures import convergence_figure, table_figure
 from captum_pairwise.visualization.token_figure import caption_figure, token_figure
 
 to_pixels = paint_pixels  # the public name; `metrics.to_pixels` resizes maps instead

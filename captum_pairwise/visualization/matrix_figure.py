@@ -7,11 +7,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Interactions
-from captum_pairwise.visualization.labels import format_header
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.scales import SIGNED, colour_values, draw_bar_beside, find_scale, label_ticks
+from captum_pairwise.visualization.style import SIGNED, colour_values, draw_bar_beside, find_scale, format_header, label_ticks
 
 LENGTH = 5.6  # inches of the longer side of the matrix
 LEAST_SIZE = (1.8, 5.5)  # inches, height and width of the matrix, with room for names, colour bar and title
@@ -20,12 +18,17 @@ N_TICKS = 10  # at most, for the parts of one image that do not form rows
 
 
 class Axis(NamedTuple):
-    """Parts along one side of the matrix, of one image or of both. `credit` is empty if it is unknown."""
+    """Parts along one side of the matrix, of one image or of both. An unknown shape is (), unknown credit is empty."""
 
     names: list[str]
     counts: list[int]
-    players: list[Players | None]
+    shapes: list[tuple[int, ...]]
     credit: Float[np.ndarray, " players"]
+
+    @property
+    def middles(self) -> Float[np.ndarray, " images"]:
+        """Middle of each image's parts along the axis."""
+        return np.cumsum(self.counts) - (np.array(self.counts) + 1) / 2
 
 
 def matrix_figure(interactions: Interactions, example: int = 0, title: str = "") -> Figure:
@@ -65,11 +68,13 @@ def _build_axes(interactions: Interactions, example: int, whole: bool) -> tuple[
     n_query, n_retrieved = interactions["between"].shape[1:]
     credit = interactions.first_order if interactions.marginal is None else interactions.marginal
     numbers = np.empty(0) if credit is None else credit[example].detach().cpu().double().numpy()
-    both = Axis(list(SIDES), [n_query, n_retrieved], [interactions.query_players, interactions.retrieved_players], numbers)
+    shapes = [players.shape if players else () for players in (interactions.query_players, interactions.retrieved_players)]
+    names = [f"{side}, {'rows of its map' if len(shape) == 2 else 'its parts'}" for side, shape in zip(SIDES, shapes, strict=True)]
     if whole:
+        both = Axis(names, [n_query, n_retrieved], shapes, numbers)
         return both, both
-    names, counts, players, _ = both
-    return Axis(names[:1], counts[:1], players[:1], numbers[:n_query]), Axis(names[1:], counts[1:], players[1:], numbers[n_query:])
+    query, retrieved = numbers[:n_query], numbers[n_query:]
+    return Axis(names[:1], [n_query], shapes[:1], query), Axis(names[1:], [n_retrieved], shapes[1:], retrieved)
 
 
 def _draw_credit(left: Axes, top: Axes, rows: Axis, columns: Axis) -> None:
@@ -95,30 +100,19 @@ def _label_parts(left: Axes, top: Axes, centre: Axes, rows: Axis, columns: Axis)
     centre.set_yticks([])
     top.set_xticks([])
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
-    for name, middle in _list_names(rows):
+    for name, middle in zip(rows.names, rows.middles, strict=True):
         left.annotate(name, (0, middle), (-DISTANCE, 0), ("axes fraction", "data"), rotation=90, **style)
-    for name, middle in _list_names(columns):
+    for name, middle in zip(columns.names, columns.middles, strict=True):
         centre.annotate(name, (middle, 0), (0, -DISTANCE), ("data", "axes fraction"), **style)
-    for axis, draw_lines in ((rows, (centre.axhline, left.axhline)), (columns, (centre.axvline, top.axvline))):
-        for edge in np.cumsum(axis.counts)[:-1]:
-            for draw_line in draw_lines:
-                draw_line(edge - 0.5, color="black", linewidth=1.2)
-
-
-def _list_names(axis: Axis) -> list[tuple[str, float]]:
-    """Name of each image's parts, and the middle of its parts along the axis."""
-    names = []
-    for name, count, end, players in zip(axis.names, axis.counts, np.cumsum(axis.counts), axis.players, strict=True):
-        parts = "rows of its map" if players is not None and len(players.shape) == 2 else "its parts"
-        names.append((f"{name}, {parts}", end - (count + 1) / 2))
-    return names
+    if len(rows.counts) == 2:
+        for draw_line in (centre.axhline, left.axhline, centre.axvline, top.axvline):
+            draw_line(rows.counts[0] - 0.5, color="black", linewidth=1.2)
 
 
 def list_ticks(axis: Axis) -> tuple[list[int], list[str]]:
     """Places and labels of the ticks along one axis."""
     places, labels, start = [], [], 0
-    for count, players in zip(axis.counts, axis.players, strict=True):
-        shape = () if players is None else players.shape
+    for count, shape in zip(axis.counts, axis.shapes, strict=True):
         step = shape[1] if len(shape) == 2 else -(-count // N_TICKS)
         for part in range(0, count, step):
             places.append(start + part)

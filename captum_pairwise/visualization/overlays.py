@@ -8,8 +8,8 @@ from torch import Tensor
 
 from captum_pairwise.metrics.pixels import check_maps
 from captum_pairwise.players.regions import Players, paint
-from captum_pairwise.visualization.photos import Array, detach_to_cpu
-from captum_pairwise.visualization.scales import SIGNED, colour_values, find_scale
+from captum_pairwise.visualization.photos import Array, Photo, detach_to_cpu
+from captum_pairwise.visualization.style import SIGNED, colour_values, find_scale
 
 
 def paint_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
@@ -37,10 +37,7 @@ def check_image_players(players: Players) -> None:
         ValueError: they are not.
     """
     if players.ids.dim() != 4:
-        raise ValueError(
-            f"Expected players that lie in an image or in a map [B, C, H, W], got ids of shape {tuple(players.ids.shape)}. Draw their "
-            "credits with `matrix_figure`."
-        )
+        raise ValueError(f"Expected players that lie in an image [B, C, H, W], got shape {tuple(players.ids.shape)}. Use `matrix_figure`.")
 
 
 def resize_maps(maps: object, photos: np.ndarray, name: str) -> Float[np.ndarray, "batch height width"]:
@@ -62,12 +59,7 @@ def resize_maps(maps: object, photos: np.ndarray, name: str) -> Float[np.ndarray
     return check_maps(values, (photos.shape[1], photos.shape[2]), name, len(photos)).double().numpy()
 
 
-def overlay(
-    photo: Float[np.ndarray, "height width 3"],
-    heat: Float[np.ndarray, "height width"],
-    scale: float | None = None,
-    colours: str | Colormap = SIGNED,
-) -> Float[np.ndarray, "height width 3"]:
+def overlay(photo: Photo, heat: Float[np.ndarray, "height width"], scale: float | None = None, colours: str | Colormap = SIGNED) -> Photo:
     """Signed map in colours over a grey photo. Stronger credit is more opaque.
 
     Args:
@@ -81,6 +73,6 @@ def overlay(
     return (1 - opacity) * fade_to_grey(photo) + opacity * colour_values(heat, scale, colours)
 
 
-def fade_to_grey(photo: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
+def fade_to_grey(photo: Photo) -> Photo:
     """The photo in grey and lighter, as a background for colours."""
     return np.repeat(photo.mean(2, keepdims=True), 3, 2) * 0.8 + 0.2

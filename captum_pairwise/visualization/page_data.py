@@ -17,7 +17,7 @@ from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
 from captum_pairwise.visualization.parts import PART_COLOURS, check_pair
 from captum_pairwise.visualization.photos import check_photos
-from captum_pairwise.visualization.scales import SIGNED
+from captum_pairwise.visualization.style import SIGNED
 
 Side = Tensor | Sequence[str]  # a batch of photos, or the tokens of one sentence
 SHOWN = ("marginal", "between", "within_query", "within_retrieved")
@@ -65,11 +65,10 @@ def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side
 def _check_methods(methods: Mapping[str, Interactions], example: int) -> None:
     if not methods:
         raise ValueError("Expected the interactions of at least one method, got an empty mapping. Explain the pair first.")
-    for name, interactions in methods.items():
-        if not isinstance(interactions, Interactions):
+    for name, result in methods.items():
+        if not isinstance(result, Interactions):
             raise ValueError(
-                f"Expected Interactions, got {type(interactions).__name__} for {name!r}. Call the method's `.interactions(...)`; for the "
-                "window pairs of SBSM, call their `.interactions()` too."
+                f"Expected Interactions, got {type(result).__name__} for {name!r}. Call `.interactions()`, also on window pairs of SBSM."
             )
     sizes = {name: len(interactions.full) for name, interactions in methods.items()}
     if len(set(sizes.values())) > 1:
@@ -87,8 +86,7 @@ def _describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[st
     if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
         actual = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
-            f"Expected the {name} to be photos [B, 3, H, W] or the tokens of one sentence, a list of strings, got {actual}. Get tokens "
-            "from an encoder's `pieces(ids)[example]`."
+            f"Expected {name} photos [B, 3, H, W] or a list of tokens of one sentence, got {actual}. Use `encoder.pieces(ids)[example]`."
         )
     return {"tokens": list(side)}
 
@@ -96,8 +94,7 @@ def _describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[st
 def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int) -> dict[str, Any]:
     if images.dim() != 4 or images.shape[1] != 3 or len(images) != n_pairs:
         raise ValueError(
-            f"Expected {name} photos [{n_pairs}, 3, H, W], RGB and one for each pair, got shape {tuple(images.shape)}. Pass the explained "
-            "images; make grey images RGB with `.expand(-1, 3, -1, -1)`."
+            f"Expected {name} photos [{n_pairs}, 3, H, W], one for each pair, got {tuple(images.shape)}. Repeat channels of grey images."
         )
     photo = check_photos(images[example : example + 1], f"the {name} photo")[0]
     image = Image.fromarray((photo * 255).round().astype(np.uint8))
@@ -117,12 +114,8 @@ def _describe_method(name: str, interactions: Interactions, sides: tuple[Side, S
     players = (interactions.query_players, interactions.retrieved_players)
     n_shown = [_count_shown(side, n, side_name) for side, n, side_name in zip(sides, n_players, SIDES, strict=True)]
     credit = _select_blocks(interactions, n_shown, n_players[0], example)
-    for block_name, block in credit.items():
-        if block.count_nonzero() < interactions[block_name][example].count_nonzero():
-            raise ValueError(
-                f"Expected a token for each player with credit, but `{block_name}` of {name!r} has credit for players without a token. "
-                "Name all tokens that play."
-            )
+    if lost := [block for block in credit if credit[block].count_nonzero() < interactions[block][example].count_nonzero()]:
+        raise ValueError(f"Expected a token for each player with credit, got too few for {lost} of {name!r}. Name all tokens that play.")
     errors = _select_blocks(interactions.standard_error or Credits(), n_shown, n_players[0], example)
     values = {"full": interactions.full, "empty": interactions.empty}
     if interactions.marginal is not None:
@@ -141,9 +134,7 @@ def _count_players(interactions: Interactions, name: str) -> tuple[int, int]:
         return interactions.between.shape[1], interactions.between.shape[2]
     if interactions.marginal is not None:
         return interactions.n_query, interactions.marginal.shape[1] - interactions.n_query
-    raise ValueError(
-        f"Expected credits of parts or of pairs of parts, but {name!r} has neither `marginal` nor `between`. Use a method that has them."
-    )
+    raise ValueError(f"Expected `marginal` or `between` of {name!r}, got neither. Use a method that computes them.")
 
 
 def _count_shown(side: Side, n_players: int, name: str) -> int:
@@ -151,10 +142,7 @@ def _count_shown(side: Side, n_players: int, name: str) -> int:
     if isinstance(side, Tensor):
         return n_players
     if len(side) > n_players:
-        raise ValueError(
-            f"Expected a token for each of the {n_players} players of the {name}, or fewer if the batch has a longer sentence, got "
-            f"{len(side)}. Get tokens from an encoder's `pieces(ids)[example]`."
-        )
+        raise ValueError(f"Expected up to {n_players} {name} tokens, one per player, got {len(side)}. Use `encoder.pieces(ids)[example]`.")
     return len(side)
 
 

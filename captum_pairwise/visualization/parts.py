@@ -17,7 +17,7 @@ from torch import Tensor
 from captum_pairwise.players.regions import NEVER_LEAVES, Players, player_centres
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.overlays import check_image_players, paint_pixels
-from captum_pairwise.visualization.photos import check_photo_batches
+from captum_pairwise.visualization.photos import Photo, check_photo_batches
 
 PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for colour-blind readers
 
@@ -31,7 +31,7 @@ class PhotoParts:
         players: of a batch of one.
     """
 
-    photo: Float[np.ndarray, "height width 3"]
+    photo: Photo
     players: Players
 
     def paint(self, values: Float[Tensor, " players"]) -> Float[np.ndarray, "height width"]:

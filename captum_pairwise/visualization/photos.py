@@ -10,6 +10,7 @@ from torch import Tensor
 
 LEAST_WIDTH = 1.9  # inches of a column
 Array = Tensor | np.ndarray
+Photo = Float[np.ndarray, "height width 3"]  # RGB in [0, 1]
 
 
 def detach_to_cpu(values: Array) -> Tensor:
@@ -31,9 +32,7 @@ def check_photos(images: object, name: str = "the photos") -> Float[np.ndarray, 
         raise ValueError(f"Expected photos in [0, 1], got {batch.dtype} for {name}. Divide bytes by 255.")
     low, high = batch.min().item(), batch.max().item()
     if not (low >= -0.01 and high <= 1.01):  # also true for NaN
-        raise ValueError(
-            f"Expected photos in [0, 1], got {name} from {low:.2f} to {high:.2f}. Undo the normalisation, or let the encoder do it."
-        )
+        raise ValueError(f"Expected photos in [0, 1], got {name} from {low:.2f} to {high:.2f}. Pass the photos before normalisation.")
     return batch.double().clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
 
@@ -53,7 +52,7 @@ def check_photo_batches(images: object, names: Sequence[str]) -> list[Float[np.n
     return [np.broadcast_to(batch, (max(counts), *batch.shape[1:])) for batch in photos]
 
 
-def compute_widths(sizes: Sequence[tuple[int, ...]], height: float) -> list[float]:
+def fit_widths(sizes: Sequence[tuple[int, ...]], height: float) -> list[float]:
     """Widths in inches of columns for photos of these sizes (height, width), drawn at one height. Titles need at least `LEAST_WIDTH`."""
     return [max(height * size[1] / size[0], LEAST_WIDTH) for size in sizes]
 

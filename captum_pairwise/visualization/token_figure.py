@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.visualization.labels import escape_text, format_header
 from captum_pairwise.visualization.overlays import overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
 from captum_pairwise.visualization.photos import Array, check_photos, draw_photo
-from captum_pairwise.visualization.scales import SIGNED, draw_bar_beside, find_scale, format_number
+from captum_pairwise.visualization.style import SIGNED, draw_bar_beside, escape_text, find_scale, format_header, format_number
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # at most this many tokens on a side leave room for numbers in the cells
@@ -60,8 +59,7 @@ def _check_names(between: Float[Tensor, "query retrieved"], n_query: int, n_retr
     unnamed = between[n_query:].any() or between[:, n_retrieved:].any()
     if not (0 < n_query <= between.shape[0] and 0 < n_retrieved <= between.shape[1]) or unnamed:
         raise ValueError(
-            f"Expected a name for each token that plays, {between.shape[0]} of the query and {between.shape[1]} of the retrieved sentence, "
-            f"or fewer if the batch has a longer sentence, got {n_query} and {n_retrieved}. Use the names of an encoder's `pieces(ids)`."
+            f"Expected names of all tokens that play, up to {tuple(between.shape)}, got {n_query, n_retrieved}. Use `encoder.pieces(ids)`."
         )
 
 

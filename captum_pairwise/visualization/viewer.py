@@ -41,10 +41,8 @@ class Viewer:
 
     def _repr_html_(self) -> str:
         """The page in its own frame, so that several pages in one notebook are independent."""
-        return (
-            f'<iframe srcdoc="{escape(self.html)}" title="captum_pairwise viewer" '
-            f'style="width: 100%; height: {FRAME_HEIGHT}px; border: 0"></iframe>'
-        )
+        style = f"width: 100%; height: {FRAME_HEIGHT}px; border: 0"
+        return f'<iframe srcdoc="{escape(self.html)}" title="captum_pairwise viewer" style="{style}"></iframe>'
 
     def __repr__(self) -> str:
         return f"Viewer({len(self.html) / 1e6:.2f} MB of HTML; `.save(path)` writes it to a file)"
@@ -92,10 +90,7 @@ def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side
     if not isinstance(images, tuple) or len(images) != 2:
         raise ValueError(f"Expected images to be a pair (query, retrieved), got {type(images).__name__}. Give both in a tuple.")
     if not isinstance(methods, Mapping):
-        raise ValueError(
-            f"Expected Interactions, or a mapping from names to them, got {type(interactions).__name__}. Call a method's "
-            "`.interactions(...)`."
-        )
+        raise ValueError(f"Expected Interactions or a mapping from names to them, got {type(interactions).__name__}. Explain a pair first.")
     data = build_page_data({name: merge_sides(result) for name, result in methods.items()}, images, example)
     return Viewer(_load_template().render(data=data, title=title))
 

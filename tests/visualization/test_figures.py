@@ -11,7 +11,7 @@ from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, build_interactions, fin
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import Credits, Interactions
-from captum_pairwise.visualization.labels import format_uncertainty
+from captum_pairwise.visualization.style import format_uncertainty
 
 # all figures, from maps that one function fills
 

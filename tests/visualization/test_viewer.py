@@ -210,7 +210,7 @@ WRONG = {
     ),
     "too many tokens": (
         lambda: cp.viewer(build_interactions(word_players(2), cell_players()), (list("abc"), PHOTOS[0])),
-        "the 2 players.*got 3",
+        "up to 2 query tokens.*got 3",
     ),
     "nothing in place of a photo": (lambda: cp.viewer(CELLS, (None, PHOTOS[1])), "tokens of one sentence.*got NoneType"),
     "nothing to show": (lambda: cp.viewer(replace(CELLS, between=None, marginal=None, first_order=None), PHOTOS), "neither"),

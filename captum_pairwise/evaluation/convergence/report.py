@@ -13,7 +13,7 @@ from captum_pairwise.evaluation.convergence.savings import compute_saving
 from captum_pairwise.evaluation.convergence.study import Row
 from captum_pairwise.evaluation.convergence.study_estimators import SHAPIQ_ESTIMATORS
 from captum_pairwise.evaluation.escaping import escape_markdown, format_markdown_table
-from captum_pairwise.visualization.convergence_figure import convergence_figure
+from captum_pairwise.visualization.study_figures import convergence_figure
 
 CLAIM = (
     "The paper (§5.2, Figure 5): the kernel often needs ten times fewer evaluations than permutation sampling for the same error. "

@@ -20,7 +20,7 @@ from captum_pairwise.evaluation.tables.settings import PRESETS, change_settings
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
-from captum_pairwise.visualization.table_figure import table_figure
+from captum_pairwise.visualization.study_figures import table_figure
 
 
 def add_tables_command(studies: Any) -> None:

@@ -1,6 +1,7 @@
-"""Convergence of estimators: error over budget, one panel for each game."""
+"""Results of studies: error over budget, and tables of means with standard errors."""
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from captum_pairwise.visualization.labels import escape_text
+from captum_pairwise.visualization.style import escape_text
 
 Curves = Mapping[str, Mapping[int, Sequence[float]]]  # by estimator, by budget: the errors of all seeds
+Means = Mapping[str, Mapping[str, tuple[float, float]]]  # by model, by method: mean and standard error
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]  # Okabe and Ito, for colour-blind readers
 MARKERS = "osD^vPX"
 SIZES = {"linewidth": 1.4, "markersize": 5}
 FLOOR = 1e-12  # smaller relative errors are rounding errors
-SIZE = (4.5, 3.6)  # inches, width and height of a panel
+CURVES, TABLE = (4.5, 3.6), (6.5, 2.9)  # inches, width and height of a panel
 
 
 def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], dashed: Collection[str] = (), title: str = "") -> Figure:
@@ -35,7 +37,7 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
     """
     names = sorted(dict.fromkeys(name for curves in panels.values() for name in curves), key=lambda name: name in dashed)
     columns = min(3, len(panels))
-    figure, axes = build_panels(len(panels), columns, SIZE, margin=1.2)
+    figure, axes = build_panels(len(panels), columns, CURVES, margin=1.2)
     figure.suptitle(escape_text(title))
     styles = choose_styles(names, dashed)
     for panel, (name, curves) in zip(axes, panels.items(), strict=False):
@@ -74,8 +76,8 @@ def choose_styles(names: Sequence[str], dashed: Collection[str]) -> dict[str, di
     for line in ("-", "--"):
         for place, name in enumerate(name for name in names if (name in dashed) == (line == "--")):
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-            styles[name] = {"color": colour, "marker": marker, "linestyle": line, **SIZES}
-            styles[name]["markerfacecolor"] = colour if line == "-" else "white"
+            inside = colour if line == "-" else "white"
+            styles[name] = {"color": colour, "marker": marker, "linestyle": line, "markerfacecolor": inside, **SIZES}
     return styles
 
 
@@ -94,3 +96,40 @@ def _draw_panel(panel: Axes, curves: Curves, styles: Mapping[str, dict[str, Any]
     panel.minorticks_off()
     panel.set_xticks(ticks, [str(tick) for tick in ticks])
     panel.grid(alpha=0.25)
+
+
+def table_figure(panels: Mapping[str, Means], title: str = "") -> Figure:
+    """Draw means with bars of one standard error. Methods stand side by side, each model has a colour.
+
+    Args:
+        panels: by the title of the panel, by model, by method: mean and standard error; a NaN is left out.
+        title: the title of the figure.
+
+    Raises:
+        ValueError: there is no panel.
+    """
+    figure, axes = build_panels(len(panels), min(2, len(panels)), TABLE, margin=0.8)
+    figure.suptitle(escape_text(title), fontsize="medium")
+    styles = choose_styles(list(dict.fromkeys(model for means in panels.values() for model in means)), ())
+    for panel, (name, means) in zip(axes, panels.items(), strict=False):
+        panel.set_title(escape_text(name), fontsize="small")
+        _draw_means(panel, means, styles)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small", frameon=False)
+    return figure
+
+
+def _draw_means(panel: Axes, means: Means, styles: Mapping[str, dict[str, Any]]) -> None:
+    methods = list(dict.fromkeys(method for by_method in means.values() for method in by_method))
+    for number, (model, by_method) in enumerate(means.items()):
+        shift = 0.5 * ((number + 0.5) / len(means) - 0.5)
+        points = [(place + shift, *by_method[name]) for place, name in enumerate(methods) if not isnan(by_method[name][0])]
+        if not points:
+            continue
+        places, values, errors = zip(*points, strict=True)
+        bars = [0.0 if isnan(error) else error for error in errors]
+        style: dict[str, Any] = styles[model] | {"linestyle": "none"}
+        panel.errorbar(places, values, bars, label=escape_text(model), capsize=2, **style)
+    panel.set_xticks(range(len(methods)), list(map(escape_text, methods)), rotation=35, ha="right", fontsize="small")
+    panel.set_xlim(-0.6, len(methods) - 0.4)
+    panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    panel.grid(axis="y", alpha=0.25)
