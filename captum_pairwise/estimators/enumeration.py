@@ -6,8 +6,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.enumerated import enumerate_tower
-from captum_pairwise.estimators.towers.summary import combine, tower_interactions
+from captum_pairwise.estimators.towers.summary import combine, enumerate_tower, tower_interactions
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 

@@ -37,27 +37,22 @@ def refuse_too_many(n_players: int, most: int, owner: str) -> None:
     Raises:
         ValueError: there are more coalitions.
     """
+    advice = "Take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
     if 2**n_players > most:
-        raise ValueError(
-            f"Expected n_samples of at least 2**{n_players} = {2**n_players} to enumerate all coalitions of the {n_players} players "
-            f"{owner}, got {most}. Raise n_samples, take fewer players (a coarser mask), or sample them with FactorisedShapleyTaylor."
-        )
-    if 8 * n_players * 2**n_players > get_memory_bytes(CPU):
-        raise ValueError(
-            f"Expected coalitions that fit into memory, got all 2**{n_players} of the {n_players} players {owner}. Take fewer players (a "
-            "coarser mask), or sample them with FactorisedShapleyTaylor."
-        )
+        raise ValueError(f"Expected n_samples of at least 2**{n_players} = {2**n_players} for all players {owner}, got {most}. {advice}")
+    refuse_beyond_memory(8 * n_players * 2**n_players, f"all 2**{n_players} coalitions of the {n_players} players {owner}", advice)
 
 
-def refuse_small_budget(n_samples: int, n_players: int) -> None:
-    """Refuse a budget for one tower that leaves few coalitions beside the single players.
+def refuse_small_budget(n_samples: int, least: int, subject: str) -> None:
+    """Refuse a budget that is too small.
+
+    Args:
+        n_samples: the budget.
+        least: the smallest budget.
+        subject: the players, for the error message.
 
     Raises:
-        ValueError: the budget is below twice the number of players, minus the two ends.
+        ValueError: the budget is below `least`.
     """
-    least = max(0, 2 * n_players - 2)
     if n_samples < least:
-        raise ValueError(
-            f"Expected n_samples of at least {least} for {n_players} players in one image (each alone, and about as many others), got "
-            f"{n_samples}. Raise n_samples, or take fewer players."
-        )
+        raise ValueError(f"Expected n_samples of at least {least} for {subject}, got {n_samples}. Raise n_samples, or take fewer players.")

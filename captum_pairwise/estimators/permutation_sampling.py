@@ -6,6 +6,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
 
@@ -38,11 +39,7 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     if 2**n_players <= n_samples:
         return exact(game, n_samples)
     each, base = n_players * (n_players - 1) // 2 - 1, n_players + 2
-    if n_samples < base + each:
-        raise ValueError(
-            f"Expected n_samples of at least {base + each} for one permutation of {n_players} players, got {n_samples}. Raise "
-            "n_samples, or take fewer players."
-        )
+    refuse_small_budget(n_samples, base + each, f"one permutation of {n_players} players")
     generator = default_generator(generator)
     n_permutations = (n_samples - base) // each
     orders = torch.stack([torch.randperm(n_players, generator=generator, device=generator.device) for _ in range(n_permutations)]).cpu()
@@ -79,8 +76,7 @@ def _pair_differences(orders: Orders, table: Tables, empty: Tensor) -> Tables:
     difference = torch.nn.functional.pad(difference, (0, 0, 0, 1)).triu(1)
     difference = difference + difference.mT
     position = orders.argsort(1)
-    rows = torch.arange(len(orders))[:, None, None]
-    return difference[rows, position[:, :, None], position[:, None, :]]
+    return difference[torch.arange(len(orders))[:, None, None], position[:, :, None], position[:, None, :]]
 
 
 def _mean_error(samples: Tables, n_query: int) -> Credits:

@@ -118,7 +118,7 @@ CASES = {
     "too many coalitions": (lambda: exact(n_samples=60), r"2\*\*6 = 64"),
     "all of far too many coalitions": (
         lambda: exact(feature_mask=(cp.grid(12, 12, 12, 12),) * 2, n_samples=2**144),
-        r"coalitions that fit into memory, got all 2\*\*144 of the 144 players of one image",
+        r"fewer players: all 2\*\*144 coalitions of the 144 players of one image need \d+ GiB",
     ),
     "too few embeddings": (lambda: explain_layer(n_samples=15), "at least 16 for 9 players"),
     "pixels by pixels": (

@@ -8,8 +8,8 @@ from captum_pairwise.estimators.draws import Draws, ends_and_singles
 from captum_pairwise.estimators.gaussian import process
 from captum_pairwise.estimators.gaussian.trends import trends
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.enumerated import enumerate_tower
 from captum_pairwise.estimators.towers.process_slopes import process_summary
+from captum_pairwise.estimators.towers.summary import enumerate_tower
 
 
 def drawn(n_players, n_rows, seed=0):

@@ -7,8 +7,7 @@ from conftest import relu_game, relu_tower
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.enumerated import enumerate_tower
-from captum_pairwise.estimators.towers.summary import combine, combine_between
+from captum_pairwise.estimators.towers.summary import combine, combine_between, enumerate_tower
 
 
 def mean_steps(embed, n_players):

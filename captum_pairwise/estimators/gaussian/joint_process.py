@@ -7,6 +7,7 @@ from torch import Tensor
 from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_singles
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.process import Process, fit_process
+from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import get_memory_bytes
@@ -52,17 +53,11 @@ def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator |
 
 
 def _refuse_budget(n_samples: int, n_players: int) -> None:
-    least = min(2 * n_players + 2, 2**n_players)
-    if n_samples < least:
-        raise ValueError(
-            f"Expected n_samples of at least {least} for {n_players} players (none, all, each alone, and as many others), got "
-            f"{n_samples}. Raise n_samples, or take fewer players."
-        )
+    refuse_small_budget(n_samples, min(2 * n_players + 2, 2**n_players), f"{n_players} players")
     needed, available = 8 * (4 * n_samples**2 + 3 * max(NUMBERS_AT_ONCE, n_samples * n_players)), get_memory_bytes(torch.device("cpu"))
     if n_samples > MOST_SAMPLES or needed > available:
         raise ValueError(
-            f"Expected n_samples of at most {MOST_SAMPLES} and a process that fits into memory, got {n_samples}, which needs "
-            f"{needed / 2**30:.0f} GiB for {n_players} players. Lower n_samples, or use KernelShapleyTaylor."
+            f"Expected n_samples of at most {MOST_SAMPLES} that fit into memory, got {n_samples} ({needed / 2**30:.0f} GiB). Take fewer."
         )
 
 

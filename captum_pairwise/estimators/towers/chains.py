@@ -1,6 +1,6 @@
 """Summary of a tower by chains of growing coalitions. A step of a chain adds one player."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +10,16 @@ from torch import Tensor
 from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hash_rows, player_keys, take_unseen
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.quadrature import Path, size_probabilities
-from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, Variance
+from captum_pairwise.estimators.towers.summary import Curves, TowerSummary
 
 BASE = -1
 GROUPS = 8
 MOST_CHAINS_PER_GROUP = 8
-ALL = slice(None)
 Coalitions = Bool[Tensor, "coalitions players"]
 Embeddings = Float[Tensor, "coalitions channels"]
-Selection = Bool[Tensor, " rows"] | slice
+Selection = Bool[Tensor, " vectors"]
+Numbers = Int[Tensor, " vectors"]
+Sums = Float[Tensor, "rows sizes counted_channels"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,6 @@ class Sample:
     coalitions: Coalitions
     group: Int[Tensor, " coalitions"]
 
-    @property
-    def n_groups(self) -> int:
-        """The number of groups of chains."""
-        return int(self.group.max()) + 1
-
 
 def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> Sample:
     """Draw `n_samples` distinct coalitions beside the empty and the full one.
@@ -49,7 +45,7 @@ def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> S
     Raises:
         ValueError: the budget does not cover each single player and one chain.
     """
-    refuse_small_budget(n_samples, n_players)
+    refuse_small_budget(n_samples, 2 * n_players - 2, f"{n_players} players in one image")
     n_chains = (n_samples - n_players) // (n_players - 2)
     chains_per_group = min(max(2, n_chains // GROUPS), MOST_CHAINS_PER_GROUP)
     rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE)]
@@ -67,12 +63,9 @@ def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> S
 def _group_of_chains(n_players: int, n_chains: int, generator: torch.Generator) -> Coalitions:
     order = torch.randperm(n_players, generator=generator, device=generator.device).cpu()
     sizes = torch.arange(2, n_players)
-    chains = []
-    for k in range(n_chains):
-        walk = order.roll(-(k * n_players // n_chains))
-        arrival = (walk.flip(0) if k % 2 else walk).argsort()
-        chains.append(arrival < sizes[:, None])
-    return torch.cat(chains)
+    walks = [order.roll(-(k * n_players // n_chains)) for k in range(n_chains)]
+    arrivals = [(walk.flip(0) if k % 2 else walk).argsort() for k, walk in enumerate(walks)]
+    return torch.cat([arrival < sizes[:, None] for arrival in arrivals])
 
 
 @dataclass(frozen=True)
@@ -106,60 +99,54 @@ def chain_summary(sample: Sample, embeddings: Embeddings, path: Path) -> TowerSu
     """The summary of a tower from the embeddings of chains.
 
     A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
-    player are a sample of `D_i^a`. Sizes without a sample are interpolated. The variances leave out one group of chains at a time
-    (jackknife). They are NaN for a single group, too small (by about a fifth) for two or three groups, and too large if most coalitions
-    were drawn.
+    player are a sample of `D_i^a`. Sizes without a sample are interpolated.
     """
-    steps = find_steps(sample.coalitions)
-    step_sums, row_sums = _sum_steps(embeddings, steps, ALL), _sum_rows(embeddings, sample, ALL)
+    steps, n_players, sizes = find_steps(sample.coalitions), sample.coalitions.shape[1], sample.coalitions.sum(1)
     step_group = torch.maximum(sample.group[steps.before], sample.group[steps.after])  # the group that completed the step
 
-    def fewer_steps(group: int) -> Tensor:
-        return _expectations(step_sums - _sum_steps(embeddings, steps, step_group == group), path)
+    def moves(chosen: Selection) -> Embeddings:
+        return embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
 
-    def fewer_rows(group: int) -> Tensor:
-        return _expectations(row_sums - _sum_rows(embeddings, sample, sample.group == group), path)
-
-    groups, singles = range(sample.n_groups), embeddings[2 : 2 + len(step_sums)]
-    slopes = Curves(_expectations(step_sums, path), _jackknife(lambda: map(fewer_steps, groups)))
-    mean = Curves(_expectations(row_sums, path), _jackknife(lambda: map(fewer_rows, groups)))
-    return TowerSummary(embeddings[0], embeddings[1], singles, slopes, mean)
+    slopes = _average_sizes(moves, steps.player * n_players + steps.size, step_group, (n_players, n_players), path)
+    mean = _average_sizes(lambda chosen: embeddings[chosen], sizes, sample.group, (1, n_players + 1), path)
+    return TowerSummary(embeddings[0], embeddings[1], embeddings[2 : 2 + n_players], slopes, mean)
 
 
-def _jackknife(leave_one_out: Callable[[], Iterator[Float[Tensor, "rows nodes channels"]]]) -> Variance:
-    """The variance from the curves without each group of chains in turn."""
+def _average_sizes(
+    vectors: Callable[[Selection], Embeddings], place: Numbers, group: Numbers, shape: tuple[int, int], path: Path
+) -> Curves:
+    """The curves `Σ_a P_p(a) mean_a` from vectors of several rows and sizes.
+
+    The variances leave out one group of chains at a time (jackknife). They are NaN for a single group, too small (by about a fifth) for two
+    or three groups, and too large if most coalitions were drawn.
+
+    Args:
+        vectors: returns the selected vectors.
+        place: the row and the size of each vector, as a position in a table of this shape.
+        group: the group of each vector.
+        shape: the number of rows and of sizes.
+        path: the nodes.
+    """
+
+    def sum_vectors(chosen: Selection) -> Sums:
+        selected = vectors(chosen)
+        counted = torch.cat([selected, torch.ones_like(selected[:, :1])], 1)  # a sum of rows also counts them
+        sums = counted.new_zeros(shape[0] * shape[1], counted.shape[1])
+        return sums.index_add_(0, place[chosen].to(counted.device), counted).unflatten(0, shape)
+
+    total = sum_vectors(group >= BASE)
 
     def variance(others: Tensor, weights: Tensor) -> Tensor:
         weighted = (weights.to(others)[:, None] * others).flatten(1).T
-        replicates = torch.stack([curves.flatten(1) @ weighted for curves in leave_one_out()])
+        curves = (_expectations(total - sum_vectors(group == left_out), path) for left_out in range(int(group.max()) + 1))
+        replicates = torch.stack([curve.flatten(1) @ weighted for curve in curves])
         mean_square = (replicates - replicates.mean(0)).square().mean(0)  # `var` warns if there are no players
         return (len(replicates) - 1) * mean_square if len(replicates) > 1 else replicates[0] * torch.nan
 
-    return variance
+    return Curves(_expectations(total, path), variance)
 
 
-def _append_ones(rows: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows counted_channels"]:
-    """Rows with a column of ones, such that a sum of rows also counts them."""
-    return torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
-
-
-def _sum_steps(embeddings: Embeddings, steps: Steps, chosen: Selection) -> Float[Tensor, "players sizes counted_channels"]:
-    """The sum, and the number, of the steps `u(A∪i) - u(A)` for each player and size of `A`."""
-    n_players = len(steps.player.unique())
-    bins = (steps.player * n_players + steps.size)[chosen].to(embeddings.device)
-    moves = embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
-    sums = embeddings.new_zeros(n_players**2, embeddings.shape[1] + 1).index_add_(0, bins, _append_ones(moves))
-    return sums.reshape(n_players, n_players, -1)
-
-
-def _sum_rows(embeddings: Embeddings, sample: Sample, chosen: Selection) -> Float[Tensor, "1 sizes counted_channels"]:
-    """The sum, and the number, of the embeddings of each size."""
-    sizes = sample.coalitions.sum(1)[chosen].to(embeddings.device)
-    sums = embeddings.new_zeros(sample.coalitions.shape[1] + 1, embeddings.shape[1] + 1)
-    return sums.index_add_(0, sizes, _append_ones(embeddings[chosen]))[None]
-
-
-def _expectations(sums: Float[Tensor, "rows sizes counted_channels"], path: Path) -> Float[Tensor, "rows nodes channels"]:
+def _expectations(sums: Sums, path: Path) -> Float[Tensor, "rows nodes channels"]:
     """`Σ_a P_p(a) mean_a` at each node, for every row."""
     weights = size_probabilities(sums.shape[1] - 1, path.nodes) @ _interpolation(sums[..., -1].cpu())
     return weights.to(sums) @ sums[..., :-1]

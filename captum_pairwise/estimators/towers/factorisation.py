@@ -13,9 +13,8 @@ from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_
 from captum_pairwise.estimators.limits import refuse_beyond_memory, refuse_small_budget
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.towers.chains import chain_summary, draw_chains
-from captum_pairwise.estimators.towers.enumerated import enumerate_tower
 from captum_pairwise.estimators.towers.process_slopes import process_summary
-from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine, tower_interactions
+from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine, enumerate_tower, tower_interactions
 from captum_pairwise.games.game import TwoTowerGame
 from captum_pairwise.results.interactions import Interactions
 
@@ -77,7 +76,7 @@ def factorise(
     """
     most_players = max(game.n_query, game.n_retrieved)
     if 2**most_players > n_samples + 2:
-        refuse_small_budget(n_samples, most_players)
+        refuse_small_budget(n_samples, 2 * most_players - 2, f"{most_players} players in one image")
     generator, path = default_generator(generator), diagonal_path(game.n_players)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
     query = game.query_tables.setdefault(("factorised", options.fit, len(path.nodes)), _Tower(game.n_query, path, options, seeds[0]))
