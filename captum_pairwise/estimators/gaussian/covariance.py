@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.gaussian.trends import N_COMMON, N_OWN, ExpectedTrends, stack_expectations, trend_expectations, trends
+from captum_pairwise.estimators.gaussian.trends import N_COMMON, N_OWN, ExpectedTrends, trend_expectations, trends
 
 Rows = Float[Tensor, "rows players"]
 Nodes = Float[Tensor, " nodes"]
@@ -109,10 +109,8 @@ class CoalitionKernel:
 
     def mean_covariance(self, nodes: Nodes) -> Float[Tensor, "nodes nodes"]:
         """The prior covariance of `E_p[f]` between nodes."""
-        total = self._trend_covariance(0, nodes)[0]
-        for scale, product in self._terms():
-            total = total + scale * product.overlap(nodes)[1]
-        return total
+        products = (scale * product.overlap(nodes)[1] for scale, product in self._terms())
+        return sum(products, self._trend_covariance(0, nodes)[0])
 
     def slope_covariance(self, nodes: Nodes) -> Float[Tensor, "players nodes nodes"]:
         """The prior covariance of `E_p[f(A∪i) - f(A)]` between nodes."""
@@ -124,7 +122,7 @@ class CoalitionKernel:
 
     def _trend_covariance(self, order: int, nodes: Nodes) -> Float[Tensor, "players nodes nodes"]:
         """The part of the trends in a covariance between nodes; with order 1, for each player that changes."""
-        common, own, other = stack_expectations([trend_expectations(order, p, self.n_players) for p in nodes])
+        common, own, other = trend_expectations(order, nodes, self.n_players)
         of_size, of_players = self._scales()[:N_COMMON], self._scales()[N_COMMON:].unflatten(0, (-1, N_OWN))
         changing = of_players if order else torch.zeros_like(of_players)
         total = torch.einsum("kd,d,ld->kl", common, of_size, common)
@@ -146,8 +144,7 @@ class CoalitionKernel:
         Yields:
             covariances and variances of the next players.
         """
-        expectations = stack_expectations([trend_expectations(2, p, self.n_players) for p in nodes])
-        features = ExpectedTrends(*(weights @ numbers for numbers in expectations))
+        features = ExpectedTrends(*(weights @ numbers for numbers in trend_expectations(2, nodes, self.n_players)))
         variances = self._pair_variances(nodes, weights, features)
         batches = rows.split(max(1, NUMBERS_AT_ONCE // (len(nodes) * self.n_players)))
         for some in torch.arange(self.n_players).split(at_once):
@@ -159,7 +156,7 @@ class CoalitionKernel:
             yield torch.cat(covariances).permute(1, 2, 0), variances[some]
 
     def _pair_variances(self, nodes: Nodes, weights: Nodes, features: ExpectedTrends) -> Pairs:
-        same, share = features.square().multiply(self._scales())
+        same, share = ExpectedTrends(*(numbers.square() for numbers in features)).multiply(self._scales())
         both_weights, variances = weights[:, None] * weights, same + share[:, None] + share
         for scale, product in self._terms():
             changes, overlap = product.overlap(nodes)

@@ -100,8 +100,9 @@ def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalition
     bounds, options = [*BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
     for n_free in (len(START), len(parameters)):
         objective = _objective(rows, second_moments, parameters, n_free)
-        start = parameters[:n_free]
-        parameters[:n_free] = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options=options).x
+        parameters[:n_free] = minimize(
+            objective, parameters[:n_free], jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options=options
+        ).x
     return _build_kernel(torch.tensor(parameters))
 
 

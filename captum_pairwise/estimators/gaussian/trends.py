@@ -3,8 +3,7 @@
 The features are `T_k(|A|)`, and `(z_l - ½) T_k(|A|)` for each player `l`, with Chebyshev polynomials `T_k` of the size scaled to [-1, 1].
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -24,8 +23,7 @@ def trends(rows: Float[Tensor, "rows players"]) -> Float[Tensor, "rows trends"]:
     return torch.cat([by_size, own.flatten(1)], 1)
 
 
-@dataclass(frozen=True)
-class ExpectedTrends:
+class ExpectedTrends(NamedTuple):
     """The expectation of the features, of their change by one player, or of their mixed difference for two players.
 
     It has few distinct numbers, because all players are alike.
@@ -36,27 +34,17 @@ class ExpectedTrends:
         other: for the features of any other player.
     """
 
-    common: Float[Tensor, " common"]
-    own: Float[Tensor, " degrees"]
-    other: Float[Tensor, " degrees"]
+    common: Float[Tensor, "*nodes common"]
+    own: Float[Tensor, "*nodes degrees"]
+    other: Float[Tensor, "*nodes degrees"]
 
     def multiply(self, vectors: Float[Tensor, "*rows trends"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows players"]]:
         """The inner product with vectors, in two parts: a common part, and a part for each player, to be added for those that change."""
         of_size, of_players = vectors[..., :N_COMMON], vectors[..., N_COMMON:].unflatten(-1, (-1, N_OWN))
         return of_size @ self.common + of_players.sum(-2) @ self.other, of_players @ (self.own - self.other)
 
-    def square(self) -> "ExpectedTrends":
-        """All numbers squared."""
-        return ExpectedTrends(self.common.square(), self.own.square(), self.other.square())
 
-
-def stack_expectations(expectations: Sequence[ExpectedTrends]) -> tuple[Tensor, Tensor, Tensor]:
-    """The numbers of several expectations, stacked: `common`, `own`, `other`."""
-    common, own, other = zip(*((trend.common, trend.own, trend.other) for trend in expectations), strict=True)
-    return torch.stack(common), torch.stack(own), torch.stack(other)
-
-
-def trend_expectations(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
+def trend_expectations(order: int, p: Float[Tensor, "*nodes"], n_players: int) -> ExpectedTrends:
     """The expectation at `p` of the features, of their change by each player, or of their mixed difference for each pair.
 
     Args:
@@ -66,13 +54,13 @@ def trend_expectations(order: int, p: Tensor, n_players: int) -> ExpectedTrends:
     """
     by_size = _chebyshev(n_players)
     change, probabilities = by_size.diff(n=order, dim=0), size_probabilities(n_players - order, p)
-    own, other = torch.zeros(N_OWN, dtype=p.dtype), torch.zeros(N_OWN, dtype=p.dtype)
+    own = other = p.new_zeros(*p.shape, N_OWN)
     if order > 0:  # the feature of a player that changes is ½ with it and -½ without it
         lower = by_size.diff(n=order - 1, dim=0)[:, :N_OWN]
         own = probabilities @ (lower[1:] + lower[:-1]) / 2
     if n_players > order:
         fewer, change_own = size_probabilities(n_players - order - 1, p), change[:, :N_OWN]
-        other = (p * fewer @ change_own[1:] - (1 - p) * fewer @ change_own[:-1]) / 2
+        other = (p[..., None] * fewer @ change_own[1:] - (1 - p[..., None]) * fewer @ change_own[:-1]) / 2
     return ExpectedTrends(probabilities @ change, own, other)
 
 

@@ -4,6 +4,7 @@ Every row is a separate point. A Jacobian is a batch of forward-mode products wi
 embeddings if these are fewer. A Hessian is a batch of Hessian–vector products. All of it has to run inside `differentiable()`.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,25 +61,19 @@ def point_gradients(function: Function, points: Points, chunk: Chunk) -> Points:
         values = function(rows, index)
         return _sum_gradient(values, rows).to(values)
 
-    return _evaluate_chunks(differentiate, len(points), chunk)
+    with torch.enable_grad():
+        return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(len(points)))
 
 
 def hessian_products(function: Function, points: Points, directions: Points, chunk: Chunk) -> Points:
     """`H d` of a function at each point, in the direction of the same row; arguments as for `point_gradients`."""
 
-    def differentiate(index: Int[Tensor, " rows"]) -> Tensor:
-        rows = points[index].requires_grad_()
+    def slopes(rows: Tensor, index: Int[Tensor, " rows"]) -> Tensor:
         values = function(rows, index)
         _refuse_once_differentiable(values)
-        slope = _sum_gradient(values, rows, create_graph=True)
-        return _sum_gradient(slope * directions[index], rows).to(values)
+        return (_sum_gradient(values, rows, create_graph=True) * directions[index]).to(values)
 
-    return _evaluate_chunks(differentiate, len(points), chunk)
-
-
-def _evaluate_chunks(differentiate: Callable[[Tensor], Tensor], n_points: int, chunk: Chunk) -> Tensor:
-    with torch.enable_grad():
-        return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(n_points))
+    return point_gradients(slopes, points, chunk)
 
 
 def _sum_gradient(values: Tensor, rows: Tensor, create_graph: bool = False) -> Tensor:
@@ -100,17 +95,13 @@ def _refuse_once_differentiable(values: Tensor) -> None:
         operation = getattr(type(node), "_forward_cls", None)
         if operation is not None and _is_once_differentiable(operation.backward):
             raise ValueError(
-                f"Expected a network that can be differentiated twice, but its {operation.__name__} is `once_differentiable`. Replace the "
-                "operation, or avoid second derivatives: pass a SimilarityWrapper, without `within=True`."
+                f"Expected operations that can be differentiated twice, got {operation.__name__}. Replace it, or pass a SimilarityWrapper."
             )
 
 
 def _is_once_differentiable(backward: Any) -> bool:
-    while backward is not None:
-        if getattr(backward, "__code__", None) is _ONCE:
-            return True
-        backward = getattr(backward, "__wrapped__", None)
-    return False
+    wrapper = inspect.unwrap(backward, stop=lambda function: getattr(function, "__code__", None) is _ONCE)
+    return getattr(wrapper, "__code__", None) is _ONCE
 
 
 def directional(embed: Embed, points: Points, directions: Points) -> Embeddings:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import default_generator
-from captum_pairwise.estimators.paths.derivatives import hessian_products, jacobians, point_gradients
+from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
 from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions, split_blocks
@@ -31,10 +31,7 @@ NODES_AT_ONCE, NUMBERS_AT_ONCE = 16, 2**22  # limits of the matrices of all pair
 Nodes = Float[Tensor, " nodes"]
 Hessians = Float[Tensor, "nodes players players"]
 # for each weight: its Gauss nodes, and the function that turns two uniform numbers into a number with the density of the weight
-WEIGHTS: dict[str, tuple[Callable[[int], Path], Callable[[Tensor, Tensor], Tensor]]] = {
-    "hessian": (logarithmic_path, torch.mul),
-    "taylor": (linear_path, torch.minimum),
-}
+WEIGHTS = {"hessian": (logarithmic_path, torch.mul), "taylor": (linear_path, torch.minimum)}
 
 
 @dataclass(frozen=True)
@@ -222,12 +219,10 @@ def _hessians(game: Game, nodes: Nodes) -> Hessians:
     return torch.cat([torch.cat([within_query, between], 2), torch.cat([between.mT, within_retrieved], 2)], 1)
 
 
-def _hessian_rows(
-    game: Game, function: Callable[[Tensor, Tensor], Tensor], nodes: Nodes, units: Float[Tensor, "rows players"]
-) -> Float[Tensor, "nodes rows players"]:
+def _hessian_rows(game: Game, value: Function, nodes: Nodes, units: Float[Tensor, "rows players"]) -> Float[Tensor, "nodes rows players"]:
     """The products of the Hessian of a function with unit vectors, at each node."""
     points = diagonal_points(nodes.repeat_interleave(len(units)), units.shape[1])
-    return hessian_products(function, points, units.repeat(len(nodes), 1), game.chunk).unflatten(0, (len(nodes), len(units)))
+    return hessian_products(value, points, units.repeat(len(nodes), 1), game.chunk).unflatten(0, (len(nodes), len(units)))
 
 
 def _tower_hessian(game: TwoTowerGame, embed: Callable[[Tensor], Tensor], nodes: Nodes, n_players: int, other: Tensor) -> Hessians:
