@@ -1,7 +1,7 @@
 """Partition SHAP: Owen values of a tree of players; nodes with large credits are refined first (paper §4, §A.2)."""
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -16,13 +16,11 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 Range = tuple[int, int]  # leaves, from the first up to the one after the last
 
 
-@dataclass(order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the tree and its effect in one context. A queue returns the largest credit first, and the oldest of equal credits.
+    """A node of the tree and its effect in one context.
 
     Attributes:
-        priority: negative absolute credit.
-        age: number of nodes created before it.
         leaves: its players.
         context: the players present beside it, as ranges.
         without: value of the context alone.
@@ -31,22 +29,23 @@ class Node:
         credit: weighted effect of the node.
     """
 
-    priority: float
-    age: int
-    leaves: Range = field(compare=False)
-    context: tuple[Range, ...] = field(compare=False)
-    without: float = field(compare=False)
-    joined: float = field(compare=False)
-    weight: float = field(compare=False)
-    credit: float = field(compare=False)
+    leaves: Range
+    context: tuple[Range, ...]
+    without: float
+    joined: float
+    weight: float
+    credit: float
 
 
 class Recursion:
-    """The credits of leaves so far, and the nodes whose credit is not yet passed to their children."""
+    """The credits of leaves so far, and the nodes whose credit is not yet passed to their children.
+
+    The queue returns the largest absolute credit first, and the oldest of equal credits.
+    """
 
     def __init__(self, tree: PartitionTree, empty: float, full: float) -> None:
         self.tree, self.credits = tree, np.zeros(len(tree.order))
-        self.queue: list[Node] = []
+        self.queue: list[tuple[float, int, Node]] = []
         self._ages = count()
         self._push((0, len(tree.order)), (), empty, full, 1.0)
 
@@ -55,11 +54,11 @@ class Recursion:
         if leaves[1] - leaves[0] == 1:
             self.credits[leaves[0]] += credit
         else:
-            heapq.heappush(self.queue, Node(-abs(credit), next(self._ages), leaves, context, without, joined, weight, credit))
+            heapq.heappush(self.queue, (-abs(credit), next(self._ages), Node(leaves, context, without, joined, weight, credit)))
 
     def pop(self, most: int) -> list[tuple[Node, int]]:
         """The nodes with the largest credits, each with the first leaf of its second child."""
-        nodes = [heapq.heappop(self.queue) for _ in range(min(most, len(self.queue)))]
+        nodes = [heapq.heappop(self.queue)[2] for _ in range(min(most, len(self.queue)))]
         return [(node, self.tree.middle(*node.leaves)) for node in nodes]
 
     def split(self, node: Node, middle: int, first: float, second: float) -> None:
@@ -81,7 +80,7 @@ class Recursion:
     def total_credits(self) -> np.ndarray:
         """The credits of the leaves. The remaining credit of a node is shared equally by its leaves."""
         credits = self.credits.copy()
-        for node in self.queue:
+        for *_, node in self.queue:
             low, high = node.leaves
             credits[low:high] += node.credit / (high - low)
         return credits

@@ -10,9 +10,10 @@ from formulas import relative_mse, shapley_values, value_function
 from sklearn.linear_model import Lasso
 
 import captum_pairwise as cp
+from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.regression import local_surrogate as lime_module
-from captum_pairwise.estimators.regression.local_surrogate import lime
+from captum_pairwise.estimators.regression.local_surrogate import lime, uniform_coalitions
 from captum_pairwise.games.build import build_input_pairs
 from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame
@@ -22,6 +23,11 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 1, 3))
 
 def departures(n_players, seed=7):
     return torch.rand(n_players, generator=seeded(seed), dtype=torch.float64)
+
+
+def sample_coalitions(n_players, n_samples, generator):
+    """The coalitions that `lime` evaluates."""
+    return all_coalitions(n_players).flip(0) if 2**n_players <= n_samples else uniform_coalitions(n_players, n_samples, generator)
 
 
 def regression(coalitions, value, distances, decay=None):
@@ -70,7 +76,7 @@ def tight(monkeypatch):
 @pytest.mark.parametrize("n_samples", [60, 2**5])  # drawn, and enumerated
 def test_without_a_penalty_it_is_weighted_least_squares(n_samples, decay):
     game, distances = random_game(2, 3, seed=1), departures(5)
-    coalitions = lime_module._sample_coalitions(5, n_samples, seeded(0))
+    coalitions = sample_coalitions(5, n_samples, seeded(0))
     expected = least_squares(*regression(coalitions, value_function(game), distances, decay))
     found = lime(game, distances, n_samples, alpha=0.0, decay=decay)
     torch.testing.assert_close(terms_of(found), expected, rtol=0, atol=1e-10)
@@ -80,7 +86,7 @@ def test_without_a_penalty_it_is_weighted_least_squares(n_samples, decay):
 @pytest.mark.parametrize("n_samples", [31, 2**5])
 def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):
     game, distances = random_game(2, 3, seed=2), departures(5)
-    coalitions = lime_module._sample_coalitions(5, n_samples, seeded(0))
+    coalitions = sample_coalitions(5, n_samples, seeded(0))
     expected = slow_lasso(*regression(coalitions, value_function(game), distances), alpha)
     found = terms_of(lime(game, distances, n_samples, alpha=alpha))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
@@ -90,7 +96,7 @@ def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):
 def test_moments_give_the_same_result_as_the_full_data(tight):
     """scikit-learn's weighted fit of the full data with an intercept gives the same terms as the moments."""
     game, distances = relu_game(5, 5, seed=0), departures(10)
-    coalitions = lime_module._sample_coalitions(10, 500, seeded(0))
+    coalitions = sample_coalitions(10, 500, seeded(0))
     design, values, weights = regression(coalitions, value_function(game), distances)
     share = weights / weights.sum()
     penalty = ((design - share @ design).T @ (share * (values - share @ values))).abs().max()
@@ -103,7 +109,7 @@ def test_terms_are_optimal_up_to_the_tolerance():
     """Optimality of the Lasso: the gradient is equal to the penalty for nonzero terms, and smaller for the others."""
     game, distances = opaque(relu_game(6, 6, seed=1)), departures(12)
     found = terms_of(lime(game, distances, 1000, alpha=0.01))
-    design, values, weights = regression(lime_module._sample_coalitions(12, 1000, seeded(0)), value_function(game), distances)
+    design, values, weights = regression(sample_coalitions(12, 1000, seeded(0)), value_function(game), distances)
     share = weights / weights.sum()
     centred, left = design - share @ design, values - share @ values
     penalty = 0.01 * (centred.T @ (share * left)).abs().max()
@@ -141,11 +147,9 @@ def test_marginal_is_the_shapley_value_of_the_model_and_the_gap_its_error():
 
 
 def test_sample_starts_with_the_full_coalition_and_is_uniform():
-    drawn = lime_module._sample_coalitions(20, 5000, seeded(0))
+    drawn = uniform_coalitions(20, 5000, seeded(0))
     assert drawn[0].all() and drawn.shape == (5000, 20)
     assert ((drawn.double().mean(0) - 0.5).abs() < 5 * 0.5 / 5000**0.5).all()
-    whole = lime_module._sample_coalitions(3, 8, seeded(0))
-    assert whole[0].all() and len(whole.unique(dim=0)) == len(whole) == 8
 
 
 def test_kernel_is_one_half_at_the_median_and_constant_without_distances():
@@ -221,7 +225,7 @@ def test_distance_is_the_mean_squared_difference_of_the_masked_images(model, bac
     monkeypatch.setattr(lime_module, "_distance_weights", lambda distances, decay: seen.append(distances) or kernel(distances, decay))
     pair = images(2)
     cp.PairwiseLime(model).interactions(pair, baselines=(backgrounds, 0.5), feature_mask=MASKS)
-    coalitions = lime_module._sample_coalitions(7, 20_000, seeded(0))
+    coalitions = sample_coalitions(7, 20_000, seeded(0))
     for example, distances in enumerate(seen):
         for row, distance in zip(coalitions[::9], distances[::9], strict=True):
             members = cp.blur_baseline(pair[0])[example : example + 1] if backgrounds is None else backgrounds.images

@@ -84,12 +84,10 @@ def _remove_size_means(coalitions: Coalitions, targets: Targets) -> tuple[Design
     return rows[:, :-1], rows[:, -1]
 
 
-def _sandwich_error(
-    fit: SumConstrained, design: Design, weighted: Design, residuals: Targets, unseen: Targets
-) -> Float[Tensor, " players"]:
+def _sandwich_error(fit: SumConstrained, design: Design, weighted: Design, residual: Targets, unseen: Targets) -> Float[Tensor, " players"]:
     """The sandwich `Σ_S unseen · (influence · residual of the fit without S)²`; infinite if a value depends on a single sampled row."""
     influence = fit.solve(weighted.T, 0.0)
     leverage = (influence.T * design).sum(1)
-    left_out = torch.where(leverage < FULL_LEVERAGE, residuals / (1 - leverage), torch.inf)
+    left_out = torch.where(leverage < FULL_LEVERAGE, residual / (1 - leverage), torch.inf)
     square = influence.square() * unseen
     return torch.where(square > 0, square * left_out.square(), 0.0).sum(1).sqrt()

@@ -50,9 +50,8 @@ def kernel_taylor(
     n_players = game.n_players
     pairs = tuple(torch.triu_indices(n_players, n_players, 1))
     n_pairs = len(pairs[0])
-    subject = f"the {n_pairs} pairs of {n_players} players"
     advice = "Group them with a coarser mask, or use FactorisedShapleyTaylor or ShapleyTaylorSampling."
-    refuse_beyond_memory(16 * n_pairs**2, subject, advice)
+    refuse_beyond_memory(16 * n_pairs**2, f"the {n_pairs} pairs of {n_players} players", advice)
     message = describe_undetermined(f"the {n_pairs} pairs", n_samples, n_pairs - 1)
     if ridge is None and n_samples < n_pairs - 1:
         raise ValueError(message)  # before the game is evaluated
@@ -75,10 +74,9 @@ def fit_pairs(
     drawn: WeightedCoalitions, targets: Targets, total: Tensor, ridge: float | None, message: str, *, subtract_sizes: bool
 ) -> Float[Tensor, " pairs"]:
     """The pairs with the best fit to the targets and the sum `total`; with `subtract_sizes`, the mean of each size is fitted apart."""
-    by_size = torch.zeros(drawn.coalitions.shape[1] + 1, dtype=torch.float64)
-    if subtract_sizes:
-        by_size = _size_means(drawn.coalitions, targets, total)
-    normal, moment = _normal_equations(drawn, targets - by_size[drawn.coalitions.sum(1)])
+    n_players, size = drawn.coalitions.shape[1], drawn.coalitions.sum(1)
+    by_size = _size_means(drawn.coalitions, targets, total) if subtract_sizes else torch.zeros(n_players + 1, dtype=torch.float64)
+    normal, moment = _normal_equations(drawn, targets - by_size[size])
     fit = sum_constrained(normal, ridge, message)
     return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _size_index(by_size)
 

@@ -1,7 +1,6 @@
 """The LIME estimator: a local quadratic model of any game, fitted by a weighted Lasso (paper §5.2). Also the weights of plain LIME."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -13,7 +12,6 @@ from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.regression.least_squares import SMALLEST_PIVOT, add_products
-from captum_pairwise.estimators.regression.sampling import Coalitions
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
@@ -22,6 +20,7 @@ ROWS_AT_ONCE = 2048
 TOLERANCE = 1e-5  # duality gap in units of the sum of squares; the terms have about the same relative error
 ROUNDS = 10_000
 Terms = Float[np.ndarray, " terms"]
+Gram = Float[np.ndarray, "terms terms"]
 Targets = Float[np.ndarray, " coalitions"]
 
 
@@ -64,10 +63,11 @@ def lime(
     n_players = game.n_players
     _refuse_settings(n_players, n_samples, decay, alpha)
     solver = _lasso(alpha) if alpha > 0 else _least_squares
-    coalitions = _sample_coalitions(n_players, n_samples, default_generator(generator))
+    generator = default_generator(generator)
+    coalitions = all_coalitions(n_players).flip(0) if 2**n_players <= n_samples else uniform_coalitions(n_players, n_samples, generator)
     values = game.values(torch.cat([coalitions, torch.zeros_like(coalitions[:1])]))
     weights = _distance_weights((~coalitions).double() @ departures.cpu().double(), decay)
-    terms = torch.from_numpy(solver(_moments(coalitions.numpy(), weights, values[:-1].cpu().double().numpy()))).to(values)
+    terms = torch.from_numpy(solver(*_moments(coalitions.numpy(), weights, values[:-1].cpu().double().numpy()))).to(values)
     second = values.new_zeros(n_players, n_players)
     second[tuple(torch.triu_indices(n_players, n_players, 1))] = terms[n_players:]
     blocks = {"first_order": terms[None, :n_players], **split_blocks((second + second.T)[None], game.n_query)}
@@ -79,21 +79,11 @@ def _refuse_settings(n_players: int, n_samples: int, decay: float | None, alpha:
     if n_samples < 2:
         raise ValueError(f"Expected n_samples of at least 2, got {n_samples}. Take well over the {n_terms} terms of the model.")
     if not alpha >= 0 or (decay is not None and not decay >= 0):
-        raise ValueError(
-            f"Expected an alpha and a decay of at least 0, got alpha={alpha} and decay={decay}. Leave them out for the defaults."
-        )
-    subject = f"the {n_terms} terms of {n_players}"
-    refuse_beyond_memory(16 * n_terms**2, subject, "Group them with a coarser mask, or use FactorisedShapleyTaylor.")
+        raise ValueError(f"Expected an alpha and a decay of at least 0, got alpha={alpha} and decay={decay}. Leave them out.")
+    refuse_beyond_memory(16 * n_terms**2, f"the {n_terms} terms of {n_players}", "Take a coarser mask, or FactorisedShapleyTaylor.")
 
 
-def _sample_coalitions(n_players: int, n_samples: int, generator: torch.Generator) -> Coalitions:
-    """The full coalition, then uniform coalitions; or each coalition once."""
-    if 2**n_players <= n_samples:
-        return all_coalitions(n_players).flip(0)
-    return uniform_coalitions(n_players, n_samples, generator)
-
-
-def uniform_coalitions(n_players: int, n_samples: int, generator: torch.Generator) -> Coalitions:
+def uniform_coalitions(n_players: int, n_samples: int, generator: torch.Generator) -> Bool[Tensor, "coalitions players"]:
     """The full coalition, then coalitions in which each player is present with probability ½.
 
     >>> uniform_coalitions(3, 2, torch.Generator())[0]
@@ -123,23 +113,13 @@ def _distance_weights(distances: Float[Tensor, " coalitions"], decay: float | No
     return np.exp(-rate * distances.numpy())
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Central second moments under the weights: all that a weighted fit with an intercept depends on.
+def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Targets, values: Targets) -> tuple[Gram, Terms, float]:
+    """Central second moments under the weights. A weighted fit with an intercept depends only on them.
 
-    Attributes:
-        gram: moments of the terms with each other.
-        moment: moments of the terms with the values.
-        square: second moment of the values.
+    Returns:
+        The moments of the terms with each other, the moments of the terms with the values, and the second moment of the values. BLAS
+        computes only one triangle of the symmetric matrix, from blocks of coalitions.
     """
-
-    gram: Float[np.ndarray, "terms terms"]
-    moment: Float[np.ndarray, " terms"]
-    square: float
-
-
-def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Targets, values: Targets) -> _Moments:
-    """The moments, from blocks of coalitions. BLAS computes only one triangle of the symmetric matrix."""
     weights = weights / weights.sum()
     i, j = np.triu_indices(coalitions.shape[1], 1)
     together = coalitions.T @ (weights[:, None] * coalitions)
@@ -153,32 +133,28 @@ def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Target
         add_products(gram, torch.from_numpy(scaled))
         moment += scaled.T @ (root[:, 0] * centred[rows])
     gram += gram.tril(-1).T
-    return _Moments(gram.numpy(), moment, float(weights @ centred**2))
+    return gram.numpy(), moment, float(weights @ centred**2)
 
 
-def _lasso(alpha: float) -> Callable[[_Moments], Terms]:
+def _lasso(alpha: float) -> Callable[[Gram, Terms, float], Terms]:
     """The coordinate-descent solver of scikit-learn."""
     enet_path = import_optional("sklearn.linear_model", "LIME with a penalty", "lime").enet_path
 
-    def solve(moments: _Moments) -> Terms:
-        largest = np.abs(moments.moment).max()
+    def solve(gram: Gram, moment: Terms, square: float) -> Terms:
+        largest = np.abs(moment).max()
         if largest == 0:
-            return np.zeros_like(moments.moment)
+            return np.zeros_like(moment)
         # the solver needs the data only through these moments: a single row with the right norm replaces it, its entries are not read
-        row, target = np.zeros((1, len(moments.moment)), order="F"), np.array([moments.square**0.5])
+        row, target = np.zeros((1, len(moment)), order="F"), np.array([square**0.5])
         settings = {"l1_ratio": 1.0, "alphas": [alpha * largest], "check_input": False, "tol": TOLERANCE, "max_iter": ROUNDS}
-        _, coefficients, _ = enet_path(row, target, precompute=moments.gram, Xy=moments.moment, **settings)
+        _, coefficients, _ = enet_path(row, target, precompute=gram, Xy=moment, **settings)
         return coefficients[:, 0]
 
     return solve
 
 
-def _least_squares(moments: _Moments) -> Terms:
-    gram = torch.from_numpy(moments.gram)
-    factor, failed = torch.linalg.cholesky_ex(gram)
+def _least_squares(gram: Gram, moment: Terms, _: float) -> Terms:
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(gram))
     if failed or factor.diagonal().min() ** 2 < SMALLEST_PIVOT * gram.diagonal().mean():
-        raise ValueError(
-            f"Expected coalitions that determine the {len(moments.moment)} terms of the model, but these do not. Raise n_samples well "
-            "above that, or take an alpha above 0."
-        )
-    return torch.cholesky_solve(torch.from_numpy(moments.moment)[:, None], factor)[:, 0].numpy()
+        raise ValueError(f"Expected coalitions that determine the {len(moment)} terms. Raise n_samples well above it, or alpha above 0.")
+    return torch.cholesky_solve(torch.from_numpy(moment)[:, None], factor)[:, 0].numpy()

@@ -79,7 +79,7 @@ def distinct(law: Law, n_samples: int, generator: torch.Generator) -> WeightedCo
     The weight of a coalition is the mass of its size divided by the number of sampled coalitions of that size.
     """
     n_players = len(law) - 1
-    return _sample_strata([Stratum(size, comb(n_players, size), mass) for size, mass in _possible(law)], n_players, n_samples, generator)
+    return _sample_sizes(law.tolist(), [comb(n_players, size) for size in range(n_players + 1)], n_samples, generator)
 
 
 def distinct_halves(law: Law, n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
@@ -88,11 +88,9 @@ def distinct_halves(law: Law, n_samples: int, generator: torch.Generator) -> Wei
     The law has to be symmetric. If both have half of the players, the one with player 0 is returned.
     """
     n_players = len(law) - 1
-    strata = [Stratum(size, comb(n_players, size), 2 * mass) for size, mass in _possible(law) if 2 * size < n_players]
-    if n_players % 2 == 0:
-        middle = n_players // 2
-        strata.append(Stratum(middle, comb(n_players, middle) // 2, law[middle].item()))
-    return _sample_strata(strata, n_players, n_samples // 2, generator)
+    masses = [2 * mass if 2 * size < n_players else mass if 2 * size == n_players else 0.0 for size, mass in enumerate(law.tolist())]
+    counts = [comb(n_players, size) // (2 if 2 * size == n_players else 1) for size in range(n_players + 1)]
+    return _sample_sizes(masses, counts, n_samples // 2, generator)
 
 
 TAYLOR_SAMPLERS: Samplers = {"distinct": distinct, "paper-direct": paper_direct, "paper-weighting": paper_weighting}
@@ -113,35 +111,22 @@ def draw_coalitions(samplers: Samplers, sampling: str, law: Law, n_samples: int,
     return sampler(law, n_samples, default_generator(generator))
 
 
-@dataclass(frozen=True)
-class Stratum:
-    """The coalitions of one size: their number, and their total mass."""
-
-    size: int
-    count: int
-    mass: float
-
-
-def _possible(law: Law) -> list[tuple[int, float]]:
-    return [(size, mass) for size, mass in enumerate(law.tolist()) if mass > 0]
-
-
-def _sample_strata(strata: list[Stratum], n_players: int, n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
-    sampled, left, rows = strata, n_samples, [torch.zeros(0, n_players, dtype=torch.bool)]
-    while covered := [stratum for stratum in sampled if stratum.count <= left * stratum.mass / sum(other.mass for other in sampled)]:
-        rows += [_all_rows(stratum.size, n_players)[: stratum.count] for stratum in covered]  # rows with player 0 come first
-        left -= sum(stratum.count for stratum in covered)
-        sampled = [stratum for stratum in sampled if stratum not in covered]
-    if sampled and left > 0:
-        rows.append(_random_distinct_rows(sampled, left, n_players, generator))
+def _sample_sizes(masses: list[float], counts: list[int], n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
+    """Sample coalitions of the sizes that have a mass; `counts` are the numbers of coalitions of each size from 0 to n."""
+    n_players, left = len(masses) - 1, n_samples
+    sizes, rows = [size for size, mass in enumerate(masses) if mass > 0], [torch.zeros(0, n_players, dtype=torch.bool)]
+    while covered := [size for size in sizes if counts[size] <= left * masses[size] / sum(masses[other] for other in sizes)]:
+        rows += [_all_rows(size, n_players)[: counts[size]] for size in covered]  # rows with player 0 come first
+        left -= sum(counts[size] for size in covered)
+        sizes = [size for size in sizes if size not in covered]
+    if sizes and left > 0:
+        rows.append(_random_distinct_rows(sizes, masses, counts, left, generator))
     coalitions = torch.cat(rows)
     size = coalitions.sum(1)
-    n_seen = torch.bincount(size, minlength=n_players + 1).tolist()
-    weight, unseen = torch.zeros(2, n_players + 1, dtype=torch.float64)
-    for stratum in strata:
-        weight[stratum.size] = stratum.mass / max(1, n_seen[stratum.size])
-        unseen[stratum.size] = 1 - n_seen[stratum.size] / stratum.count
-    return WeightedCoalitions(coalitions, weight[size], unseen[size])
+    n_seen = torch.bincount(size, minlength=n_players + 1)
+    weights = torch.tensor(masses, dtype=torch.float64) / n_seen.clamp(min=1)
+    unseen = torch.tensor([1 - n / max(1, count) for n, count in zip(n_seen.tolist(), counts, strict=True)], dtype=torch.float64)
+    return WeightedCoalitions(coalitions, weights[size], unseen[size])
 
 
 def _all_rows(size: int, n_players: int) -> Coalitions:
@@ -156,15 +141,16 @@ def _random_rows(sizes: Int[Tensor, " coalitions"], n_players: int, generator: t
     return rank < sizes[:, None]
 
 
-def _random_distinct_rows(strata: list[Stratum], n_samples: int, n_players: int, generator: torch.Generator) -> Coalitions:
-    """Distinct coalitions, with sizes drawn by their masses, in the order of their first draw."""
-    sizes = torch.tensor([stratum.size for stratum in strata])
-    mass = torch.tensor([stratum.mass for stratum in strata], dtype=torch.float64)
-    is_halved = torch.tensor([stratum.count < comb(n_players, stratum.size) for stratum in strata])
-    left, seen, rows = min(n_samples, sum(stratum.count for stratum in strata)), set(), []
+def _random_distinct_rows(
+    sizes: list[int], masses: list[float], counts: list[int], n_samples: int, generator: torch.Generator
+) -> Coalitions:
+    """Distinct coalitions of these sizes, drawn by their masses, in the order of their first draw."""
+    n_players, mass = len(masses) - 1, torch.tensor([masses[size] for size in sizes], dtype=torch.float64)
+    is_halved = torch.tensor([counts[size] < comb(n_players, size) for size in sizes])
+    left, seen, rows = min(n_samples, sum(counts[size] for size in sizes)), set(), []
     for _ in range(ROUNDS):
         which = torch.multinomial(mass, n_samples, replacement=True, generator=generator)
-        drawn = _random_rows(sizes[which], n_players, generator)
+        drawn = _random_rows(torch.tensor(sizes)[which], n_players, generator)
         drawn ^= (is_halved[which] & ~drawn[:, 0])[:, None]  # of two halves, the one with player 0
         rows.append(take_unseen(drawn, seen, left))
         left -= len(rows[-1])
