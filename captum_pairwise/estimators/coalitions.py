@@ -29,9 +29,7 @@ def all_coalitions(n_players: int, device: torch.device | None = None, start: in
 def _infer_n_players(values: Tensor) -> int:
     n_players = values.numel().bit_length() - 1
     if values.dim() != 1 or values.numel() != 2**n_players:
-        raise ValueError(
-            f"Expected the values of all coalitions, a vector of length 2**n, got shape {tuple(values.shape)}. Order them as bit masks."
-        )
+        raise ValueError(f"Expected the values of all 2**n coalitions in the order of bit masks, got shape {tuple(values.shape)}.")
     refuse_not_finite(values[:, None], "the values of all coalitions")
     return n_players
 
@@ -142,9 +140,7 @@ def _coalition_masks(wanted: Wanted, n_players: int) -> Int[Tensor, " wanted"]:
     """The bit mask of each wanted coalition."""
     if isinstance(wanted, Tensor):
         if wanted.dtype != torch.bool or wanted.dim() != 2 or wanted.shape[1] != n_players:
-            raise ValueError(
-                f"Expected wanted coalitions as booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}. Give one row each."
-            )
+            raise ValueError(f"Expected wanted coalitions as rows of booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}.")
         masks = (wanted.long().cpu() << torch.arange(n_players)).sum(1)
     else:
         members = [set(coalition) for coalition in wanted]
@@ -153,7 +149,5 @@ def _coalition_masks(wanted: Wanted, n_players: int) -> Int[Tensor, " wanted"]:
             raise ValueError(f"Expected wanted coalitions of the players 0 to {n_players - 1}, got {sorted(unknown)}. Remove them.")
         masks = torch.tensor([sum(1 << player for player in coalition) for coalition in members], dtype=torch.long)
     if len(masks) == 0 or (masks == 0).any() or len(masks.unique()) < len(masks):
-        raise ValueError(
-            f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks. Remove the others."
-        )
+        raise ValueError(f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks.")
     return masks

@@ -41,9 +41,7 @@ def sbsm(game: Game, windows: Windows) -> Float[Tensor, "height width"]:
     decreases = (values[0] - values[1:]).clamp(min=0)
     if not (decreases > _rounding_error(values.abs().max())).any():
         warnings.warn(
-            "No window lowers the similarity when occluded, so SBSM gives no credit to this image, all zeros. This happens if the "
-            "image already shows the baseline: pass other `baselines`.",
-            stacklevel=2,
+            "No window lowers the similarity when occluded, so SBSM gives only zeros. Pass `baselines` unlike the image.", stacklevel=2
         )
         decreases = torch.zeros_like(decreases)
     covered = windows.deposit(torch.ones_like(decreases))
@@ -95,9 +93,7 @@ def measure_rises(game: Game, query: Coalitions, retrieved: Coalitions, drawn: D
     weights = torch.where(rise > _rounding_error(largest), rise, 0)
     if not weights.any():
         warnings.warn(
-            "No pair of windows raises the similarity when occluded, so SBSM gives no credit to this pair of images, all zeros. This is "
-            "usual for near duplicates.",
-            stacklevel=2,
+            "No pair of windows raises the similarity when occluded, so SBSM gives only zeros (usual for near duplicates).", stacklevel=2
         )
     return weights, full
 

@@ -72,9 +72,7 @@ def _frozen_scale(u: Tensor, w: Tensor, frozen_norm: bool) -> Float[Tensor, ""]:
     """One over both norms, or 1 without them."""
     scale = 1 / (u.norm() * w.norm()) if frozen_norm else torch.ones_like(u[0])
     if not scale.isfinite():
-        raise ValueError(
-            "Expected images whose embeddings are not zero, because cosine similarity has no value there. Use `similarity='dot'`."
-        )
+        raise ValueError("Expected embeddings that are not zero, because cosine similarity has no value there. Use `similarity='dot'`.")
     return scale
 
 

@@ -37,10 +37,7 @@ def feature_weights(query: Features, retrieved: Features, mode: str = "positive"
 
 def _normalise(embedding: Features, name: str) -> Features:
     if not embedding.any():
-        raise ValueError(
-            f"Expected embeddings with a direction, because their directions are compared, but one of the {name} images has embedding "
-            "zero. Leave it out."
-        )
+        raise ValueError(f"Expected embeddings with a direction, but one of the {name} images has embedding zero. Leave it out.")
     return embedding / embedding.norm()
 
 
@@ -76,9 +73,6 @@ def vesm(
 def _class_activation(activations: Activations, score: Float[Tensor, ""]) -> Map:
     """The sum of the channels, each weighted by the mean derivative of the score by the channel."""
     if not score.requires_grad:
-        raise ValueError(
-            "Expected a network that can be differentiated after the layer, but no gradient arrives there. Take `torch.no_grad()` and "
-            "`detach()` out of its forward."
-        )
+        raise ValueError("Expected a gradient at the layer, but no gradient arrives. Take `torch.no_grad()` and `detach()` out.")
     (slopes,) = torch.autograd.grad(score, activations)
     return torch.einsum("bc,bc...->b...", slopes.flatten(2).mean(2), activations.detach())

@@ -82,8 +82,7 @@ def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:
     if not isinstance(baseline, int) and (not isinstance(baseline, Tensor) or baseline.is_floating_point()):
         actual = baseline.dtype if isinstance(baseline, Tensor) else type(baseline).__name__
         raise ValueError(
-            f"Expected {name} of token ids ({ids.dtype}) to be ids too, because ids have no blur and no zero, got {actual}. Pass an id "
-            "(e.g. of the mask token), a tensor of ids, Backgrounds of ids, or a function of the ids and None; or pass layer_baselines."
+            f"Expected {name} of token ids ({ids.dtype}) to be ids too, got {actual}. Pass e.g. the mask token's id, or layer_baselines."
         )
 
 
@@ -114,12 +113,9 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
             raise ValueError(f"Expected {name} to hold images [K, {sizes}], got {tuple(members.shape)}. Give at least one of this size.")
         return [member.expand_as(masked) for member in members.to(masked)]
     if not isinstance(baseline, Tensor):
-        raise ValueError(
-            f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}. Convert it."
-        )
+        raise ValueError(f"Expected {name} to be None, a number, a tensor, Backgrounds or a function, got {type(baseline).__name__}.")
     if baseline.shape[1:] != masked.shape[1:] or len(baseline) not in (1, len(masked)):
         raise ValueError(
-            f"Expected {name} to be a number, a tensor of shape {tuple(masked.shape)} (or with one example), or Backgrounds, got a "
-            f"tensor of shape {tuple(baseline.shape)}. Resize it."
+            f"Expected {name} to be a tensor of shape {tuple(masked.shape)} (or 1 example), got a tensor of shape {tuple(baseline.shape)}."
         )
     return [baseline.to(masked).expand_as(masked)]

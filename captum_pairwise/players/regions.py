@@ -46,14 +46,10 @@ def parse_mask(mask: object, masked: Tensor, name: str) -> Players:
     ids = mask.long().to(masked.device)
     ids = ids.reshape((1,) * (masked.dim() - ids.dim()) + ids.shape)
     if ids.dim() != masked.dim() or any(size not in (1, full) for size, full in zip(ids.shape, masked.shape, strict=True)):
-        raise ValueError(
-            f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got {tuple(mask.shape)}. Give each element of the input "
-            "the id of its player. A dimension of size 1 is repeated."
-        )
+        raise ValueError(f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got {tuple(mask.shape)}. Give each element an id.")
     if ids.min() < NEVER_LEAVES or ids.flatten(1).max(1).values.min() < 0:
         raise ValueError(
-            f"Expected {name} to hold ids from 0 up, or -1 for elements that are always present, got ids from {ids.min()} to {ids.max()}. "
-            "Give each example at least one player."
+            f"Expected {name} to hold ids from 0 up (-1: always present), got ids from {ids.min()} to {ids.max()}. Each example needs one."
         )
     return Players(ids.expand(len(masked), *ids.shape[1:]), (int(ids.max()) + 1,))
 
@@ -92,9 +88,7 @@ def apply_layout(output: Tensor, layout: Layout, name: str) -> Players:
     try:
         chosen = layout(positions)
     except (RuntimeError, IndexError) as error:  # a reshape to another size raises these
-        raise ValueError(
-            f"Expected {name} to lay out the positions {tuple(positions.shape)} of the layer's output, but: {error}"
-        ) from error
+        raise ValueError(f"Expected {name} to lay out positions {tuple(positions.shape)} of the layer's output, but: {error}") from error
     shape = _validate_layout(chosen, positions, name)
     ids = torch.full_like(positions, NEVER_LEAVES).flatten()
     ids[chosen.flatten()] = torch.arange(chosen.numel(), device=output.device)

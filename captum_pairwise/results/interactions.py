@@ -151,8 +151,7 @@ class Interactions(Credits):
             players = self.query_players if forward else self.retrieved_players
             if players is None or players.ids.dim() != 4:
                 raise ValueError(
-                    f"Expected a weight for each player [B, n], got shape {tuple(signal.shape)}. A mask needs players with a known place "
-                    "in an image."
+                    f"Expected a weight for each player [B, n], got shape {tuple(signal.shape)}. A mask needs players in an image."
                 )
             signal = average(signal, players)
         return project(between, signal)
@@ -198,15 +197,13 @@ def _refuse_mismatched_shapes(interactions: Interactions) -> None:
     if isinstance(n_query, bool) or not isinstance(n_query, int) or n_query < 0:
         raise ValueError(f"Expected n_query to be the number of query players, got {n_query!r}. Count them.")
     sizes = {"batch": len(full) if full.dim() else -1, "query": n_query}
-    blocks = {name: (getattr(interactions, name), ()) for name in ("full", "empty", "n_evaluations")}
-    blocks |= {name: (block, AXES[name]) for name, block in get_blocks(interactions).items()}
-    errors = get_blocks(interactions.standard_error or Credits())
-    blocks |= {f"standard_error.{name}": (block, AXES[name]) for name, block in errors.items()}
-    for name, (block, axes) in blocks.items():
-        if not _has_axes(block, ("batch", *axes), sizes):
+    blocks = {name: getattr(interactions, name) for name in ("full", "empty", "n_evaluations")} | get_blocks(interactions)
+    blocks |= {f"standard_error.{name}": block for name, block in get_blocks(interactions.standard_error or Credits()).items()}
+    for name, block in blocks.items():
+        axes = ("batch", *AXES.get(name.removeprefix("standard_error."), ()))
+        if not _has_axes(block, axes, sizes):
             raise ValueError(
-                f"Expected {name} of shape [{', '.join(('batch', *axes))}], got {list(block.shape)} where the sizes are {sizes}. "
-                "Give all blocks of one batch of pairs, query players first."
+                f"Expected {name} of shape {list(axes)}, got {list(block.shape)} where the sizes are {sizes}. Give all blocks of one batch."
             )
 
 

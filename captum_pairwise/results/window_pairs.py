@@ -63,8 +63,7 @@ class WindowPairs:
             raise ValueError(f"Expected direction to be one of {DIRECTIONS}, got {direction!r}.")
         if signal.dim() < 3 or len(signal) != len(self.weights):
             raise ValueError(
-                f"Expected a signal over each image, [{len(self.weights)}, H, W], got shape {tuple(signal.shape)}. For a weight "
-                "for each part, call `.interactions().project(...)`."
+                f"Expected a signal over each image, [{len(self.full)}, H, W], got shape {tuple(signal.shape)}. For parts see interactions."
             )
         sides = ((self.query_windows, self.drawn[0]), (self.retrieved_windows, self.drawn[1]))
         (source, out), (target, back) = sides if direction == DIRECTIONS[0] else sides[::-1]
