@@ -176,7 +176,7 @@ CASES = {
     "a huge id": (lambda: explain_layer(layer_mask=(cp.grid(3, 3, 1, 1) * 200_000 + 200_000, None)), "all pairs of 200010 need"),
     "a dead image for SAM": (
         lambda: cp.LayerSAM(cp.SimilarityWrapper(DARK), DARK[0]).attribute((QUERY * 0, RETRIEVED)),
-        "embeddings are not zero",
+        "embeddings that are not zero",
     ),
     "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
     "VESM of a callable": (

@@ -242,7 +242,7 @@ def test_layouts_may_reorder_tokens_and_take_maps_with_channels_last() -> None:
         (lambda positions: positions.flatten(), r"row \(1, n, 1\), got shape \(8,\)"),
         (lambda positions: positions.reshape(1, 2, 2, 2), r"got shape \(1, 2, 2, 2\)"),
         (lambda positions: positions.reshape(1, 1, 8), r"got shape \(1, 1, 8\)"),
-        (lambda positions: positions[:, 1:].reshape(1, 1, 2, 3), r"lay out the positions \(1, 8, 1\) of the layer's output, but: shape"),
+        (lambda positions: positions[:, 1:].reshape(1, 1, 2, 3), r"lay out positions \(1, 8, 1\) of the layer's output, but: shape"),
         (token_grid(2, 3), r"1 \+ 2 × 3 tokens \[B, T, C\] for this token_grid, got shape \(1, 8, 1\)"),
     ],
 )
