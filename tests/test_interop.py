@@ -118,6 +118,7 @@ def test_half_of_each_pair_stands_at_either_place():
     assert_close(matrix.diagonal(dim1=1, dim2=2), interactions.first_order)
 
 
+@pytest.mark.slow
 def test_shap_agrees():
     shap = pytest.importorskip("shap", reason="an outside implementation to compare with: pip install 'captum-pairwise[oracles]'")
     game = random_game(3, 3, seed=4)

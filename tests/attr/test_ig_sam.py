@@ -55,6 +55,7 @@ def vit_b_16():
     return network, network.encoder.layers[6], 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [resnet50, vit_b_16])
 def test_real_networks_with_random_weights(build):
     """Relative to the largest credit, as random networks find all images alike; fused attention is part of the second one."""

@@ -41,6 +41,7 @@ def explain_with_shap(forward, pair, background, k, max_evals, batch_size=64):
     return torch.from_numpy(found.values[0].reshape(image.shape).sum(-1)), explainer.last_eval_count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (3, 6)])
 @pytest.mark.parametrize("k", [0, 1])
 def test_a_full_budget_equals_shap(size, k):
@@ -50,6 +51,7 @@ def test_a_full_budget_equals_shap(size, k):
     assert (ours[0] - theirs).abs().max() < 1e-15 < 1e-3 < theirs.std()
 
 
+@pytest.mark.slow
 def test_the_blur_is_shaps_own():
     pytest.importorskip("cv2", reason="shap blurs with it: pip install 'captum-pairwise[oracles]'")
     pair = small_pair(6, 7)

@@ -26,6 +26,7 @@ def decaying_game(n_query, n_retrieved, seed):
     return TwoTowerGame(n_query, n_retrieved, decaying_tower(n_query, 2 * seed), decaying_tower(n_retrieved, 2 * seed + 1))
 
 
+@pytest.mark.slow
 @both_fits
 @pytest.mark.parametrize(("n_samples", "least_accurate"), [(100, 4e-2), (250, 1.6e-2), (1000, 3.2e-3), (4000, 8e-4)])
 def test_accuracy_on_random_relu_towers(n_samples, least_accurate, fit):
@@ -107,6 +108,7 @@ def test_bilinear_game_is_exact_with_few_coalitions(fit):
     torch.testing.assert_close(factorise(game, n_samples, TowerOptions(fit)).between[0], moves @ moves.flip(0).T, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @both_fits
 def test_it_converges(fit):
     errors = []
@@ -117,6 +119,7 @@ def test_it_converges(fit):
     assert medium < small and large < medium / 4  # at least as fast as independent samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make_game", [relu_game, decaying_game])
 @pytest.mark.parametrize(("players", "n_samples"), [((8, 7), 60), ((11, 10), 120)])
 def test_two_standard_errors_cover_the_truth(make_game, players, n_samples):
@@ -142,6 +145,7 @@ def test_jackknife_errors_of_chains_cover_the_truth():
     assert mean(within) >= 0.9
 
 
+@pytest.mark.slow
 def test_chains_are_unbiased():
     """The error of the mean of many independent estimates decreases as expected for unbiased ones."""
     truth = exact(relu_game(7, 6, seed=2)).between

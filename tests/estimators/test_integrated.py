@@ -103,6 +103,7 @@ def test_dummy_has_zero_credit(weight):
         assert (found.between[0, 1] == 0).all() and found.marginal[0, 1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 @pytest.mark.parametrize("path", [None, PATH], ids=["whole", "between"])
 def test_random_nodes_converge_within_their_standard_errors(weight, path):

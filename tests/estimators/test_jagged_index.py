@@ -99,6 +99,7 @@ def test_each_tower_respects_the_budget():
     assert found.between.shape == (1, 12, 9) and found.within_query is None
 
 
+@pytest.mark.slow
 def test_sampled_embeddings_converge_within_their_standard_errors():
     within, errors = [], []
     for seed in range(6):

@@ -50,6 +50,7 @@ def test_budget_is_respected_and_credit_is_complete():
         torch.testing.assert_close(found.first_order, exact(relu_game(8, 7, seed=0)).first_order, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_process_needs_fewer_evaluations_than_the_kernel_regression():
     errors = {gaussian_process: [], kernel_taylor: []}
     for seed in range(4):
@@ -60,6 +61,7 @@ def test_process_needs_fewer_evaluations_than_the_kernel_regression():
     assert mean(errors[gaussian_process]) < mean(errors[kernel_taylor]) / 2
 
 
+@pytest.mark.slow
 def test_two_standard_errors_cover_the_truth():
     shares = []
     for seed in range(6):

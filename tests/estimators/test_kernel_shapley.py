@@ -160,6 +160,7 @@ def test_distinct_pairs_beat_repeated_draws(make, n_samples):
     assert median(ratios) < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_players", "n_samples"), [(12, 60), (12, 300), (12, 1500), (9, 400)])
 def test_two_standard_errors_cover_about_95_percent(n_players, n_samples):
     scores = []

@@ -82,6 +82,7 @@ def test_without_a_penalty_it_is_weighted_least_squares(n_samples, decay):
     torch.testing.assert_close(terms_of(found), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1e-3, 0.1])
 @pytest.mark.parametrize("n_samples", [31, 2**5])
 def test_with_a_penalty_it_is_the_lasso(n_samples, alpha, tight):

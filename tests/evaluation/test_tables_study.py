@@ -71,6 +71,7 @@ def test_masks_that_are_added_later_are_used(tmp_path):
     assert command.run_command(arguments) == 0 and not isnan(read_results(tmp_path / "out")[0].mean_iou)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_earlier_runs(tmp_path):
     command.run_command(command_line(tmp_path, methods=["all"]))
     for name in ("kshap", "ksam", "factorised"):

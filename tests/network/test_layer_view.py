@@ -26,6 +26,7 @@ def test_routes_agree(route: str) -> None:
     assert_close(view.tail.run(outputs, 1), tail(outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("routes", [("re-run", "traced"), ("traced", "re-run"), ("re-run", "re-run")])
 def test_reruns_are_warned_of_once(routes: tuple[str, str]) -> None:
     """Hooks on the modules before the layer forbid skipping them."""

@@ -66,6 +66,7 @@ def view_of(name: str, layer: str) -> LayerView:
         return view_layer(network(name), network(name).get_submodule(layer), batch(name))
 
 
+@pytest.mark.slow
 @each_case
 @torch.no_grad()
 def test_traced_tail_reproduces_the_network(name: str, layer: str) -> None:

@@ -171,6 +171,7 @@ def test_the_credit_sums_to_the_stated_total(method):
         assert measure_gap(method, similarity="dot", **blur) < 1e-12 and measure_gap(method, **blur) > 1e-5
 
 
+@pytest.mark.slow
 @ROWS
 def test_the_network_passes_follow_the_formulas(method):
     formulas = re.findall(r"(at most )?`([^`]+)`", method.passes)
