@@ -8,6 +8,7 @@ EfficientNet-Lite0 (49 + 49 players, the stereo motorcycle, blurred baselines) a
 20 000 embeddings, pairs and heat maps.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from statistics import median
@@ -62,17 +63,17 @@ def measure_random_towers(n_query: int, n_retrieved: int, budgets: tuple[int, ..
 
 
 @torch.no_grad()
-def measure_real_features() -> None:
+def measure_real_features(budgets: tuple[int, ...], n_runs: int) -> None:
     encoder = backbones.create("efficientnet_lite0")
     left, right, _ = skimage.data.stereo_motorcycle()
     pair = (encoder.preprocess(left), encoder.preprocess(right))
     model = cp.SimilarityWrapper(encoder)
     long = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit="chains")
-    runs = [long.interactions(pair, n_samples=20_000, generator=torch.Generator().manual_seed(seed)) for seed in range(1, 11)]
+    runs = [long.interactions(pair, n_samples=20_000, generator=torch.Generator().manual_seed(seed)) for seed in range(1, n_runs + 1)]
     truth = {name: torch.stack([run[name] for run in runs]).mean(0) for name in ("between", "marginal")}
     passes = median(measure_seconds(lambda: [encoder(image) for image in pair]) for _ in range(5))
     print(f"EfficientNet-Lite0, 49 + 49 cells (two network passes: {passes:.2f} s):")
-    for n_samples in (100, 250, 500, 1000, 2000):
+    for n_samples in budgets:
         for fit in FITS:
             method = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit=fit)
             interactions = method.interactions(pair, n_samples=n_samples)
@@ -85,6 +86,9 @@ def measure_real_features() -> None:
 
 
 if __name__ == "__main__":
-    measure_random_towers(8, 7, (50, 100, 250), n_seeds=6)
-    measure_random_towers(16, 16, (100, 500, 1000, 4000), n_seeds=4)
-    measure_real_features()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed, small budgets and a rough reference: to see that the script runs")
+    quick = parser.parse_args().quick
+    measure_random_towers(8, 7, (50,) if quick else (50, 100, 250), n_seeds=1 if quick else 6)
+    measure_random_towers(16, 16, (100,) if quick else (100, 500, 1000, 4000), n_seeds=1 if quick else 4)
+    measure_real_features((100,) if quick else (100, 250, 500, 1000, 2000), n_runs=1 if quick else 10)
