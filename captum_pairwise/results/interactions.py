@@ -202,8 +202,9 @@ def _refuse_mismatched_shapes(interactions: Interactions) -> None:
     for name, block in blocks.items():
         axes = ("batch", *AXES.get(name.removeprefix("standard_error."), ()))
         if not _has_axes(block, axes, sizes):
+            expected = ", ".join(axes)
             raise ValueError(
-                f"Expected {name} of shape {list(axes)}, got {list(block.shape)} where the sizes are {sizes}. Give all blocks of one batch."
+                f"Expected {name} of shape [{expected}], got {list(block.shape)} where the sizes are {sizes}. Give all blocks of one batch."
             )
 
 
