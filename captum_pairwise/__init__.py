@@ -11,20 +11,26 @@
 
 from captum_pairwise import datasets, interop, metrics, testing, visualization
 from captum_pairwise.attr.counterfactual import Counterfactual, counterfactual
-from captum_pairwise.attr.exact import ExactShapleyTaylor, LayerExactShapleyTaylor
-from captum_pairwise.attr.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
-from captum_pairwise.attr.gaussian_process import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
-from captum_pairwise.attr.ig_cam import LayerIGCAM
-from captum_pairwise.attr.ig_sam import LayerIGSAM
+from captum_pairwise.attr.integrated_gradients import LayerIGCAM, LayerIGSAM
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
-from captum_pairwise.attr.jagged import JaggedShapleyTaylor, LayerJaggedShapleyTaylor
 from captum_pairwise.attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
 from captum_pairwise.attr.lime import PairwiseLime, SuperpixelLime
 from captum_pairwise.attr.partition import PartitionShap
-from captum_pairwise.attr.permutation import LayerShapleyTaylorSampling, ShapleyTaylorSampling
 from captum_pairwise.attr.project_attention import project_attention, project_attention_through
 from captum_pairwise.attr.sam import LayerPairwiseSAM, LayerSAM
 from captum_pairwise.attr.sbsm import SBSM, PairwiseSBSM
+from captum_pairwise.attr.shapley_taylor import (
+    ExactShapleyTaylor,
+    FactorisedShapleyTaylor,
+    GaussianProcessShapleyTaylor,
+    JaggedShapleyTaylor,
+    LayerExactShapleyTaylor,
+    LayerFactorisedShapleyTaylor,
+    LayerGaussianProcessShapleyTaylor,
+    LayerJaggedShapleyTaylor,
+    LayerShapleyTaylorSampling,
+    ShapleyTaylorSampling,
+)
 from captum_pairwise.attr.vesm import LayerVESM
 from captum_pairwise.estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from captum_pairwise.models import backbones, clip, text

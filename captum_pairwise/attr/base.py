@@ -22,7 +22,15 @@ DeviceIds = list[int] | None
 Result = TypeVar("Result", Interactions, ImageInteractions)
 
 
-class PairMethod(abc.ABC, Generic[Result]):
+class CompleteMethod:
+    """A method whose credits have an expected sum."""
+
+    def has_convergence_delta(self) -> bool:
+        """True: `attribute` can return a convergence delta."""
+        return True
+
+
+class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
     """A method that estimates the games of a batch of pairs of images.
 
     Attributes:
@@ -40,10 +48,6 @@ class PairMethod(abc.ABC, Generic[Result]):
         """The budget of the user, or the default of the class."""
         return self._default_samples if n_samples is None else n_samples
 
-    def has_convergence_delta(self) -> bool:
-        """True: `attribute` can return a convergence delta."""
-        return True
-
 
 class InputMethod(PairMethod[Result], PerturbationAttribution):
     """A method whose players are parts of the images; `cls(forward_func)`.
@@ -54,9 +58,6 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
 
     _default_baseline: Baseline = None
     _players: Callable[[Tensor], Players] = staticmethod(default_players)  # divides images without a mask
-
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
 
     @torch.no_grad()
     def interactions(

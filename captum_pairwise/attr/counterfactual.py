@@ -76,25 +76,16 @@ def counterfactual(
 
 def _refuse_method(method: Attribution, arguments: dict[str, object]) -> None:
     if not method.has_convergence_delta():  # SBSM has no sign, and VESM no baseline
-        raise ValueError(
-            f"Expected a first-order method whose credit sums to a difference of similarities, such as KernelShapley or LayerIGSAM, got "
-            f"{type(method).__name__}."
-        )
+        raise ValueError(f"Expected a first-order method with a convergence delta, such as KernelShapley, got {type(method).__name__}.")
     reserved = sorted({"baselines", "return_convergence_delta"} & set(arguments))
     if reserved:
-        raise ValueError(
-            f"Expected arguments without {', '.join(reserved)}: each result is the other's background, `baseline` is for the query, "
-            "and only the maps come back. Leave them out."
-        )
+        raise ValueError(f"Expected arguments without {', '.join(reserved)}, because they are set here. `baseline` is for the query.")
 
 
 def _expand_worse(better: Tensor, worse: Tensor) -> Tensor:
     """The worse results, one for each better one."""
     if worse.shape[1:] != better.shape[1:] or len(worse) not in (1, len(better)):
-        raise ValueError(
-            f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, because each is the other's background, "
-            f"got {tuple(worse.shape)}. Resize it."
-        )
+        raise ValueError(f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, got {tuple(worse.shape)}.")
     return worse.expand_as(better)
 
 
@@ -104,7 +95,6 @@ def _attribute_images(
     maps = method.attribute(inputs, baselines=baselines, **arguments)
     if not isinstance(maps, tuple) or len(maps) != 2 or not all(isinstance(image, Tensor) for image in maps):
         raise ValueError(
-            f"Expected a first-order method, which gives a map for each image, got {type(method).__name__}. For pairs of parts pass the "
-            "background itself: attribute((query, better), (None, worse))."
+            f"Expected a first-order method, got {type(method).__name__}. For pairs call attribute((query, better), (None, worse))."
         )
     return maps

@@ -21,14 +21,6 @@ class GradientMethod(GradientAttribution, abc.ABC):
     """
 
     order: ClassVar[int]
-    _is_complete = True  # False if credit has no sum to compare with, so that there is no delta
-
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        GradientAttribution.__init__(self, forward_func)
-
-    def has_convergence_delta(self) -> bool:
-        """True if `attribute` can return a convergence delta."""
-        return self._is_complete
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -41,9 +33,7 @@ class GradientMethod(GradientAttribution, abc.ABC):
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError(
-            "Pass `return_convergence_delta=True` to `attribute`, which has all credits, if `has_convergence_delta()` is True."
-        )
+        raise NotImplementedError("Pass `return_convergence_delta=True` to `attribute`, if `has_convergence_delta()` is True.")
 
 
 class LayerGradientMethod(LayerPairAttribution, GradientMethod, abc.ABC):
@@ -57,7 +47,7 @@ class LayerGradientMethod(LayerPairAttribution, GradientMethod, abc.ABC):
 
     def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None) -> None:
         LayerPairAttribution.__init__(self, forward_func, layer, device_ids)
-        GradientMethod.__init__(self, forward_func)
+        GradientAttribution.__init__(self, forward_func)
 
 
 QUADRATURES = ("gausslegendre", "riemann_trapezoid", "riemann_middle", "riemann_left", "riemann_right")

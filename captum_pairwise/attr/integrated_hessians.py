@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.base import DeviceIds
+from captum_pairwise.attr.base import CompleteMethod, DeviceIds
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
-from captum_pairwise.games.game import Game
+from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.network.smooth_relu import smooth_relu
 from captum_pairwise.results.interactions import Interactions
@@ -26,45 +26,38 @@ N_STEPS = 16
 N_SAMPLES = 1000
 
 
-@dataclass(frozen=True)
-class HessianOptions:
-    """The options of both classes, see `IntegratedHessians`."""
+class _HessianMethod(CompleteMethod, GradientMethod):
+    """The options of both classes, and the estimate."""
 
-    weight: str
-    within: bool
-    softplus_beta: float | None
+    order = 2
 
-    def __post_init__(self) -> None:
-        self.smooth()  # refuses a `softplus_beta` out of range
-        if self.weight not in WEIGHTS:
-            raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {self.weight!r}.")
+    def _set_options(self, weight: str, within: bool, softplus_beta: float | None) -> None:
+        if weight not in WEIGHTS:
+            raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
+        self.weight, self.within, self.softplus_beta = weight, within, softplus_beta
+        self._smooth()  # refuses a `softplus_beta` out of range
 
-    def smooth(self) -> AbstractContextManager:
+    def _smooth(self) -> AbstractContextManager:
         """The context in which every ReLU is a softplus, if the user wants this."""
         return nullcontext() if self.softplus_beta is None else smooth_relu(self.softplus_beta)
 
-    def make_estimator(
-        self, n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
-    ) -> Callable[[Game], Interactions]:
-        """The function that integrates a game; wrong arguments are refused before the network runs."""
+    def _integrate(
+        self, build: Callable[[], Pairs], n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
+    ) -> Interactions:
+        """Build and integrate the games; wrong arguments are refused before the network runs."""
         if method not in METHODS:
             raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
         is_random = method == "expected"
         if n_samples is not None and (not is_random or n_samples < 2):
-            raise ValueError(
-                f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method uses "
-                "n_steps."
-            )
+            raise ValueError(f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}.")
         path = None if self.within else make_path("gausslegendre", n_steps)
-        if is_random:
-            index = random_index(self.weight, N_SAMPLES if n_samples is None else n_samples, generator)
-        else:
-            index = gauss_index(self.weight, n_steps)
-        return lambda game: integrate_hessians(game, index, path, is_random=is_random)
+        index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
+        with self._smooth():
+            return build().explain(lambda game: integrate_hessians(game, index, path, is_random=is_random))
 
 
 @final
-class IntegratedHessians(GradientMethod):
+class IntegratedHessians(_HessianMethod):
     r"""The interaction of every part of one image with every part of the other, by second derivatives along a path (paper eq. 15).
 
     $$\Gamma_{ij} = \int_0^1 \int_0^1 \alpha \beta \, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha \beta) \, d\alpha \, d\beta$$
@@ -87,13 +80,11 @@ class IntegratedHessians(GradientMethod):
         softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
     """
 
-    order = 2
-
     def __init__(
         self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
     ) -> None:
         GradientMethod.__init__(self, forward_func)
-        self.options = HessianOptions(weight, within, softplus_beta)
+        self._set_options(weight, within, softplus_beta)
 
     @differentiable()
     def interactions(
@@ -111,10 +102,9 @@ class IntegratedHessians(GradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, batched, with standard errors of random draws, and the gap; arguments as for `attribute`."""
-        estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
-        with self.options.smooth():
-            return build_input_pairs(self.forward_func, inputs, context, baselines, feature_mask).explain(estimate)
+        build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask)
+        return self._integrate(build, n_steps, method, n_samples, generator)
 
     @log_usage()
     def attribute(
@@ -158,7 +148,7 @@ class IntegratedHessians(GradientMethod):
 
 
 @final
-class LayerIntegratedHessians(LayerGradientMethod):
+class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
     """The interaction of every cell of one image with every cell of the other: `IntegratedHessians` in feature space (second-order IG-SAM).
 
     Args:
@@ -176,8 +166,6 @@ class LayerIntegratedHessians(LayerGradientMethod):
     torch.Size([2, 4, 4, 3, 3])
     """
 
-    order = 2
-
     def __init__(
         self,
         forward_func: ForwardFunc,
@@ -189,7 +177,7 @@ class LayerIntegratedHessians(LayerGradientMethod):
         softplus_beta: float | None = None,
     ) -> None:
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
-        self.options = HessianOptions(weight, within, softplus_beta)
+        self._set_options(weight, within, softplus_beta)
 
     @differentiable()
     def interactions(
@@ -208,12 +196,9 @@ class LayerIntegratedHessians(LayerGradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, as `interactions` of the method without a layer; arguments as for `attribute`."""
-        estimate = self.options.make_estimator(n_steps, method, n_samples, generator)
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
-        with self.options.smooth():
-            return build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask).explain(
-                estimate
-            )
+        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
+        return self._integrate(build, n_steps, method, n_samples, generator)
 
     @log_usage()
     def attribute(

@@ -4,7 +4,7 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod, Result
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
@@ -16,32 +16,39 @@ from captum_pairwise.results.interactions import Interactions
 Ridge = float | None
 
 
-class _LinearFit(PairMethod[ImageInteractions]):
-    """The first-order estimate of both classes."""
+class _KernelFit(PairMethod[Result]):
+    """The estimate of all four classes."""
 
-    order, _default_samples = 1, 5000
     sampling: str
     ridge: Ridge
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions | ImageInteractions:
         budget, options = self._budget(n_samples), {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
-        return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, **options))
-
-
-class _QuadraticFit(PairMethod[Interactions]):
-    """The second-order estimate of both classes."""
-
-    order = 2
-    sampling: str
-    ridge: Ridge
-
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        budget, options = self._budget(n_samples), {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
+        if self.order == 1:
+            return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, **options))
         return pairs.explain(lambda game: kernel_taylor(game, budget, **options))
 
 
+class _InputFit(_KernelFit[Result], InputMethod[Result]):
+    """The constructor of both classes of parts of images."""
+
+    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.sampling, self.ridge = sampling, ridge
+
+
+class _LayerFit(_KernelFit[Result], LayerMethod[Result]):
+    """The constructor of both classes of cells of a layer."""
+
+    def __init__(
+        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        self.sampling, self.ridge = sampling, ridge
+
+
 @final
-class KernelShapley(_LinearFit, InputMethod[ImageInteractions]):
+class KernelShapley(_InputFit[ImageInteractions]):
     r"""Shapley values of the parts of each image, with the other image whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i$$
@@ -55,13 +62,11 @@ class KernelShapley(_LinearFit, InputMethod[ImageInteractions]):
         ridge: if not None, the fit also has an answer, biased to equal players, where the coalitions do not determine one.
     """
 
-    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.sampling, self.ridge = sampling, ridge
+    order, _default_samples = 1, 5000
 
 
 @final
-class LayerKernelSAM(_LinearFit, LayerMethod[ImageInteractions]):
+class LayerKernelSAM(_LayerFit[ImageInteractions]):
     """Shapley values of the positions of each layer output (KSAM, paper §4): SAM for any similarity and network.
 
     `n_samples` is 5000 by default, as in the paper.
@@ -74,15 +79,11 @@ class LayerKernelSAM(_LinearFit, LayerMethod[ImageInteractions]):
         ridge: as for `KernelShapley`.
     """
 
-    def __init__(
-        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids)
-        self.sampling, self.ridge = sampling, ridge
+    order, _default_samples = 1, 5000
 
 
 @final
-class KernelShapleyTaylor(_QuadraticFit, InputMethod[Interactions]):
+class KernelShapleyTaylor(_InputFit[Interactions]):
     r"""Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i + \sum_{i < j \in S} \phi_{ij}$$
@@ -96,15 +97,11 @@ class KernelShapleyTaylor(_QuadraticFit, InputMethod[Interactions]):
         ridge: if not None, the fit also has an answer, biased to equal pairs, where the coalitions do not determine one.
     """
 
-    _default_samples = 2000
-
-    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.sampling, self.ridge = sampling, ridge
+    order, _default_samples = 2, 2000
 
 
 @final
-class LayerKernelShapleyTaylor(_QuadraticFit, LayerMethod[Interactions]):
+class LayerKernelShapleyTaylor(_LayerFit[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs by the kernel fit (KSAM second order); `n_samples` is 20 000 by default.
 
     Args:
@@ -115,10 +112,4 @@ class LayerKernelShapleyTaylor(_QuadraticFit, LayerMethod[Interactions]):
         ridge: as for `KernelShapleyTaylor`.
     """
 
-    _default_samples = 20_000
-
-    def __init__(
-        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids)
-        self.sampling, self.ridge = sampling, ridge
+    order, _default_samples = 2, 20_000

@@ -16,7 +16,7 @@ from captum_pairwise.games.game import Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.baselines import part_colour
-from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 @final
@@ -71,13 +71,7 @@ def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> I
     whole = torch.ones(1, game.n_players)
     with torch.random.fork_rng(devices=[]):  # Captum's data loader draws a seed that is not used
         credit = method.attribute(whole, n_samples=n_samples, perturbations_per_eval=n_samples, return_input_shape=False)
-    return Interactions(
-        n_query=game.n_query,
-        empty=ends[:1],
-        full=ends[1:],
-        n_evaluations=torch.tensor([game.n_evaluations]),
-        marginal=credit.reshape(1, -1).to(ends),
-    )
+    return make_interactions(ends, game.n_query, game.n_evaluations, marginal=credit.reshape(1, -1).to(ends))
 
 
 @final

@@ -12,7 +12,7 @@ from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.checks import refuse_not_finite, unpack_pair
+from captum_pairwise.games.checks import check_finite, describe, unpack_pair
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import Side
@@ -72,9 +72,7 @@ def project_attention(
     """
     _refuse_attention(attention, direction, weight)
     if (layer is None and (layer_baselines is not None or layer_mask is not None)) or (layer is not None and feature_mask is not None):
-        raise ValueError(
-            "Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer, got the other kind. Leave it out."
-        )
+        raise ValueError("Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer. Leave out the others.")
     context = ForwardContext(target, additional_forward_args, internal_batch_size)
     if layer is None:
         pairs = build_input_pairs(forward_func, inputs, context, baselines, _fill_masks(feature_mask, inputs))
@@ -129,9 +127,7 @@ def project_attention_through(
         arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask}
         heat_map = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
         if heat_map.dim() != 3:
-            raise ValueError(
-                "Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by its entry of `layer_masks`."
-            )
+            raise ValueError("Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by `layer_masks`.")
         maps.append(F.interpolate(heat_map[:, None], (height, width), mode="bilinear")[:, 0])
     return sum_of_maps(torch.stack(maps))
 
@@ -142,9 +138,8 @@ def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:
     if weight not in WEIGHTS:
         raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
     if not isinstance(attention, Tensor) or attention.dim() not in (2, 3):
-        actual = tuple(attention.shape) if isinstance(attention, Tensor) else type(attention).__name__
-        raise ValueError(f"Expected attention to be a tensor: a mask [B, H, W], or a weight for each part [B, n], got {actual}.")
-    refuse_not_finite(attention, "the attention")
+        raise ValueError(f"Expected attention to be a mask [B, H, W], or a weight for each part [B, n], got {describe(attention)}.")
+    check_finite(attention, "the attention")
 
 
 def _fill_masks(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
@@ -168,14 +163,9 @@ def _carry_attention(pairs: Pairs, attention: Tensor, index: PathIndex, is_forwa
 
 def _get_weights(attention: Tensor, side: Side) -> Float[Tensor, "batch players"]:
     """The attention that each part gets."""
-    expected = (len(side.present), side.players.n_players)
+    expected, shape = (len(side.present), side.players.n_players), tuple(attention.shape)
     if attention.dim() == 3 and side.shown.ids.dim() != 4:
-        raise ValueError(
-            f"Expected a weight for each part {expected}, because these parts have no known place in an image, got a mask "
-            f"{tuple(attention.shape)}. Lay tokens out with layer_mask=(token_grid(height, width), ...)."
-        )
-    if len(attention) != expected[0] or (attention.dim() == 2 and attention.shape != expected):
-        raise ValueError(
-            f"Expected an attention [{expected[0]}, H, W], or a weight for each part {expected}, got {tuple(attention.shape)}."
-        )
+        raise ValueError(f"Expected a weight for each part {expected}, got a mask {shape}. Pass layer_mask=(token_grid(...), ...).")
+    if len(attention) != expected[0] or (attention.dim() == 2 and shape != expected):
+        raise ValueError(f"Expected an attention [{expected[0]}, H, W], or a weight for each part {expected}, got {shape}.")
     return average(attention.to(side.present), side.shown) if attention.dim() == 3 else attention

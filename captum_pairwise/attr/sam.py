@@ -4,23 +4,14 @@ from typing import final
 
 import torch
 from captum.attr import PerturbationAttribution
-from torch import Tensor
 
 from captum_pairwise._compat import log_usage
-from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.base import CompleteMethod, LayerPairAttribution
 from captum_pairwise.attr.views import Delta, Maps, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.search_activation import activation_maps, search_activation
 from captum_pairwise.games.build import build_affine_pairs, find_wrapper
-from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
+from captum_pairwise.games.context import Baselines, ForwardFunc, Images, Masks
 from captum_pairwise.results.interactions import Interactions
-
-
-class _ClosedForm(LayerPairAttribution, PerturbationAttribution):
-    """A method in closed form, for the cosine or the dot product of pooled features."""
-
-    def has_convergence_delta(self) -> bool:
-        """True: `attribute` can return a convergence delta."""
-        return True
 
 
 def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
@@ -32,15 +23,12 @@ def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
     model = find_wrapper(forward_func)
     is_frozen = model.head.frozen_norm if model is not None else None
     if is_frozen is None:
-        raise ValueError(
-            "Expected a SimilarityWrapper with cosine or dot-product similarity, because SAM has a closed form only for these two. Use "
-            "LayerFactorisedShapleyTaylor."
-        )
+        raise ValueError("Expected a SimilarityWrapper with cosine or dot-product similarity. Else use LayerFactorisedShapleyTaylor.")
     return is_frozen
 
 
 @final
-class LayerSAM(_ClosedForm):
+class LayerSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribution):
     r"""The credit of each position of each image for the similarity, with the other image whole (SAM, paper eq. 3).
 
     $$\phi_{hw} = \frac{1}{HW} \sum_c \mathrm{GAP}(x)_c (y - b)_{chw}$$
@@ -60,7 +48,7 @@ class LayerSAM(_ClosedForm):
     @torch.no_grad()
     def attribute(
         self,
-        inputs: tuple[Tensor, Tensor],
+        inputs: Images,
         baselines: Baselines = None,
         return_convergence_delta: bool = False,
         *,
@@ -88,7 +76,7 @@ class LayerSAM(_ClosedForm):
 
 
 @final
-class LayerPairwiseSAM(_ClosedForm):
+class LayerPairwiseSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribution):
     r"""The credit of every pair of positions, one of each image, in closed form (second-order SAM, paper eq. 8).
 
     $$\phi_{hw,ij} = \frac{1}{H^2 W^2} \sum_c (x - a)_{chw} (y - b)_{cij}$$
@@ -107,12 +95,7 @@ class LayerPairwiseSAM(_ClosedForm):
 
     @torch.no_grad()
     def interactions(
-        self,
-        inputs: tuple[Tensor, Tensor],
-        baselines: Baselines = None,
-        *,
-        layer_baselines: Baselines = None,
-        layer_mask: Masks = None,
+        self, inputs: Images, baselines: Baselines = None, *, layer_baselines: Baselines = None, layer_mask: Masks = None
     ) -> Interactions:
         """Credits of single players and of pairs, batched; arguments as for `attribute`."""
         frozen = _has_frozen_norm(self.forward_func)
@@ -124,7 +107,7 @@ class LayerPairwiseSAM(_ClosedForm):
     @torch.no_grad()
     def attribute(
         self,
-        inputs: tuple[Tensor, Tensor],
+        inputs: Images,
         baselines: Baselines = None,
         return_convergence_delta: bool = False,
         *,
@@ -144,6 +127,5 @@ class LayerPairwiseSAM(_ClosedForm):
         Raises:
             ValueError: an argument does not fit, a step after the layer is not affine, or the head has no closed form.
         """
-        interactions = self.interactions(inputs, baselines, layer_baselines=layer_baselines, layer_mask=layer_mask)
-        pairs = arrange_pairs(interactions)
-        return (pairs, compute_delta(interactions)) if return_convergence_delta else pairs
+        result = self.interactions(inputs, baselines, layer_baselines=layer_baselines, layer_mask=layer_mask)
+        return (arrange_pairs(result), compute_delta(result)) if return_convergence_delta else arrange_pairs(result)

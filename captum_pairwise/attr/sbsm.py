@@ -10,7 +10,7 @@ from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.views import Maps, Matrix
 from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
 from captum_pairwise.games.build import build_window_pairs
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
+from captum_pairwise.games.context import Baselines, ForwardContext, Masks
 from captum_pairwise.games.game import make_one_image_games
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.autocast import disable_autocast
@@ -39,9 +39,6 @@ class SBSM(PerturbationAttribution):
     """
 
     order = 1
-
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
 
     @log_usage()
     @torch.no_grad()
@@ -76,20 +73,13 @@ class SBSM(PerturbationAttribution):
         """
         context = ForwardContext(target, additional_forward_args, perturbations_per_eval, type(self).__name__ if show_progress else None)
         # `whole_image`, because the result has no parts and superpixels would take time
-        pairs, windows = build_window_pairs(
-            self.forward_func, inputs, context, sliding_window_shapes, strides, baselines, players=whole_image
-        )
-        maps = zip(_map_falls(pairs, windows), inputs, strict=True)
-        query, retrieved = (pixels[:, None].expand_as(images).contiguous() for pixels, images in maps)
+        shapes = (sliding_window_shapes, strides)
+        pairs, windows = build_window_pairs(self.forward_func, inputs, context, *shapes, baselines, players=whole_image)
+        with disable_autocast():
+            maps = [[sbsm(game, over) for game, over in zip(make_one_image_games(pair), windows, strict=True)] for pair in pairs.games()]
+        maps = zip(zip(*maps, strict=True), inputs, strict=True)
+        query, retrieved = (torch.stack(pixels)[:, None].expand_as(images).contiguous() for pixels, images in maps)
         return query, retrieved
-
-
-@disable_autocast()
-def _map_falls(pairs: Pairs, windows: tuple[Windows, Windows]) -> Maps:
-    """The value of each pixel of each image, `[B, H, W]`."""
-    maps = [[sbsm(game, over) for game, over in zip(make_one_image_games(pair), windows, strict=True)] for pair in pairs.games()]
-    query, retrieved = (torch.stack(images) for images in zip(*maps, strict=True))
-    return query, retrieved
 
 
 @final
@@ -118,9 +108,6 @@ class PairwiseSBSM(PerturbationAttribution):
     """
 
     order = 2
-
-    def __init__(self, forward_func: ForwardFunc) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
 
     @torch.no_grad()
     def window_pairs(
@@ -200,13 +187,8 @@ def weigh_window_pairs(pairs: Pairs, windows: tuple[Windows, Windows], n_samples
     query, retrieved = windows
     drawn, games = draw_window_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
     rises = [measure_rises(game, query.occlusions(), retrieved.occlusions(), drawn) for game in games]
-    return WindowPairs(
-        weights=torch.stack([weights for weights, _ in rises]),
-        drawn=drawn,
-        query_windows=query,
-        retrieved_windows=retrieved,
-        full=torch.stack([full for _, full in rises]),
-        n_evaluations=torch.tensor([game.n_evaluations for game in games]),
-        query_players=pairs.query.players,
-        retrieved_players=pairs.retrieved.players,
-    )
+    weights, full = (torch.stack(parts) for parts in zip(*rises, strict=True))
+    n_evaluations = torch.tensor([game.n_evaluations for game in games])
+    sides: dict[str, Any] = {"query_windows": query, "retrieved_windows": retrieved}
+    players: dict[str, Any] = {"query_players": pairs.query.players, "retrieved_players": pairs.retrieved.players}
+    return WindowPairs(weights=weights, drawn=drawn, full=full, n_evaluations=n_evaluations, **sides, **players)

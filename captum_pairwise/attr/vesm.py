@@ -10,7 +10,8 @@ from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.attr.views import Maps
 from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
 from captum_pairwise.games.build import build_layer_views
-from captum_pairwise.games.checks import promote_half, refuse_not_finite
+from captum_pairwise.games.checks import check_finite, describe, promote_half
+from captum_pairwise.games.context import Images
 from captum_pairwise.models.heads import pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
@@ -35,17 +36,8 @@ class LayerVESM(LayerGradientMethod):
 
     order = 1
 
-    _is_complete = False  # the maps have no expected sum
-
     @log_usage()
-    def attribute(
-        self,
-        inputs: tuple[Tensor, Tensor],
-        mode: str = "positive",
-        negative: Tensor | None = None,
-        *,
-        relu_attributions: bool = True,
-    ) -> Maps:
+    def attribute(self, inputs: Images, mode: str = "positive", negative: Tensor | None = None, *, relu_attributions: bool = True) -> Maps:
         """One map per image, `[B, 1, H, W]` each, or `[B, 1, T]` where the layer returns tokens `[B, T, C]`.
 
         Args:
@@ -65,9 +57,8 @@ class LayerVESM(LayerGradientMethod):
             for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):
                 query, retrieved = (_prepare_view(view, example) for view in views)
                 results.append(vesm(query, retrieved, mode, other, relu_attributions))
-        query, retrieved = (torch.stack(maps) for maps in zip(*results, strict=True))
-        for name, maps in zip(SIDES, (query, retrieved), strict=True):
-            refuse_not_finite(maps, f"the maps of the {name} images")
+        results = zip(SIDES, zip(*results, strict=True), strict=True)
+        query, retrieved = (check_finite(torch.stack(maps), f"the maps of the {name} images") for name, maps in results)
         return query, retrieved
 
 
@@ -84,21 +75,17 @@ def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: 
     if negative is None:
         return [None] * n_pairs
     if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
-        actual = tuple(negative.shape) if isinstance(negative, Tensor) else type(negative).__name__
-        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {actual}.")
-    refuse_not_finite(negative, "the negative images")
-    embeddings = promote_half(Evaluator(model.embed_retrieved, Chunk(len(negative), notice))(negative.detach()))
-    return list(embeddings.expand(n_pairs, -1))
+        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {describe(negative)}.")
+    images = check_finite(negative, "the negative images").detach()
+    return list(promote_half(Evaluator(model.embed_retrieved, Chunk(len(images), notice))(images)).expand(n_pairs, -1))
 
 
 def _prepare_view(view: LayerView, example: int) -> LayerTail:
     """The layer's output for one image, channels first, and the function from this output to the embedding."""
-    if view.output.dim() == 2:
-        raise ValueError(
-            f"Expected a layer that returns a map [B, C, H, W] or tokens [B, T, C], because VESM sees positions, got shape "
-            f"{tuple(view.output.shape)}. Pick an earlier layer."
-        )
-    is_map, run = view.output.dim() == 4, bind_autocast(view.tail.run)
+    shape = tuple(view.output.shape)
+    if len(shape) == 2:
+        raise ValueError(f"Expected a layer with a map [B, C, H, W] or tokens [B, T, C], got shape {shape}. Pick an earlier layer.")
+    is_map, run = len(shape) == 4, bind_autocast(view.tail.run)
 
     def embed(activations: Tensor) -> Tensor:
         output = (activations if is_map else activations.mT).to(view.output)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import refuse_not_finite
+from captum_pairwise.games.checks import check_finite
 
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22
@@ -30,7 +30,7 @@ def _infer_n_players(values: Tensor) -> int:
     n_players = values.numel().bit_length() - 1
     if values.dim() != 1 or values.numel() != 2**n_players:
         raise ValueError(f"Expected the values of all 2**n coalitions in the order of bit masks, got shape {tuple(values.shape)}.")
-    refuse_not_finite(values[:, None], "the values of all coalitions")
+    check_finite(values, "the values of all coalitions")
     return n_players
 
 

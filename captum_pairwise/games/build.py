@@ -7,14 +7,13 @@ from itertools import chain
 import torch
 from torch import nn
 
-from captum_pairwise.games.black_box import make_joint_image_games, make_joint_input_pairs, make_joint_layer_pairs
-from captum_pairwise.games.checks import check_image, check_images, refuse_not_finite, refuse_training, unpack_pair
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
-from captum_pairwise.games.game import Affine, CallableGame
+from captum_pairwise.games.black_box import make_joint_input_pairs, make_joint_layer_pairs
+from captum_pairwise.games.checks import check_finite, check_images, refuse_training, unpack_pair
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
+from captum_pairwise.games.game import Affine
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.games.sides import LayerOptions, Side, make_input_side
+from captum_pairwise.games.sides import LayerOptions, make_input_side
 from captum_pairwise.games.two_towers import Tower, find_encoder_layers, make_input_towers, make_layer_towers, make_tower_pairs
-from captum_pairwise.models.one_sided import OneSided
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layer_view import LayerView, view_layer
@@ -98,21 +97,13 @@ def build_window_pairs(
         ValueError: an argument does not fit; the message names it.
     """
     shape, stride = height_and_width(shapes, "sliding_window_shapes"), height_and_width(strides, "strides")
-    windows = _slide_windows(check_images(inputs), shape, stride)
-    pairs = build_input_pairs(forward_func, inputs, context, baselines, feature_mask, default_baseline=0, players=players, windows=windows)
-    return pairs, windows
-
-
-def _slide_windows(images: Images, shape: tuple[int, int], strides: tuple[int, int]) -> tuple[Windows, Windows]:
-    """Windows over the query images and over the retrieved ones."""
+    images = check_images(inputs)
     for name, batch in zip(SIDES, images, strict=True):
         if batch.dim() != 4:
-            raise ValueError(
-                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
-                "feature_mask take any inputs."
-            )
-    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, strides) for batch in images)
-    return query, retrieved
+            raise ValueError(f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}.")
+    query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, stride) for batch in images)
+    options = {"default_baseline": 0, "players": players, "windows": (query, retrieved)}
+    return build_input_pairs(forward_func, inputs, context, baselines, feature_mask, **options), (query, retrieved)
 
 
 def _split_options(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks) -> list[LayerOptions]:
@@ -152,29 +143,6 @@ def build_layer_pairs(
     return make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)
 
 
-def build_image_games(
-    forward_func: ForwardFunc, layer: nn.Module, inputs: object, context: ForwardContext, options: LayerOptions
-) -> tuple[Side, Callable[[int], CallableGame]]:
-    """Games of single images, one for each of a batch, whose players are cells of a layer's output.
-
-    Raises:
-        ValueError: an argument does not fit; the message names it.
-    """
-    refuse_training(forward_func)
-    _refuse_fixed_batch(forward_func)
-    return make_joint_image_games(forward_func, layer, check_image(inputs), options, context)
-
-
-def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:
-    """Refuse a similarity to a batch: it would compare the rows of one example with every image of the batch in turn."""
-    n_fixed = forward_func.n_fixed if isinstance(forward_func, OneSided) else 1
-    if n_fixed != 1:
-        raise ValueError(
-            f"Expected a similarity to a single fixed image, because examples are explained one at a time, got one to {n_fixed} of them. "
-            "Fix one image, and explain a batch of others, or take LayerIGSAM, which takes pairs."
-        )
-
-
 def build_affine_pairs(
     forward_func: ForwardFunc, layer: Layers, inputs: object, baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks
 ) -> tuple[Pairs, list[tuple[list[Affine], list[Affine]]]]:
@@ -185,19 +153,19 @@ def build_affine_pairs(
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
-    context, entries = (
-        ForwardContext(),
-        zip(unpack_pair(layer_baselines, "layer_baselines"), unpack_pair(baselines, "baselines"), strict=True),
-    )
-    query, retrieved = (0 if in_layer is None and in_input is None else in_layer for in_layer, in_input in entries)
+    context = ForwardContext()
     model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
-    towers = make_layer_towers(model, layer, images, _split_options(baselines, (query, retrieved), layer_mask), context)
+    options = [
+        replace(side, layer_baseline=0) if side.layer_baseline is None and side.baseline is None else side
+        for side in _split_options(baselines, layer_baselines, layer_mask)
+    ]
+    towers = make_layer_towers(model, layer, images, options, context)
     if not all(tower.is_affine for tower in towers):
         raise ValueError(
-            "Expected only pooling and linear layers after the layer, as the closed form holds for nothing else (Prop. 4.1 and 5.1). "
-            "Pick the last layer before pooling, or use LayerFactorisedShapleyTaylor."
+            "Expected only pooling and linear layers after the layer (Prop. 4.1 and 5.1). Pick the last layer before pooling, or use "
+            "LayerFactorisedShapleyTaylor."
         )
     affine = [_make_finite_affine(tower, name) for tower, name in zip(towers, SIDES, strict=True)]
     return make_tower_pairs(model.head, towers, context), list(zip(*affine, strict=True))
@@ -207,7 +175,7 @@ def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:
     """For each pair, one affine function for each background."""
     members = [tower.make_affine(example) for example in range(len(tower.side.present))]
     for member in chain.from_iterable(members):
-        refuse_not_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
+        check_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
     return members
 
 
@@ -221,10 +189,7 @@ def build_layer_views(
     """
     model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
     if model is None:
-        raise ValueError(
-            "Expected a SimilarityWrapper, because this method looks at both embeddings, not at their similarity. Pass "
-            "`SimilarityWrapper(encoder)`."
-        )
+        raise ValueError("Expected a SimilarityWrapper, because this method uses both embeddings. Pass `SimilarityWrapper(encoder)`.")
     encoders, layers = find_encoder_layers(model, layer)
     with torch.no_grad():
         return model, [view_layer(encoders[k], layers[k], images[k], notice) for k in range(2)]

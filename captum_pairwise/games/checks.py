@@ -21,6 +21,11 @@ def unpack_pair(value: object, name: str) -> tuple:
     return value
 
 
+def describe(value: object) -> object:
+    """The shape of a tensor, or the type of any other value, for error messages."""
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
 def refuse_training(forward_func: object) -> None:
     """Refuse a network with active dropout or batch statistics: its output is not a function of one pair.
 
@@ -34,15 +39,9 @@ def refuse_training(forward_func: object) -> None:
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
     active = [module for module in modules if module.training and _depends_on_mode(module)]
     if active:
-        raise ValueError(
-            f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training, which makes the similarity depend "
-            "on the batch or on chance. Call `model.eval()` first."
-        )
+        raise ValueError(f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training. Call `model.eval()`.")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
-        raise ValueError(
-            "Expected batch normalisation with running statistics, because without them the similarity of a pair depends on the rest "
-            "of its batch. Build it with `track_running_stats=True`."
-        )
+        raise ValueError("Expected batch normalisation with running statistics. Build it with `track_running_stats=True`.")
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
@@ -81,8 +80,7 @@ def check_image(inputs: object) -> Tensor:
         ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
     """
     if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
-        actual = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {actual}.")
+        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {describe(inputs)}.")
     _refuse_images(inputs, "images", takes_ids=True)
     return clone_if_inference(inputs).detach()
 
@@ -91,10 +89,9 @@ def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
     are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
     if not images.is_floating_point() and not (takes_ids and are_ids):
         raise ValueError(
-            f"Expected floating-point {name}, got {images.dtype}. Convert them with `.float()`; of token ids [B, T], explain the "
-            "embedding layer by a method for layers."
+            f"Expected floating-point {name}, got {images.dtype}. Call `.float()`; token ids need a method for layers, at the embedding."
         )
-    refuse_not_finite(images, f"the {name}")
+    check_finite(images, f"the {name}")
 
 
 def clone_if_inference(tensor: Tensor) -> Tensor:
@@ -102,15 +99,16 @@ def clone_if_inference(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def refuse_not_finite(rows: Tensor, name: str) -> None:
-    """Refuse NaN and infinity.
+def check_finite(rows: Tensor, name: str) -> Tensor:
+    """The rows, without NaN and infinity.
 
     Raises:
         ValueError: a row holds one; the message names the row.
     """
-    bad = (~torch.isfinite(rows)).flatten(1).any(1).nonzero()
+    bad = (~torch.isfinite(rows)).nonzero()
     if len(bad):
         raise ValueError(f"Expected finite numbers, got NaN or infinity in row {bad[0, 0].item()} of {name}.")
+    return rows
 
 
 def check_values(values: object, n_rows: int, name: str = "similarity") -> Float[Tensor, " rows"]:
@@ -120,13 +118,8 @@ def check_values(values: object, n_rows: int, name: str = "similarity") -> Float
         ValueError: the forward function returned something else.
     """
     if not isinstance(values, Tensor) or values.shape != (n_rows,):
-        actual = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(
-            f"Expected one {name} per example, shape ({n_rows},), from the forward function, got {actual}. Return a vector, or choose "
-            "one output with `target`."
-        )
-    refuse_not_finite(values[:, None], f"the output of the forward function (one {name} a coalition)")
-    return promote_half(values)
+        raise ValueError(f"Expected one {name} per example, shape ({n_rows},), got {describe(values)}. Choose one output with `target`.")
+    return promote_half(check_finite(values, f"the output of the forward function (one {name} a coalition)"))
 
 
 def promote_half(numbers: Tensor) -> Tensor:

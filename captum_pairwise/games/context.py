@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
-from captum_pairwise.network.batching import Chunk, MemoryNotice
+from captum_pairwise.network.batching import Chunk, MemoryNotice, choose_chunk_size
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Layout
 
@@ -41,6 +41,6 @@ class ForwardContext:
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.max_rows}.")
 
-    def make_chunk(self, size: int) -> Chunk:
-        """A chunk of `max_rows`, or of this size if the user set no limit."""
-        return Chunk(size if self.max_rows is None else self.max_rows, self.notice)
+    def make_chunk(self, *rows: Tensor) -> Chunk:
+        """A chunk of `max_rows`, or of a size at which each of these rows fits into memory if the user set no limit."""
+        return Chunk(min(map(choose_chunk_size, rows)) if self.max_rows is None else self.max_rows, self.notice)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.games.checks import refuse_not_finite
+from captum_pairwise.games.checks import check_finite
 from captum_pairwise.network.batching import Chunk
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
@@ -33,9 +33,7 @@ class Game(abc.ABC):
 
     def __init__(self, n_query: int, n_retrieved: int, chunk: Chunk | None = None) -> None:
         if min(n_query, n_retrieved) < 0 or n_query + n_retrieved == 0:
-            raise ValueError(
-                f"Expected a game of at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image."
-            )
+            raise ValueError(f"Expected at least one player, got {n_query} of the query and {n_retrieved} of the retrieved image.")
         self.n_query, self.n_retrieved = n_query, n_retrieved
         self.chunk = chunk if chunk is not None else Chunk(ROWS_FOR_GRADIENTS)
         self.n_evaluations = 0
@@ -75,7 +73,7 @@ class CallableGame(Game):
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row."""
         self.n_evaluations += len(z)
-        return _check_finite(self._function(z), "the values of the game (rows are coalitions)")
+        return check_finite(self._function(z), "the values of the game (rows are coalitions)")
 
 
 @final
@@ -109,12 +107,12 @@ class TwoTowerGame(Game):
     def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The query's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return _check_finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
+        return check_finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
 
     def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
         """The retrieved image's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
-        return _check_finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
+        return check_finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row; each tower embeds its distinct rows once."""
@@ -154,12 +152,6 @@ def _compare_with(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tenso
             scores[is_partial.to(scores.device)] = embed_distinct(embed, z[is_partial]) @ other
         return scores
 
-    return values
-
-
-def _check_finite(values: Tensor, name: str) -> Tensor:
-    """The values of a game's function; NaN and infinity are refused here, because an estimator cannot name their source."""
-    refuse_not_finite(values[:, None], name)
     return values
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from captum_pairwise.games.checks import clone_if_inference
 from captum_pairwise.players.baselines import Baseline, background_members
-from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, default_players, map_cells, parse_mask
+from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
 
 
@@ -89,7 +89,7 @@ def _make_mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Te
 
 
 def make_input_side(
-    name: str, images: Tensor, baseline: Baseline, mask: Tensor | Layout | None, players: Callable[[Tensor], Players] = default_players
+    name: str, images: Tensor, baseline: Baseline, mask: Tensor | Layout | None, players: Callable[[Tensor], Players]
 ) -> Side:
     """The side of a batch whose players are parts of the images; `players` divides images without a mask."""
     parts = parse_mask(mask, images, f"the {name} feature_mask") if mask is not None else players(images)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
-from captum_pairwise.games.checks import check_values, promote_half, refuse_not_finite
+from captum_pairwise.games.checks import check_finite, check_values, promote_half
 from captum_pairwise.games.context import ForwardContext, Images
 from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, CallableGame, Game, QueryTables, TwoTowerGame, embed_distinct
 from captum_pairwise.games.pairs import Pairs
@@ -18,7 +18,7 @@ from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.heads import Head, Score, pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
-from captum_pairwise.network.batching import Chunk, Evaluator, choose_chunk_size
+from captum_pairwise.network.batching import Chunk, Evaluator
 from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
 
@@ -68,13 +68,13 @@ class Tower:
 
 def make_input_towers(model: SimilarityWrapper, sides: Sequence[Side], context: ForwardContext) -> list[Tower]:
     """The towers of sides whose players are parts of the images."""
-    towers = []
-    for encoder, side in zip((model.query_encoder, model.retrieved_encoder), sides, strict=True):
-        # the twin was updated when the call began; an update for each chunk would cost 2 ms
-        run = bind_autocast(lambda rows, encoder=encoder: pool(encoder(rows)))
-        chunk = context.make_chunk(choose_chunk_size(side.present[0]))
-        towers.append(Tower(side, lambda rows, _, run=run: run(rows), chunk, context.description))
-    return towers
+    encoders = (model.query_encoder, model.retrieved_encoder)  # up to date since the call began; an update for each chunk would cost 2 ms
+    return [_make_tower(side, lambda rows, _, run=run: run(rows), context) for side, run in zip(sides, encoders, strict=True)]
+
+
+def _make_tower(side: Side, run: Callable[[Tensor, int], object], context: ForwardContext, is_affine: bool = False) -> Tower:
+    embed = bind_autocast(lambda rows, example: pool(run(rows, example)))
+    return Tower(side, embed, context.make_chunk(side.present[0]), context.description, is_affine)
 
 
 def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
@@ -104,13 +104,8 @@ def make_layer_towers(
     towers = []
     for k, view in enumerate(views):
         side = options[k].make_side(view.output, images[k], partial(record_output, encoders[k], layers[k], notice=context.notice))
-        run, chunk = bind_autocast(view.tail.run), context.make_chunk(choose_chunk_size(side.present[0]))
-        towers.append(Tower(side, partial(_embed_rows, run), chunk, context.description, view.tail.is_affine))
+        towers.append(_make_tower(side, view.tail.run, context, view.tail.is_affine))
     return towers
-
-
-def _embed_rows(run: Callable[[Tensor, int], object], rows: Tensor, example: int) -> Tensor:
-    return pool(run(rows, example))
 
 
 def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContext) -> Pairs:
@@ -142,8 +137,7 @@ def _average_lifted(functions: list[Embed], lift: Embed, name: str, dtype: torch
 
 
 def _check_embeddings(embeddings: Tensor, name: str) -> Tensor:
-    refuse_not_finite(embeddings, f"the {name} embeddings (rows are coalitions)")
-    return promote_half(embeddings)
+    return promote_half(check_finite(embeddings, f"the {name} embeddings (rows are coalitions)"))
 
 
 def _average_scores(u: list[Embed], w: list[Embed], score: Score, z: Tensor, n_query: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.games.checks import promote_half, refuse_not_finite
+from captum_pairwise.games.checks import check_finite, promote_half
 from captum_pairwise.metrics.pixels import describe_value
 
 
@@ -39,7 +39,7 @@ def inefficiency(
     for name, values in (("full", full), ("empty", empty)):
         if not isinstance(values, Tensor) or values.shape != credit.shape[:1]:
             raise ValueError(f"Expected {name} with one similarity per pair, shape ({len(credit)},), got {describe_value(values)}.")
-    refuse_not_finite(credit[:, None], "the credit")
+    check_finite(credit, "the credit")
     total = credit.double().reshape(len(credit), -1).sum(1)
     return (total - (full.double() - empty.double())).abs().to(promote_half(full).dtype)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import promote_half, refuse_not_finite
+from captum_pairwise.games.checks import check_finite, promote_half
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def check_maps(attributions: object, size: tuple[int, int], name: str, n_maps: i
         raise ValueError(f"Expected floating-point {name}, got {attributions.dtype}. Convert them with `.float()`.")
     if n_maps is not None and len(attributions) != n_maps:
         raise ValueError(f"Expected {name} to hold {n_maps} maps, one per pair, got {len(attributions)}. Repeat a map that pairs share.")
-    refuse_not_finite(attributions, name)
+    check_finite(attributions, name)
     maps = promote_half(attributions.detach())
     maps = maps.sum(1) if maps.dim() == 4 else maps
     if maps.shape[1:] == tuple(size):

@@ -151,7 +151,7 @@ CASES = {
     "dropout in training": (lambda: exact(DROPPING), "Dropout is training"),
     "a cross-encoder": (
         lambda: cp.FactorisedShapleyTaylor(lambda q, r: (q * r).mean((1, 2, 3))).attribute((QUERY, RETRIEVED)),
-        "embeds each image alone",
+        "with cosine, dot product or Euclidean similarity",
     ),
     "stochastic depth in training": (lambda: exact(cp.SimilarityWrapper(StochasticDepth(0.5, "row"))), "StochasticDepth is training"),
     "attention dropout in training": (lambda: exact(cp.SimilarityWrapper(Attending())), "MultiheadAttention is training"),
@@ -162,7 +162,7 @@ CASES = {
     "arguments for a wrapper": (lambda: exact(additional_forward_args=(1,)), "no additional_forward_args"),
     "arguments of another length": (
         lambda: exact(lambda q, r, w: (q * r).mean((1, 2, 3)) * w.mean(), additional_forward_args=torch.rand(3)),
-        "an entry per pair, 2 of them",
+        "2 entries, one per pair",
     ),
     "a list as baseline": (
         lambda: exact(baselines=([0.0], None)),
@@ -181,7 +181,7 @@ CASES = {
     "NaN weights for SAM": (lambda: cp.LayerSAM(cp.SimilarityWrapper(BROKEN), BROKEN[0]).attribute((QUERY, RETRIEVED)), "query embeddings"),
     "VESM of a callable": (
         lambda: cp.LayerVESM(lambda q, r: (q * r).mean((1, 2, 3)), TINY[4]).attribute((QUERY, RETRIEVED)),
-        "SimilarityWrapper, because this method looks at both embeddings",
+        "SimilarityWrapper, because this method uses both embeddings",
     ),
     "an unknown mode": (lambda: vesm(mode="neutral"), "one of .*triplet.* got 'neutral'"),
     "a triplet of two": (lambda: vesm(mode="triplet"), "`negative` images for mode='triplet'"),

@@ -10,8 +10,8 @@ from formulas import value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators.occlusion import sbsm
-from captum_pairwise.games import sides as masking
 from captum_pairwise.games.game import CallableGame
+from captum_pairwise.players import regions
 from captum_pairwise.players.windows import sliding_windows
 
 FORWARDS = ["towers", "two encoders", "opaque", "callable head"]
@@ -168,7 +168,7 @@ def test_rounding_does_not_count_as_a_fall():
 
 
 def test_each_window_is_embedded_once_without_superpixels(monkeypatch):
-    monkeypatch.setattr(masking, "default_players", None)
+    monkeypatch.setattr(regions, "superpixels", None)  # a call would fail
     encoder, rows = tiny_encoder(), []
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     cp.SBSM(cp.SimilarityWrapper(encoder)).attribute(pair_of_sizes(1), **WINDOWS)

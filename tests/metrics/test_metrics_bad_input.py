@@ -120,10 +120,10 @@ CASES = {
     "a model in training mode": (lambda: faithfulness(TRAINING), "evaluation mode, but its Dropout is training"),
     "three similarities for each pair": (
         lambda: faithfulness(lambda q, r: q.mean((2, 3))),
-        r"one similarity per example, shape \(2,\), .* got \(2, 3\)",
+        r"one similarity per example, shape \(2,\), got \(2, 3\)",
     ),
-    "one similarity for all pairs": (lambda: faithfulness(lambda q, r: q.mean()), r"shape \(2,\), .* got \(\)"),
-    "a forward function that returns None": (lambda: faithfulness(lambda q, r: None), r"shape \(2,\), .* got NoneType"),
+    "one similarity for all pairs": (lambda: faithfulness(lambda q, r: q.mean()), r"shape \(2,\), got \(\)"),
+    "a forward function that returns None": (lambda: faithfulness(lambda q, r: None), r"shape \(2,\), got NoneType"),
     "a similarity that is NaN": (
         lambda: faithfulness(lambda q, r: q.mean((1, 2, 3)) / 0 * 0),
         "NaN or infinity in row 0 of the output of the forward",

@@ -149,7 +149,7 @@ BAD = {
     "float members": (lambda: explain(QUERIES, RETRIEVED, baselines=(4, cp.Backgrounds(torch.zeros(1, 5)))), "got torch.float32"),
     "input-level": (
         lambda: cp.ExactShapleyTaylor(MODEL).attribute((IDS, IDS)),
-        "got torch.int64.* of token ids .*embedding layer by a method",
+        "got torch.int64.* token ids need a method for layers, at the embedding",
     ),
     "bytes": (
         lambda: cp.LayerExactShapleyTaylor(MODEL, ENCODER.embedding_layer).attribute((torch.zeros(1, 3, 4, 4).byte(),) * 2),

@@ -1,20 +1,29 @@
-"""Search activation maps by integrated gradients."""
+"""Integrated gradients at a layer: search activation maps of two images, class activation maps of one."""
 
 from typing import final
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_maps, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
+from captum_pairwise.games.black_box import build_image_games
 from captum_pairwise.games.build import build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, Masks
+from captum_pairwise.games.sides import LayerOptions
+from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.network.layers import check_layers
+from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.regions import Layout
 
 
 @final
-class LayerIGSAM(LayerGradientMethod):
+class LayerIGSAM(CompleteMethod, LayerGradientMethod):
     r"""The integrated gradient of each position of each image, with the other image whole (IG-SAM, paper eq. 9 and Prop. 4.2).
 
     $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial s}{\partial y_{chw}}(b + t (y - b)) \, dt$$
@@ -94,3 +103,75 @@ class LayerIGSAM(LayerGradientMethod):
         integral, space = (n_steps, method, internal_batch_size), {"layer_baselines": layer_baselines, "layer_mask": layer_mask}
         result = self.interactions(inputs, baselines, target, additional_forward_args, *integral, **space)
         return (arrange_maps(result), compute_delta(result)) if return_convergence_delta else arrange_maps(result)
+
+
+Map = Float[Tensor, "batch 1 ..."]
+
+
+@final
+class LayerIGCAM(CompleteMethod, LayerGradientMethod):
+    r"""The integrated gradient of each position of an image for any output of any network (the paper's A.5): a complete GradCAM.
+
+    $$\phi_{hw} = \sum_c (y - b)_{chw} \int_0^1 \frac{\partial f}{\partial y_{chw}}(b + t (y - b)) \, dt$$
+
+    Unlike a GradCAM map, this map sums to the gain of the output over the baseline, and positions without influence on the output get 0.
+
+    Args:
+        forward_func: a network of one image, such as a classifier, or any differentiable callable `f(images, ...)` that returns `[B]` or
+            `[B, classes]`.
+        layer: a module of it.
+        device_ids: as in Captum.
+
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 49, 10))
+    >>> LayerIGCAM(network, network[0]).attribute(torch.rand(2, 3, 9, 9), target=7).shape
+    torch.Size([2, 1, 7, 7])
+    """
+
+    order = 1
+
+    @log_usage()
+    @differentiable()
+    def attribute(
+        self,
+        inputs: Tensor,
+        baselines: Baseline | tuple[Baseline] = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        layer_baselines: Baseline = None,
+        layer_mask: Tensor | Layout | None = None,
+    ) -> Map | tuple[Map, Float[Tensor, " batch"]]:
+        """The map `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
+
+        Args:
+            inputs: a batch of images.
+            baselines: the start of the paths: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is
+                the 25×25 box blur of each image. A tuple with one entry is allowed, because `NoiseTunnel` passes one.
+            target: the output to explain, as in Captum.
+            additional_forward_args: as in Captum; a tensor has an entry per image.
+            n_steps: the number of points on each path.
+            method: Captum's name of a quadrature, as for `LayerIGSAM`.
+            internal_batch_size: the most points in one forward pass; None fits it to memory.
+            return_convergence_delta: also return `delta [B]`, the sum of the map minus the gain of the output over the baseline.
+            layer_baselines: like `baselines`, in the space of the layer's output; replaces them.
+            layer_mask: an integer mask over the layer's output, or a function that lays out its tokens; None makes every cell a player.
+
+        Raises:
+            ValueError: an argument does not fit; the message says what was expected.
+            AssertionError: `target` does not fit, as in Captum.
+        """
+        path, layers = make_path(method, n_steps), check_layers(self.layer)
+        if len(layers) > 1:
+            raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
+        context = ForwardContext(target, additional_forward_args, internal_batch_size)
+        baseline = baselines[0] if isinstance(baselines, tuple) else baselines
+        options = LayerOptions("images'", baseline, layer_baselines, layer_mask)
+        side, make_game = build_image_games(self.forward_func, layers[0], inputs, context, options)
+        with disable_autocast():
+            credits = [integrate_gradients(make_game(example, {}), path) for example in range(len(inputs))]
+        maps = side.scatter([credit["marginal"][0] for credit in credits])[:, None]
+        return (maps, -torch.cat([credit.completeness_gap for credit in credits])) if return_convergence_delta else maps

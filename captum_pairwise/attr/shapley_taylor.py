@@ -1,0 +1,239 @@
+"""Shapley–Taylor indices: for two towers, exact, by permutations, by a Gaussian process, and jagged credit."""
+
+from typing import final
+
+import torch
+
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.jagged_index import share_dividends
+from captum_pairwise.estimators.permutation_sampling import permutation
+from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
+from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.network.layers import Layers
+from captum_pairwise.results.interactions import Interactions
+
+
+class _TowerFit(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order = 2
+    options: TowerOptions
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: factorise(_require_towers(game), self._budget(n_samples), self.options, generator=generator))
+
+
+def _require_towers(game: Game) -> TwoTowerGame:
+    if not isinstance(game, TwoTowerGame):
+        raise ValueError("Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity. Else use ExactShapleyTaylor.")
+    return game
+
+
+@final
+class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions]):
+    r"""Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (our own method; not in the paper).
+
+    $$\phi_{ij} = \int_0^1 2 (1 - p) \, \langle \mathbb{E}_p[u(A \cup i) - u(A)], \, \mathbb{E}_p[w(B \cup j) - w(B)] \rangle \, dp$$
+
+    for embeddings $u$ and $w$ of the two images; each part is in $A$ or $B$ with probability $p$.
+
+    The result has pairs between the images, exact first-order terms and Shapley values, each with a standard error where it was sampled.
+    `n_samples` is 500 by default. A query that is repeated in consecutive entries of the batch is embedded once:
+    `(query.expand(k, -1, -1, -1), retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each
+    image.
+
+    Args:
+        forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
+        fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process, or `"chains"`, means over chains of
+            growing coalitions, which need more embeddings for the same error but a tenth of the other time. None takes the process up to
+            8192 embeddings of 256 players.
+        tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
+        within: also estimate the pairs within each image; without standard errors.
+    """
+
+    _default_samples = 500
+
+    def __init__(self, forward_func: ForwardFunc, *, fit: str | None = None, tolerance: float | None = None, within: bool = False) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.options = TowerOptions(fit, tolerance, within)
+
+
+@final
+class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions]):
+    """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
+
+    Args:
+        forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+        fit: as for `FactorisedShapleyTaylor`, and so are `tolerance` and `within`.
+        tolerance: the relative error at which to stop.
+        within: also estimate the pairs within each image.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
+    >>> method = LayerFactorisedShapleyTaylor(SimilarityWrapper(encoder), encoder[1])
+    >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
+    torch.Size([2, 4, 4, 3, 3])
+    """
+
+    _default_samples = 2000
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: DeviceIds = None,
+        *,
+        fit: str | None = None,
+        tolerance: float | None = None,
+        within: bool = False,
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        self.options = TowerOptions(fit, tolerance, within)
+
+
+MOST_COALITIONS = 2**16
+
+
+class _Enumeration(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order, _default_samples = 2, MOST_COALITIONS
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: exact(game, self._budget(n_samples)))
+
+
+@final
+class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions]):
+    """Shapley–Taylor indices of parts of two images (paper eq. 5), pairs within one image included, from every coalition.
+
+    `n_samples` is the most coalitions that it may evaluate, 65 536 by default: `2**(n_q + n_r)`, or for a two-tower model `2**n_q` and
+    `2**n_r` by each tower; more are refused. Nothing is drawn, so `generator` has no effect.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+
+    >>> similarity = ExactShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])))
+    tensor([[[6.]]])
+    """
+
+
+@final
+class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions]):
+    """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space."""
+
+
+class _Permutations(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order = 2
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: permutation(game, self._budget(n_samples), generator=generator))
+
+
+@final
+class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions]):
+    """Shapley–Taylor indices of parts of two images from random orders of arrival, unbiased, pairs within one image included.
+
+    After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n_samples` is 2000 by default; `n` players need at
+    least `n (n+1) / 2 + 1`. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+    """
+
+    _default_samples = 2000
+
+
+@final
+class LayerShapleyTaylorSampling(_Permutations, LayerMethod[Interactions]):
+    """Shapley–Taylor indices of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default."""
+
+    _default_samples = 20_000
+
+
+class _ProcessFit(PairMethod[Interactions]):
+    """The estimate of both classes."""
+
+    order, _default_samples = 2, 2000
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: gaussian_process(game, self._budget(n_samples), generator=generator))
+
+
+@final
+class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
+    """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
+
+    Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default and at most 8192; one that
+    covers all coalitions is exact. A two-tower model is better served by `FactorisedShapleyTaylor`, which knows of its towers.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+
+    >>> similarity = GaussianProcessShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])))
+    tensor([[[6.]]])
+    """
+
+
+@final
+class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerMethod[Interactions]):
+    """Shapley–Taylor indices of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space."""
+
+
+class _SharedDividends(PairMethod[Interactions]):
+    """The estimate of both classes; the default budget counts embeddings, or coalitions where they are enumerated."""
+
+    order = 2
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        def estimate(game: Game) -> Interactions:
+            default = self._default_samples if isinstance(game, TwoTowerGame) else MOST_COALITIONS
+            return share_dividends(game, default if n_samples is None else n_samples, generator=generator)
+
+        return pairs.explain(estimate)
+
+
+@final
+class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
+    """The credit of only single players and pairs between the images (paper §5.1, “jagged”).
+
+    It sums to `v(N) - v(∅)` without pairs within an image: the effect of one image alone stays with its parts, and the joint effect of both
+    images goes to pairs between them. `first_order` is the Shapley value of a part while the other image is absent, `marginal` the Owen
+    value with the images as unions. For a two-tower model `n_samples` is embeddings per tower, as for `FactorisedShapleyTaylor`, 500 by
+    default; for any other it is the most coalitions that may be enumerated, 65 536 by default, and more are refused.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+
+    >>> similarity = JaggedShapleyTaylor(lambda query, retrieved: query.prod(1) * retrieved[:, 0])
+    >>> similarity.attribute((torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0]])))
+    tensor([[[3.],
+             [3.]]])
+    """
+
+    _default_samples = 500
+
+
+@final
+class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions]):
+    """The credit of single cells of a layer's two outputs, and of pairs between them; `JaggedShapleyTaylor` in feature space.
+
+    `n_samples` is 2000 by default for a two-tower model.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+    """
+
+    _default_samples = 2000
