@@ -29,7 +29,10 @@ class _TowerFit(PairMethod[Interactions]):
 
 def _require_towers(game: Game) -> TwoTowerGame:
     if not isinstance(game, TwoTowerGame):
-        raise ValueError("Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity. Else use ExactShapleyTaylor.")
+        raise ValueError(
+            "Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity, because each image is embedded alone. Pass "
+            "`SimilarityWrapper(encoder)`; for other functions take ExactShapleyTaylor on few players, or KernelShapleyTaylor."
+        )
     return game
 
 

@@ -39,9 +39,15 @@ def refuse_training(forward_func: object) -> None:
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
     active = [module for module in modules if module.training and _depends_on_mode(module)]
     if active:
-        raise ValueError(f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training. Call `model.eval()`.")
+        raise ValueError(
+            f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training: the similarity would depend on the "
+            "batch or on chance. Call `model.eval()`."
+        )
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None for module in modules):
-        raise ValueError("Expected batch normalisation with running statistics. Build it with `track_running_stats=True`.")
+        raise ValueError(
+            "Expected batch normalisation with running statistics, because without them a similarity depends on the rest of its batch. "
+            "Build it with `track_running_stats=True`."
+        )
 
 
 def _depends_on_mode(module: nn.Module) -> bool:

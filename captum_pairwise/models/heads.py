@@ -56,7 +56,10 @@ def pool(output: object) -> Float[Tensor, "batch channels"]:
     if isinstance(output, Tensor) and output.dim() in (2, 4):
         return output.mean((2, 3)) if output.dim() == 4 else output
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise ValueError(f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. Wrap it in a module.")
+    raise ValueError(
+        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. Wrap it in a module that returns one of "
+        "these."
+    )
 
 
 def _lift_euclidean_query(u: Tensor) -> Tensor:

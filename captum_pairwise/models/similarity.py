@@ -86,7 +86,7 @@ class SimilarityWrapper(nn.Module):
         towers = (self.query_encoder, self.retrieved_encoder)
         names = [name for tower in towers for name, module in tower.named_modules() if module is layer]
         if not names:
-            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it. Check the layer.")
+            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it. Pass one that is.")
         return [tower.get_submodule(names[0]) for tower in towers]
 
     def given_query(self, query: Tensor) -> OneSided:

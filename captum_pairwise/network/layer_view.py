@@ -136,7 +136,10 @@ def _choose_tail(record: _Record) -> Tail:
         return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
     tail = _make_traced_tail(record) or _make_rerun_tail(record)
     if not has_tensor and not _depends_on_output(tail, record.output):
-        raise ValueError(f"Expected the encoder to use the first tensor of {type(record.layer).__name__}, but it does not. Pick another.")
+        raise ValueError(
+            f"Expected the encoder to use the first tensor that the layer ({type(record.layer).__name__}) returns, but its output does not "
+            "depend on it. Pick a layer that returns one tensor."
+        )
     return tail
 
 

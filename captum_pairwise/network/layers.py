@@ -69,7 +69,10 @@ def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
     output = calls[0]
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"Expected {name} to return [B, C], [B, T, C] or [B, C, H, W], alone or in a tuple, got {kind}. Pick another.")
+        raise ValueError(
+            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor is one, got "
+            f"{kind}. Pick a layer that does."
+        )
     return output
 
 

@@ -139,7 +139,7 @@ CASES = {
     "a layer that runs twice": (lambda: explain_layer(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
     "a layer that returns no tensor": (
         lambda: explain_layer(cp.SimilarityWrapper(First(WITH_TUPLE)), WITH_TUPLE[0]),
-        "alone or in a tuple",
+        "a tuple whose first tensor is one, got tuple",
     ),
     "three layers": (lambda: explain_layer(layer=(TINY[0], TINY[2], TINY[4])), "layer.*, got .*Conv2d"),
     "one layer of two encoders": (
