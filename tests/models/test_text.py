@@ -143,7 +143,7 @@ def test_first_order_of_tokens():
 
 IDS = ENCODER.ids(QUERIES)
 BAD = {
-    "no baseline": (lambda: explain(QUERIES, RETRIEVED, baselines=None), "of token ids .torch.int64. to be ids too, got NoneType. Pass e.g. the mask token"),
+    "no baseline": (lambda: explain(QUERIES, RETRIEVED, baselines=None), "of token ids .torch.int64. to be ids too, got NoneType. Pass"),
     "half an id": (lambda: explain(QUERIES, RETRIEVED, baselines=(0.5, 4)), "the query baseline of token ids .* got float"),
     "images": (lambda: explain(QUERIES, RETRIEVED, baselines=(4, torch.zeros(1, 5))), "the retrieved baseline .* got torch.float32"),
     "float members": (lambda: explain(QUERIES, RETRIEVED, baselines=(4, cp.Backgrounds(torch.zeros(1, 5)))), "got torch.float32"),
