@@ -217,7 +217,7 @@ def shapiqs_index(game, order):
 
 @pytest.fixture(scope="module")
 def process():
-    """A process of its own without checks of shapes, as users have it, which other tests have not filled; its forks share a bar's lock."""
+    """Run in a new process without shape checks, as users do, so that other tests leave no memory; its forks share the lock of tqdm."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=tqdm.get_lock) as process:
         yield process
 
@@ -229,14 +229,14 @@ def without_type_checks(monkeypatch):
 
 
 def assert_refused(call: Callable[[], object], sentence: str) -> None:
-    """A call is refused as the house does it: what was expected, what came, what to do."""
+    """Assert that a call is refused with a message: what was expected, what came, what to do."""
     with pytest.raises(ValueError, match=f"(?s:{sentence})") as refused:
         call()
     assert str(refused.value).startswith("Expected ") and str(refused.value).endswith(".")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many properties held, and of how many examples: hypothesis tells of each test alone."""
+    """Print the number of properties and examples of all tests together; hypothesis prints them for each test."""
     reports = [report for outcome in ("", "passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     told = [report._hypothesis_stats for report in reports if hasattr(report, "_hypothesis_stats")]
     counts = [int(count) for text in told for count in re.findall(r"(\d+) passing", text)]

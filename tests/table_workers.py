@@ -12,22 +12,22 @@ from tqdm.auto import tqdm
 
 from captum_pairwise.evaluation import __main__ as command
 
-PROCESSES = get_context("forkserver")  # which imports once, and forks: a start takes no seconds
+PROCESSES = get_context("forkserver")  # imports once, then forks, so a start is fast
 PROCESSES.set_forkserver_preload(["captum_pairwise.evaluation.__main__"])
 
 
 def work(rank, size, arguments, log):
-    """What a process does, in a session of its own: whoever it starts is known by that."""
+    """Run the command in a session of its own; the session identifies all processes that this process starts."""
     os.setsid()
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
     torch.set_num_threads(1)
-    tqdm.set_lock(RLock())  # its own is one of the system, which is leaked by a process that is killed
+    tqdm.set_lock(RLock())  # the default lock is a system object, which a killed process leaks
     with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
         sys.exit(command.run_command(arguments))
 
 
 class Workers:
-    """So many processes that share the run of a command."""
+    """`size` processes that share the run of a command."""
 
     def __init__(self, arguments, log, size=4):
         self.arguments, self.log, self.size = arguments, log, size
@@ -41,7 +41,7 @@ class Workers:
         return process
 
     def kill(self, rank):
-        """Kill one, and start it again; whether it was alive."""
+        """Kill one process and start it again. Return True if it was alive before."""
         process = self.processes[rank]
         process.kill()
         process.join()
@@ -49,7 +49,7 @@ class Workers:
         return process.exitcode < 0
 
     def poll(self):
-        """How one has failed, None if none has."""
+        """The exit code of a process that failed, or None."""
         return next((process.exitcode for process in self.processes if process.exitcode), None)
 
     def stop(self):
@@ -59,7 +59,7 @@ class Workers:
             process.join()
 
     def exit_codes(self, patience=600):
-        """Start all again, so that each has been left alone, and wait for their ends."""
+        """Restart all processes, wait until they end without a kill, and return their exit codes."""
         self.stop()
         self.processes = [self._started(rank) for rank in range(self.size)]
         for process in self.processes:
@@ -72,7 +72,7 @@ class Workers:
 
 
 def _session(folder):
-    """That of a process; None if it has ended."""
+    """The session of a process; None if the process has ended."""
     try:
         state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
     except OSError:

@@ -1,4 +1,4 @@
-"""The architecture: folders in the order of the data's way, imports that point down, no cycle, no private import of Captum."""
+"""The architecture: folders in the order of the data flow, imports only from earlier folders, no cycle, no private import of Captum."""
 
 import ast
 from graphlib import TopologicalSorter

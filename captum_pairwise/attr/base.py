@@ -132,7 +132,7 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
 
 
 class LayerPairAttribution(LayerAttribution):
-    """A method that looks at two images inside the network; `cls(forward_func, layer)`.
+    """A method that explains two images at the output of a layer; `cls(forward_func, layer)`.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.

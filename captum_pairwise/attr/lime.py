@@ -59,15 +59,15 @@ def _refuse_too_few(n_samples: int) -> None:
 
 
 def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
-    """The coefficients that Captum's `Lime` fits to a game, over its presences."""
+    """The coefficients of Captum's `Lime` for a game, with the presences of its players as inputs."""
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     coalitions = iter(uniform_coalitions(game.n_players, n_samples, generator).long().split(1))
     ends = game.values(torch.tensor([[False], [True]]).expand(2, game.n_players))
 
-    def rises(z: Tensor) -> Tensor:
+    def changes(z: Tensor) -> Tensor:
         return (game.values(z.bool()) - ends[1]).cpu()  # the intercept absorbs v(N), and differences keep more digits in float32
 
-    method = Lime(rises, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(coalitions))
+    method = Lime(changes, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(coalitions))
     whole = torch.ones(1, game.n_players)
     with torch.random.fork_rng(devices=[]):  # Captum's data loader draws a seed that is not used
         credit = method.attribute(whole, n_samples=n_samples, perturbations_per_eval=n_samples, return_input_shape=False)
@@ -90,7 +90,7 @@ class PairwiseLime(InputMethod[Interactions]):
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         decay: $\lambda$ of the kernel; None is $\ln 2$ over the median of $d^2$.
-        alpha: the penalty on the sum of absolute terms, in units of the least one that leaves no term; 0 is weighted least squares.
+        alpha: the penalty on the sum of absolute terms, in units of the least one that sets all terms to 0; 0 is weighted least squares.
     """
 
     order, _default_samples = 2, 20_000

@@ -95,7 +95,7 @@ def project_attention_through(
     weight: str = "taylor",
     layer_masks: Sequence[Masks] | None = None,
 ) -> Float[Tensor, "batch height width"]:
-    """The attention carried by `project_attention` through each of several layers, their maps drawn over the pixels and added.
+    """The sum of the maps of `project_attention` for several layers, each resized to the pixels of the image.
 
     Maps of fine layers are sharp but noisy, maps of coarse layers are smooth; their sum is often better than each.
 

@@ -177,7 +177,7 @@ class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
     Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default and at most 8192; one that
-    covers all coalitions is exact. A two-tower model is better served by `FactorisedShapleyTaylor`, which knows of its towers.
+    covers all coalitions is exact. For a two-tower model use `FactorisedShapleyTaylor`, which embeds each image alone.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.

@@ -87,7 +87,7 @@ def write_builtin_pairs(options: argparse.Namespace) -> None:
     print(f"{len(pairs)} pairs: {options.out / 'pairs.csv'}")
 
 
-def run_command(arguments: Sequence[str] | None = None) -> int:
+def write_pair_list(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
@@ -102,4 +102,4 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command())
+    sys.exit(write_pair_list())

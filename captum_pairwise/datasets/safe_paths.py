@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def join_inside(folder: Path, text: str, check: bool = True) -> Path:
-    """The file in a folder that a relative path names.
+    """The path of a file in a folder, from a path relative to the folder.
 
     Args:
         folder: the path is relative to it.
@@ -27,7 +27,7 @@ def join_inside(folder: Path, text: str, check: bool = True) -> Path:
 
 
 def refuse_links_out(file: Path, folder: Path) -> None:
-    """Refuse a path that links lead out of a folder.
+    """Refuse a path that leaves a folder through a link.
 
     Raises:
         ValueError: the target is outside the folder.

@@ -32,7 +32,7 @@ class Pairs:
         """Build the game of each pair, one after the other.
 
         Yields:
-            a game; consecutive games of the same query share its tables, which are large, and no later game does.
+            a game. Consecutive games with the same query share its tables. The tables are large, so later games do not keep them.
         """
         tables: QueryTables = {}
         for example in range(len(self.query.present)):
@@ -41,7 +41,7 @@ class Pairs:
             yield self.make_game(example, tables)
 
     def measure_changes(self, example: int) -> Float[Tensor, " players"]:
-        """The share of each absent player in the mean squared difference between the masked pair and the pair.
+        """The part of the mean squared difference between the masked and the whole pair that each absent player causes.
 
         Players share no element, so the distance of a coalition is the sum over its absent players.
         """

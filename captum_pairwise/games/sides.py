@@ -50,7 +50,7 @@ class Side:
         return all(torch.equal(tensor[first], tensor[second]) for tensor in (self.present, *self.absent, self.players.ids))
 
     def scatter(self, values: list[Tensor]) -> Float[Tensor, "batch ..."]:
-        """Lay out a vector for each pair, over the players of that pair, as the players lie."""
+        """Arrange the vector of player values of each pair in the layout of the players."""
         scattered = values[0].new_zeros(len(values), self.players.n_players)
         for example, credit in enumerate(values):
             scattered[example, self.ids(example)] = credit
@@ -62,7 +62,7 @@ class Side:
         return [_make_mixer(self.present[example], absent[example], presence) for absent in self.absent]
 
     def measure_changes(self, example: int) -> Float[Tensor, " players"]:
-        """The sum of squared changes that the absence of each player makes, the mean over backgrounds; in float64 on the CPU."""
+        """The sum of squared changes caused by the absence of each player, averaged over backgrounds; in float64 on the CPU."""
         position = self._position(example).expand_as(self.present[example]).flatten().cpu()
         sums = torch.zeros(len(self.ids(example)) + 1, dtype=torch.float64)
         for absent in self.absent:
@@ -78,7 +78,7 @@ class Side:
 
 def _make_presence(position: Int[Tensor, "..."]) -> Callable[[Tensor], Tensor]:
     columns, shape = position.flatten(), position.shape
-    return lambda z: torch.nn.functional.pad(z, (0, 1), value=1.0).index_select(1, columns).view(-1, *shape)  # the last never leaves
+    return lambda z: torch.nn.functional.pad(z, (0, 1), value=1.0).index_select(1, columns).view(-1, *shape)  # added: always 1
 
 
 def _make_mixer(present: Tensor, absent: Tensor, presence: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

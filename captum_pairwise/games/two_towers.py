@@ -51,14 +51,14 @@ class Tower:
 
     def make_affine(self, example: int) -> list[Affine]:
         """For each background, the embedding as an affine function of the presences: a tail of pooling is one matrix product."""
-        nobody = self.side.present.new_zeros(1, len(self.side.ids(example)))
+        no_players = self.side.present.new_zeros(1, len(self.side.ids(example)))
         functions = []
         for mix in self.side.make_mixers(example):
-            absent = mix(nobody)
+            absent = mix(no_players)
             constant = self.embed(torch.zeros_like(absent), example)
             # the change of each player alone, minus the constant: the difference of two near embeddings would lose digits
             embed_change = self._evaluate_chunks(lambda z, mix=mix, absent=absent: self.embed(mix(z) - absent, example))
-            moves = embed_change(torch.eye(nobody.shape[1], device=nobody.device)) - constant
+            moves = embed_change(torch.eye(no_players.shape[1], device=no_players.device)) - constant
             functions.append(Affine(promote_half(self.embed(absent, example)[0]), promote_half(moves)))
         return functions
 

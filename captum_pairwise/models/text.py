@@ -88,7 +88,7 @@ class TokenEncoder(nn.Module, abc.ABC):
     def random_words(self, ids: Int[Tensor, "batch tokens"], n_members: int, generator: torch.Generator) -> Backgrounds:
         """Random tokens of the vocabulary in place of every player, a background distribution for `baselines`.
 
-        Two sentences without their words are equal, and have the similarity 1, to which no word can add. The similarity of two random
+        Two sentences without their words are equal and have the similarity 1, so no word can raise it. The similarity of two random
         sentences is lower, so words can add to it.
 
         Args:

@@ -1,6 +1,6 @@
 """A twin of an encoder: other module objects over the same parameters and buffers.
 
-Captum stores one output per module object, so one encoder for both images must be two objects (its finding on siamese models).
+Captum stores one output per module object, so its layer methods are wrong if one module object runs for both images.
 """
 
 import copy

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 def smooth_relu(beta: float) -> TorchFunctionMode:
     """A context in which every ReLU of any network is `s(x) = log(1 + exp(beta x)) / beta`, which tends to the ReLU as `beta` grows.
 
-    Integrated Hessians need it (Janizek et al. 2020): second derivatives of a network with ReLUs are 0 wherever they exist.
+    Integrated Hessians need it (Janizek et al. 2021): second derivatives of a network with ReLUs are 0 wherever they exist.
 
     ReLU6 and hard tanh become `min + s(x - min) - s(x - max)`, leaky ReLUs `a x + (1 - a) s(x)`: as modules, functions, methods and nodes
     of a graph, in place or not. The models themselves do not change. TorchScript, other threads (`DataParallel`) and other functions with

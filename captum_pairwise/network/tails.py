@@ -64,7 +64,7 @@ class _LayerTracer(fx.Tracer):
 
 @contextmanager
 def _lock_tracing(module: nn.Module) -> Iterator[None]:
-    """Let no other thread trace, and remove the tensor constants that tracing leaves on the module."""
+    """Hold the lock of tracing; at the end, remove the tensor constants that tracing leaves on the module."""
     with TRACING:
         names = {"forward", *vars(module)}  # another thread may replace `forward`
         try:
@@ -156,7 +156,7 @@ def _works_in_place(root: nn.Module, node: fx.Node) -> bool:
 
 
 def _collect(starts: Iterable[fx.Node], step: Callable[[fx.Node], Iterable[fx.Node]], stops: Sequence[fx.Node] = ()) -> set[fx.Node]:
-    """The nodes to which repeated steps from `starts` lead, with `starts`, but not through or with `stops`."""
+    """All nodes that `step` reaches from `starts`, including `starts`. The search stops before `stops`."""
     nodes: set[fx.Node] = set()
     pending = list(starts)
     while pending:

@@ -24,7 +24,7 @@ class WindowPairs:
     $$C(p, p') = \sum_k w_k \, [p \in M_k] \, [p' \in M'_k] \Big/ \sum_k w_k \, [p \in M_k].$$
 
     It is the share of the weight over `p` that comes with windows over `p'`, and 0 if no window over `p` has weight. In the direction from
-    the retrieved image to the query, the sum below the line runs over the windows over `p'`, which gives a different matrix.
+    the retrieved image to the query, the sum in the denominator runs over the windows over `p'`, which gives a different matrix.
 
     Attributes:
         weights: `w_k` for each pair of images.

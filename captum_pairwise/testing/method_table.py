@@ -22,7 +22,7 @@ class Method:
         name: name in the literature; the paper's abbreviation if it has one.
         cls: the attribution class.
         players: the parts that get credit.
-        completeness: answer to the question if all credit sums to v(N) − v(∅).
+        completeness: whether all credit sums to v(N) − v(∅).
         passes: number of images that one pair sends through the network, in a `SimilarityWrapper` with the default baselines, up to a few
             more: a formula of the method's arguments in backticks, then another for the tail if only the tail runs.
         source: section or equation in the paper.

@@ -84,7 +84,7 @@ def _check_interrupted_calls(trial: Trial, kind: type[BaseException]) -> None:
             credit = trial.explain(model, **chunk)
         except kind as raised:
             expect(raised is error or raised.__cause__ is error, f"Expected the network's own {kind.__name__}, got another.")
-        else:  # the method only tries the network out in this pass
+        else:  # the method caught the error, because this pass only tests the network
             trial.assert_same(credit, expected, f"after a failure in forward pass {number} that the method caught")
         hook.restart()
         _expect_unchanged(model, before, f"{kind.__name__} in forward pass {number}")

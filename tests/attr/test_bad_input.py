@@ -25,7 +25,7 @@ class Tuple(nn.Module):
 
 
 class SometimesNan(nn.Module):
-    """Not a number for any image but a bright one."""
+    """Returns NaN for every image that is not bright."""
 
     def forward(self, x):
         return torch.where(x.mean((1, 2, 3), keepdim=True) > 0.4, x, torch.nan).flatten(1)

@@ -165,7 +165,7 @@ def test_layer_grad_cam_of_each_tower(model: SimilarityWrapper, layer: int) -> N
 
 
 def rescale(maps: Tensor) -> Tensor:
-    """Each from 0 to 1, as grad-cam has it."""
+    """Scale each map to the range from 0 to 1, as the package grad-cam does."""
     maps = maps - maps.amin((2, 3), keepdim=True)
     return maps / (1e-7 + maps.amax((2, 3), keepdim=True))
 

@@ -58,7 +58,7 @@ def vit_b_16():
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [resnet50, vit_b_16])
 def test_real_networks_with_random_weights(build):
-    """Relative to the largest credit, as random networks find all images alike; fused attention is part of the second one."""
+    """Relative to the largest credit, because all images are similar for random networks. The second network has fused attention."""
     torch.manual_seed(0)
     network, layer, size = build()
     model, pair = cp.SimilarityWrapper(network.double().eval()), tuple(random_tensor(1, 3, size, size, seed=seed) for seed in range(2))

@@ -135,7 +135,7 @@ def test_bad_arguments_are_refused(model, made, given, message):
 
 
 class CutOff(nn.Module):
-    """An encoder without a gradient, in the way of many an embedding service."""
+    """An encoder without a gradient, like many embedding services."""
 
     def __init__(self):
         super().__init__()

@@ -49,7 +49,7 @@ def attribute_pair(cls, pair, masks=None, similarity="dot", seed=0, **arguments)
 
 @st.composite
 def masks(draw, least=1, gaps=False):
-    """The players of one image as blocks of pixels, any cell any player's; ids without a part, and -1, where there may be gaps."""
+    """A random mask of one image: each cell, a block of pixels, gets any player; with `gaps` also -1, and some ids stay unused."""
     n_players = draw(st.integers(least, 3))
     numbers = draw(st.permutations(range(n_players + 2)))[:n_players] if gaps else list(range(n_players))
     owners = draw(st.lists(st.sampled_from([*numbers, -1] if gaps else numbers), min_size=CELLS**2, max_size=CELLS**2))

@@ -75,7 +75,7 @@ def test_coefficients_equal_a_ridge_on_masked_images(kind):
 
 @pytest.mark.parametrize("k", [0, 1], ids=["query", "retrieved"])
 def test_the_package_lime_agrees(k, monkeypatch):
-    """With its own draws."""
+    """The package `lime` gives the same coefficients with its own draws."""
     reason = "an outside implementation to compare with: pip install 'captum-pairwise[oracles]'"
     explainer = pytest.importorskip("lime.lime_image", reason=reason).LimeImageExplainer(random_state=0)
     model, pair, mask = cp.SimilarityWrapper(tiny_encoder()), pair_of_sizes(1), MASKS[k]
@@ -130,7 +130,7 @@ def test_absent_parts_show_the_baseline(model):
 
 
 def test_images_of_a_batch_may_have_different_parts(model):
-    """An id that an image does not use is nowhere, and what has id -1 never leaves and gets nothing."""
+    """An id that an image does not use has no pixels. Pixels with id -1 are always present and get no credit."""
     ids = MASKS[0].repeat(2, 1, 1, 1)
     ids[1, 0, :3] = -1
     pair = pair_of_sizes()

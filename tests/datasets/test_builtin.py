@@ -7,7 +7,7 @@ from PIL import Image
 
 from captum_pairwise.datasets import Pair, builtin_pairs, read_pairs
 from captum_pairwise.datasets import package_photos as photos
-from captum_pairwise.datasets.__main__ import run_command
+from captum_pairwise.datasets.__main__ import write_pair_list
 from captum_pairwise.datasets.package_photos import cut_motorcycles
 from captum_pairwise.files import optional_packages
 
@@ -102,7 +102,7 @@ def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run_command(["builtin", "--out", str(tmp_path / "set")]) == 0
+    assert write_pair_list(["builtin", "--out", str(tmp_path / "set")]) == 0
     printed = capsys.readouterr().out
     assert str(tmp_path / "set" / "pairs.csv") in printed
     assert f"{len(read_pairs(tmp_path / 'set' / 'pairs.csv'))} pairs" in printed

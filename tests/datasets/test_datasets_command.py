@@ -15,7 +15,7 @@ def use_tiny_backbone(monkeypatch):
 
 
 def run(data_set: str, root: Path, out: Path, *options: str) -> int:
-    return command.run_command([data_set, "--root", str(root), "--backbone", "tiny", "--out", str(out), *options])
+    return command.write_pair_list([data_set, "--root", str(root), "--backbone", "tiny", "--out", str(out), *options])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ KILLS_OF_THE_WRITER = 0.2  # of all: while the table is written, not the rows
 
 @pytest.fixture
 def started(tmp_path):
-    """Starts the command in a process of its own, which is gone when the test is."""
+    """A function that starts the command in a new process. The process is stopped after the test."""
     processes = []
 
     def start(arguments, launcher=()):
@@ -65,7 +65,7 @@ def _when(process, out, n_rows, patience=600):  # seconds, for machines that do 
 
 @pytest.fixture
 def workers(tmp_path):
-    """Four of them, which are gone when the test is."""
+    """Four worker processes, which are stopped after the test."""
     line = command_line(tmp_path, *ENOUGH, methods=["all"], n_pairs=PAIRS)
     crew = Workers(line, tmp_path / "log")
     yield crew

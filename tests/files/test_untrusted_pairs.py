@@ -9,7 +9,7 @@ from conftest import assert_refused
 from data_sets import make_coco, make_products, make_voc
 
 from captum_pairwise.datasets import Pair, coco, iterate_pairs, read_pairs, stanford_online_products, voc, write_pairs
-from captum_pairwise.datasets.__main__ import run_command
+from captum_pairwise.datasets.__main__ import write_pair_list
 
 
 @pytest.fixture
@@ -167,5 +167,5 @@ def test_mining_refuses_a_list_before_it_computes(tmp_path, capsys, monkeypatch)
     (tmp_path / "root" / "VOCdevkit").symlink_to(tmp_path / "elsewhere" / "VOCdevkit")
     monkeypatch.setattr("captum_pairwise.datasets.__main__.conditional_nearest_neighbours", lambda *_, **__: pytest.fail("it computed"))
     with pytest.warns(UserWarning, match="random weights"), pytest.raises(SystemExit):
-        run_command(["voc", "--root", str(tmp_path / "root"), "--backbone", "resnet50", "--out", str(tmp_path / "root" / "pairs.csv")])
+        write_pair_list(["voc", "--root", str(tmp_path / "root"), "--backbone", "resnet50", "--out", str(tmp_path / "root" / "pairs.csv")])
     assert "to lie inside the root, got a link to" in capsys.readouterr().err

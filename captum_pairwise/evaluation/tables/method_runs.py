@@ -18,7 +18,7 @@ ONE_PLAYER = torch.tensor(0)  # a mask: first order explains the retrieved image
 
 @dataclass(frozen=True)
 class MethodRun:
-    """Classes of two kinds run here: of parts of images, `cls(model)`, and of cells of a layer's output, `cls(model, layer)`.
+    """Runs attribution classes on one pair: `cls(model)` for parts of images, `cls(model, layer)` for cells of a layer's output.
 
     Attributes:
         pair: the images.

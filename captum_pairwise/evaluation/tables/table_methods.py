@@ -21,7 +21,7 @@ class TableMethod:
     """A column.
 
     Attributes:
-        title: its head.
+        title: the heading of the column.
         family: the best method of each family is set in bold, as in the paper.
         needs: a package that the method imports when it runs, and the extra that installs it.
     """
