@@ -79,13 +79,15 @@ def _refuse_method(method: Attribution, arguments: dict[str, object]) -> None:
         raise ValueError(f"Expected a first-order method with a convergence delta, such as KernelShapley, got {type(method).__name__}.")
     reserved = sorted({"baselines", "return_convergence_delta"} & set(arguments))
     if reserved:
-        raise ValueError(f"Expected arguments without {', '.join(reserved)}, because they are set here. `baseline` is for the query.")
+        raise ValueError(f"Expected arguments without {', '.join(reserved)}, because they are set here. Leave them out.")
 
 
 def _expand_worse(better: Tensor, worse: Tensor) -> Tensor:
     """The worse results, one for each better one."""
     if worse.shape[1:] != better.shape[1:] or len(worse) not in (1, len(better)):
-        raise ValueError(f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, got {tuple(worse.shape)}.")
+        raise ValueError(
+            f"Expected `worse` to be shaped like `better`, {tuple(better.shape)}, or one for all, got {tuple(worse.shape)}. Resize it."
+        )
     return worse.expand_as(better)
 
 

@@ -49,7 +49,10 @@ class _HessianMethod(CompleteMethod, GradientMethod):
             raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
         is_random = method == "expected"
         if n_samples is not None and (not is_random or n_samples < 2):
-            raise ValueError(f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}.")
+            raise ValueError(
+                f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method takes "
+                "n_steps."
+            )
         path = None if self.within else make_path("gausslegendre", n_steps)
         index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
         with self._smooth():

@@ -23,7 +23,10 @@ def _has_frozen_norm(forward_func: ForwardFunc) -> bool:
     model = find_wrapper(forward_func)
     is_frozen = model.head.frozen_norm if model is not None else None
     if is_frozen is None:
-        raise ValueError("Expected a SimilarityWrapper with cosine or dot-product similarity. Else use LayerFactorisedShapleyTaylor.")
+        raise ValueError(
+            "Expected a SimilarityWrapper with cosine or dot-product similarity, because SAM has a closed form for nothing else. Use "
+            "LayerFactorisedShapleyTaylor."
+        )
     return is_frozen
 
 

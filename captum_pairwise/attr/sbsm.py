@@ -133,9 +133,25 @@ class PairwiseSBSM(PerturbationAttribution):
         return weigh_window_pairs(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
 
     @torch.no_grad()
-    def interactions(self, inputs: tuple[Tensor, Tensor], *arguments: Any, **options: Any) -> Interactions:
-        """The result of `attribute` with its parts; arguments as for `window_pairs`."""
-        return self.window_pairs(inputs, *arguments, **options).interactions()
+    def interactions(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+        *,
+        sliding_window_shapes: Size = 20,
+        strides: Size = 3,
+        generator: torch.Generator | None = None,
+    ) -> Interactions:
+        """The result of `attribute` with its parts; arguments as for `attribute`."""
+        budget = (n_samples, perturbations_per_eval, show_progress)
+        windows = {"sliding_window_shapes": sliding_window_shapes, "strides": strides, "generator": generator}
+        return self.window_pairs(inputs, baselines, target, additional_forward_args, feature_mask, *budget, **windows).interactions()
 
     @log_usage()
     @torch.no_grad()
@@ -177,8 +193,7 @@ class PairwiseSBSM(PerturbationAttribution):
         """
         budget = (n_samples, perturbations_per_eval, show_progress)
         windows = {"sliding_window_shapes": sliding_window_shapes, "strides": strides, "generator": generator}
-        pairs = self.window_pairs(inputs, baselines, target, additional_forward_args, feature_mask, *budget, **windows)
-        return pairs.interactions()["between"]
+        return self.interactions(inputs, baselines, target, additional_forward_args, feature_mask, *budget, **windows)["between"]
 
 
 @disable_autocast()

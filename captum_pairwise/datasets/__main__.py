@@ -51,7 +51,7 @@ def _add_mining_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _parse_positive(text: str) -> int:
-    if int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
     return int(text)
 
@@ -88,7 +88,7 @@ def write_builtin_pairs(options: argparse.Namespace) -> None:
 
 
 def write_pair_list(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status."""
+    """Write the pairs that a command line asks for, and return the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:

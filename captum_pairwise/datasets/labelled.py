@@ -55,7 +55,7 @@ def find_labels(images: LabelledImages, min_share: float, n_workers: int = 0, sh
     """For each image, the labels with more than this share of its pixels that are not void, in ascending order."""
     masks = [image.mask for image in images.images if image.mask is not None]
     shares = chain.from_iterable(read_in_batches(label_shares, masks, 256, n_workers, "masks" if show_progress else None))
-    labels = ([label for label, share in mask.items() if share > min_share and label not in images.background] for mask in shares)
+    labels = iter([[label for label, share in mask.items() if share > min_share and label not in images.background] for mask in shares])
     return [next(labels) if image.label is None else [image.label] for image in images.images]
 
 

@@ -33,7 +33,10 @@ def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], con
 def _refuse_other_lengths(context: ForwardContext, n_pairs: int) -> None:
     for argument in format_additional_forward_args(context.additional_forward_args) or ():
         if isinstance(argument, Tensor) and argument.dim() and len(argument) != n_pairs:
-            raise ValueError(f"Expected additional_forward_args with {n_pairs} entries, one per pair, got shape {tuple(argument.shape)}.")
+            raise ValueError(
+                f"Expected additional_forward_args with {n_pairs} entries, one per pair, got shape {tuple(argument.shape)}. Keep a tensor "
+                "that all pairs share inside the forward function."
+            )
     target = context.target
     if (isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)) and len(target) != n_pairs:
         raise AssertionError(f"Expected one target for all examples, or one for each of the {n_pairs}, got {len(target)}.")

@@ -100,7 +100,10 @@ def build_window_pairs(
     images = check_images(inputs)
     for name, batch in zip(SIDES, images, strict=True):
         if batch.dim() != 4:
-            raise ValueError(f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}.")
+            raise ValueError(
+                f"Expected {name} images [B, C, H, W], because windows slide over them, got shape {tuple(batch.shape)}. Methods with a "
+                "feature_mask take any inputs."
+            )
     query, retrieved = (sliding_windows(batch.shape[2], batch.shape[3], shape, stride) for batch in images)
     options = {"default_baseline": 0, "players": players, "windows": (query, retrieved)}
     return build_input_pairs(forward_func, inputs, context, baselines, feature_mask, **options), (query, retrieved)

@@ -124,7 +124,10 @@ def check_values(values: object, n_rows: int, name: str = "similarity") -> Float
         ValueError: the forward function returned something else.
     """
     if not isinstance(values, Tensor) or values.shape != (n_rows,):
-        raise ValueError(f"Expected one {name} per example, shape ({n_rows},), got {describe(values)}. Choose one output with `target`.")
+        raise ValueError(
+            f"Expected one {name} per example from the forward function, shape ({n_rows},), got {describe(values)}. Return a vector, or "
+            "choose one output with `target`."
+        )
     return promote_half(check_finite(values, f"the output of the forward function (one {name} a coalition)"))
 
 

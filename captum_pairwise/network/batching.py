@@ -14,7 +14,10 @@ from tqdm.auto import tqdm
 CPU_CHUNK_BYTES, GPU_CHUNK_BYTES = 2**22, 2**27
 # parts of messages in lower case: from the allocators of all devices, cuBLAS, cuDNN and C++
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "alloc_failed", "bad_alloc")
-MEMORY_RAN_OUT = "Memory ran out, so fewer rows run at once. Pass a small `perturbations_per_eval`, `internal_batch_size` or `batch_size`."
+MEMORY_RAN_OUT = (
+    "Memory ran out, so at most {size} rows go through the network at once from here on. To begin with fewer, pass "
+    "`perturbations_per_eval`, `internal_batch_size` or `batch_size`."
+)
 Result = TypeVar("Result")
 
 
@@ -24,11 +27,11 @@ class MemoryNotice:
 
     was_given: bool = False
 
-    def give(self) -> None:
+    def give(self, size: int) -> None:
         """Warn, the first time."""
         if not self.was_given:
             self.was_given = True
-            warnings.warn(MEMORY_RAN_OUT, stacklevel=4)
+            warnings.warn(MEMORY_RAN_OUT.format(size=size), stacklevel=3)
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Chunk:
                 self.size = size // 2 * cost
                 continue
             if self.size < initial_size:
-                self.notice.give()
+                self.notice.give(self.size)
             done += size
             yield result
 

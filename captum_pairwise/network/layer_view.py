@@ -145,7 +145,7 @@ def _choose_tail(record: _Record) -> Tail:
 
 def _make_traced_tail(record: _Record) -> Tail | None:
     """The traced tail, if it reproduces the encoder for a batch of another size: a graph may hold the size as a constant."""
-    pack = make_packer(record.returned, len(record.images))
+    pack = make_packer(record.returned, len(record.images)) if isinstance(record.final, Tensor) else None
     tail = None if pack is None else trace_tail(record.encoder, record.layer, record.images, pack)
     if tail is None or not _agree(lambda rows: tail.run(record.output[rows], 0), lambda rows: record.final[rows], 0, len(record.images)):
         return None
@@ -167,11 +167,11 @@ def _make_rerun_tail(record: _Record) -> Tail:
 
 def _make_rerun(record: _Record, prefix: Prefix) -> Callable[[Tensor, int], object]:
     """The function that runs the encoder on copies of one image, with the layer's output replaced and the prefix skipped."""
+    encoder, layer, images = record.encoder, record.layer, record.images  # the tail does not keep the outputs of the record
 
     def run_tail(outputs: Tensor, example: int) -> object:
-        images = record.images[example : example + 1]
-        with skip_prefix(prefix, example, len(outputs)), replace_output(record.layer, outputs):
-            return record.encoder(images.expand(len(outputs), *images.shape[1:]))
+        with skip_prefix(prefix, example, len(outputs)), replace_output(layer, outputs):
+            return encoder(images[example : example + 1].expand(len(outputs), *images.shape[1:]))
 
     return run_tail
 

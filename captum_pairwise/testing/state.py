@@ -76,7 +76,7 @@ def _check_interrupted_calls(trial: Trial, kind: type[BaseException]) -> None:
     before = snapshot(model)
     hook.restart()
     trial.explain(model, **chunk)
-    step = 1 if trial.thorough else ceil(hook.n_passes / MAX_FAILURES)
+    step = 1 if trial.thorough else max(1, ceil(hook.n_passes / MAX_FAILURES))
     for number in sorted({1, *range(hook.n_passes, 0, -step)}):
         error = kind("raised by the network")
         hook.restart(number, error)

@@ -130,7 +130,10 @@ CASES = {
     "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval .* of at least 1"),
     "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred baseline"),
     "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),
-    "two scores per pair": (lambda: exact(lambda q, r: (q * r).mean((2, 3))), r"one similarity per example, shape \(\d+,\)"),
+    "two scores per pair": (
+        lambda: exact(lambda q, r: (q * r).mean((2, 3))),
+        r"one similarity per example from the forward function, shape \(\d+,\)",
+    ),
     "one score for a batch": (lambda: exact(lambda q, r: (q * r).mean()), r"got \(\)"),
     "no tensor": (lambda: exact(lambda q, r: 1.0), "got float"),
     "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of the output of the forward function"),

@@ -74,7 +74,7 @@ def test_a_part_without_gradient_gets_no_credit():
         ({"inputs": PHOTOS * torch.nan}, ValueError, "NaN or infinity in row 0 of the images"),
         ({"baselines": torch.zeros(1, 3, 5, 5)}, ValueError, "the images' baseline"),
         ({"layer_mask": torch.zeros(2, 2).long()}, ValueError, "the images' layer_mask"),
-        ({"target": None}, ValueError, "Choose one output with `target`"),
+        ({"target": None}, ValueError, "choose one output with `target`"),
         ({"target": [0, 1]}, AssertionError, None),
     ],
 )

@@ -187,7 +187,7 @@ def test_a_file_with_other_content_is_refused_and_not_changed(files, tmp_path):
     (tmp_path / "text.safetensors").write_text("a text")
     for name in ("weights", "text"):
         before = (tmp_path / f"{name}.safetensors").read_bytes()
-        with pytest.raises(ValueError, match=rf"{name}.safetensors to be a cache of embeddings.*Name another file"):
+        with pytest.raises(ValueError, match=rf"{name}.safetensors to be a cache of embeddings.*Name or make another file"):
             embed(files, tiny_image_encoder(), cache=tmp_path / f"{name}.safetensors", show_progress=False)
         assert (tmp_path / f"{name}.safetensors").read_bytes() == before
 

@@ -114,13 +114,13 @@ CASES = {
     "one baseline": (lambda: faithfulness(baselines=0.5), "baselines to be a pair .* got float"),
     "a baseline of another size": (
         lambda: faithfulness(baselines=(None, RETRIEVED[..., :5])),
-        "the retrieved baseline to be a number, a tensor",
+        "the retrieved baseline to be a tensor of shape",
     ),
     "an infinite baseline": (lambda: faithfulness(baselines=(None, RETRIEVED / 0)), "NaN or infinity in row 0 of the output of"),
     "a model in training mode": (lambda: faithfulness(TRAINING), "evaluation mode, but its Dropout is training"),
     "three similarities for each pair": (
         lambda: faithfulness(lambda q, r: q.mean((2, 3))),
-        r"one similarity per example, shape \(2,\), got \(2, 3\)",
+        r"one similarity per example from the forward function, shape \(2,\), got \(2, 3\)",
     ),
     "one similarity for all pairs": (lambda: faithfulness(lambda q, r: q.mean()), r"shape \(2,\), got \(\)"),
     "a forward function that returns None": (lambda: faithfulness(lambda q, r: None), r"shape \(2,\), got NoneType"),

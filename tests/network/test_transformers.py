@@ -148,7 +148,7 @@ def test_ig_sam_and_projection_of_patches():
     pairs = cp.LayerIntegratedHessians(MODEL, BLOCK, weight="taylor").interactions(PAIR, n_steps=6, **arguments)
     found = cp.project_attention(MODEL, BLOCK, PAIR, mask, **arguments)
     torch.testing.assert_close(found.flatten(1), pairs.project(mask), rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match="Lay tokens out with layer_mask"):
+    with pytest.raises(ValueError, match=r"a weight for each part .* got a mask"):
         cp.project_attention(MODEL, BLOCK, PAIR, mask)
     blurred = tuple(map(cp.blur_baseline, PAIR))
     drawn = cp.project_attention_through(MODEL, [BLOCK, VIT.conv_proj], PAIR, mask, blurred, layer_masks=[(PATCHES, PATCHES), None])

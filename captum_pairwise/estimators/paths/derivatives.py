@@ -117,6 +117,16 @@ def directional(embed: Embed, points: Points, directions: Points) -> Embeddings:
         return tangent if tangent is not None else torch.zeros_like(embedding)
 
 
+def directional_if_fits(embed: Embed, points: Points, directions: Points) -> Embeddings | None:
+    """`directional`, or None if memory is too small for all rows at once."""
+    try:
+        return directional(embed, points, directions)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
 def is_supported(derivative: Callable[[], object]) -> bool:
     """True if a derivative of the network can be computed. Ask with few points before the real computation.
 
@@ -170,5 +180,5 @@ def _forward_slopes(embed: Embed, points: Points, chunk: Chunk) -> Float[Tensor,
                     raise
     if not is_supported(lambda: directional(embed, points[:1], units[:1])):
         return None
-    rows = directional(embed, points.repeat_interleave(n_players, 0), units.repeat(n_points, 1))
-    return rows.unflatten(0, (n_points, n_players))
+    rows = directional_if_fits(embed, points.repeat_interleave(n_players, 0), units.repeat(n_points, 1))
+    return None if rows is None else rows.unflatten(0, (n_points, n_players))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.paths.derivatives import directional, hessian_products, is_supported, point_gradients
+from captum_pairwise.estimators.paths.derivatives import directional, directional_if_fits, hessian_products, is_supported, point_gradients
 from captum_pairwise.estimators.paths.integrated import PathIndex, diagonal_points, slopes_at
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 
@@ -26,9 +26,8 @@ def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathI
     tensor([4.])
     """
     n_query, attention = game.n_query, attention.detach().cpu().to(index.nodes)
-    if isinstance(game, TwoTowerGame) and _has_forward_mode(game):
-        points = diagonal_points(index.nodes, n_query)
-        moved = directional(game.embed_query, points, attention.expand_as(points))
+    moved = _move_query(game, diagonal_points(index.nodes, n_query), attention) if isinstance(game, TwoTowerGame) else None
+    if isinstance(game, TwoTowerGame) and moved is not None:
         products = point_gradients(
             lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
             diagonal_points(index.nodes, game.n_retrieved),
@@ -42,11 +41,14 @@ def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathI
     return index.pairs.to(products) @ products
 
 
-def _has_forward_mode(game: TwoTowerGame) -> bool:
-    """True if the tower of the query has a derivative in forward mode."""
-    point = torch.zeros(1, game.n_query, dtype=torch.float64)
+def _move_query(
+    game: TwoTowerGame, points: Float[Tensor, "nodes query"], direction: Float[Tensor, " query"]
+) -> Float[Tensor, "nodes channels"] | None:
+    """The derivative of the query's embedding in one direction at each node; None without forward mode, or if memory is too small."""
     with game.pause_counting():
-        return is_supported(lambda: directional(game.embed_query, point, point))
+        if not is_supported(lambda: directional(game.embed_query, points[:1], direction[None])):
+            return None
+    return directional_if_fits(game.embed_query, points, direction.expand_as(points))
 
 
 def swap_images(game: Game) -> Game:

@@ -35,8 +35,8 @@ def add_convergence_command(studies: Any) -> None:
 
 def parse_positive(text: str) -> int:
     """An integer of the command line, at least 1."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
     return int(text)
 
 

@@ -38,7 +38,8 @@ class MethodRun:
     @property
     def n_passes(self) -> int:
         """Number of images that `model` embedded."""
-        return sum(tower.n_rows for tower in (self.model.query_encoder, self.model.retrieved_encoder) if isinstance(tower, RowCache))
+        towers = {self.model.query_encoder, self.model.retrieved_encoder}  # one module for both images where no twin can be made
+        return sum(tower.n_rows for tower in towers if isinstance(tower, RowCache))
 
     @property
     def layer(self) -> tuple[SimilarityWrapper, nn.Module]:

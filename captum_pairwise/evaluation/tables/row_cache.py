@@ -39,14 +39,14 @@ class RowCache(nn.Module):
 
 
 def content_keys(images: Float[Tensor, "rows ..."]) -> list[tuple[int, ...]]:
-    """A key for the content of each image: two sums of its 32-bit words with random 64-bit weights.
+    """A key for the content of each image: its shape, and two sums of its 32-bit words with random 64-bit weights.
 
     Equal images have equal keys. Different ones have different keys, except with a probability below 2⁻⁶⁴. The sums are integers, so the
     batch around an image changes nothing, and they stay on the device: a GPU embeds an image faster than a CPU can hash it.
     """
     words = promote_half(images).flatten(1).contiguous().view(torch.int32).long()
     sums = [(words * weights).sum(1) for weights in _draw_weights(words.shape[1], words.device)]
-    return list(map(tuple, torch.stack(sums, 1).tolist()))
+    return [(*images.shape[1:], *sums_of_image) for sums_of_image in torch.stack(sums, 1).tolist()]
 
 
 @lru_cache(maxsize=2)

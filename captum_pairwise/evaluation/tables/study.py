@@ -180,7 +180,7 @@ def exclusive_lock(file: Path) -> AbstractContextManager:
     try:
         return FileLock(file.with_suffix(".lock")).acquire(timeout=0)
     except Timeout as error:
-        raise ValueError(f"Expected no other writer to {file}, but there is one. Wait for it, or choose another folder.") from error
+        raise ValueError(f"Expected no other writer to {file}, got another process. Wait for it, or choose another folder.") from error
 
 
 def _run_share(jobs: Sequence[PairJob], settings: Settings, seed: int, journal: Journal[TableRow], ranks: Ranks) -> None:
