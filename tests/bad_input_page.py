@@ -21,7 +21,8 @@ HEAD = """# What bad input gets
 
 Bad input raises a `ValueError` that says what was expected, what came, and what to do: {n_cases} cases and their messages. `python
 tests/bad_input_page.py` prints this page, and the tests compare it with the messages that are raised. Two errors have other types: a bad
-`target` raises an `AssertionError`, as in Captum, and a missing file a `FileNotFoundError`, as in Python.
+`target` raises an `AssertionError`, as in Captum. A missing list, or a missing file of weights or results, raises a
+`FileNotFoundError`, as in Python.
 """
 
 

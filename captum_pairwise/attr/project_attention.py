@@ -12,7 +12,7 @@ from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.checks import check_finite, describe, unpack_pair
+from captum_pairwise.games.checks import check_finite, describe_value, unpack_pair
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import Side
@@ -138,7 +138,7 @@ def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:
     if weight not in WEIGHTS:
         raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
     if not isinstance(attention, Tensor) or attention.dim() not in (2, 3):
-        raise ValueError(f"Expected attention to be a mask [B, H, W], or a weight for each part [B, n], got {describe(attention)}.")
+        raise ValueError(f"Expected attention to be a mask [B, H, W], or a weight for each part [B, n], got {describe_value(attention)}.")
     check_finite(attention, "the attention")
 
 

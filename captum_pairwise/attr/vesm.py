@@ -10,7 +10,7 @@ from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.attr.views import Maps
 from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
 from captum_pairwise.games.build import build_layer_views
-from captum_pairwise.games.checks import check_finite, describe, promote_half
+from captum_pairwise.games.checks import check_finite, describe_value, promote_half
 from captum_pairwise.games.context import Images
 from captum_pairwise.models.heads import pool
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -75,7 +75,7 @@ def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: 
     if negative is None:
         return [None] * n_pairs
     if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
-        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {describe(negative)}.")
+        raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {describe_value(negative)}.")
     images = check_finite(negative, "the negative images").detach()
     return list(promote_half(Evaluator(model.embed_retrieved, Chunk(len(images), notice))(images)).expand(n_pairs, -1))
 

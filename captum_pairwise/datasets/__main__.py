@@ -14,6 +14,7 @@ from captum_pairwise.datasets.online_products import CONDITIONS, stanford_online
 from captum_pairwise.datasets.pair_list import write_pairs
 from captum_pairwise.datasets.pascal_voc import voc
 from captum_pairwise.datasets.safe_paths import refuse_links_out
+from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.models import backbones
 
 INTERRUPTED = 130
@@ -42,18 +43,12 @@ def _add_mining_options(parser: argparse.ArgumentParser) -> None:
     backbone = "encoder whose cosines are compared; the paper uses moco_v2=FILE"
     parser.add_argument("--backbone", required=True, metavar="NAME[=FILE]", help=backbone)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write; its paths are relative to the root")
-    parser.add_argument("--limit", type=_parse_positive, metavar="N", help="use only the first N validation images")
+    parser.add_argument("--limit", type=parse_positive, metavar="N", help="use only the first N validation images")
     parser.add_argument("--seed", type=int, default=0, help="seed of the class that is drawn for each image (default 0)")
-    parser.add_argument("--batch-size", type=_parse_positive, default=32, metavar="N", help="images in a batch (default 32)")
+    parser.add_argument("--batch-size", type=parse_positive, default=32, metavar="N", help="images in a batch (default 32)")
     parser.add_argument("--device", default="cpu", help="PyTorch device (default cpu)")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="safetensors file that stores the embeddings of one backbone")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read images (default 0: this process)")
-
-
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
-    return int(text)
 
 
 def read_splits(options: argparse.Namespace) -> tuple[LabelledImages, LabelledImages]:

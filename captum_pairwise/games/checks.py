@@ -21,9 +21,9 @@ def unpack_pair(value: object, name: str) -> tuple:
     return value
 
 
-def describe(value: object) -> object:
-    """The shape of a tensor, or the type of any other value, for error messages."""
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+def describe_value(value: object) -> str:
+    """The dtype and shape of a tensor, or the type of any other value, for error messages."""
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def refuse_training(forward_func: object) -> None:
@@ -86,7 +86,7 @@ def check_image(inputs: object) -> Tensor:
         ValueError: it is no floating-point tensor with at least one example, or holds NaN or infinity.
     """
     if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
-        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {describe(inputs)}.")
+        raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {describe_value(inputs)}.")
     _refuse_images(inputs, "images", takes_ids=True)
     return clone_if_inference(inputs).detach()
 
@@ -125,8 +125,8 @@ def check_values(values: object, n_rows: int, name: str = "similarity") -> Float
     """
     if not isinstance(values, Tensor) or values.shape != (n_rows,):
         raise ValueError(
-            f"Expected one {name} per example from the forward function, shape ({n_rows},), got {describe(values)}. Return a vector, or "
-            "choose one output with `target`."
+            f"Expected one {name} per example from the forward function, shape ({n_rows},), got {describe_value(values)}. Return a "
+            "vector, or choose one output with `target`."
         )
     return promote_half(check_finite(values, f"the output of the forward function (one {name} a coalition)"))
 

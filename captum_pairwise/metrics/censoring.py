@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import check_images, check_values, refuse_training, unpack_pair
+from captum_pairwise.games.checks import check_images, check_values, describe_value, refuse_training, unpack_pair
 from captum_pairwise.games.context import Images
-from captum_pairwise.metrics.pixels import check_maps, check_mask, describe_value, rank_pixels
+from captum_pairwise.metrics.pixels import check_maps, check_mask, rank_pixels
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.results.interactions import SIDES
 

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.games.checks import check_finite, promote_half
-from captum_pairwise.metrics.pixels import describe_value
+from captum_pairwise.games.checks import check_finite, describe_value, promote_half
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.games.checks import check_finite, promote_half
+from captum_pairwise.games.checks import check_finite, describe_value, promote_half
 
 
 @torch.no_grad()
@@ -126,8 +126,3 @@ def check_object(
     if len(empty):
         raise ValueError(f"Expected {name} with at least one pixel that is not void, got none in image {empty[0, 0]}. Leave it out.")
     return pixels
-
-
-def describe_value(value: object) -> str:
-    """The type of a wrong argument, for an error message; of a tensor its dtype and shape."""
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

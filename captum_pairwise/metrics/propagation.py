@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.metrics.pixels import check_maps, check_mask, check_object, describe_value, most_important
+from captum_pairwise.games.checks import describe_value
+from captum_pairwise.metrics.pixels import check_maps, check_mask, check_object, most_important
 
 
 @dataclass(frozen=True)

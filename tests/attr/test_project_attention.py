@@ -102,7 +102,7 @@ def test_no_attention_projects_to_zero(model):
         ({"n_steps": 0}, "Expected n_steps"),
         ({"attention": torch.ones(1, 7)}, r"a weight for each part \(1, 9\), got \(1, 7\)"),
         ({"attention": torch.ones(2, 12, 12)}, r"an attention \[1, H, W\], or a weight for each part \(1, 9\), got \(2, 12, 12\)"),
-        ({"attention": torch.ones(1, 1, 12, 12)}, r"Expected attention to be a mask \[B, H, W\].*got \(1, 1, 12, 12\)"),
+        ({"attention": torch.ones(1, 1, 12, 12)}, r"Expected attention to be a mask \[B, H, W\].*got .* of shape \(1, 1, 12, 12\)"),
         ({"feature_mask": MASKS}, "Expected feature_mask without a layer"),
         ({"layer": None, "layer_mask": MASKS}, "Expected feature_mask without a layer"),
         ({"layer": None, "layer_baselines": (0, 0)}, "Expected feature_mask without a layer"),

@@ -10,6 +10,7 @@ from captum_pairwise.evaluation.convergence.random_games import GAMES
 from captum_pairwise.evaluation.convergence.study import Row, plan_tasks, run_tasks
 from captum_pairwise.evaluation.convergence.study_estimators import OWN_ESTIMATORS, StudyEstimator, find_shapiq_estimators
 from captum_pairwise.evaluation.rows import Journal, read_rows
+from captum_pairwise.files.arguments import parse_positive
 
 QUICK = ("A", "B-towers", "D"), (300, 600), 2  # games, budgets, number of seeds
 
@@ -31,13 +32,6 @@ def add_convergence_command(studies: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="games A, B-towers and D, small budgets, 2 seeds: well under a minute")
     parser.add_argument("--report", action="store_true", help="compute nothing: print and draw all rows of the folder")
     parser.set_defaults(run=run_convergence)
-
-
-def parse_positive(text: str) -> int:
-    """An integer of the command line, at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
-    return int(text)
 
 
 def choose_estimators(names: Sequence[str] | None, is_quick: bool) -> dict[str, StudyEstimator]:

@@ -11,13 +11,13 @@ import torch
 
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.pair_list import Pair, read_pairs
-from captum_pairwise.evaluation.convergence.command import parse_positive
 from captum_pairwise.evaluation.rows import write_rows
 from captum_pairwise.evaluation.tables import report, study
 from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, choose_device, read_ranks
 from captum_pairwise.evaluation.tables.settings import PRESETS, change_settings
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods
+from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.files.atomic import remove_drafts, write_atomically
 from captum_pairwise.models import backbones
 from captum_pairwise.visualization.study_figures import table_figure
