@@ -57,10 +57,14 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
 
 def _format_caption(interactions: Interactions, example: int) -> str:
     total = (interactions.full - interactions.empty)[example].item()
-    numbers = [f"in all {total:+.4f}" if isfinite(total) else "", format_uncertainty(interactions, example)]
+    numbers = [f"similarity minus that of the baselines {total:+.4f}" if isfinite(total) else "", format_uncertainty(interactions, example)]
     sentence = ", ".join(filter(None, numbers)).capitalize()
-    meaning = "Credit is relative to the baselines (by default a blur): red parts add similarity over them, blue parts take it away."
-    lines = [meaning, f"{sentence}." if sentence else "", "Below: only credit above 0, all on one scale."]
+    meaning = "Red parts raise the similarity above that of the baselines (by default both photos blurred), blue parts lower it."
+    lines = [
+        meaning,
+        f"{sentence}." if sentence else "",
+        "Lower row: where each numbered part of the query is found. It shows only credit above 0, all on one scale.",
+    ]
     return "\n".join(filter(None, lines))
 
 
@@ -68,8 +72,8 @@ def _draw_first_order(figure: Figure, axes: np.ndarray, sides: tuple[PhotoParts,
     query, retrieved = (side.paint(credit) for side, credit in zip(sides, credits, strict=True))
     scale = find_scale([query, retrieved])
     draw_photo(axes[0], sides[0].photo, "query")
-    draw_photo(axes[1], overlay(sides[0].photo, query, scale), "credit of each part")
-    draw_photo(axes[2], overlay(sides[1].photo, retrieved, scale), "credit of each part")
+    draw_photo(axes[1], overlay(sides[0].photo, query, scale), "credit of the query's parts")
+    draw_photo(axes[2], overlay(sides[1].photo, retrieved, scale), "credit of the retrieved parts")
     draw_photo(axes[3], sides[1].photo, "retrieved")
     draw_bar_beside(figure, axes, scale)
 
