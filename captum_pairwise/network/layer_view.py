@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -192,10 +193,18 @@ def _agree(first: Callable[[list[int]], object], second: Callable[[list[int]], o
 
 
 def _depends_on_output(tail: Tail, output: Tensor) -> bool:
-    """True if the encoder's output for the first example changes with the layer's output."""
+    """True if the encoder's output for any example changes with the layer's output; a dead ReLU after it hides one change, not both."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.empty(output.shape, dtype=torch.float64).uniform_(-2, 2, generator=generator).to(output)
+    size = output.abs().amax()
+    changes = torch.zeros_like(output), output + noise * torch.where(size > 0, size, 1)
     with torch.no_grad():
-        original, zeroed = (tail.run(rows, 0) for rows in (output[:1], torch.zeros_like(output[:1])))
-    return not (isinstance(original, Tensor) and isinstance(zeroed, Tensor) and torch.equal(original, zeroed))
+        pairs = product(range(len(output)), changes)
+        return any(not _is_equal(*(tail.run(rows[k : k + 1], k) for rows in (output, changed))) for k, changed in pairs)
+
+
+def _is_equal(first: object, second: object) -> bool:
+    return isinstance(first, Tensor) and isinstance(second, Tensor) and torch.equal(first, second)
 
 
 def _is_close(actual: object, expected: object) -> bool:

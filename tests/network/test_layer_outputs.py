@@ -171,3 +171,41 @@ def test_a_layer_with_an_unused_first_tensor_is_refused():
     pair = torch.rand(1, 5, 3), torch.rand(1, 5, 3)
     with pytest.raises(ValueError, match=r"use the first tensor that the layer .LSTM. returns"):
         cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.recurrent).attribute(pair)
+
+
+class Halves(nn.Module):
+    """Both signs of its input apart: the first is zero for an example of negative numbers only."""
+
+    def forward(self, numbers):
+        return numbers.relu(), (-numbers).relu()
+
+
+class Joined(nn.Module):
+    def __init__(self, weight, after=None):
+        super().__init__()
+        self.halves, self.weight, self.after = Halves(), weight, nn.Identity() if after is None else after
+
+    def forward(self, numbers):
+        positive, negative = self.halves(numbers)
+        return self.after(self.weight * positive + negative) + 1
+
+
+AFTER = {"identity": nn.Identity(), "normalised": nn.LayerNorm(3, elementwise_affine=False), "dead ReLU": nn.Threshold(0.5, 0.0)}
+
+
+@pytest.mark.parametrize("name", AFTER)
+@pytest.mark.parametrize("order", [slice(None), [1, 0], [0], [0, 0]])
+def test_a_first_tensor_of_zeros_is_explained_in_any_place_of_the_batch(order, name):
+    encoder, numbers = Joined(1.0, AFTER[name]), torch.tensor([[-2.0, -2.0, -2.0], [1.0, 2.0, 3.0]])[order]
+    tail = view_layer(encoder, encoder.halves, numbers).tail
+    replaced = random_tensor(2, 3, seed=2).float() * 4
+    for example in range(len(numbers)):
+        expected = AFTER[name](replaced + (-numbers[example]).relu()) + 1
+        torch.testing.assert_close(tail.run(replaced, example), expected)
+
+
+def test_a_first_tensor_without_effect_is_refused():
+    encoder = Joined(0.0)
+    for numbers in (torch.tensor([[-2.0, -2.0, -2.0], [1.0, 2.0, 3.0]]), torch.tensor([[1.0, 2.0, 3.0]])):
+        with pytest.raises(ValueError, match="does not depend on it"):
+            view_layer(encoder, encoder.halves, numbers)
