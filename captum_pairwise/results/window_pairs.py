@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.players.regions import Players, pixel_shares
 from captum_pairwise.players.windows import Windows
 from captum_pairwise.results.interactions import DIRECTIONS, Interactions
@@ -49,6 +50,7 @@ class WindowPairs:
     def __repr__(self) -> str:
         return f"WindowPairs(pairs={len(self.full)}, samples={self.drawn.shape[1]})"
 
+    @disable_autocast()
     def project(self, signal: Shaped[Tensor, "batch ..."], direction: str = DIRECTIONS[0]) -> Float[Tensor, "batch height width"]:
         r"""Carry a signal over one image to the pixels of the other, $\sum_p a_p C(p, p')$.
 
@@ -74,6 +76,7 @@ class WindowPairs:
             projected.append(target.deposit(_carry_signal(sums[:, None], out, back, weights, target.n_windows)[:, 0]))
         return torch.stack(projected)
 
+    @disable_autocast()
     def interactions(self) -> Interactions:
         """The mean of `C`, in the direction from the query, over each pair of parts, as `between`, from 0 to 1.
 
