@@ -79,7 +79,7 @@ def project_attention(
     else:
         pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, layer_baselines, layer_mask)
     values, side = _carry_attention(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
-    is_pixel_map = values.shape[1:] == (side.present[0, 0].numel(),) and side.present.dim() == 4
+    is_pixel_map = side.present.dim() == 4 and values.shape[1:] == (side.present[0, 0].numel(),)
     return values.reshape(len(values), *(side.present.shape[2:] if is_pixel_map else side.shown.shape))
 
 
@@ -158,7 +158,7 @@ def _carry_attention(pairs: Pairs, attention: Tensor, index: PathIndex, is_forwa
     weights = _get_weights(attention, source)
     games = (game if is_forward else swap_images(game) for game in pairs.games())
     values = [project_weights(game, weights[example, source.ids(example)], index) for example, game in enumerate(games)]
-    return destination.scatter(values).flatten(1), destination
+    return destination.scatter(values).reshape(len(values), -1), destination
 
 
 def _get_weights(attention: Tensor, side: Side) -> Float[Tensor, "batch players"]:
