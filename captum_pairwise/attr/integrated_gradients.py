@@ -1,6 +1,6 @@
 """Integrated gradients at a layer: search activation maps of two images, class activation maps of one."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -133,7 +133,7 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
     @differentiable()
     def attribute(
         self,
-        inputs: Tensor,
+        inputs: Tensor | tuple[Tensor],
         baselines: Baseline | tuple[Baseline] = None,
         target: TargetType = None,
         additional_forward_args: object = None,
@@ -148,9 +148,9 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
         """The map `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
 
         Args:
-            inputs: a batch of images.
+            inputs: a batch of images, or a tuple with one batch, as Captum's metrics and `NoiseTunnel` pass it.
             baselines: the start of the paths: a number, a tensor like the images (or one example), `Backgrounds`, or a function. None is
-                the 25×25 box blur of each image. A tuple with one entry is allowed, because `NoiseTunnel` passes one.
+                the 25×25 box blur of each image. A tuple with one entry is allowed too.
             target: the output to explain, as in Captum.
             additional_forward_args: as in Captum; a tensor has an entry per image.
             n_steps: the number of points on each path.
@@ -168,10 +168,14 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
         if len(layers) > 1:
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
-        baseline = baselines[0] if isinstance(baselines, tuple) else baselines
-        options = LayerOptions("images'", baseline, layer_baselines, layer_mask)
-        side, make_game = build_image_games(self.forward_func, layers[0], inputs, context, options)
+        options = LayerOptions("images'", _unpack_single(baselines), layer_baselines, layer_mask)
+        side, make_game = build_image_games(self.forward_func, layers[0], _unpack_single(inputs), context, options)
         with disable_autocast():
-            credits = [integrate_gradients(make_game(example, {}), path) for example in range(len(inputs))]
+            credits = [integrate_gradients(make_game(example, {}), path) for example in range(len(side.present))]
         maps = side.scatter([credit["marginal"][0] for credit in credits])[:, None]
         return (maps, -torch.cat([credit.completeness_gap for credit in credits])) if return_convergence_delta else maps
+
+
+def _unpack_single(value: object) -> Any:
+    """The entry of a tuple with one entry; any other value itself."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value

@@ -3,6 +3,7 @@
 import captum.attr as ca
 import pytest
 import torch
+from captum.metrics import sensitivity_max
 from conftest import images, random_tensor, tiny_encoder
 from torch import nn
 
@@ -58,6 +59,24 @@ def test_a_mask_and_a_baseline_of_the_layer():
     torch.testing.assert_close(rows, whole.sum(3), rtol=0, atol=1e-12)
 
 
+def test_a_tuple_of_one_batch_is_that_batch_as_in_captum():
+    method, arguments = cp.LayerIGCAM(CLASSIFIER, CLASSIFIER[2]), {"target": 1, "return_convergence_delta": True}
+    captums_map = ca.LayerGradCam(CLASSIFIER, CLASSIFIER[2]).attribute((PHOTOS,), target=1)
+    found, expected = (method.attribute(inputs, **arguments) for inputs in ((PHOTOS,), PHOTOS))
+    assert isinstance(captums_map, torch.Tensor) and found[0].shape == captums_map.shape
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_sensitivity_hands_on_a_tuple_of_one_image():
+    """For more images it expects a tuple back, which no layer method of Captum returns."""
+    method, photo = cp.LayerIGCAM(CLASSIFIER, CLASSIFIER[2]), PHOTOS[:1]
+    values = []
+    for attribute in (method.attribute, lambda inputs, **target: (method.attribute(inputs[0].reshape(-1, *PHOTOS.shape[1:]), **target),)):
+        torch.manual_seed(0)
+        values.append(sensitivity_max(attribute, photo, target=1, n_perturb_samples=1))
+    assert torch.equal(*values) and values[0] > 0
+
+
 def test_a_part_without_gradient_gets_no_credit():
     blind = nn.Sequential(*tiny_encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     method = cp.LayerIGCAM(lambda photos: blind(photos)[:, 0], blind[4])
@@ -70,6 +89,8 @@ def test_a_part_without_gradient_gets_no_credit():
     ("arguments", "error", "message"),
     [
         ({"inputs": torch.tensor(1.0)}, ValueError, "Expected inputs to be a batch of images"),
+        ({"inputs": (PHOTOS, PHOTOS)}, ValueError, "a batch of images, .* got tuple"),
+        ({"baselines": (0.0, 1.0)}, ValueError, "images' baseline to be None, .* got tuple"),
         ({"inputs": PHOTOS[:0]}, ValueError, "at least one example"),
         ({"inputs": PHOTOS * torch.nan}, ValueError, "NaN or infinity in row 0 of the images"),
         ({"baselines": torch.zeros(1, 3, 5, 5)}, ValueError, "the images' baseline"),
