@@ -108,3 +108,12 @@ def test_bad_input_is_refused(arguments, error, message):
 def test_a_pair_of_layers_is_refused():
     with pytest.raises(ValueError, match="Expected one layer"):
         cp.LayerIGCAM(CLASSIFIER, (CLASSIFIER[0], CLASSIFIER[2])).attribute(PHOTOS, target=0)
+
+
+def test_internal_batch_size_bounds_the_rows_of_a_pass():
+    rows = []
+    with CLASSIFIER[-1].register_forward_hook(lambda _module, _inputs, output: rows.append(len(output))):
+        for size, is_bounded in ((None, False), (3, True)):
+            rows.clear()
+            cp.LayerIGCAM(CLASSIFIER, CLASSIFIER[2]).attribute(PHOTOS[:1], target=1, n_steps=9, internal_batch_size=size)
+            assert (max(rows) <= 3) is is_bounded

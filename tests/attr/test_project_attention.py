@@ -144,3 +144,14 @@ def test_a_tiny_encoder_at_float32_is_near_float64(model):
     found = cp.project_attention(low, None, tuple(one.float() for one in images(1)), torch.ones(1, 12, 12))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("index", [None, 2], ids=["pixels", "a layer"])
+def test_internal_batch_size_bounds_the_rows_of_a_pass(index):
+    encoder, rows = tiny_encoder(), []
+    encoder[4].register_forward_hook(lambda _module, _inputs, output: rows.append(len(output)))
+    model, mask = cp.SimilarityWrapper(encoder), torch.rand(1, 12, 12, generator=seeded(3), dtype=torch.float64)
+    for size, is_bounded in ((None, False), (3, True)):
+        rows.clear()
+        cp.project_attention(model, None if index is None else encoder[index], images(1), mask, n_steps=9, internal_batch_size=size)
+        assert (max(rows) <= 3) is is_bounded

@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import seeded
 
 from captum_pairwise.estimators.draws import hash_rows
-from captum_pairwise.estimators.towers.chains import BASE, draw_chains, find_steps
+from captum_pairwise.estimators.towers.chains import BASE, _group_of_chains, draw_chains, find_steps
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(3, 4), (8, 14), (8, 100), (8, 250), (49, 300), (70, 500)])
@@ -37,6 +39,20 @@ def test_steps_are_all_pairs_that_differ_by_one_player():
             if (before & ~after).sum() == 0 and (after & ~before).sum() == 1:
                 slow.add((a, b, (after & ~before).nonzero().item(), before.sum().item()))
     assert found == slow
+
+
+def arrivals(chain):
+    """The players that arrive after the first two, in order."""
+    return [(after & ~before).nonzero().item() for before, after in pairwise(chain)]
+
+
+def test_chains_of_a_group_walk_the_circle_forward_and_backward_in_turn():
+    chains = [chain for chain in _group_of_chains(8, 4, seeded(2)).reshape(4, 6, 8)]
+    order = torch.randperm(8, generator=seeded(2)).tolist()
+    for number, chain in enumerate(chains):
+        walk = order[2 * number :] + order[: 2 * number]  # starts at every second player
+        walk = walk[::-1] if number % 2 else walk
+        assert set(chain[0].nonzero()[:, 0].tolist()) == set(walk[:2]) and arrivals(chain) == walk[2:7]
 
 
 def test_hashes_are_distinct_with_more_than_64_players():

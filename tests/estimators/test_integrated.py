@@ -66,6 +66,14 @@ def test_pairs_between_the_images_match_the_complete_index(sizes, weight):
         assert found.first_order is None and found.within_query is None and found.within_retrieved is None
 
 
+@pytest.mark.parametrize("as_towers", [True, False])
+def test_pairs_within_an_image_are_symmetric_to_the_last_digit(as_towers):
+    towers = smooth_game(6, 5, seed=4)
+    found = integrate_hessians(towers if as_towers else opaque(towers), gauss_index("taylor", 7), None)
+    for block in (found.within_query, found.within_retrieved):
+        assert block.abs().max() > 1e-3 and torch.equal(block, block.mT)
+
+
 def multilinear(game):
     """Owen's multilinear extension: the expected value if each player is present with its own probability."""
     table = game.values(torch.tensor([[(s >> i) & 1 for i in range(game.n_players)] for s in range(2**game.n_players)]).bool())

@@ -49,6 +49,23 @@ def test_estimate_is_unbiased_with_correct_standard_errors():
     assert 0.85 < inside.double().mean() < 0.99
 
 
+def test_standard_error_has_n_minus_1_under_the_variance():
+    """Three orders, one at a time: `s / sqrt(3)` with the sample variance of their estimates."""
+    game, generator = random_game(3, 3, seed=7), seeded(8)
+    found = permutation(game, 6 + 2 + 3 * (6 * 5 // 2 - 1), generator=seeded(8))
+    value = value_function(game)
+    ends = torch.tensor([value([]), value(range(6))], dtype=torch.float64)
+    singles = torch.tensor([value([i]) for i in range(6)], dtype=torch.float64)
+    orders = [torch.randperm(6, generator=generator)[None] for _ in range(3)]
+    estimates = [_pair_differences(order, _extension_values(game, order, singles, ends), ends[0])[0] for order in orders]
+    mean = sum(estimates) / 3
+    error = (sum((estimate - mean) ** 2 for estimate in estimates) / (3 - 1) / 3).sqrt()
+    torch.testing.assert_close(found.standard_error.between[0], error[:3, 3:], rtol=0, atol=1e-12)
+    mean_marginal = mean.sum(1) / 2
+    error = (sum((estimate.sum(1) / 2 - mean_marginal) ** 2 for estimate in estimates) / (3 - 1) / 3).sqrt()
+    torch.testing.assert_close(found.standard_error.marginal[0], error, rtol=0, atol=1e-12)
+
+
 def test_every_order_is_complete_and_first_order_is_exact():
     found = permutation(random_game(4, 4, seed=3), 100)
     assert found.completeness_gap.item() == pytest.approx(0, abs=1e-12)

@@ -84,6 +84,23 @@ def test_layer_games_equal_the_similarity_of_masked_outputs(index):
             torch.testing.assert_close(game.values(presences), by_hand, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["wrapper", "plain callable"])
+def test_each_image_has_its_own_layer_baseline(kind):
+    first, second, pair, baselines = tiny_encoder(0), tiny_encoder(1), images(1), (0.25, -1.5)
+    model = cp.SimilarityWrapper(first, second)
+    forward = model if kind == "wrapper" else lambda query, retrieved: model(query, retrieved)
+    whole = (torch.zeros(1, 1, 5, 5, dtype=torch.long),) * 2
+    options = {"layer_baselines": baselines, "layer_mask": whole}
+    game = next(build_layer_pairs(forward, (first[2], second[2]), pair, ForwardContext(), **options).games())
+    u, w = (
+        [tower[3:](maps).mean((2, 3)) for maps in (torch.full_like(shown, baseline), shown)]
+        for tower, baseline, shown in zip((first, second), baselines, (first[:3](pair[0]), second[:3](pair[1])), strict=True)
+    )
+    by_hand = torch.cat([nn.functional.cosine_similarity(u[query], w[retrieved]) for query in (0, 1) for retrieved in (0, 1)])
+    z = torch.cartesian_prod(torch.arange(2), torch.arange(2)).bool()
+    torch.testing.assert_close(game.values(z), by_hand, rtol=0, atol=1e-12)
+
+
 class Untraceable(nn.Module):
     """Its control flow depends on the data, so `torch.fx` cannot follow it."""
 
@@ -151,10 +168,11 @@ def test_the_network_runs_once_and_the_tail_for_coalitions():
 
 
 def test_backgrounds_average_the_game():
-    pair, members = images(1), images(3, seed=9)
+    pair, members = images(1), (images(3, seed=9)[0], images(2, seed=9)[1])
     baselines = tuple(cp.Backgrounds(batch) for batch in members)
     z = coalitions(7)
-    for forward in (cp.SimilarityWrapper(tiny_encoder()), lambda q, r: (q * r).mean((1, 2, 3)) ** 2):
+    callable_head = cp.SimilarityWrapper(tiny_encoder(), similarity=lambda u, w: (u - w).abs().sum(1).neg().exp())
+    for forward in (cp.SimilarityWrapper(tiny_encoder()), callable_head, lambda q, r: (q * r).mean((1, 2, 3)) ** 2):
         game = next(build_input_pairs(forward, pair, ForwardContext(), baselines=baselines, feature_mask=MASKS).games())
         each = [values_by_hand(forward, pair, (q[None], r[None]), MASKS, z, 0) for q in members[0] for r in members[1]]
         torch.testing.assert_close(game.values(z), torch.stack(each).mean(0), rtol=0, atol=1e-12)
@@ -172,6 +190,26 @@ def test_target_and_arguments_go_to_a_plain_callable_pair_by_pair():
         one = tuple(batch[example : example + 1] for batch in pair)
         alone = method.attribute(one, target=target, additional_forward_args=(scale[example : example + 1], 0.5), feature_mask=MASKS)
         torch.testing.assert_close(together[example : example + 1], alone, rtol=0, atol=1e-12)
+
+
+def test_every_part_of_a_batch_gets_its_own_targets_and_arguments():
+    """Memory for one row: the outputs of the layers are recorded one pair at a time."""
+    first, second = tiny_encoder(0), tiny_encoder(1)
+
+    def forward(query, retrieved, scale):
+        if len(query) > 1:
+            raise MemoryError
+        score = nn.functional.cosine_similarity(first(query * scale[:, None, None, None]).mean((2, 3)), second(retrieved).mean((2, 3)))
+        return torch.stack([score, score.square()], 1)
+
+    pair, scale, masks = images(2), torch.tensor([2.0, 0.5], dtype=torch.float64), (cp.grid(5, 5, 1, 2), cp.grid(5, 5, 2, 1))
+    method = cp.LayerExactShapleyTaylor(forward, (first[2], second[2]))
+    with pytest.warns(UserWarning, match="Memory ran out"):
+        together = method.attribute(pair, target=[1, 0], additional_forward_args=scale, layer_mask=masks)
+    for example, target in enumerate((1, 0)):
+        part = slice(example, example + 1)
+        arguments = {"target": target, "additional_forward_args": scale[part], "layer_mask": masks, "perturbations_per_eval": 1}
+        torch.testing.assert_close(together[part], method.attribute((pair[0][part], pair[1][part]), **arguments), rtol=0, atol=1e-12)
 
 
 def test_find_wrapper_looks_behind_forward_and_data_parallel(model):
@@ -244,3 +282,14 @@ def test_a_repeated_query_is_embedded_once():
         torch.testing.assert_close(together[name], torch.cat([one[name] for one in alone]), rtol=0, atol=1e-12)
     different = method.interactions((torch.cat([query[:1], query[1:2], query[:1]]), retrieved), **arguments)
     assert different.n_evaluations.tolist() == [84, 84, 84]
+
+
+def test_a_repeated_query_with_another_baseline_is_another_query():
+    query, retrieved = images(2)
+    query, baselines = query[:1].expand(2, -1, -1, -1), images(2, seed=5)[0]
+    method, arguments = cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(tiny_encoder())), {"feature_mask": MASKS}
+    together = method.attribute((query, retrieved), baselines=(baselines, None), **arguments)
+    for example in range(2):
+        part = slice(example, example + 1)
+        alone = method.attribute((query[part], retrieved[part]), baselines=(baselines[part], None), **arguments)
+        torch.testing.assert_close(together[part], alone, rtol=0, atol=1e-12)

@@ -51,6 +51,8 @@ each_memory = pytest.mark.parametrize("memory", OUT_OF_MEMORY)
 def test_any_chunk_gives_the_same(chunk: int) -> None:
     function = Square(chunk, make_failure(AssertionError("more rows than a chunk")))
     assert torch.equal(Evaluator(function, Chunk(chunk))(ROWS), ROWS.square())
+    with_graph, costly = Evaluator(function, Chunk(chunk)), Evaluator(function, Chunk(2 * chunk), cost=2)
+    assert torch.equal(with_graph(ROWS.clone().requires_grad_()), ROWS.square()) and torch.equal(costly(ROWS), ROWS.square())
 
 
 @each_memory
@@ -68,6 +70,13 @@ def test_halved_chunk_stays_small() -> None:
     function.fail = make_failure(AssertionError("tried the old chunk again"))
     evaluate(ROWS)
     assert set(function.sizes) == {2, 1}
+
+
+def test_halved_chunk_keeps_the_cost_of_a_row() -> None:
+    function = Square(4, OUT_OF_MEMORY["GPU"])
+    evaluate = Evaluator(function, Chunk(18), cost=3)
+    assert torch.equal(evaluate(ROWS), ROWS.square()) and function.sizes == [3, 3, 1]  # 6 rows do not fit, 3 do
+    assert torch.equal(evaluate(ROWS), ROWS.square()) and function.sizes == [3, 3, 1] * 2
 
 
 @each_memory

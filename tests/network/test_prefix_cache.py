@@ -73,6 +73,15 @@ def test_hooked_reused_and_in_place_modules_are_not_cached():
 
 
 @torch.no_grad()
+def test_a_skipped_module_returns_the_rows_of_the_example():
+    encoder = Deep()
+    prefix = record_prefix(encoder, encoder.blocks[1], INPUTS)
+    for example in range(2):
+        expected = encoder.blocks[0](INPUTS[example]).expand(3, -1, -1)
+        with skip_prefix(prefix, example, 3):
+            torch.testing.assert_close(encoder.blocks[0](torch.zeros(3, 3, 4)), expected)
+
+
 @torch.no_grad()
 def test_modules_after_a_hooked_layer_are_not_cached():
     encoder = Deep()

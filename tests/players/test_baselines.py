@@ -96,8 +96,9 @@ def test_default_of_lime_is_0_for_other_inputs() -> None:
         (IMAGES[1:].float(), [IMAGES[[1, 1]].float().double()]),
         (Backgrounds(IMAGES + 1), [IMAGES[[0, 0]] + 1, IMAGES[[1, 1]] + 1]),
         (Backgrounds(IMAGES[:1]), [IMAGES[[0, 0]]]),
+        (Backgrounds(torch.stack([IMAGES, IMAGES - 1, 2 * IMAGES])), [IMAGES, IMAGES - 1, 2 * IMAGES]),
     ],
-    ids=["none", "integer", "number", "tensor", "one example", "backgrounds", "one background"],
+    ids=["none", "integer", "number", "tensor", "one example", "backgrounds", "one background", "backgrounds of each image"],
 )
 def test_members_have_the_shape_of_the_batch(baseline: Baseline, expected: list[Tensor]) -> None:
     assert_close(background_members(baseline, IMAGES, "baselines"), expected, rtol=0, atol=0)

@@ -191,6 +191,13 @@ def test_stacking_leaves_out_missing_blocks() -> None:
     assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players"}
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_stacking_drops_standard_errors_that_one_pair_lacks(missing: int) -> None:
+    parts = [estimate(1, seed=0), estimate(1, seed=40)]
+    parts[missing] = replace(parts[missing], standard_error=None)
+    assert stack_interactions(parts).standard_error is None
+
+
 def slow_renumber(block: Tensor, axes: tuple[str, ...], ids: dict[str, list[int]], sizes: dict[str, int]) -> Tensor:
     """Each number at its new position, one at a time."""
     larger = torch.zeros(1, *(sizes[axis] for axis in axes), dtype=block.dtype)
