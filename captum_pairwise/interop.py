@@ -31,7 +31,7 @@ def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
     """
     second, first = _get_all_pairs(interactions), interactions["first_order"]
     n_players = first.shape[1]
-    i, j = torch.triu_indices(n_players, n_players, 1)
+    i, j = torch.triu_indices(n_players, n_players, 1, device="cpu")
     names: list[tuple[int, ...]] = [(), *((k,) for k in range(n_players)), *zip(i.tolist(), j.tolist(), strict=True)]
     rows = torch.cat([interactions.empty[:, None], first, second[:, i, j]], 1).cpu().double().tolist()
     credits, make = [dict(zip(names, row, strict=True)) for row in rows], _import_shapiq().InteractionValues
@@ -72,7 +72,7 @@ def _refuse_other_indices(value: InteractionValues) -> None:
 
 
 def _parse_values(value: InteractionValues, n_query: int) -> Interactions:
-    empty = torch.tensor(float(value.baseline_value), dtype=torch.float64)
+    empty = torch.tensor(float(value.baseline_value), dtype=torch.float64, device="cpu")
     first, second = (torch.from_numpy(np.asarray(value.get_n_order_values(order), dtype=np.float64)) for order in (1, ORDER))
     full = empty * torch.nan if value.estimated else empty + first.sum() + second.sum() / 2
     blocks = {"first_order": first[None], **split_blocks(second[None], n_query)}
@@ -127,7 +127,7 @@ def _make_game_class() -> type:
 
         @torch.no_grad()
         def value_function(self, coalitions: np.ndarray) -> np.ndarray:
-            return self.game.values(torch.tensor(coalitions, dtype=torch.bool)).cpu().double().numpy()
+            return self.game.values(torch.tensor(coalitions, dtype=torch.bool, device="cpu")).cpu().double().numpy()
 
     return PairGame
 

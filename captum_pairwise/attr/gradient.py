@@ -65,4 +65,7 @@ def make_path(method: str, n_steps: int) -> Path:
     if not isinstance(n_steps, int) or n_steps < least:
         raise ValueError(f"Expected n_steps to be a whole number of at least {least}, got {n_steps!r}.")
     step_sizes, alphas = approximation_parameters(method)
-    return Path(torch.tensor(alphas(n_steps), dtype=torch.float64), torch.tensor(step_sizes(n_steps), dtype=torch.float64))
+    return Path(
+        torch.tensor(alphas(n_steps), dtype=torch.float64, device="cpu"),
+        torch.tensor(step_sizes(n_steps), dtype=torch.float64, device="cpu"),
+    )

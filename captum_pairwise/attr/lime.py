@@ -4,11 +4,11 @@ from typing import final
 
 import torch
 from captum.attr import Lime
-from torch import Tensor
 
 from captum_pairwise._compat import SkLearnRidge
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions
+from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.context import ForwardFunc
@@ -60,16 +60,15 @@ def _refuse_too_few(n_samples: int) -> None:
 
 def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> Interactions:
     """The coefficients of Captum's `Lime` for a game, with the presences of its players as inputs."""
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    coalitions = iter(uniform_coalitions(game.n_players, n_samples, generator).long().split(1))
-    ends = game.values(torch.tensor([[False], [True]]).expand(2, game.n_players))
-
-    def changes(z: Tensor) -> Tensor:
-        return (game.values(z.bool()) - ends[1]).cpu()  # the intercept absorbs v(N), and differences keep more digits in float32
-
-    method = Lime(changes, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(coalitions))
-    whole = torch.ones(1, game.n_players)
-    with torch.random.fork_rng(devices=[]):  # Captum's data loader draws a seed that is not used
+    coalitions = uniform_coalitions(game.n_players, n_samples, default_generator(generator))
+    rows = iter(coalitions.long().split(1))
+    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, game.n_players))
+    changes = (game.values(coalitions) - ends[1]).cpu()  # the intercept absorbs v(N), and differences keep more digits in float32
+    method = Lime(
+        lambda _: changes, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(rows)
+    )
+    whole = torch.ones(1, game.n_players, dtype=torch.float32, device="cpu")
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # Captum's data loader draws a seed that is not used
         credit = method.attribute(whole, n_samples=n_samples, perturbations_per_eval=n_samples, return_input_shape=False)
     return make_interactions(ends, game.n_query, game.n_evaluations, marginal=credit.reshape(1, -1).to(ends))
 

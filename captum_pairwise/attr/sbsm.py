@@ -203,7 +203,7 @@ def weigh_window_pairs(pairs: Pairs, windows: tuple[Windows, Windows], n_samples
     drawn, games = draw_window_pairs(query.n_windows, retrieved.n_windows, n_samples, generator), list(pairs.games())
     rises = [measure_rises(game, query.occlusions(), retrieved.occlusions(), drawn) for game in games]
     weights, full = (torch.stack(parts) for parts in zip(*rises, strict=True))
-    n_evaluations = torch.tensor([game.n_evaluations for game in games])
+    n_evaluations = torch.tensor([game.n_evaluations for game in games], device="cpu")
     sides: dict[str, Any] = {"query_windows": query, "retrieved_windows": retrieved}
     players: dict[str, Any] = {"query_players": pairs.query.players, "retrieved_players": pairs.retrieved.players}
     return WindowPairs(weights=weights, drawn=drawn, full=full, n_evaluations=n_evaluations, **sides, **players)

@@ -65,7 +65,7 @@ class EmbeddingStore:
 
 
 def _write_part(file: Path, rows: dict[int, Tensor], encoder: str) -> None:
-    tensors = {"images": torch.tensor(list(rows)), "embeddings": torch.stack(list(rows.values()))}
+    tensors = {"images": torch.tensor(list(rows), device="cpu"), "embeddings": torch.stack(list(rows.values()))}
     with write_atomically(file) as draft:
         save_file(tensors, draft, {"encoder": encoder})
 
@@ -74,7 +74,7 @@ def _read_part(file: Path, encoder: str) -> tuple[list[int], Float[Tensor, "imag
     """Keys and embeddings in a file; none if they are from another encoder."""
     tensors, stored_encoder = read_tensors(file, "encoder", KIND)
     if stored_encoder != encoder:
-        return [], torch.empty(0, 0)
+        return [], torch.empty(0, 0, dtype=torch.float32, device="cpu")
     images, embeddings = tensors.get("images"), tensors.get("embeddings")
     if images is None or embeddings is None or images.dtype != torch.int64 or embeddings.dim() != 2 or images.shape != embeddings.shape[:1]:
         raise make_file_error(file, KIND, f"it holds {[(name, tuple(tensor.shape)) for name, tensor in tensors.items()]}")

@@ -84,7 +84,7 @@ def _draw_label(labels: list[int], name: str, seed: int) -> int:
     """One of the labels, drawn by a generator whose seed depends on the image's name."""
     digest = hashlib.blake2b(f"{seed} {name}".encode(errors="surrogateescape"), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "big", signed=True))
-    return labels[int(torch.randint(len(labels), (), generator=generator))]
+    return labels[int(torch.randint(len(labels), (), generator=generator, device="cpu"))]
 
 
 def _warn_left_out(n_images: int, n_drawn: int, n_matched: int) -> None:
@@ -108,8 +108,8 @@ def _find_queries(
         positions[label].append(position)
     queries = {}
     for label, in_class in positions.items():
-        retrieved = torch.tensor([row[matched[position][0].image] for position in in_class])
-        of_label = torch.tensor([row[image.image] for image in candidates[label]])
+        retrieved = torch.tensor([row[matched[position][0].image] for position in in_class], device="cpu")
+        of_label = torch.tensor([row[image.image] for image in candidates[label]], device="cpu")
         nearest = torch.cat([_find_nearest(directions, block, of_label) for block in retrieved.split(QUERIES)])
         queries |= {position: candidates[label][index] for position, index in zip(in_class, nearest.tolist(), strict=True)}
     return [queries[position] for position in range(len(matched))]
@@ -119,7 +119,7 @@ def _find_nearest(
     directions: Float[Tensor, "images channels"], retrieved: Int[Tensor, " retrieved"], candidates: Int[Tensor, " candidates"]
 ) -> Int[Tensor, " retrieved"]:
     """The index of the candidate with the highest cosine for each image, the first of equal ones; an image is not its own neighbour."""
-    highest, nearest = torch.full(retrieved.shape, -torch.inf, dtype=torch.float64), torch.zeros_like(retrieved)
+    highest, nearest = torch.full(retrieved.shape, -torch.inf, dtype=torch.float64, device=retrieved.device), torch.zeros_like(retrieved)
     for start, block in zip(range(0, len(candidates), CANDIDATES), candidates.split(CANDIDATES), strict=True):
         cosines = (directions[retrieved].double() @ directions[block].double().T).round(decimals=DIGITS)
         cosines[retrieved[:, None] == block] = -torch.inf

@@ -15,7 +15,7 @@ Values = Float[Tensor, " coalitions"]
 Wanted = Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
 
 
-def all_coalitions(n_players: int, device: torch.device | None = None, start: int = 0, most: int | None = None) -> Coalitions:
+def all_coalitions(n_players: int, device: torch.device | str = "cpu", start: int = 0, most: int | None = None) -> Coalitions:
     """All coalitions, row `S` at bit mask `S`; or at most `most` of them, from row `start` on.
 
     >>> all_coalitions(2).int().tolist()
@@ -141,13 +141,13 @@ def _coalition_masks(wanted: Wanted, n_players: int) -> Int[Tensor, " wanted"]:
     if isinstance(wanted, Tensor):
         if wanted.dtype != torch.bool or wanted.dim() != 2 or wanted.shape[1] != n_players:
             raise ValueError(f"Expected wanted coalitions as rows of booleans [k, {n_players}], got {wanted.dtype} {tuple(wanted.shape)}.")
-        masks = (wanted.long().cpu() << torch.arange(n_players)).sum(1)
+        masks = (wanted.long().cpu() << torch.arange(n_players, device="cpu")).sum(1)
     else:
         members = [set(coalition) for coalition in wanted]
         unknown = set().union(*members) - set(range(n_players))
         if unknown:
             raise ValueError(f"Expected wanted coalitions of the players 0 to {n_players - 1}, got {sorted(unknown)}. Remove them.")
-        masks = torch.tensor([sum(1 << player for player in coalition) for coalition in members], dtype=torch.long)
+        masks = torch.tensor([sum(1 << player for player in coalition) for coalition in members], dtype=torch.long, device="cpu")
     if len(masks) == 0 or (masks == 0).any() or len(masks.unique()) < len(masks):
         raise ValueError(f"Expected distinct wanted coalitions of at least one player each, got {masks.tolist()} as bit masks.")
     return masks

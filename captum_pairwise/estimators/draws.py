@@ -9,12 +9,12 @@ IDLE_ROUNDS = 50  # stop after so many rounds without a new coalition: nearly al
 
 def player_keys(n_players: int) -> Int[Tensor, " players"]:
     """A fixed random number for each player."""
-    return torch.randint(-(2**62), 2**62, (n_players,), generator=torch.Generator().manual_seed(0))
+    return torch.randint(-(2**62), 2**62, (n_players,), generator=torch.Generator().manual_seed(0), device="cpu")
 
 
 def hash_rows(coalitions: Bool[Tensor, "coalitions players"]) -> Int[Tensor, " coalitions"]:
     """A 63-bit hash of each coalition, the exclusive or of its players' keys (Zobrist hashing), for any number of players."""
-    total = torch.zeros(len(coalitions), dtype=torch.long)
+    total = torch.zeros(len(coalitions), dtype=torch.long, device="cpu")
     for key, present in zip(player_keys(coalitions.shape[1]), coalitions.T, strict=True):
         total ^= torch.where(present, key, 0)
     return total
@@ -32,7 +32,9 @@ def take_unseen(coalitions: Bool[Tensor, "coalitions players"], seen: set[int], 
 
 def ends_and_singles(n_players: int) -> Bool[Tensor, "coalitions players"]:
     """The empty coalition, the full one, and each player alone, in this order. First order and efficiency depend on them."""
-    return torch.cat([torch.tensor([[False], [True]]).expand(2, n_players), torch.eye(n_players, dtype=torch.bool)])
+    return torch.cat(
+        [torch.tensor([[False], [True]], device="cpu").expand(2, n_players), torch.eye(n_players, dtype=torch.bool, device="cpu")]
+    )
 
 
 def default_generator(generator: torch.Generator | None) -> torch.Generator:
@@ -53,7 +55,7 @@ class Draws:
 
     def more(self, n_coalitions: int) -> Bool[Tensor, "coalitions players"]:
         """The next `n_coalitions` coalitions that were not drawn before, or fewer if no more exist."""
-        rows, n_drawn, idle = [torch.zeros(0, self._n_players, dtype=torch.bool)], 0, 0
+        rows, n_drawn, idle = [torch.zeros(0, self._n_players, dtype=torch.bool, device="cpu")], 0, 0
         while n_drawn < n_coalitions and idle < IDLE_ROUNDS:
             rows.append(take_unseen(self._round((n_coalitions - n_drawn + 1) // 2), self._seen, n_coalitions - n_drawn))
             idle = 0 if len(rows[-1]) else idle + 1
@@ -62,6 +64,8 @@ class Draws:
 
     def _round(self, n_pairs: int) -> Bool[Tensor, "coalitions players"]:
         g = self._generator
-        p = (torch.arange(n_pairs)[:, None] + torch.rand(n_pairs, 1, generator=g, device=g.device).cpu()) / n_pairs
-        drawn = torch.rand(n_pairs, self._n_players, generator=g, device=g.device).cpu() < p
+        p = (
+            torch.arange(n_pairs, device="cpu")[:, None] + torch.rand(n_pairs, 1, generator=g, dtype=torch.float32, device=g.device).cpu()
+        ) / n_pairs
+        drawn = torch.rand(n_pairs, self._n_players, generator=g, dtype=torch.float32, device=g.device).cpu() < p
         return torch.stack([drawn, ~drawn], 1).flatten(0, 1)

@@ -39,7 +39,7 @@ def share_dividends(game: Game, n_samples: int, *, generator: torch.Generator | 
         return factorise(game, n_samples, share=combine_between, generator=generator)
     refuse_too_many(game.n_players, n_samples, "of both images")
     values, n_players, n_query = enumerate_values(game), game.n_players, game.n_query
-    singles = torch.eye(n_players, dtype=torch.bool)
+    singles = torch.eye(n_players, dtype=torch.bool, device="cpu")
     pairs = (singles[:n_query, None] | singles[n_query:]).flatten(0, 1)
     _, credit, _ = jagged_credit(values, torch.cat([singles, pairs]))
     first, between = credit[:n_players], credit[n_players:].reshape(n_query, game.n_retrieved)

@@ -65,7 +65,7 @@ def draw_window_pairs(n_query: int, n_retrieved: int, n_samples: int, generator:
     if n_samples < 1:
         raise ValueError(f"Expected n_samples of at least 1, got {n_samples}. Take thousands of pairs of windows, the default is 20000.")
     if n_query * n_retrieved <= n_samples:
-        return torch.cartesian_prod(torch.arange(n_query), torch.arange(n_retrieved)).T.reshape(2, -1)
+        return torch.cartesian_prod(torch.arange(n_query, device="cpu"), torch.arange(n_retrieved, device="cpu")).T.reshape(2, -1)
     generator = default_generator(generator)
     drawn = [torch.randint(n, (n_samples,), generator=generator, device=generator.device) for n in (n_query, n_retrieved)]
     return torch.stack(drawn).cpu()
@@ -107,7 +107,7 @@ def _evaluate_occlusions(game: Game, query: Coalitions, retrieved: Coalitions, d
         rows = torch.cat([query[drawn[0]], retrieved[drawn[1]]], 1)
         values = game.values(torch.cat([torch.ones_like(rows[:1]), rows]))
         return values[1:], values[0], values.abs().max()
-    towers, largest = [], torch.ones(())
+    towers, largest = [], torch.ones((), dtype=torch.float64, device="cpu")
     for embed, windows, chosen in ((game.embed_query, query, drawn[0]), (game.embed_retrieved, retrieved, drawn[1])):
         used, place = chosen.unique(return_inverse=True)
         embeddings = embed(torch.cat([torch.ones_like(windows[:1]), windows[used]]))

@@ -43,8 +43,8 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     generator = default_generator(generator)
     n_permutations = (n_samples - base) // each
     orders = torch.stack([torch.randperm(n_players, generator=generator, device=generator.device) for _ in range(n_permutations)]).cpu()
-    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players))
-    singles = game.values(torch.eye(n_players, dtype=torch.bool))
+    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, n_players))
+    singles = game.values(torch.eye(n_players, dtype=torch.bool, device="cpu"))
     samples = _pair_differences(orders, _extension_values(game, orders, singles, ends), ends[0])
     errors = _mean_error(samples, game.n_query) if n_permutations > 1 else None
     blocks = {"first_order": (singles - ends[0])[None], **split_blocks(samples.mean(0, keepdim=True), game.n_query)}
@@ -57,9 +57,9 @@ def _extension_values(game: Game, orders: Orders, singles: Float[Tensor, " playe
     table = singles.new_zeros(len(orders), n_players, n_players)
     table[:, 0] = singles[orders]
     table[:, -1, -1] = ends[1]
-    k, j = torch.triu_indices(n_players, n_players)
+    k, j = torch.triu_indices(n_players, n_players, device="cpu")
     is_new = (k > 0) & (k < n_players - 1)  # coalitions of 2 to n - 1 players
-    k, j, position = k[is_new], j[is_new], torch.arange(n_players)
+    k, j, position = k[is_new], j[is_new], torch.arange(n_players, device="cpu")
     if len(k):
         extensions = (position < k[:, None]) | (position == j[:, None])  # in order of arrival
         coalitions = extensions[:, orders.argsort(1)].transpose(0, 1).flatten(0, 1)
@@ -76,7 +76,7 @@ def _pair_differences(orders: Orders, table: Tables, empty: Tensor) -> Tables:
     difference = torch.nn.functional.pad(difference, (0, 0, 0, 1)).triu(1)
     difference = difference + difference.mT
     position = orders.argsort(1)
-    return difference[torch.arange(len(orders))[:, None, None], position[:, :, None], position[:, None, :]]
+    return difference[torch.arange(len(orders), device="cpu")[:, None, None], position[:, :, None], position[:, None, :]]
 
 
 def _mean_error(samples: Tables, n_query: int) -> Credits:

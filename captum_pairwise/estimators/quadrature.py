@@ -27,7 +27,7 @@ class Path:
 def diagonal_path(n_players: int) -> Path:
     """Gauss–Legendre nodes for games of `n_players` players, in float64 on the CPU."""
     nodes, weights = np.polynomial.legendre.leggauss(max(1, min(ceil(n_players / 2), ceil(4 * sqrt(n_players)))))
-    return Path(torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2))
+    return Path(torch.tensor((nodes + 1) / 2, device="cpu"), torch.tensor(weights / 2, device="cpu"))
 
 
 def logarithmic_path(n_nodes: int) -> Path:
@@ -59,7 +59,7 @@ def linear_path(n_nodes: int) -> Path:
 def size_probabilities(n_players: int, p: Float[Tensor, "*nodes"]) -> Float[Tensor, "*nodes sizes"]:
     """The binomial probability of each coalition size `0…n` if each of `n` players is present with probability `p`."""
     binomial = torch.distributions.Binomial(n_players, p[..., None])
-    return binomial.log_prob(torch.arange(n_players + 1, dtype=p.dtype)).exp()
+    return binomial.log_prob(torch.arange(n_players + 1, dtype=p.dtype, device=p.device)).exp()
 
 
 def _refuse_nodes(n_nodes: object) -> None:
@@ -85,4 +85,4 @@ def _gauss(moments: list[float], n_nodes: int) -> Path:
         before, now = now, following
     off_diagonal = np.sqrt(beta[1:])
     nodes, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1))
-    return Path(torch.tensor(nodes), torch.tensor(beta[0] * vectors[0] ** 2))
+    return Path(torch.tensor(nodes, device="cpu"), torch.tensor(beta[0] * vectors[0] ** 2, device="cpu"))

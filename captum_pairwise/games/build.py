@@ -178,7 +178,7 @@ def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:
     """For each pair, one affine function for each background."""
     members = [tower.make_affine(example) for example in range(len(tower.side.present))]
     for member in chain.from_iterable(members):
-        check_finite(member(torch.ones(1, len(member.moves))), f"the {name} embeddings")
+        check_finite(member(member.moves.new_ones(1, len(member.moves))), f"the {name} embeddings")
     return members
 
 

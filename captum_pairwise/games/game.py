@@ -136,7 +136,10 @@ def make_one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
         lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1)),
     )
     if isinstance(game, TwoTowerGame):
-        u, w = game.embed_query(torch.ones(1, n_query))[0], game.embed_retrieved(torch.ones(1, n_retrieved))[0]
+        u, w = (
+            game.embed_query(torch.ones(1, n_query, dtype=torch.float32, device="cpu"))[0],
+            game.embed_retrieved(torch.ones(1, n_retrieved, dtype=torch.float32, device="cpu"))[0],
+        )
         values = _compare_with(game.embed_query, u, w), _compare_with(game.embed_retrieved, w, u)
     return CallableGame(n_query, 0, values[0], game.chunk), CallableGame(0, n_retrieved, values[1], game.chunk)
 

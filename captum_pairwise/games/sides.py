@@ -64,7 +64,7 @@ class Side:
     def measure_changes(self, example: int) -> Float[Tensor, " players"]:
         """The sum of squared changes caused by the absence of each player, averaged over backgrounds; in float64 on the CPU."""
         position = self._position(example).expand_as(self.present[example]).flatten().cpu()
-        sums = torch.zeros(len(self.ids(example)) + 1, dtype=torch.float64)
+        sums = torch.zeros(len(self.ids(example)) + 1, dtype=torch.float64, device="cpu")
         for absent in self.absent:
             difference = self.present[example].cpu().double() - absent[example].cpu().double()
             sums.scatter_add_(0, position, difference.square().flatten())

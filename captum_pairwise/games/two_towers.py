@@ -58,7 +58,7 @@ class Tower:
             constant = self.embed(torch.zeros_like(absent), example)
             # the change of each player alone, minus the constant: the difference of two near embeddings would lose digits
             embed_change = self._evaluate_chunks(lambda z, mix=mix, absent=absent: self.embed(mix(z) - absent, example))
-            moves = embed_change(torch.eye(no_players.shape[1], device=no_players.device)) - constant
+            moves = embed_change(torch.eye(no_players.shape[1], dtype=torch.float32, device=no_players.device)) - constant
             functions.append(Affine(promote_half(self.embed(absent, example)[0]), promote_half(moves)))
         return functions
 

@@ -98,8 +98,8 @@ class TokenEncoder(nn.Module, abc.ABC):
         """
         ordinary = sorted(set(range(len(self.tokenizer))) - set(self.tokenizer.all_special_ids))
         # drawn by place, so padding does not change the words before it
-        drawn = torch.randint(len(ordinary), (ids.shape[1], n_members), generator=generator)
-        return Backgrounds(torch.where(self._plays(ids), torch.tensor(ordinary)[drawn.T][:, None].to(ids), ids))
+        drawn = torch.randint(len(ordinary), (ids.shape[1], n_members), generator=generator, device=generator.device).cpu()
+        return Backgrounds(torch.where(self._plays(ids), torch.tensor(ordinary, device="cpu")[drawn.T][:, None].to(ids), ids))
 
     def _plays(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
         """True for each ordinary token; the token of an unknown word is one."""

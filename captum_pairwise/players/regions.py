@@ -156,15 +156,15 @@ def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 h
     >>> grid(2, 4, 1, 2)[0, 0].tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
-    row = torch.arange(height) * rows // height
-    column = torch.arange(width) * columns // width
+    row = torch.arange(height, device="cpu") * rows // height
+    column = torch.arange(width, device="cpu") * columns // width
     return (row[:, None] * columns + column)[None, None]
 
 
 def patches(height: int, width: int, size: int) -> Int[Tensor, "1 1 height width"]:
     """Ids of square patches of `size` pixels, as in a vision transformer. Patches at the border may be smaller."""
     columns = -(-width // size)
-    return (torch.arange(height)[:, None] // size * columns + torch.arange(width) // size)[None, None]
+    return (torch.arange(height, device="cpu")[:, None] // size * columns + torch.arange(width, device="cpu") // size)[None, None]
 
 
 def superpixels(
@@ -231,7 +231,7 @@ def player_centres(players: Players, example: int) -> Float[Tensor, "players axe
     owners, owner = ids.flatten().unique(return_inverse=True)
     centres = owners[:, None].double()
     if players.ids.dim() == 4:
-        axes = torch.cartesian_prod(*(torch.arange(size) for size in ids.shape)).T[1:].double()
+        axes = torch.cartesian_prod(*(torch.arange(size, device="cpu") for size in ids.shape)).T[1:].double()
         centres = (axes.new_zeros(2, len(owners)).index_add_(1, owner, axes) / owner.bincount()).T
     return centres[owners != NEVER_LEAVES]
 

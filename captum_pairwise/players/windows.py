@@ -40,8 +40,10 @@ class Windows:
 
     def occlusions(self) -> Bool[Tensor, "windows bands"]:
         """The bands that are present if a window is occluded: all except its two."""
-        bands = torch.cartesian_prod(torch.arange(len(self.rows)), len(self.rows) + torch.arange(len(self.columns)))
-        return torch.ones(self.n_windows, self.n_bands, dtype=torch.bool).scatter(1, bands, False)
+        bands = torch.cartesian_prod(
+            torch.arange(len(self.rows), device="cpu"), len(self.rows) + torch.arange(len(self.columns), device="cpu")
+        )
+        return torch.ones(self.n_windows, self.n_bands, dtype=torch.bool, device="cpu").scatter(1, bands, False)
 
     def presence(self, z: Tensor) -> Float[Tensor, "coalitions 1 height width"]:
         """The presence of each pixel. A pixel is absent if it lies in an absent band of rows and in an absent band of columns."""
@@ -87,7 +89,7 @@ def height_and_width(value: object, name: str) -> tuple[int, int]:
 
 
 def _bands(size: int, length: int, stride: int) -> Float[Tensor, "bands pixels"]:
-    start = torch.arange(0, size, stride)
+    start = torch.arange(0, size, stride, device="cpu")
     start = start - (int(start[-1]) + length - size) // 2
-    pixel = torch.arange(size)
+    pixel = torch.arange(size, device="cpu")
     return ((pixel >= start[:, None]) & (pixel < start[:, None] + length)).float()

@@ -232,7 +232,7 @@ def split_blocks(second_order: Float[Tensor, "batch players players"], n_query: 
 
 def make_interactions(ends: Float[Tensor, "2"], n_query: int, n_evaluations: int, **blocks: Any) -> Interactions:
     """The interactions of one game, from `v(∅)` and `v(N)` and the blocks, each a batch of one."""
-    return Interactions(n_query=n_query, empty=ends[:1], full=ends[1:], n_evaluations=torch.tensor([n_evaluations]), **blocks)
+    return Interactions(n_query=n_query, empty=ends[:1], full=ends[1:], n_evaluations=torch.tensor([n_evaluations], device="cpu"), **blocks)
 
 
 def project(between: Between, query_signal: Float[Tensor, "batch query"]) -> Float[Tensor, "batch retrieved"]:

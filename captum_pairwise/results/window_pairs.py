@@ -112,7 +112,7 @@ def _carry_signal(
 ) -> Float[Tensor, "target_windows columns"]:
     """Carry a signal from the windows of one image to the windows drawn with them, `Σ_k w_k s(source_k) [target_k]`."""
     carried = signal.new_zeros(n_windows, signal.shape[1])
-    for samples in torch.arange(len(weights)).split(ROWS_AT_ONCE):
+    for samples in torch.arange(len(weights), device="cpu").split(ROWS_AT_ONCE):
         sources, targets = (numbers[samples].to(signal.device) for numbers in (source, target))
         carried.index_add_(0, targets, weights[samples.to(weights.device), None] * signal[sources])
     return carried

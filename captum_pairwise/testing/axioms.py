@@ -14,7 +14,7 @@ def check_renamed_players(trial: Trial) -> None:
     """Players with other ids get the same credit."""
     if trial.players is None:
         raise DoesNotApply("it takes no masks, so its players have no ids")
-    orders = [torch.randperm(int(mask.max()) + 1, generator=torch.Generator().manual_seed(3)) for mask in trial.masks]
+    orders = [torch.randperm(int(mask.max()) + 1, generator=torch.Generator().manual_seed(3), device="cpu") for mask in trial.masks]
     credit = trial.explain(masks=tuple(order[mask] for order, mask in zip(orders, trial.masks, strict=True)))
     if trial.order == 1:
         credit = tuple(side[:, order] for side, order in zip(credit, orders, strict=True))

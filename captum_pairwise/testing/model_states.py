@@ -91,6 +91,36 @@ def check_other_device(trial: Trial) -> None:
         trial.assert_same(tuple(side.cpu() for side in credit), trial.explain(), f"on {device}", tolerance=1e-3)
 
 
+def check_default_device(trial: Trial) -> None:
+    """Another default device, where tensors made without a device lie, gives the same."""
+    model, pair, masks = trial.model(), images(), trial.masks
+    expected = trial.explain(model, pair, masks)
+    with torch.device("meta"):  # a tensor on it has no numbers
+        result = trial.call(trial.make(model).attribute, pair, masks)
+    trial.assert_same(trial.read(result, masks), expected, "with another default device")
+
+
+def check_default_dtype(trial: Trial) -> None:
+    """Another default dtype gives the same for a model and images in float32."""
+    model, pair, masks = trial.model(Encoder().float()), tuple(batch.float() for batch in images()), trial.masks
+    expected = trial.explain(model, pair, masks)
+    for dtype in (torch.float64, torch.float16):
+        with _set_default_dtype(dtype):
+            credit = trial.explain(model, pair, masks)
+        expect(all(side.dtype == torch.float32 for side in credit), f"Expected float32 with the default {dtype}, got {credit[0].dtype}.")
+        trial.assert_same(credit, expected, f"with the default {dtype}", tolerance=1e-6)
+
+
+@contextmanager
+def _set_default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def check_compiled_model(trial: Trial) -> None:
     """A model of `torch.compile` gives the same, or is refused with a message that says what was expected."""
     _check_converted(trial, lambda encoder: torch.compile(encoder, backend="eager"), "a compiled model")

@@ -29,7 +29,7 @@ class Encoder(nn.Module):
         with torch.no_grad():
             for parameter in self.double().parameters():
                 fan_in = max(parameter[0].numel(), 4)
-                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * (2 / fan_in) ** 0.5)
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu") * (2 / fan_in) ** 0.5)
             if blind is not None:
                 linear.weight.view(FEATURES, CHANNELS, CELLS, CELLS)[..., blind] = 0
 
@@ -60,7 +60,7 @@ def sum_encoders(encoders: tuple[Encoder, Encoder], weights: tuple[float, float]
 def images(batch: int = 2, seed: int = 0) -> tuple[Float[Tensor, "batch 3 12 12"], Float[Tensor, "batch 3 12 12"]]:
     """A batch of pairs of random images in [0, 1], float64."""
     generator = torch.Generator().manual_seed(seed)
-    query, retrieved = torch.rand(2, batch, 3, CELLS * PIXELS, CELLS * PIXELS, generator=generator, dtype=torch.float64)
+    query, retrieved = torch.rand(2, batch, 3, CELLS * PIXELS, CELLS * PIXELS, generator=generator, dtype=torch.float64, device="cpu")
     return query, retrieved
 
 

@@ -62,7 +62,7 @@ class Trial:
     def masks(self) -> Masks:
         """The players of both images as the method takes them: 4 and 6, or single cells of the layer if it takes no masks."""
         if self.players is None:
-            return (torch.arange(CELLS**2).view(1, 1, CELLS, CELLS),) * 2
+            return (torch.arange(CELLS**2, device="cpu").view(1, 1, CELLS, CELLS),) * 2
         query, retrieved = cell_masks()
         return (expand_to_pixels(query), expand_to_pixels(retrieved)) if self.players == "feature_mask" else (query, retrieved)
 

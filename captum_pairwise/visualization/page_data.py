@@ -177,7 +177,7 @@ def _locate(side: Side, players: Players | None, n_players: int, name: str, exam
         raise ValueError(f"Expected {name} players that own pixels, got some that own single channels. Pass a mask [B, 1, H, W].")
     ids = _shrink_mask(ids[0])
     raster = {"n": n_players, "height": ids.shape[0], "width": ids.shape[1]}
-    is_cells = ids.numel() == n_players and torch.equal(ids.flatten(), torch.arange(n_players))
+    is_cells = ids.numel() == n_players and torch.equal(ids.flatten(), torch.arange(n_players, device="cpu"))
     return raster if is_cells else raster | {"runs": _encode_runs(ids)}
 
 
@@ -187,7 +187,7 @@ def _shrink_mask(ids: Int[Tensor, "height width"]) -> Int[Tensor, "h w"]:
     if longest <= LARGEST_MASK:
         return ids
     sizes = [max(1, size * LARGEST_MASK // longest) for size in ids.shape]
-    rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(sizes, ids.shape, strict=True))
+    rows, columns = ((2 * torch.arange(new, device="cpu") + 1) * old // (2 * new) for new, old in zip(sizes, ids.shape, strict=True))
     smaller = ids[rows][:, columns]
     for player in set(ids.unique().tolist()) - set(smaller.unique().tolist()):  # a player without any chosen pixel gets one
         row, column = (ids == player).nonzero().double().mean(0).tolist()

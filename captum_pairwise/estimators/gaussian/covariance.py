@@ -71,7 +71,7 @@ class CoalitionKernel:
     def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
         """`k` of every two of distinct rows of presences."""
         features = trends(rows)
-        rough = self.rough * torch.eye(len(rows), dtype=rows.dtype)
+        rough = self.rough * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
         return self.smooth.gram(rows) + rough + (features * self._scales()) @ features.T
 
     def _scales(self) -> Float[Tensor, " trends"]:
@@ -147,7 +147,7 @@ class CoalitionKernel:
         features = ExpectedTrends(*(weights @ numbers for numbers in trend_expectations(2, nodes, self.n_players)))
         variances = self._pair_variances(nodes, weights, features)
         batches = rows.split(max(1, NUMBERS_AT_ONCE // (len(nodes) * self.n_players)))
-        for some in torch.arange(self.n_players).split(at_once):
+        for some in torch.arange(self.n_players, device="cpu").split(at_once):
             covariances = []
             for batch in batches:
                 same, share = features.multiply(trends(batch) * self._scales())
@@ -165,7 +165,7 @@ class CoalitionKernel:
 
     def _step_products(self, nodes: Nodes, weights: Nodes, rows: Rows, some: Int[Tensor, " some"]) -> Float[Tensor, "rows some players"]:
         """The products of the steps of two players, summed over the nodes: a matrix product for each row."""
-        total = torch.zeros(len(rows), len(some), self.n_players, dtype=rows.dtype)
+        total = torch.zeros(len(rows), len(some), self.n_players, dtype=rows.dtype, device=rows.device)
         for scale, product in self._terms():
             steps, expectations = map(lambda parts: torch.stack(parts, 1), zip(*(product.expectation(p, rows) for p in nodes), strict=True))
             total.baddbmm_(((scale * weights * expectations)[..., None] * steps[..., some]).mT, steps)

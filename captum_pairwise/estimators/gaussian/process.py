@@ -73,7 +73,7 @@ def fit_process(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor,
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
         mean = outputs.mean(0)
-        chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:rows_for_kernel]
+        chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0), device="cpu")[:rows_for_kernel]
         kernel = _fit_kernel(rows[chosen], (outputs - mean)[chosen])
         factor = _cholesky(kernel.gram(rows))
         return Process(kernel, rows, factor, mean, torch.linalg.solve_triangular(factor, outputs - mean, upper=False))
@@ -83,7 +83,7 @@ def _cholesky(gram: Float[Tensor, "rows rows"]) -> Float[Tensor, "rows rows"]:
     """The Cholesky factor, after the smallest addition to the diagonal with which it exists in float64."""
     added = 0.0
     while True:
-        factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype))
+        factor, failed = torch.linalg.cholesky_ex(gram + added * torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
         if not failed:
             return factor
         added = max(10 * added, LEAST_ADDED * gram.diagonal().max().item())
@@ -94,7 +94,7 @@ def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalition
     n_players = rows.shape[1]
     second_moments = outputs @ outputs.T
     if not second_moments.diagonal().sum() > 0:  # a constant function
-        return _build_kernel(torch.zeros(len(START) + n_players, dtype=torch.float64))
+        return _build_kernel(torch.zeros(len(START) + n_players, dtype=torch.float64, device="cpu"))
     second_moments = second_moments / second_moments.diagonal().mean()
     parameters = np.array([*START, *[0.0] * n_players])
     bounds, options = [*BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
@@ -103,7 +103,7 @@ def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalition
         parameters[:n_free] = minimize(
             objective, parameters[:n_free], jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options=options
         ).x
-    return _build_kernel(torch.tensor(parameters))
+    return _build_kernel(torch.tensor(parameters, device="cpu"))
 
 
 def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
@@ -113,12 +113,12 @@ def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
 
 def _objective(rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int) -> Objective:
     """The negative log likelihood for each independent output, maximised over the scale of the outputs, and its gradient."""
-    fixed, n_rows = torch.tensor(parameters[n_free:]), len(rows)
+    fixed, n_rows = torch.tensor(parameters[n_free:], device="cpu"), len(rows)
     effective_outputs = (second_moments.diagonal().sum() ** 2 / second_moments.square().sum()).item()
 
     def objective(free: np.ndarray) -> tuple[float, np.ndarray]:
         with torch.enable_grad():
-            variables = torch.tensor(free, requires_grad=True)
+            variables = torch.tensor(free, requires_grad=True, device="cpu")
             joined = torch.cat([variables, fixed])
             gram = _build_kernel(joined).gram(rows)
             prior = joined[len(START) :].square().sum() / 2 / effective_outputs

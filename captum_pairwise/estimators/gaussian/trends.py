@@ -66,7 +66,7 @@ def trend_expectations(order: int, p: Float[Tensor, "*nodes"], n_players: int) -
 
 def _chebyshev(n_players: int) -> Float[Tensor, "sizes common"]:
     """`T_0 … T_{DEGREE+1}` of every size, scaled to [-1, 1]."""
-    x = torch.linspace(-1, 1, n_players + 1, dtype=torch.float64)
+    x = torch.linspace(-1, 1, n_players + 1, dtype=torch.float64, device="cpu")
     polynomials = [torch.ones_like(x), x]
     while len(polynomials) < N_COMMON:
         polynomials.append(2 * x * polynomials[-1] - polynomials[-2])

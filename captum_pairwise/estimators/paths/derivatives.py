@@ -50,7 +50,7 @@ def _load_forward_mode() -> None:
     """Load forward mode. Its first use imports modules that warn about themselves (torch 2.14); users should not see this."""
     with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)
-        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+        forward_ad.make_dual(torch.zeros(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.float32, device="cpu"))
 
 
 def point_gradients(function: Function, points: Points, chunk: Chunk) -> Points:
@@ -62,7 +62,7 @@ def point_gradients(function: Function, points: Points, chunk: Chunk) -> Points:
         return _sum_gradient(values, rows).to(values)
 
     with torch.enable_grad():
-        return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(len(points)))
+        return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(len(points), device="cpu"))
 
 
 def hessian_products(function: Function, points: Points, directions: Points, chunk: Chunk) -> Points:
@@ -154,7 +154,7 @@ def jacobians(embed: Embed, points: Points, chunk: Chunk) -> tuple[Embeddings, F
         return embeddings, embeddings.new_zeros(n_points, 0, n_channels)
     if n_players <= n_channels and (slopes := _forward_slopes(embed, points, chunk)) is not None:
         return embeddings, slopes
-    channel = torch.arange(n_channels).repeat(n_points)
+    channel = torch.arange(n_channels, device="cpu").repeat(n_points)
 
     def select_channel(rows: Tensor, index: Tensor) -> Tensor:
         selected = embed(rows)
@@ -166,7 +166,7 @@ def jacobians(embed: Embed, points: Points, chunk: Chunk) -> tuple[Embeddings, F
 
 def _forward_slopes(embed: Embed, points: Points, chunk: Chunk) -> Float[Tensor, "points players channels"] | None:
     """All slopes in forward mode, or None if an operation has none: one pass for many directions if the network can be vectorised."""
-    (n_points, n_players), units = points.shape, torch.eye(points.shape[1], dtype=points.dtype)
+    (n_points, n_players), units = points.shape, torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
 
     def along(unit: Tensor, at: Points = points) -> Tensor:
         return jvp(embed, (at,), (unit.expand_as(at),))[1]

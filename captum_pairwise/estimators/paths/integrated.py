@@ -105,13 +105,13 @@ def integrate_hessians(game: Game, index: PathIndex, path: Path | None, *, is_ra
     if path is not None:
         credits["marginal"] = _integrate_slopes(game, path)
     elif index.start:
-        start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64))
+        start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64, device="cpu"))
         credits |= {name: credits[name] + start for name in ("first_order", "marginal")}
     return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **credits)
 
 
 def _evaluate_ends(game: Game) -> Float[Tensor, "2"]:
-    return game.values(torch.tensor([[0.0], [1.0]]).expand(2, game.n_players))
+    return game.values(torch.tensor([[0.0], [1.0]], dtype=torch.float32, device="cpu").expand(2, game.n_players))
 
 
 def diagonal_points(nodes: Nodes, n_players: int) -> Float[Tensor, "nodes players"]:
@@ -138,8 +138,8 @@ def _game_gradients(game: Game, points: Float[Tensor, "points players"]) -> Floa
 
 def _refuse_missing_gradient(game: Game, side: slice) -> None:
     """Refuse a game that changes between two points on the path of one image, but has no slope at either."""
-    points = torch.ones(4, game.n_players, dtype=torch.float64)
-    points[:, side] = torch.tensor([[0.4], [0.6], [0.0], [1.0]], dtype=torch.float64)
+    points = torch.ones(4, game.n_players, dtype=torch.float64, device="cpu")
+    points[:, side] = torch.tensor([[0.4], [0.6], [0.0], [1.0]], dtype=torch.float64, device="cpu")
     values = game.values(points)
     is_changed = (values[1] - values[0]).abs() > NOTICED * values.abs().max()  # independent of the unit of the similarity
     if is_changed and not _game_gradients(game, points[:2])[:, side].any():
@@ -191,7 +191,7 @@ def _cross_derivatives(game: Game, nodes: Nodes) -> Float[Tensor, "nodes query r
     if isinstance(game, TwoTowerGame):
         (_, query_slopes), (_, retrieved_slopes) = _tower_jacobians(game, nodes)
         return torch.einsum("kic,kjc->kij", query_slopes, retrieved_slopes)
-    units, n_query = torch.eye(game.n_players, dtype=nodes.dtype), game.n_query
+    units, n_query = torch.eye(game.n_players, dtype=nodes.dtype, device=nodes.device), game.n_query
     if n_query <= game.n_retrieved:
         return _hessian_rows(game, lambda rows, _: game.values(rows), nodes, units[:n_query])[:, :, n_query:]
     return _hessian_rows(game, lambda rows, _: game.values(rows), nodes, units[n_query:])[:, :, :n_query].mT
@@ -210,7 +210,9 @@ def _tower_jacobians(game: TwoTowerGame, nodes: Nodes) -> list[tuple[Tensor, Ten
 def _hessians(game: Game, nodes: Nodes) -> Hessians:
     """All `∂²_ij v`."""
     if not isinstance(game, TwoTowerGame):
-        second = _hessian_rows(game, lambda rows, _: game.values(rows), nodes, torch.eye(game.n_players, dtype=nodes.dtype))
+        second = _hessian_rows(
+            game, lambda rows, _: game.values(rows), nodes, torch.eye(game.n_players, dtype=nodes.dtype, device=nodes.device)
+        )
         return (second + second.mT) / 2
     (u, query_slopes), (w, retrieved_slopes) = _tower_jacobians(game, nodes)
     between = torch.einsum("kic,kjc->kij", query_slopes, retrieved_slopes)
@@ -229,6 +231,6 @@ def _tower_hessian(game: TwoTowerGame, embed: Callable[[Tensor], Tensor], nodes:
     """The second derivatives of `<embed(z), other>` at each node, with the other tower's embeddings constant."""
     if n_players == 0:
         return other.new_zeros(len(nodes), 0, 0)
-    units = torch.eye(n_players, dtype=nodes.dtype)
+    units = torch.eye(n_players, dtype=nodes.dtype, device=nodes.device)
     second = _hessian_rows(game, lambda rows, index: (embed(rows) * other[index // n_players]).sum(1), nodes, units)
     return (second + second.mT) / 2

@@ -64,7 +64,7 @@ def kernel_shapley(
 
 def _evaluate(game: Game, coalitions: Coalitions, is_halved: bool) -> tuple[Float[Tensor, "2"], Targets]:
     """`v(∅)` and `v(N)`, and the target of each coalition: `v(S) - v(∅)`, or if halved its mean with `v(N) - v(N∖S)`."""
-    ends = torch.tensor([[False], [True]]).expand(2, game.n_players)
+    ends = torch.tensor([[False], [True]], device="cpu").expand(2, game.n_players)
     values = game.values(torch.cat([ends, coalitions, *([~coalitions] if is_halved else [])]))
     exact = values.cpu().double()
     targets = exact[2 : 2 + len(coalitions)] - exact[0]

@@ -48,17 +48,17 @@ def kernel_taylor(
              [2.]]])
     """
     n_players = game.n_players
-    pairs = tuple(torch.triu_indices(n_players, n_players, 1))
+    pairs = tuple(torch.triu_indices(n_players, n_players, 1, device="cpu"))
     n_pairs = len(pairs[0])
     advice = "Group them with a coarser mask, or use FactorisedShapleyTaylor or ShapleyTaylorSampling."
     refuse_beyond_memory(16 * n_pairs**2, f"the {n_pairs} pairs of {n_players} players", advice)
     message = describe_undetermined(f"the {n_pairs} pairs", n_samples, n_pairs - 1)
     if ridge is None and n_samples < n_pairs - 1:
         raise ValueError(message)  # before the game is evaluated
-    ends = game.values(torch.tensor([[False], [True]]).expand(2, n_players))
-    first = game.values(torch.eye(n_players, dtype=torch.bool)) - ends[0]
+    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, n_players))
+    first = game.values(torch.eye(n_players, dtype=torch.bool, device="cpu")) - ends[0]
     total = (ends[1] - ends[0] - first.sum()).cpu().double()
-    second = torch.zeros(n_players, n_players, dtype=torch.float64)
+    second = torch.zeros(n_players, n_players, dtype=torch.float64, device="cpu")
     if n_players < 3:
         second[pairs] = total  # a single pair is equal to the sum
     else:
@@ -75,7 +75,9 @@ def fit_pairs(
 ) -> Float[Tensor, " pairs"]:
     """The pairs with the best fit to the targets and the sum `total`; with `subtract_sizes`, the mean of each size is fitted apart."""
     n_players, size = drawn.coalitions.shape[1], drawn.coalitions.sum(1)
-    by_size = _size_means(drawn.coalitions, targets, total) if subtract_sizes else torch.zeros(n_players + 1, dtype=torch.float64)
+    by_size = (
+        _size_means(drawn.coalitions, targets, total) if subtract_sizes else torch.zeros(n_players + 1, dtype=torch.float64, device="cpu")
+    )
     normal, moment = _normal_equations(drawn, targets - by_size[size])
     fit = sum_constrained(normal, ridge, message)
     return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _size_index(by_size)
@@ -85,7 +87,7 @@ def _size_means(coalitions: Coalitions, targets: Targets, total: Tensor) -> Floa
     """The mean target of each size, 0 for the empty coalition and single players, interpolated for sizes that were not drawn."""
     n_players = coalitions.shape[1]
     size = coalitions.sum(1)
-    sums = torch.zeros(n_players + 1, dtype=torch.float64).index_add_(0, size, targets)
+    sums = torch.zeros(n_players + 1, dtype=torch.float64, device="cpu").index_add_(0, size, targets)
     counts = torch.bincount(size, minlength=n_players + 1)
     is_drawn = counts > 0
     is_drawn[[0, 1, n_players]] = True
@@ -97,7 +99,7 @@ def _size_means(coalitions: Coalitions, targets: Targets, total: Tensor) -> Floa
 def _size_index(by_size: Float[Tensor, " sizes"]) -> Float[Tensor, ""]:
     """The index of every pair in the game `g(|S|)`: `(2/n) Σ_t C(n-2, t) / C(n-1, t) [g(t+2) - 2 g(t+1) + g(t)]`."""
     n_players = len(by_size) - 1
-    share = 1 - torch.arange(n_players - 1, dtype=torch.float64) / (n_players - 1)  # the ratio of the binomials
+    share = 1 - torch.arange(n_players - 1, dtype=torch.float64, device="cpu") / (n_players - 1)  # the ratio of the binomials
     return 2 / n_players * (share * by_size.diff(n=2)).sum()
 
 
@@ -108,7 +110,10 @@ def _normal_equations(drawn: WeightedCoalitions, targets: Targets) -> tuple[Floa
     """
     n_players, size = drawn.coalitions.shape[1], drawn.coalitions.sum(1)
     n_pairs = n_players * (n_players - 1) // 2
-    normal, moment = torch.zeros(n_pairs, n_pairs, dtype=torch.float64), torch.zeros(n_pairs, dtype=torch.float64)
+    normal, moment = (
+        torch.zeros(n_pairs, n_pairs, dtype=torch.float64, device="cpu"),
+        torch.zeros(n_pairs, dtype=torch.float64, device="cpu"),
+    )
     is_small = size <= n_players * SMALL
     for small in size[is_small].unique().tolist():
         at_once = max(1, PRODUCTS_AT_ONCE // comb(small, 2) ** 2)
@@ -135,7 +140,7 @@ def _add_small(normal: Tensor, moment: Tensor, coalitions: Coalitions, weights: 
 
 def _add_block(normal: Tensor, moment: Tensor, coalitions: Coalitions, weights: Targets, targets: Targets) -> None:
     """Add coalitions as one matrix product. Only a triangle of it is computed."""
-    i, j = torch.triu_indices(coalitions.shape[1], coalitions.shape[1], 1)
+    i, j = torch.triu_indices(coalitions.shape[1], coalitions.shape[1], 1, device="cpu")
     root = weights.sqrt()
     marks = (coalitions[:, i] & coalitions[:, j]).double().mul_(root[:, None])
     moment.addmv_(marks.T, root * targets)

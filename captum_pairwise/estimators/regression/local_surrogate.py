@@ -69,7 +69,7 @@ def lime(
     weights = _distance_weights((~coalitions).double() @ departures.cpu().double(), decay)
     terms = torch.from_numpy(solver(*_moments(coalitions.numpy(), weights, values[:-1].cpu().double().numpy()))).to(values)
     second = values.new_zeros(n_players, n_players)
-    second[tuple(torch.triu_indices(n_players, n_players, 1))] = terms[n_players:]
+    second[tuple(torch.triu_indices(n_players, n_players, 1, device="cpu"))] = terms[n_players:]
     blocks = {"first_order": terms[None, :n_players], **split_blocks((second + second.T)[None], game.n_query)}
     return make_interactions(values[[-1, 0]], game.n_query, game.n_evaluations, **blocks)
 
@@ -89,7 +89,7 @@ def uniform_coalitions(n_players: int, n_samples: int, generator: torch.Generato
     >>> uniform_coalitions(3, 2, torch.Generator())[0]
     tensor([True, True, True])
     """
-    drawn = torch.rand(n_samples, n_players, generator=generator, device=generator.device).cpu() < 0.5
+    drawn = torch.rand(n_samples, n_players, generator=generator, dtype=torch.float32, device=generator.device).cpu() < 0.5
     drawn[0] = True
     return drawn
 
@@ -125,7 +125,7 @@ def _moments(coalitions: Bool[np.ndarray, "coalitions players"], weights: Target
     together = coalitions.T @ (weights[:, None] * coalitions)
     means = np.concatenate([together.diagonal(), together[i, j]])
     centred = values - weights @ values
-    gram, moment = torch.zeros(len(means), len(means), dtype=torch.float64), np.zeros(len(means))
+    gram, moment = torch.zeros(len(means), len(means), dtype=torch.float64, device="cpu"), np.zeros(len(means))
     for start in range(0, len(values), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         root, present = np.sqrt(weights[rows, None]), coalitions[rows]

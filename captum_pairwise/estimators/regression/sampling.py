@@ -36,13 +36,13 @@ Samplers = dict[str, Callable[[Law, int, torch.Generator], WeightedCoalitions]]
 
 def taylor_law(n_players: int) -> Law:
     """`p(s) ∝ 1 / (C(s, 2) (n - s))` for sizes 2 to n - 1: the mass of all coalitions of a size in eq. 7."""
-    size = torch.arange(n_players + 1, dtype=torch.float64)
+    size = torch.arange(n_players + 1, dtype=torch.float64, device="cpu")
     return _normalise_law(1 / (size * (size - 1) * (n_players - size)))
 
 
 def shapley_law(n_players: int) -> Law:
     """`p(s) ∝ 1 / (s (n - s))` for sizes 1 to n - 1: the mass of all coalitions of a size in the Shapley kernel."""
-    size = torch.arange(n_players + 1, dtype=torch.float64)
+    size = torch.arange(n_players + 1, dtype=torch.float64, device="cpu")
     return _normalise_law(1 / (size * (n_players - size)))
 
 
@@ -56,7 +56,7 @@ def paper_direct(law: Law, n_samples: int, generator: torch.Generator) -> Weight
     """Kernel-Direct (paper §5.2): draw a size by the law, then a uniform coalition of it. The weight is the number of draws."""
     sizes = torch.multinomial(law, n_samples, replacement=True, generator=generator)
     coalitions, counts = _random_rows(sizes, len(law) - 1, generator).unique(dim=0, return_counts=True)
-    return WeightedCoalitions(coalitions, counts.double(), torch.ones(len(counts), dtype=torch.float64))
+    return WeightedCoalitions(coalitions, counts.double(), torch.ones(len(counts), dtype=torch.float64, device="cpu"))
 
 
 def paper_weighting(law: Law, n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
@@ -65,12 +65,12 @@ def paper_weighting(law: Law, n_samples: int, generator: torch.Generator) -> Wei
     Coalitions of infinite weight are constraints of the regression and left out.
     """
     n_players = len(law) - 1
-    drawn = torch.rand(n_samples, n_players, generator=generator) < 0.5
+    drawn = torch.rand(n_samples, n_players, generator=generator, dtype=torch.float32, device=generator.device).cpu() < 0.5
     coalitions, counts = drawn.unique(dim=0, return_counts=True)
-    per_size = torch.tensor([comb(n_players, s) for s in range(n_players + 1)], dtype=torch.float64)
+    per_size = torch.tensor([comb(n_players, s) for s in range(n_players + 1)], dtype=torch.float64, device="cpu")
     weights = counts * (law / per_size)[coalitions.sum(1)]
     positive = weights > 0
-    return WeightedCoalitions(coalitions[positive], weights[positive], torch.ones(int(positive.sum()), dtype=torch.float64))
+    return WeightedCoalitions(coalitions[positive], weights[positive], torch.ones(int(positive.sum()), dtype=torch.float64, device="cpu"))
 
 
 def distinct(law: Law, n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
@@ -114,7 +114,7 @@ def draw_coalitions(samplers: Samplers, sampling: str, law: Law, n_samples: int,
 def _sample_sizes(masses: list[float], counts: list[int], n_samples: int, generator: torch.Generator) -> WeightedCoalitions:
     """Sample coalitions of the sizes that have a mass; `counts` are the numbers of coalitions of each size from 0 to n."""
     n_players, left = len(masses) - 1, n_samples
-    sizes, rows = [size for size, mass in enumerate(masses) if mass > 0], [torch.zeros(0, n_players, dtype=torch.bool)]
+    sizes, rows = [size for size, mass in enumerate(masses) if mass > 0], [torch.zeros(0, n_players, dtype=torch.bool, device="cpu")]
     while covered := [size for size in sizes if counts[size] <= left * masses[size] / sum(masses[other] for other in sizes)]:
         rows += [_all_rows(size, n_players)[: counts[size]] for size in covered]  # rows with player 0 come first
         left -= sum(counts[size] for size in covered)
@@ -124,20 +124,22 @@ def _sample_sizes(masses: list[float], counts: list[int], n_samples: int, genera
     coalitions = torch.cat(rows)
     size = coalitions.sum(1)
     n_seen = torch.bincount(size, minlength=n_players + 1)
-    weights = torch.tensor(masses, dtype=torch.float64) / n_seen.clamp(min=1)
-    unseen = torch.tensor([1 - n / max(1, count) for n, count in zip(n_seen.tolist(), counts, strict=True)], dtype=torch.float64)
+    weights = torch.tensor(masses, dtype=torch.float64, device="cpu") / n_seen.clamp(min=1)
+    unseen = torch.tensor(
+        [1 - n / max(1, count) for n, count in zip(n_seen.tolist(), counts, strict=True)], dtype=torch.float64, device="cpu"
+    )
     return WeightedCoalitions(coalitions, weights[size], unseen[size])
 
 
 def _all_rows(size: int, n_players: int) -> Coalitions:
     """All coalitions of a size."""
-    members = torch.tensor(list(combinations(range(n_players), size)))
-    return torch.zeros(len(members), n_players, dtype=torch.bool).scatter_(1, members, True)
+    members = torch.tensor(list(combinations(range(n_players), size)), device="cpu")
+    return torch.zeros(len(members), n_players, dtype=torch.bool, device="cpu").scatter_(1, members, True)
 
 
 def _random_rows(sizes: Int[Tensor, " coalitions"], n_players: int, generator: torch.Generator) -> Coalitions:
     """A uniform coalition of each size."""
-    rank = torch.rand(len(sizes), n_players, generator=generator).argsort(1).argsort(1)
+    rank = torch.rand(len(sizes), n_players, generator=generator, dtype=torch.float32, device=generator.device).cpu().argsort(1).argsort(1)
     return rank < sizes[:, None]
 
 
@@ -145,12 +147,12 @@ def _random_distinct_rows(
     sizes: list[int], masses: list[float], counts: list[int], n_samples: int, generator: torch.Generator
 ) -> Coalitions:
     """Distinct coalitions of these sizes, drawn by their masses, in the order of their first draw."""
-    n_players, mass = len(masses) - 1, torch.tensor([masses[size] for size in sizes], dtype=torch.float64)
-    is_halved = torch.tensor([counts[size] < comb(n_players, size) for size in sizes])
+    n_players, mass = len(masses) - 1, torch.tensor([masses[size] for size in sizes], dtype=torch.float64, device="cpu")
+    is_halved = torch.tensor([counts[size] < comb(n_players, size) for size in sizes], device="cpu")
     left, seen, rows = min(n_samples, sum(counts[size] for size in sizes)), set(), []
     for _ in range(ROUNDS):
         which = torch.multinomial(mass, n_samples, replacement=True, generator=generator)
-        drawn = _random_rows(torch.tensor(sizes)[which], n_players, generator)
+        drawn = _random_rows(torch.tensor(sizes, device="cpu")[which], n_players, generator)
         drawn ^= (is_halved[which] & ~drawn[:, 0])[:, None]  # of two halves, the one with player 0
         rows.append(take_unseen(drawn, seen, left))
         left -= len(rows[-1])

@@ -48,21 +48,21 @@ def draw_chains(n_players: int, n_samples: int, generator: torch.Generator) -> S
     refuse_small_budget(n_samples, 2 * n_players - 2, f"{n_players} players in one image")
     n_chains = (n_samples - n_players) // (n_players - 2)
     chains_per_group = min(max(2, n_chains // GROUPS), MOST_CHAINS_PER_GROUP)
-    rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE)]
+    rows, groups = [ends_and_singles(n_players)], [torch.full((n_players + 2,), BASE, device="cpu")]
     seen, n_drawn, group, idle = set(hash_rows(rows[0]).tolist()), n_players, 0, 0
     while n_drawn < n_samples and idle < IDLE_ROUNDS:
         fresh = take_unseen(_group_of_chains(n_players, chains_per_group, generator), seen, n_samples - n_drawn)
         idle = 0 if len(fresh) else idle + 1
         if len(fresh):
             rows.append(fresh)
-            groups.append(torch.full((len(fresh),), group))
+            groups.append(torch.full((len(fresh),), group, device="cpu"))
             group, n_drawn = group + 1, n_drawn + len(fresh)
     return Sample(torch.cat(rows), torch.cat(groups))
 
 
 def _group_of_chains(n_players: int, n_chains: int, generator: torch.Generator) -> Coalitions:
     order = torch.randperm(n_players, generator=generator, device=generator.device).cpu()
-    sizes = torch.arange(2, n_players)
+    sizes = torch.arange(2, n_players, device="cpu")
     walks = [order.roll(-(k * n_players // n_chains)) for k in range(n_chains)]
     arrivals = [(walk.flip(0) if k % 2 else walk).argsort() for k, walk in enumerate(walks)]
     return torch.cat([arrival < sizes[:, None] for arrival in arrivals])
@@ -155,7 +155,7 @@ def _expectations(sums: Sums, path: Path) -> Float[Tensor, "rows nodes channels"
 def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows sizes sizes"]:
     """The matrices that turn sums into means, and interpolate linearly the sizes without a sample."""
     counts = counts.double()
-    size = torch.arange(counts.shape[1]).expand(counts.shape)
+    size = torch.arange(counts.shape[1], device="cpu").expand(counts.shape)
     last = torch.where(counts > 0, size, -1).cummax(1).values
     following = torch.where(counts > 0, size, len(size[0])).flip(1).cummin(1).values.flip(1)
     below = torch.where(last < 0, following, last)

@@ -146,7 +146,7 @@ class _Tower:
 
         Both towers store their slopes and the covariances of slopes and rows.
         """
-        embeddings = embed(torch.tensor([[False], [True]]).expand(2, self.n_players))
+        embeddings = embed(torch.tensor([[False], [True]], device="cpu").expand(2, self.n_players))
         curves, n_channels = self.n_players * max(self.n_players, len(self.path.nodes)), embeddings.shape[1]
         needed = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS))
         subject = f"the interactions of {self.n_players} players with {n_channels} channels"

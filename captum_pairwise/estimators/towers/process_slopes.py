@@ -22,7 +22,10 @@ def process_summary(coalitions: Bool[Tensor, "rows players"], embeddings: Float[
     def within(other_mean: Tensor) -> Tensor:
         weights = process.weights @ other_mean.cpu().double().T  # at each node a scalar function, the product with the other mean
         nodes = zip(path.nodes, path.taylor, weights.T, strict=True)
-        pairs = sum((share * kernel.pairs(p, process.rows, weight) for p, share, weight in nodes), torch.zeros(()))
+        pairs = sum(
+            (share * kernel.pairs(p, process.rows, weight) for p, share, weight in nodes),
+            torch.zeros((), dtype=torch.float64, device="cpu"),
+        )
         return ((pairs + pairs.T) / 2).fill_diagonal_(0).to(embeddings)  # symmetric to the last digit
 
     slopes = _predict_curves(process, slopes, kernel.slope_covariance(path.nodes), embeddings)

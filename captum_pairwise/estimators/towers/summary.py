@@ -102,7 +102,7 @@ def enumerate_tower(embeddings: Float[Tensor, "coalitions channels"], path: Path
             total += weight * scores.T @ ((_probabilities(members, p) * value)[:, None] * scores)
         return ((total + total.T) / 2).fill_diagonal_(0).to(embeddings)  # symmetric to the last digit
 
-    singles = embeddings[2 ** torch.arange(n_players)]
+    singles = embeddings[2 ** torch.arange(n_players, device=embeddings.device)]
     return TowerSummary(embeddings[0], embeddings[-1], singles, Curves(torch.stack(slopes, 1)), Curves(torch.stack(means)[None]), within)
 
 
@@ -139,8 +139,8 @@ def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) ->
     Returns:
         `(credits, standard_error)`.
     """
-    unit = torch.ones(1, dtype=path.weights.dtype)
     left, right = average_nodes(query.slopes, path.weights), average_nodes(retrieved.slopes, path.weights)
+    unit = left.values.new_ones(1)
 
     def multiply(query_side: Tensor, retrieved_side: Tensor) -> tuple[Tensor, Tensor]:
         other = [Curves(embedding.expand(1, 1, -1)) for embedding in (query_side, retrieved_side)]

@@ -21,11 +21,11 @@ class Lookup:
 
     def __init__(self, table: Float[Tensor, "coalitions ..."]) -> None:
         self.table = table
-        self.is_read = torch.zeros(len(table), dtype=torch.bool)
+        self.is_read = torch.zeros(len(table), dtype=torch.bool, device="cpu")
 
     def __call__(self, z: Bool[Tensor, "rows players"] | Float[Tensor, "rows players"]) -> Float[Tensor, "rows ..."]:
         """The table's row for each row of `z`, whose entries are 0 or 1."""
-        rows = (z.long() << torch.arange(z.shape[1])).sum(1)
+        rows = (z.long() << torch.arange(z.shape[1], device="cpu")).sum(1)
         self.is_read[rows] = True
         return self.table[rows]
 
@@ -74,15 +74,17 @@ class TableGame:
         """The pairs that the study judges, from a matrix of all pairs."""
         if self.is_two_tower:
             return second_order[: self.n_query, self.n_query :].flatten()
-        return second_order[tuple(torch.triu_indices(len(second_order), len(second_order), 1))]
+        return second_order[tuple(torch.triu_indices(len(second_order), len(second_order), 1, device="cpu"))]
 
 
 def relu_network(sizes: Sequence[int], bias_scale: float, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     """A random network from `[rows, inputs]` to `[rows, outputs]`: Glorot's uniform weights, normal biases, ReLUs between its layers."""
     layers = []
     for n_inputs, n_outputs in pairwise(sizes):
-        weight = (2 * torch.rand(n_inputs, n_outputs, generator=generator, dtype=torch.float64) - 1) * (6 / (n_inputs + n_outputs)) ** 0.5
-        layers.append((weight, bias_scale * torch.randn(n_outputs, generator=generator, dtype=torch.float64)))
+        weight = (2 * torch.rand(n_inputs, n_outputs, generator=generator, dtype=torch.float64, device="cpu") - 1) * (
+            6 / (n_inputs + n_outputs)
+        ) ** 0.5
+        layers.append((weight, bias_scale * torch.randn(n_outputs, generator=generator, dtype=torch.float64, device="cpu")))
 
     def network(x: Tensor) -> Tensor:
         for depth, (weight, bias) in enumerate(layers):
@@ -101,7 +103,7 @@ def network_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame
 def boolean_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame:
     """The paper's random Boolean function (Figure 10): the sum of all products of variables, with coefficients from U(0, 10)."""
     n_players = n_query + n_retrieved
-    values = 10 * torch.rand(2**n_players, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    values = 10 * torch.rand(2**n_players, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu")
     for player in range(n_players):  # along each axis of the cube, add the face without the player
         faces = values.view(-1, 2, 2**player)
         faces[:, 1] += faces[:, 0]
@@ -118,7 +120,7 @@ def cosine_game(seed: int, n_query: int = 8, n_retrieved: int = 7) -> TableGame:
 def _evaluate_network(n_players: int, n_outputs: int, bias_scale: float, generator: torch.Generator) -> Tensor:
     """Outputs of a random network for all coalitions of a random input, whose absent entries are 0."""
     network = relu_network([n_players, HIDDEN, HIDDEN, n_outputs], bias_scale, generator)
-    return network(all_coalitions(n_players) * torch.randn(n_players, generator=generator, dtype=torch.float64))
+    return network(all_coalitions(n_players) * torch.randn(n_players, generator=generator, dtype=torch.float64, device="cpu"))
 
 
 GAMES: dict[str, Callable[[int], TableGame]] = {

@@ -57,7 +57,7 @@ def estimate_by_kernel(game: Any, budget: int, seed: int, sampling: str) -> Seco
 def estimate_by_factorisation(game: Any, budget: int, seed: int, fit: str) -> SecondOrder:
     """The factorised estimator. Half of the budget is for each tower, and two passes of each half for the full and the empty image."""
     interactions = factorise(game, budget // 2 - 2, TowerOptions(fit=fit), generator=_make_generator(seed))
-    second_order = torch.full((game.n_players, game.n_players), torch.nan, dtype=torch.float64)
+    second_order = torch.full((game.n_players, game.n_players), torch.nan, dtype=torch.float64, device="cpu")
     second_order[: game.n_query, game.n_query :] = interactions["between"][0]
     return second_order
 
@@ -133,4 +133,4 @@ def estimate_by_shapiq(approximator: type, settings: dict[str, Any], game: Any, 
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # LightGBM prints every split
         warnings.simplefilter("ignore")
         method = approximator(n=game.n_players, max_order=2, random_state=seed, **settings)
-        return torch.tensor(method.approximate(budget, as_shapiq_game(game)).get_n_order_values(2), dtype=torch.float64)
+        return torch.tensor(method.approximate(budget, as_shapiq_game(game)).get_n_order_values(2), dtype=torch.float64, device="cpu")

@@ -13,7 +13,7 @@ from captum_pairwise.evaluation.tables.row_cache import RowCache
 from captum_pairwise.evaluation.tables.settings import Settings
 from captum_pairwise.models.similarity import SimilarityWrapper
 
-ONE_PLAYER = torch.tensor(0)  # a mask: first order explains the retrieved image, so the query needs no coalitions
+ONE_PLAYER = torch.tensor(0, device="cpu")  # a mask: first order explains the retrieved image, so the query needs no coalitions
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def make_lines(rows: Sequence[TableRow], methods: Sequence[str]) -> list[tuple[Q
 
 def _make_cells(rows: Sequence[TableRow], quantity: Quantity, methods: Sequence[str]) -> list[Cell]:
     values = {method: [getattr(row, quantity.name) for row in rows if row.method == method] for method in methods}
-    means = {method: metrics.mean_and_error(torch.tensor(values[method], dtype=torch.float64)) for method in methods}
+    means = {method: metrics.mean_and_error(torch.tensor(values[method], dtype=torch.float64, device="cpu")) for method in methods}
     best: dict[str, float] = {}  # by family, in the digits that are shown
     for method, (mean, _) in means.items():
         family, score = TABLE_METHODS[method].family, _score(mean, quantity)

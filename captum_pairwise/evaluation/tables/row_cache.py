@@ -51,4 +51,4 @@ def content_keys(images: Float[Tensor, "rows ..."]) -> list[tuple[int, ...]]:
 
 @lru_cache(maxsize=2)
 def _draw_weights(n_words: int, device: torch.device) -> Tensor:
-    return torch.randint(-(2**63), 2**63 - 1, (2, n_words), generator=torch.Generator().manual_seed(0)).to(device)
+    return torch.randint(-(2**63), 2**63 - 1, (2, n_words), generator=torch.Generator().manual_seed(0), device="cpu").to(device)

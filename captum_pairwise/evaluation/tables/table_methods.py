@@ -85,7 +85,7 @@ def project_by_hessians(run: MethodRun, mask: Tensor) -> Explanation:
 def draw_heat_map(run: MethodRun) -> Explanation:
     """A map of random numbers."""
     retrieved = run.pair.images[1]
-    return Explanation(torch.rand(1, *retrieved.shape[2:], generator=run.generator).to(retrieved))
+    return Explanation(torch.rand(1, *retrieved.shape[2:], generator=run.generator, dtype=torch.float32, device="cpu").to(retrieved))
 
 
 FIRST_ORDER: dict[str, Callable[[MethodRun], Explanation]] = {
