@@ -49,7 +49,7 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name if name is not None else "cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.empty(0, device=device)
+        torch.empty(0, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError comes from a build without CUDA
         raise ValueError(f"Expected a device of this machine, such as cpu, cuda or cuda:1, got {name!r}: {error}") from error
     return device
