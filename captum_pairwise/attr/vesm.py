@@ -16,6 +16,7 @@ from captum_pairwise.models.heads import pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator, MemoryNotice
+from captum_pairwise.network.checkpointing import disable_checkpointing
 from captum_pairwise.network.layer_view import LayerView
 from captum_pairwise.results.interactions import SIDES
 
@@ -51,7 +52,7 @@ class LayerVESM(LayerGradientMethod):
         """
         _refuse_mode(mode, negative)
         notice = MemoryNotice()
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), disable_checkpointing():
             model, views = build_layer_views(self.forward_func, self.layer, inputs, notice)
             results = []
             for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):

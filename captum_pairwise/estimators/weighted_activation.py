@@ -72,7 +72,7 @@ def vesm(
 
 def _class_activation(activations: Activations, score: Float[Tensor, ""]) -> Map:
     """The sum of the channels, each weighted by the mean derivative of the score by the channel."""
-    if not score.requires_grad:
+    slopes = torch.autograd.grad(score, activations, allow_unused=True)[0] if score.requires_grad else None
+    if slopes is None:
         raise ValueError("Expected a gradient at the layer, but no gradient arrives. Take `torch.no_grad()` and `detach()` out.")
-    (slopes,) = torch.autograd.grad(score, activations)
     return torch.einsum("bc,bc...->b...", slopes.flatten(2).mean(2), activations.detach())

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.network.checkpointing import watch_backward
 from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only
 
@@ -49,6 +50,7 @@ def record_calls(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 @contextmanager
 def replace_output(layer: nn.Module, output: Tensor) -> Iterator[None]:
     """Make `layer` return `output` for any input; if it returns a tuple, replace the first tensor."""
+    watch_backward(layer, output)
     hook = this_thread_only(lambda _module, _inputs, returned: replace_first_tensor(returned, output.clone()))
     with layer.register_forward_hook(hook):
         yield

@@ -20,6 +20,7 @@ from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from captum_pairwise.network.batching import Chunk, Evaluator, is_out_of_memory
+from captum_pairwise.network.checkpointing import disable_checkpointing
 
 Points = Float[Tensor, "points players"]
 Embed = Callable[[Tensor], Tensor]
@@ -33,13 +34,14 @@ COST_OF_GRADIENT = 4  # memory of a row with a gradient graph, relative to a row
 def differentiable() -> Iterator[None]:
     """Use only kernels that have all derivatives inside the block, such that values and slopes belong to the same function.
 
-    Fused attention has no second derivatives and no forward mode, and tensors of inference mode have no derivatives.
+    Fused attention has no second derivatives and no forward mode, tensors of inference mode have no derivatives, and a checkpointed part
+    runs again in backward.
     """
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), disable_checkpointing():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
