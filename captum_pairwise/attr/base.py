@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, Matrix, arrange_maps, arrange_pairs, compute_delta, paint_images
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
@@ -45,8 +46,12 @@ class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
         """Estimate the games of a batch of pairs."""
 
     def _budget(self, n_samples: int | None) -> int:
-        """The budget of the user, or the default of the class."""
-        return self._default_samples if n_samples is None else n_samples
+        """The budget of the user, or the default of the class.
+
+        Raises:
+            ValueError: the budget is no whole number.
+        """
+        return self._default_samples if n_samples is None else check_count(n_samples, "n_samples")
 
 
 class InputMethod(PairMethod[Result], PerturbationAttribution):

@@ -9,6 +9,7 @@ from captum.attr import GradientAttribution
 from captum_pairwise._compat import approximation_parameters
 from captum_pairwise.attr.base import DeviceIds, LayerPairAttribution
 from captum_pairwise.estimators.quadrature import Path
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.network.layers import Layers
 
@@ -62,8 +63,7 @@ def make_path(method: str, n_steps: int) -> Path:
     if method not in QUADRATURES:
         raise ValueError(f"Expected method to be one of {QUADRATURES}, got {method!r}.")
     least = 2 if method == "riemann_trapezoid" else 1
-    if not isinstance(n_steps, int) or n_steps < least:
-        raise ValueError(f"Expected n_steps to be a whole number of at least {least}, got {n_steps!r}.")
+    n_steps = check_count(n_steps, "n_steps", least)
     step_sizes, alphas = approximation_parameters(method)
     return Path(
         torch.tensor(alphas(n_steps), dtype=torch.float64, device="cpu"),

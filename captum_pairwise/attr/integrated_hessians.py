@@ -14,6 +14,7 @@ from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, m
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
@@ -48,6 +49,7 @@ class _HessianMethod(CompleteMethod, GradientMethod):
         if method not in METHODS:
             raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
         is_random = method == "expected"
+        n_samples = None if n_samples is None else check_count(n_samples, "n_samples")
         if n_samples is not None and (not is_random or n_samples < 2):
             raise ValueError(
                 f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method takes "

@@ -7,6 +7,7 @@ import torch
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions
 from captum_pairwise.estimators.owen_values import partition_shapley
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.players.regions import player_centres, scalars
@@ -32,7 +33,7 @@ class PartitionShap(InputMethod[ImageInteractions]):
 
     def __init__(self, forward_func: ForwardFunc, *, batch_size: int = 64) -> None:
         InputMethod.__init__(self, forward_func)
-        self.batch_size = batch_size
+        self.batch_size = check_count(batch_size, "batch_size")
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
         options = {"n_samples": self._budget(n_samples), "batch_size": self.batch_size}

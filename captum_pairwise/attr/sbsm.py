@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.views import Maps, Matrix
 from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_window_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, Masks
 from captum_pairwise.games.game import make_one_image_games
@@ -130,7 +131,7 @@ class PairwiseSBSM(PerturbationAttribution):
         shapes = (sliding_window_shapes, strides)
         pairs, windows = build_window_pairs(self.forward_func, inputs, context, *shapes, baselines, feature_mask)
         pairs.refuse_beyond_memory()
-        return weigh_window_pairs(pairs, windows, 20_000 if n_samples is None else n_samples, generator)
+        return weigh_window_pairs(pairs, windows, 20_000 if n_samples is None else check_count(n_samples, "n_samples"), generator)
 
     @torch.no_grad()
     def interactions(

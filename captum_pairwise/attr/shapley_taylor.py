@@ -200,8 +200,8 @@ class _SharedDividends(PairMethod[Interactions]):
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         def estimate(game: Game) -> Interactions:
-            default = self._default_samples if isinstance(game, TwoTowerGame) else MOST_COALITIONS
-            return share_dividends(game, default if n_samples is None else n_samples, generator=generator)
+            is_enumerated = n_samples is None and not isinstance(game, TwoTowerGame)
+            return share_dividends(game, MOST_COALITIONS if is_enumerated else self._budget(n_samples), generator=generator)
 
         return pairs.explain(estimate)
 

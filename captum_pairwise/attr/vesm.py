@@ -8,15 +8,15 @@ from torch import Tensor
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.attr.views import Maps
+from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
 from captum_pairwise.games.build import build_layer_views
-from captum_pairwise.games.checks import check_finite, describe_value, promote_half
+from captum_pairwise.games.checks import check_finite, describe_value, promote_half, refuse_images
 from captum_pairwise.games.context import Images
 from captum_pairwise.models.heads import pool
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator, MemoryNotice
-from captum_pairwise.network.checkpointing import disable_checkpointing
 from captum_pairwise.network.layer_view import LayerView
 from captum_pairwise.results.interactions import SIDES
 
@@ -52,7 +52,7 @@ class LayerVESM(LayerGradientMethod):
         """
         _refuse_mode(mode, negative)
         notice = MemoryNotice()
-        with torch.inference_mode(False), torch.enable_grad(), disable_checkpointing():
+        with differentiable(), torch.enable_grad():
             model, views = build_layer_views(self.forward_func, self.layer, inputs, notice)
             results = []
             for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):
@@ -77,7 +77,8 @@ def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: 
         return [None] * n_pairs
     if not isinstance(negative, Tensor) or negative.dim() == 0 or len(negative) not in (1, n_pairs):
         raise ValueError(f"Expected `negative` to be a batch of {n_pairs} images, or of 1 for all pairs, got {describe_value(negative)}.")
-    images = check_finite(negative, "the negative images").detach()
+    refuse_images(negative, "negative images", takes_ids=True)
+    images = negative.detach()
     return list(promote_half(Evaluator(model.embed_retrieved, Chunk(len(images), notice))(images)).expand(n_pairs, -1))
 
 

@@ -1,6 +1,8 @@
-"""Types of command-line arguments."""
+"""Counts: arguments of commands and of methods."""
 
 from argparse import ArgumentTypeError
+from operator import index
+from typing import Any
 
 
 def parse_positive(text: str) -> int:
@@ -8,3 +10,22 @@ def parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"Expected a whole number above 0, got {text}.")
     return int(text)
+
+
+def check_count(value: Any, name: str, least: int | None = None) -> int:
+    """A count that a caller passed, as an int; integers of NumPy and PyTorch count as such, booleans do not.
+
+    Raises:
+        ValueError: it is no whole number, or below `least`; the message has its `name`.
+
+    >>> check_count(5, "n_steps", least=1)
+    5
+    """
+    try:
+        count = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        count = None
+    if count is None or (least is not None and count < least):
+        limit = "" if least is None else f" of at least {least}"
+        raise ValueError(f"Expected {name} to be a whole number{limit}, got {value!r}. Pass an int.")
+    return count

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
-from captum_pairwise.games.checks import check_image, check_values, refuse_training
+from captum_pairwise.games.checks import check_image, check_values, refuse_missing_batch, refuse_training
 from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.game import CallableGame, QueryTables
 from captum_pairwise.games.pairs import Pairs
@@ -27,6 +27,7 @@ def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], con
     query, retrieved = sides
     _refuse_other_lengths(context, len(query.present))
     evaluate = partial(_run_example, forward_func, context)
+    refuse_missing_batch(partial(evaluate, example=0), (query.present, retrieved.present), "both images")
     return Pairs(query, retrieved, _make_game_function(sides, context, evaluate))
 
 
@@ -89,6 +90,7 @@ def make_joint_layer_pairs(
     """
     refuse_compiled(forward_func)
     _refuse_other_lengths(context, len(images[0]))
+    refuse_missing_batch(partial(_run_example, forward_func, context, example=0), images, "both images")
     (query, retrieved), evaluate = _replace_outputs(forward_func, check_layers(layer), images, options, context)
     return Pairs(query, retrieved, _make_game_function((query, retrieved), context, evaluate))
 
@@ -155,6 +157,7 @@ def build_image_games(
     images = check_image(inputs)
     refuse_compiled(forward_func)
     _refuse_other_lengths(context, len(images))
+    refuse_missing_batch(partial(_run_example, forward_func, context, example=0), (images,), "images")
     if isinstance(forward_func, nn.Module) and context.additional_forward_args is None:
         view = view_layer(forward_func, layer, images, context.notice)
         sides = [options.make_side(view.output, images, partial(record_output, forward_func, layer, notice=context.notice))]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from captum_pairwise.games.black_box import make_joint_input_pairs, make_joint_layer_pairs
-from captum_pairwise.games.checks import check_finite, check_images, refuse_training, unpack_pair
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
+from captum_pairwise.games.checks import check_finite, check_images, refuse_missing_batch, refuse_training, unpack_pair
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
 from captum_pairwise.games.game import Affine
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, make_input_side
@@ -33,14 +33,19 @@ def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
-def _check_model(forward_func: ForwardFunc, additional_forward_args: object = None) -> SimilarityWrapper | None:
+def _check_call(
+    forward_func: ForwardFunc, images: Images, additional_forward_args: object = None
+) -> tuple[SimilarityWrapper | None, Images]:
+    """The wrapper, or None for any other function, and the images, after all checks that need no game."""
     model = find_wrapper(forward_func)
     refuse_training(forward_func)
     if model is not None and additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
     if model is not None:
         model.follow()
-    return model
+        for name, embed, batch in zip(SIDES, (model.embed_query, model.embed_retrieved), images, strict=True):
+            refuse_missing_batch(embed, (batch,), f"{name} images")
+    return model, images
 
 
 def build_input_pairs(
@@ -69,7 +74,7 @@ def build_input_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_model(forward_func, context.additional_forward_args), check_images(inputs)
+    model, images = _check_call(forward_func, check_images(inputs), context.additional_forward_args)
     options = zip(unpack_pair(baselines, "baselines"), unpack_pair(feature_mask, "feature_mask"), windows, strict=True)
     sides = [
         replace(make_input_side(name, batch, default_baseline if baseline is None else baseline, mask, players), windows=over)
@@ -139,7 +144,7 @@ def build_layer_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_model(forward_func, context.additional_forward_args), check_images(inputs, takes_ids=True)
+    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True), context.additional_forward_args)
     options = _split_options(baselines, layer_baselines, layer_mask)
     if model is None:
         return make_joint_layer_pairs(forward_func, layer, images, options, context)
@@ -157,7 +162,7 @@ def build_affine_pairs(
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
     context = ForwardContext()
-    model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
+    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True))
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
     options = [
@@ -190,7 +195,7 @@ def build_layer_views(
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    model, images = _check_model(forward_func), check_images(inputs, takes_ids=True)
+    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True))
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because this method uses both embeddings. Pass `SimilarityWrapper(encoder)`.")
     encoders, layers = find_encoder_layers(model, layer)

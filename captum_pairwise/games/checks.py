@@ -1,10 +1,13 @@
 """Input validation: networks, images, and the values that networks and forward functions return."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_pairwise.games.context import Images
+from captum_pairwise.network.batching import is_out_of_memory
 from captum_pairwise.results.interactions import SIDES
 
 
@@ -72,10 +75,10 @@ def check_images(inputs: object, takes_ids: bool = False) -> Images:
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
             f"Expected equal numbers of query and retrieved images, at least one each, got shapes {tuple(query.shape)} and "
-            f"{tuple(retrieved.shape)}. Repeat one to explain it against several others."
+            f"{tuple(retrieved.shape)}. Repeat one to explain it against several others; pass one image as `image[None]`."
         )
     for name, images in zip(SIDES, (query, retrieved), strict=True):
-        _refuse_images(images, f"{name} images", takes_ids)
+        refuse_images(images, f"{name} images", takes_ids)
     return query.detach(), retrieved.detach()
 
 
@@ -87,17 +90,49 @@ def check_image(inputs: object) -> Tensor:
     """
     if not isinstance(inputs, Tensor) or inputs.dim() == 0 or len(inputs) == 0:
         raise ValueError(f"Expected inputs to be a batch of images, a tensor with at least one example, got {describe_value(inputs)}.")
-    _refuse_images(inputs, "images", takes_ids=True)
+    refuse_images(inputs, "images", takes_ids=True)
     return clone_if_inference(inputs).detach()
 
 
-def _refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
+def refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
+    """Refuse images that hold integers, NaN or infinity; with `takes_ids` not token ids `[B, T]`.
+
+    Raises:
+        ValueError: they do.
+    """
     are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
     if not images.is_floating_point() and not (takes_ids and are_ids):
-        raise ValueError(
-            f"Expected floating-point {name}, got {images.dtype}. Call `.float()`; token ids need a method for layers, at the embedding."
-        )
+        is_number = images.dtype not in (torch.bool, torch.complex64, torch.complex128)
+        remedy = "Convert bytes with `.float() / 255`" if is_number else "Convert them with `.float()`"
+        if images.dim() < 3:
+            remedy += ", token ids with `.long()`" if takes_ids else "; token ids need a method for layers, at the embedding"
+        raise ValueError(f"Expected floating-point {name}, got {images.dtype}. {remedy}.")
     check_finite(images, f"the {name}")
+
+
+def refuse_missing_batch(run: Callable[..., object], inputs: Sequence[Tensor], name: str) -> None:
+    """Refuse single images instead of batches: `run` does not take their first rows, but each whole as a batch of one.
+
+    Token embeddings `[B, T, C]` have as many dimensions as one image `[C, H, W]`, so only the network can tell. It does not run for images
+    `[B, C, H, W]`.
+
+    Raises:
+        ValueError: the batch dimension is missing.
+    """
+    if any(images.dim() > 3 for images in inputs) or _returns_row(run, [images[:1] for images in inputs]):
+        return
+    if _returns_row(run, [images[None] for images in inputs]):
+        shapes = " and ".join(str(tuple(images.shape)) for images in inputs)
+        raise ValueError(f"Expected {name} with a batch dimension, got shape {shapes}. Pass `image[None]`.")
+
+
+@torch.no_grad()
+def _returns_row(run: Callable[..., object], inputs: Sequence[Tensor]) -> bool:
+    try:
+        output = run(*inputs)
+    except Exception as error:  # the user's own code, on a shape that it may not take
+        return is_out_of_memory(error)
+    return isinstance(output, Tensor) and output.shape[:1] == (1,)
 
 
 def clone_if_inference(tensor: Tensor) -> Tensor:

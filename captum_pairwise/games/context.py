@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.network.batching import Chunk, MemoryNotice, choose_chunk_size
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import Layout
@@ -28,7 +29,7 @@ class ForwardContext:
         notice: the warning that memory ran out, which a call gives once.
 
     Raises:
-        ValueError: `max_rows` is below 1.
+        ValueError: `max_rows` is no whole number of at least 1.
     """
 
     target: TargetType = None
@@ -38,8 +39,8 @@ class ForwardContext:
     notice: MemoryNotice = field(default_factory=MemoryNotice)
 
     def __post_init__(self) -> None:
-        if self.max_rows is not None and self.max_rows < 1:
-            raise ValueError(f"Expected perturbations_per_eval (internal_batch_size) of at least 1, got {self.max_rows}.")
+        if self.max_rows is not None:
+            self.max_rows = check_count(self.max_rows, "perturbations_per_eval (internal_batch_size)", least=1)
 
     def make_chunk(self, *rows: Tensor) -> Chunk:
         """A chunk of `max_rows`, or of a size at which each of these rows fits into memory if the user set no limit."""

@@ -96,6 +96,7 @@ def make_layer_towers(
     views = [view_layer(encoders[k], layers[k], images[k], context.notice) for k in range(2)]
     reruns = [k for k in range(2) if views[k].tail.reruns_prefix]
     if reruns:
+        pool(views[reruns[0]].tail.run(views[reruns[0]].output[:1], 0))  # a wrong output is refused before the warning
         warnings.warn(
             f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
             "network is run for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",

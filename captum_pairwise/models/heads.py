@@ -1,7 +1,8 @@
 """Heads: from the outputs of two encoders to one similarity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,11 +56,22 @@ def pool(output: object) -> Float[Tensor, "batch channels"]:
     """
     if isinstance(output, Tensor) and output.dim() in (2, 4):
         return output.mean((2, 3)) if output.dim() == 4 else output
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     raise ValueError(
-        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {shape}. Wrap it in a module that returns one of "
-        "these."
+        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {_describe_output(output)}. Wrap it in a module that "
+        "returns one of these."
     )
+
+
+def _describe_output(output: Any) -> str:
+    """The shape of a tensor; the type of a container, and the name or index and the shape of each member."""
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    fields = output._asdict() if hasattr(output, "_asdict") else output  # a named tuple
+    members = fields.items() if isinstance(fields, Mapping) else enumerate(fields) if isinstance(fields, (tuple, list)) else ()
+    listed = ", ".join(
+        f"{name}: {tuple(member.shape) if isinstance(member, Tensor) else type(member).__name__}" for name, member in members
+    )
+    return f"{type(output).__name__} with {listed}" if listed else type(output).__name__
 
 
 def _lift_euclidean_query(u: Tensor) -> Tensor:

@@ -69,6 +69,11 @@ def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
             "calls once, outside compiled or scripted parts; if one encoder embeds both images, pass `SimilarityWrapper(encoder)`."
         )
     output = calls[0]
+    if isinstance(output, Tensor) and output.is_nested:
+        raise ValueError(
+            f"Expected the layer ({name}) to return an ordinary tensor, got a nested one, which leaves out padding. Pass "
+            "`enable_nested_tensor=False` to nn.TransformerEncoder, or call `torch.backends.mha.set_fastpath_enabled(False)`."
+        )
     if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(

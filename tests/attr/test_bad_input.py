@@ -53,6 +53,28 @@ class Detach(nn.Module):
         return x.detach()
 
 
+class Paired(nn.Module):
+    def forward(self, x):
+        return x, None
+
+
+class Named(nn.Module):
+    def forward(self, x):
+        return {"last_hidden_state": x}
+
+
+class Nested(nn.Module):
+    """A transformer whose fast path drops the padding of id 0."""
+
+    def __init__(self):
+        super().__init__()
+        block = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+        self.embed, self.body = nn.Embedding(9, 8), nn.TransformerEncoder(block, 2, enable_nested_tensor=True)
+
+    def forward(self, ids):
+        return self.body(self.embed(ids), src_key_padding_mask=ids == 0).mean(1)
+
+
 def broken_encoder():
     network = nn.Sequential(nn.Conv2d(3, 4, 3)).double()
     nn.init.constant_(network[0].weight, torch.nan)
@@ -62,6 +84,10 @@ def broken_encoder():
 DARK, BROKEN = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False)).double(), broken_encoder()
 TINY = tiny_encoder()
 MODEL = cp.SimilarityWrapper(TINY)
+PAIRED, NAMED, NESTED = nn.Sequential(*tiny_encoder(), Paired()), Named(), Nested().eval()
+TOKENS = torch.tensor([[5, 6, 7, 0, 0], [1, 2, 3, 4, 5]])
+with torch.inference_mode():
+    INFERENCE = tiny_encoder()
 REUSING = reusing_encoder()
 WITH_TUPLE = nn.Sequential(Tuple())
 TRAINING = cp.SimilarityWrapper(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double())
@@ -96,7 +122,22 @@ CASES = {
         r"equal numbers of query and retrieved images.*\(2, 3, 12, 12\).*\(1, 3, 12, 12\)",
     ),
     "an empty batch": (lambda: exact(inputs=(QUERY[:0], RETRIEVED[:0])), "at least one"),
-    "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"floating-point query images, got torch.uint8"),
+    "bytes": (lambda: exact(inputs=((QUERY * 255).byte(), RETRIEVED)), r"query images, got torch.uint8. .*`.float\(\) / 255`"),
+    "whole numbers": (lambda: explain_layer(inputs=(QUERY, (RETRIEVED * 255).long())), r"got torch.int64. .*`.float\(\) / 255`"),
+    "booleans": (lambda: explain_layer(inputs=(QUERY > 0.5, RETRIEVED)), r"got torch.bool. Convert them with `.float\(\)`"),
+    "token ids of bytes": (lambda: explain_layer(inputs=(TOKENS.byte(), TOKENS)), r"token ids with `.long\(\)`"),
+    "token ids without a layer": (lambda: exact(inputs=(TOKENS, TOKENS)), "token ids need a method for layers"),
+    "one image without a batch": (lambda: exact(inputs=(QUERY[0], RETRIEVED[0])), r"got shape \(3, 12, 12\). Pass `image\[None\]`"),
+    "one image without a batch, for a layer": (lambda: explain_layer(inputs=(QUERY[0], RETRIEVED[0])), r"Pass `image\[None\]`"),
+    "one image without a batch, of two": (lambda: exact(inputs=(QUERY[:1], RETRIEVED[0])), r"pass one image as `image\[None\]`"),
+    "one image without a batch, for a function": (
+        lambda: exact(lambda q, r: MODEL(q, r), inputs=(QUERY[0], RETRIEVED[0]), feature_mask=None),
+        r"both images with a batch dimension, got shape \(3, 12, 12\) and \(3, 12, 12\)",
+    ),
+    "one image without a batch, for IG-CAM": (
+        lambda: cp.LayerIGCAM(TINY, TINY[4]).attribute(QUERY[0]),
+        r"images with a batch dimension, got shape \(3, 12, 12\)",
+    ),
     "NaN in an image": (lambda: exact(inputs=(replace_pixel(torch.nan), RETRIEVED)), "NaN or infinity in row 1 of the query images"),
     "infinity in an image": (lambda: explain_layer(inputs=(RETRIEVED, replace_pixel(torch.inf))), "row 1 of the retrieved images"),
     "one baseline": (lambda: exact(baselines=0), "baselines to be a pair"),
@@ -127,6 +168,22 @@ CASES = {
         ),
         r"25600 players with 76800 channels need \d+ GiB",
     ),
+    "a fractional budget": (lambda: explain_layer(n_samples=300.0), "n_samples to be a whole number, got 300.0. Pass an int"),
+    "a budget in words": (lambda: linear_model(n_samples="300"), "n_samples to be a whole number, got '300'"),
+    "a true budget": (lambda: exact(n_samples=True), "n_samples to be a whole number, got True"),
+    "a fractional chunk": (lambda: exact(perturbations_per_eval=2.5), "perturbations_per_eval .* whole number of at least 1, got 2.5"),
+    "a fractional number of steps": (
+        lambda: cp.LayerIGSAM(MODEL, TINY[4]).attribute((QUERY, RETRIEVED), n_steps=8.0),
+        "n_steps to be a whole number of at least 1, got 8.0",
+    ),
+    "true steps of a projection": (
+        lambda: cp.project_attention(MODEL, TINY[4], (QUERY, RETRIEVED), QUERY[:, 0], n_steps=True),
+        "n_steps to be a whole number, got True",
+    ),
+    "a fractional number of points": (
+        lambda: cp.IntegratedHessians(MODEL).attribute((QUERY, RETRIEVED), method="expected", n_samples=10.0),
+        "n_samples to be a whole number, got 10.0",
+    ),
     "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval .* of at least 1"),
     "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred baseline"),
     "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),
@@ -138,6 +195,22 @@ CASES = {
     "no tensor": (lambda: exact(lambda q, r: 1.0), "got float"),
     "a NaN score": (lambda: exact(lambda q, r: (q * r).mean((1, 2, 3)) * torch.nan), "row 0 of the output of the forward function"),
     "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
+    "an encoder of two tensors": (
+        lambda: explain_layer(cp.SimilarityWrapper(PAIRED), PAIRED[0]),
+        r"got tuple with 0: \(1, 6, 3, 3\), 1: NoneType. Wrap it",
+    ),
+    "an encoder of named tensors": (
+        lambda: cp.SimilarityWrapper(NAMED)(QUERY, RETRIEVED),
+        r"got dict with last_hidden_state: \(2, 3, 12, 12\)",
+    ),
+    "a model made in inference mode": (
+        lambda: vesm(cp.SimilarityWrapper(INFERENCE), INFERENCE[0]),
+        r"made in inference mode. .* outside `torch.inference_mode\(\)`",
+    ),
+    "a layer of nested tensors": (
+        lambda: explain_layer(cp.SimilarityWrapper(NESTED), NESTED.body.layers[0], (TOKENS, TOKENS), baselines=(1, 1)),
+        "got a nested one, .* `enable_nested_tensor=False`",
+    ),
     "a foreign layer": (lambda: explain_layer(layer=nn.ReLU()), "layer of the encoder"),
     "a layer that runs twice": (lambda: explain_layer(cp.SimilarityWrapper(REUSING), REUSING[1]), "ran 2 times"),
     "a layer that returns no tensor": (

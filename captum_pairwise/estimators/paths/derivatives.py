@@ -36,6 +36,9 @@ def differentiable() -> Iterator[None]:
 
     Fused attention has no second derivatives and no forward mode, tensors of inference mode have no derivatives, and a checkpointed part
     runs again in backward.
+
+    Raises:
+        ValueError: a tensor of the network was made in inference mode, or a checkpointed part cannot be switched off.
     """
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
@@ -43,6 +46,13 @@ def differentiable() -> Iterator[None]:
     try:
         with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), disable_checkpointing():
             yield
+    except RuntimeError as error:
+        if "nference tensor" not in str(error):
+            raise
+        raise ValueError(
+            "Expected a model that can be differentiated, but its parameters or buffers were made in inference mode. Load or copy the "
+            "model outside `torch.inference_mode()`, or use a method without gradients."
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
 

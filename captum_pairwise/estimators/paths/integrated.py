@@ -23,6 +23,7 @@ from torch import Tensor
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
 from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions, split_blocks
 
@@ -53,7 +54,7 @@ class PathIndex:
 
 def gauss_index(weight: str, n_steps: int) -> PathIndex:
     """The index with this weight, `"hessian"` or `"taylor"`, from `n_steps` Gauss nodes for the weight."""
-    return _make_index(weight, WEIGHTS[weight][0](n_steps))
+    return _make_index(weight, WEIGHTS[weight][0](check_count(n_steps, "n_steps")))
 
 
 def random_index(weight: str, n_samples: int, generator: torch.Generator | None) -> PathIndex:
