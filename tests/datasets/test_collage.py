@@ -62,6 +62,14 @@ def test_background_colours_do_not_leak_into_an_enlarged_object() -> None:
     assert (made.pixels == EARTH).all() and made.mask.sum() == 100
 
 
+def test_colours_inside_the_box_of_an_object_do_not_leak_into_it() -> None:
+    """A red triangle in front of green, resized onto black: no pixel gets any green."""
+    where = np.tri(8, dtype=bool)
+    pixels = np.where(where[..., None], plain_photo(8, 8, (200, 0, 0)), plain_photo(8, 8, (0, 200, 0)))
+    made = collage.paste(Picture(pixels, where), plain_photo(30, 30, (0, 0, 0)), height=13, bottom=20, left=10)
+    assert made.pixels[..., 0].max() > 150 and not made.pixels[..., 1].any()
+
+
 def test_resize_keeps_the_share_of_the_object() -> None:
     where = np.zeros((60, 80), bool)
     where[10:50, 20:50] = True

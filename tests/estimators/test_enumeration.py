@@ -38,7 +38,9 @@ def test_two_towers_embed_each_image_alone_and_match_the_opaque_game():
         torch.testing.assert_close(getattr(towers, name), getattr(whole, name), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("game", "needed"), [(random_game(4, 4, seed=0), 2**8), (relu_game(7, 2, seed=0), 2**7)])
+@pytest.mark.parametrize(
+    ("game", "needed"), [(random_game(4, 4, seed=0), 2**8), (relu_game(7, 2, seed=0), 2**7), (relu_game(2, 7, seed=0), 2**7)]
+)
 def test_too_many_coalitions_are_refused_with_the_needed_number(game, needed):
     with pytest.raises(ValueError, match=str(needed)):
         exact(game, most=needed - 1)

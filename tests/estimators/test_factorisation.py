@@ -55,6 +55,17 @@ def test_each_tower_respects_the_budget_and_embeds_distinct_rows(fit):
 
 
 @both_fits
+def test_the_towers_draw_their_coalitions_independently(fit):
+    """Equal draws in both towers would be correlated; the standard errors assume independent ones."""
+    rows = {"query": [], "retrieved": []}
+    embed = relu_tower(9, 1)
+    game = TwoTowerGame(9, 9, lambda z: rows["query"].append(z) or embed(z), lambda z: rows["retrieved"].append(z) or embed(z))
+    factorise(game, 100, TowerOptions(fit))
+    query, retrieved = ({tuple(row) for row in torch.cat(parts).int().tolist()} for parts in rows.values())
+    assert len(query) == len(retrieved) == 102 and len(query & retrieved) < 60  # 11 are the same by design
+
+
+@both_fits
 def test_budget_for_all_coalitions_is_exact(fit):
     game = relu_game(6, 5, seed=1)
     found, truth = factorise(game, 2**6 - 2, TowerOptions(fit)), exact(relu_game(6, 5, seed=1))

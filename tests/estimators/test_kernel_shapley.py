@@ -8,7 +8,8 @@ from formulas import least_squares_of_sum, relative_mse, shapley_values, value_f
 
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.regression import kernel_shapley as kernel_module
-from captum_pairwise.estimators.regression.kernel_shapley import SIZE_PRIOR, kernel_shapley
+from captum_pairwise.estimators.regression.kernel_shapley import SIZE_PRIOR, _sandwich_error, kernel_shapley
+from captum_pairwise.estimators.regression.least_squares import sum_constrained
 from captum_pairwise.estimators.regression.sampling import SHAPLEY_SAMPLERS, distinct_halves, paper_direct, shapley_law
 from captum_pairwise.games.game import CallableGame, make_one_image_games
 
@@ -210,3 +211,25 @@ def test_budget_is_respected_and_the_result_depends_on_the_generator():
     first, same, other = (kernel_shapley(game, 201, generator=seeded(seed)) for seed in (0, 0, 1))
     assert first.n_evaluations.item() == 200 + 2 and game.n_evaluations == 3 * 202
     assert torch.equal(first.marginal, same.marginal) and not torch.equal(first.marginal, other.marginal)
+
+
+def test_sandwich_leaves_out_one_row_at_a_time():
+    """Each row's error is that of the fit without it, and its influence the change of the values by its target."""
+    design, targets, total = random_tensor(9, 4), random_tensor(9, seed=1), 0.7
+    weights, unseen = (torch.rand(2, 9, generator=seeded(2), dtype=torch.float64) + 0.1).unbind()
+
+    def solve(rows, targets):
+        weighted = weights[rows, None] * design[rows]
+        return least_squares_of_sum(weighted.T @ design[rows], weighted.T @ targets[rows], torch.ones(4).double(), total)
+
+    everything, square = list(range(9)), torch.zeros(4, dtype=torch.float64)
+    values = solve(everything, targets)
+    for row in everything:
+        others = [other for other in everything if other != row]
+        error = targets[row] - design[row] @ solve(others, targets)
+        influence = solve(everything, targets + torch.eye(9).double()[row]) - values
+        square += unseen[row] * (influence * error).square()
+    weighted = weights[:, None] * design
+    fit = sum_constrained(weighted.T @ design, None, "")
+    found = _sandwich_error(fit, design, weighted, targets - design @ values, unseen)
+    torch.testing.assert_close(found, square.sqrt(), rtol=1e-9, atol=0)

@@ -195,6 +195,9 @@ def test_signals_of_any_size_and_type(model):
     assert torch.equal(projected, found.project(signal[:, 0].double()))
     larger = signal.double().repeat_interleave(2, 2).repeat_interleave(3, 3)
     torch.testing.assert_close(found.project(larger), projected, rtol=0, atol=1e-12)
+    finer = torch.rand(2, 2 * SIZES[0][0], 3 * SIZES[0][1], generator=seeded(1), dtype=torch.float64)
+    of_pixels = finer.unflatten(2, (-1, 3)).unflatten(1, (-1, 2)).mean((2, 4))
+    torch.testing.assert_close(found.project(finer), found.project(of_pixels), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="direction to be one of"):
         found.project(signal, "back")
     for wrong in (torch.ones(2, 4), torch.ones(1, 12, 10)):
@@ -243,3 +246,13 @@ def test_default_parts_are_superpixels(model):
     assert found.between.shape == (1, *n_players) and found.query_players.n_players == n_players[0]
     signal = torch.rand(1, 48, 40, generator=seeded(0))
     assert found.project(signal).shape == (1, n_players[1])
+
+
+def test_a_rise_within_the_rounding_errors_of_long_embeddings_counts_as_0():
+    """The terms of the product are a million times as large as the rise: float32 cannot tell it from 0."""
+    query, retrieved = torch.tensor([[1000.0, -1000.0]]), torch.tensor([[1000.0, 1000.0]])
+    game = TwoTowerGame(1, 1, lambda z: query.expand(len(z), -1), lambda z: retrieved - (1 - z.float()) * torch.tensor([[0.0, 5e-4]]))
+    windows = torch.tensor([[False]])
+    with pytest.warns(UserWarning, match="No pair of windows raises the similarity"):
+        weights, full = measure_rises(game, windows, windows, draw_window_pairs(1, 1, 1))
+    assert game.values(torch.tensor([[False, False]])) > full == 0 and weights.tolist() == [0]

@@ -161,6 +161,14 @@ def test_no_coalition_is_evaluated_twice(batch_size):
     assert len(set(seen)) == len(seen) == found.n_evaluations.item() <= 2**8
 
 
+def test_of_equal_credits_the_oldest_is_split_first():
+    """All four credits below the root are equal: the first child without the second one comes first."""
+    seen = []
+    game = CallableGame(0, 4, lambda z: seen.extend(z.int().tolist()) or z.sum(1).double())
+    partition_shapley(game, as_tree(((0, 1), (2, 3))), 6)
+    assert seen == [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_rounds_have_the_batch_size(chunk):
     game, tree, rounds = random_game(0, 10, seed=8), bisection_tree(torch.arange(10.0)[:, None]), []

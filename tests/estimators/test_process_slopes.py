@@ -80,3 +80,25 @@ def test_additive_function_is_exact_from_single_players():
     rows = drawn(n_players, 24)
     found = process_summary(rows, 1 + rows.double() @ moves, path)
     torch.testing.assert_close(found.slopes.values, moves[:, None].expand(-1, len(path.nodes), -1), rtol=0, atol=1e-4)
+
+
+def test_variances_match_the_posterior_covariance():
+    """The covariance of all coalitions given the rows, summed with the weights of a slope and of a mean at every two nodes."""
+    n_players, path = 4, diagonal_path(8)
+    rows, embed = drawn(n_players, 12), relu_tower(n_players, 2, channels=3)
+    summary, fitted = process_summary(rows, embed(rows), path), process.fit_process(rows, embed(rows))
+    corners = all_coalitions(n_players).double()
+    seen = (rows.long() << torch.arange(n_players)).sum(1)
+    gram = fitted.kernel.gram(corners)
+    posterior = gram - gram[:, seen] @ torch.linalg.solve(gram[seen][:, seen], gram[seen])
+    p, size = path.nodes[:, None], corners.sum(1)
+    probability = p**size * (1 - p) ** (n_players - size)  # [nodes, corners]
+    slopes = (corners / p[..., None] - (1 - corners) / (1 - p[..., None])) * probability[..., None]
+    others, weights = random_tensor(5, len(path.nodes), 3, seed=1), random_tensor(len(path.nodes), seed=2)
+    weighted = weights[:, None] * others
+    products = torch.einsum("jkc,cd,jld->jkl", weighted, fitted.channels.T @ fitted.channels, weighted)
+    of_slopes = torch.einsum("ksi,st,lti,jkl->ij", slopes, posterior, slopes, products)
+    of_mean = torch.einsum("ks,st,lt,jkl->j", probability, posterior, probability, products)[None]
+    for curves, expected in ((summary.slopes, of_slopes), (summary.mean, of_mean)):
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(curves.variance(others, weights), expected, rtol=0, atol=1e-7 * largest)

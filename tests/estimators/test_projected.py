@@ -24,3 +24,11 @@ def test_an_error_of_the_network_is_not_taken_for_a_missing_derivative():
     with differentiable(), pytest.raises(RuntimeError, match="a mistake of the user"):
         project_weights(game, random_tensor(3), gauss_index("taylor", 4))
     assert len(failures) == 1
+
+
+def test_a_network_of_steps_is_refused():
+    """The similarity changes with the parts, but no gradient arrives at them: every product is 0."""
+    matrix = random_tensor(3, 2)
+    game = TwoTowerGame(3, 3, lambda z: (5 * z).round() @ matrix, lambda z: (5 * z).round() @ matrix)
+    with differentiable(), pytest.raises(ValueError, match="no gradient arrives at the parts of an image"):
+        project_weights(game, random_tensor(3), gauss_index("taylor", 4))

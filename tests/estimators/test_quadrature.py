@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from captum_pairwise.estimators.quadrature import linear_path, logarithmic_path
+from captum_pairwise.estimators.quadrature import diagonal_path, linear_path, logarithmic_path
 
 SIZES = (1, 2, 5, 24, 250)
 
@@ -16,6 +16,13 @@ def test_powers_below_twice_the_nodes_are_exact(n_nodes, path, moment):
     found = path(n_nodes)
     for k in range(2 * n_nodes):
         assert (found.weights * found.nodes**k).sum().item() == pytest.approx(moment(k), rel=1e-11)
+
+
+@pytest.mark.parametrize("n_players", [1, 2, 3, 6, 7, 11])
+def test_powers_below_the_number_of_players_are_exact_on_the_diagonal(n_players):
+    path = diagonal_path(n_players)
+    for k in range(n_players):
+        assert (path.weights * path.nodes**k).sum().item() == pytest.approx(1 / (k + 1), rel=1e-12)
 
 
 @pytest.mark.parametrize("path", [logarithmic_path, linear_path])

@@ -140,3 +140,13 @@ def test_modules_that_only_look_affine_are_not_folded(last):
     torch.testing.assert_close(found.full, model(*images(1)), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="Expected only pooling and linear layers"):
         cp.LayerPairwiseSAM(model, body).attribute(images(1))
+
+
+def test_the_delta_of_cosine_is_the_mean_over_the_backgrounds():
+    encoder, pair, members = tiny_encoder(), images(1), images(3, seed=9)
+    model, backgrounds = cp.SimilarityWrapper(encoder), tuple(map(cp.Backgrounds, members))
+    maps, delta = cp.LayerSAM(model, encoder[LAST]).attribute(pair, backgrounds, return_convergence_delta=True)
+    without = [model(members[0], pair[1].expand_as(members[1])).mean(), model(pair[0].expand_as(members[0]), members[1]).mean()]
+    for k in range(2):
+        expected = maps[k].sum() - (model(*pair)[0] - without[k])
+        torch.testing.assert_close(delta[0, k], expected.detach(), rtol=0, atol=1e-12)

@@ -2,12 +2,12 @@ from math import comb
 
 import pytest
 import torch
-from conftest import relu_game, relu_tower
+from conftest import random_tensor, relu_game, relu_tower
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.summary import combine, combine_between, enumerate_tower
+from captum_pairwise.estimators.towers.summary import Curves, combine, combine_between, enumerate_tower, multiply_curves
 
 
 def mean_steps(embed, n_players):
@@ -73,3 +73,30 @@ def test_query_summary_is_independent_of_the_retrieved_image():
         game = relu_game(4, 4, 0)
         game._embed_query, game._embed_retrieved = query, retrieved
         torch.testing.assert_close(combine(u, w, path)[0].between, exact(game).between, rtol=0, atol=1e-13)
+
+
+def uncertain_curves(n_rows, seed):
+    """Random curves, the covariance `[rows, nodes, nodes]` of each between the nodes, and its variance in products, term by term."""
+    values, root = random_tensor(n_rows, 3, 4, seed=seed), random_tensor(n_rows, 3, 3, seed=seed + 1)
+    covariance = root @ root.mT
+
+    def variance(others, weights):
+        terms = torch.zeros(n_rows, len(others), dtype=torch.float64)
+        for k in range(3):
+            for m in range(3):
+                products = (others[:, k] * others[:, m]).sum(1)
+                terms += weights[k] * weights[m] * covariance[:, k, m, None] * products
+        return terms
+
+    return Curves(values, variance), covariance
+
+
+def test_the_variance_of_a_product_is_the_sum_of_both_towers():
+    (left, left_covariance), (right, right_covariance) = uncertain_curves(2, 0), uncertain_curves(5, 5)
+    weights = random_tensor(3, seed=9)
+    values, errors = multiply_curves(left, right, weights)
+    torch.testing.assert_close(values, torch.einsum("k,ikc,jkc->ij", weights, left.values, right.values))
+    both = weights[:, None] * weights
+    expected = torch.einsum("km,ikm,jkc,jmc->ij", both, left_covariance, right.values, right.values)
+    expected += torch.einsum("km,jkm,ikc,imc->ij", both, right_covariance, left.values, left.values)
+    torch.testing.assert_close(errors, expected.sqrt())

@@ -119,6 +119,14 @@ def test_an_opaque_estimator_pays_two_passes_for_an_evaluation():
     assert row.distinct == 7 + 1  # seven coalitions of the query, one of the retrieved image: the empty one
 
 
+def test_draws_do_not_repeat_the_random_numbers_of_a_game():
+    seeds, game = [], random_games.network_game(0, 3, 2)
+    spy = StudyEstimator(lambda view, budget, seed: seeds.append(seed) or torch.zeros(5, 5, dtype=torch.float64), "made up")
+    for seed in range(convergence.SEEDS):
+        convergence.measure_task(game, game.judge_pairs(torch.ones(5, 5)), Task("A", "spy", 100, seed), spy)
+    assert len(set(seeds)) == convergence.SEEDS and not set(seeds) & set(range(convergence.SEEDS))
+
+
 def test_slow_estimators_and_large_games_run_on_fewer_seeds():
     fast, late = (StudyEstimator(lambda *_: torch.zeros(15, 15), "made up", is_slow=is_slow) for is_slow in (False, True))
     tasks = convergence.plan_tasks(["A", "C"], {"fast": fast, "late": late}, [500, 1000], None)

@@ -39,3 +39,12 @@ def test_one_changed_bit_changes_the_key(dtype):
     keys, changed_keys = content_keys(images), content_keys(changed)
     assert keys[0] == changed_keys[0] and keys[1] != changed_keys[1]
     assert content_keys(-images)[0] != keys[0]  # in the highest bits alone
+
+
+def test_the_same_numbers_in_another_shape_are_another_image():
+    images = torch.rand(1, 3, 2, 8)
+    turned = images.reshape(1, 3, 8, 2)
+    assert content_keys(images) != content_keys(turned)
+    rows = nn.Sequential(nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten())
+    cache = RowCache(rows)
+    assert torch.equal(cache(images), rows(images)) and torch.equal(cache(turned), rows(turned))

@@ -6,6 +6,7 @@ from itertools import chain
 from math import isnan, nan
 
 import pytest
+import torch
 from PIL import Image
 from table_cases import ROW, SMALL, command_line, make_model, read_all_rows, read_results, remove_time, with_head, write_cases
 
@@ -157,6 +158,16 @@ def test_a_long_error_is_shortened(tmp_path, monkeypatch):
     assert command.run_command(command_line(tmp_path, methods=["sam"])) == 1  # the rows can be read again
     rows = read_all_rows(tmp_path / "out")
     assert all(len(row.error) <= 500 and row.error.isprintable() for row in rows) and len(rows) == 3
+
+
+def test_the_draws_of_a_run_depend_on_the_seed_and_on_what_it_explains():
+    def draw(run, seed=0):
+        return torch.rand(4, generator=study._seed_generator(run, seed)).tolist()
+
+    run = ROW.key
+    assert draw(run) == draw(replace(run, model="other", weights="other", settings="other", query_mask="", retrieved_mask=""))
+    others = [replace(run, **{name: "other"}) for name in ("method", "query", "retrieved", "category", "label")]
+    assert len({tuple(numbers) for numbers in (draw(run), draw(run, seed=1), *map(draw, others))}) == 7
 
 
 def test_a_row_with_numbers_replaces_a_row_with_an_error():

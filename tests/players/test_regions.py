@@ -52,8 +52,8 @@ def test_superpixels_use_consecutive_ids(photo: Tensor, n_segments: int) -> None
 
 
 def test_superpixels_scale_each_image_of_a_batch(photo: Tensor) -> None:
-    batch = torch.stack([photo, photo.flip(1), 4 * photo - 2])
-    expected = [superpixels(photo), superpixels(photo.flip(1)), superpixels(photo)]
+    batch = torch.stack([photo, photo.flip(1), 4 * photo - 2, 4 * photo - 3.5, 2 * photo])
+    expected = [superpixels(photo), superpixels(photo.flip(1)), *[superpixels(photo)] * 3]
     assert torch.equal(superpixels(batch), torch.cat(expected))
 
 

@@ -169,9 +169,29 @@ class FirstPlayerBonus(Occlusion):
         return credit
 
 
+class GradientLeft(Occlusion):
+    """Leaves a gradient in a parameter that had none."""
+
+    def layer_outputs(self, inputs):
+        parameter = self.forward_func.query_encoder.layer[0].bias
+        with torch.enable_grad():
+            parameter.sum().backward()
+        return super().layer_outputs(inputs)
+
+
+class ByMemory(Occlusion):
+    """Reads images as they lie in memory: right for contiguous ones, and for others where the channels do not come last."""
+
+    def layer_outputs(self, inputs):
+        lying = (image.permute(0, 2, 3, 1).reshape(image.shape) if image.stride(1) == 1 else image for image in inputs)
+        return super().layer_outputs(tuple(lying))
+
+
 @pytest.mark.parametrize(
     ("cls", "name", "message"),
     [
+        (GradientLeft, "after success", r"changed query_encoder\.layer\.0\.bias\.grad"),
+        (ByMemory, "strided images", "channels-last"),
         (BatchMean, "batch is its pairs", "one by one"),
         (HookLeft, "after every failure", "hooks of"),
         (HookLeft, "after interrupts", "hooks of"),

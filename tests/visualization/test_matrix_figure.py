@@ -43,6 +43,17 @@ def test_the_matrix_and_the_credit_of_its_parts(whole):
     assert not corner.axison and figure.get_suptitle().startswith("a title")
 
 
+@pytest.mark.parametrize("larger", ["query", "retrieved"])
+def test_the_bars_of_both_images_have_one_scale_with_room_for_the_largest(larger):
+    credit = torch.cat(
+        [torch.full((1, 15), 8.0 if larger == "query" else 2.0), torch.full((1, 6), 8.0 if larger == "retrieved" else 2.0)], 1
+    )
+    figure = render(visualization.matrix_figure(build_interactions(random_tensor(1, 15, 6), credit=credit.double())))
+    _, top, left, _ = figure.axes[:4]
+    for low, high in (left.get_xlim(), top.get_ylim()):
+        assert low == -high and 8 <= high < 9
+
+
 def test_a_matrix_without_players_and_without_credit_of_parts():
     known = Interactions(
         n_query=2,

@@ -255,3 +255,13 @@ def test_a_small_part_keeps_a_pixel_in_a_reduced_mask():
     known = build_interactions(Players(ids, (2,)), cell_players())
     rows, columns = np.nonzero(decode_owners(read_data(cp.viewer(known, (photo(1200, 900), photo())))["methods"][0]["parts"][0]) == 1)
     assert len(rows) == 1 and abs(rows[0] / 512 - 601 / 1200) < 0.01 and abs(columns[0] / 384 - 301 / 900) < 0.01
+
+
+def test_every_part_of_a_large_mask_has_a_pixel_on_the_page():
+    """Single pixels between those that a smaller mask takes."""
+    ids = torch.zeros(1, 1, 1200, 600, dtype=torch.long)
+    for player, (row, column) in enumerate([(2, 3), (611, 17), (1199, 599)], 1):
+        ids[..., row, column] = player
+    players = Players(ids, (4,))
+    parts = read_data(cp.viewer(build_interactions(players, cell_players(2, 2), seed=7), PHOTOS))["methods"][0]["parts"][0]
+    assert max(parts["height"], parts["width"]) <= 512 and set(decode_owners(parts).flatten().tolist()) == {0, 1, 2, 3}
