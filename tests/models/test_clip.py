@@ -101,3 +101,70 @@ def test_integrated_hessians_of_patches_and_tokens():
 def test_clip_has_no_mask_token():
     with pytest.raises(ValueError, match="mask token"):
         TEXTS.baseline(IDS)
+
+
+def siglip_model():
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    words = sizes | {"vocab_size": len(WORDS), "max_position_embeddings": 6, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = transformers.SiglipConfig(text_config=words, vision_config=sizes | {"image_size": 16, "patch_size": 8})
+    model = transformers.SiglipModel(config).double().eval()
+    for seed, parameter in enumerate(model.parameters()):
+        parameter.data = random_tensor(*parameter.shape, seed=seed) * (0.5 if parameter.dim() > 1 else 0.3)
+    return model
+
+
+@torch.no_grad()
+def test_towers_give_the_score_of_siglip():
+    siglip, tokenizer = siglip_model(), make_tokenizer(WORDS, **NAMES)
+    images, texts = (encoder.double().eval() for encoder in cp.clip.clip_encoders(siglip, tokenizer))
+    sentences = ["a cat sat", "a dog</w>"]
+    ids = tokenizer(sentences, padding="max_length", max_length=6, return_tensors="pt")["input_ids"]
+    logits = siglip(input_ids=ids, pixel_values=(PHOTOS - 0.5) / 0.5).logits_per_image
+    scores = cp.SimilarityWrapper(images, texts)(PHOTOS, texts.ids(sentences))
+    torch.testing.assert_close(scores, ((logits - siglip.logit_bias) / siglip.logit_scale.exp()).diagonal())
+    assert images.size == (16, 16) and texts.pieces(texts.ids(sentences)) == [["a", "cat", "sat"], ["a", "dog"]]
+
+
+@pytest.mark.filterwarnings("error:.*could not be split")
+def test_credit_of_a_sentence_of_siglip_does_not_depend_on_its_batch():
+    images, texts = (encoder.double().eval() for encoder in cp.clip.clip_encoders(siglip_model(), make_tokenizer(WORDS, **NAMES)))
+    layers = images.features.network.encoder.layers[0], texts.embedding_layer
+    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(images, texts), layers)
+
+    def credit(photos, sentences):
+        ids = texts.ids(sentences)
+        masks = torch.arange(4)[None, :, None], texts.layer_mask(ids)
+        return method.interactions((photos, ids), layer_baselines=(0.1, -0.2), layer_mask=masks)
+
+    together, alone = credit(PHOTOS, ["a cat sat", "a dog</w>"]), credit(PHOTOS[1:], ["a dog</w>"])
+    assert together.between.shape == (2, 4, 3) and alone.between.any()  # end and padding are no players
+    torch.testing.assert_close(together.between[1, :, :2], alone.between[0])
+
+
+def test_ids_of_another_length_are_refused_for_siglip():
+    texts, tokenizer = cp.clip.clip_encoders(siglip_model(), make_tokenizer(WORDS, **NAMES))[1], make_tokenizer(WORDS, **NAMES)
+    with pytest.raises(ValueError, match="ids padded to 6 tokens, as SigLIP was trained, got 3"):
+        texts(tokenizer(["cat"], return_tensors="pt")["input_ids"])
+
+
+@pytest.mark.parametrize("name", ["vision side", "SigLIP 2", "no model of transformers"])
+def test_another_model_is_refused(name):
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    words = {key: sizes[key] for key in list(sizes)[:4]} | {"vocab_size": 7, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    configs = transformers.CLIPConfig(vision_config=sizes), transformers.Siglip2Config(vision_config=sizes, text_config=words)
+    models = {
+        "vision side": lambda: transformers.CLIPForImageClassification(configs[0]),
+        "SigLIP 2": lambda: transformers.Siglip2Model(configs[1]),
+        "no model of transformers": lambda: nn.Linear(2, 2),
+    }
+    model = models[name]()
+    with pytest.raises(ValueError, match=f"a CLIPModel or a SiglipModel of transformers, got {type(model).__name__}. Write two encoders"):
+        cp.clip.clip_encoders(model, None)
+
+
+def test_an_unknown_word_is_refused_where_it_has_the_id_of_padding():
+    tokenizer = make_tokenizer(WORDS, **NAMES | {"pad_token": "<unk>"})
+    texts = cp.clip.clip_encoders(CLIP, tokenizer)[1]
+    assert texts.layer_mask(texts.ids(["a cat", "sat"]))[..., 0].tolist() == [[-1, 0, 1, -1], [-1, 0, -1, -1]]
+    with pytest.raises(ValueError, match="sentences without the token of padding, got '<unk>' in one"):
+        texts.ids(["a quokka"])

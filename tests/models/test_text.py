@@ -1,7 +1,5 @@
 """Encoders of text: tokens are players, padding has no effect, and MiniLM equals sentence-transformers."""
 
-import json
-
 import pytest
 import torch
 from conftest import random_tensor, seeded
@@ -60,6 +58,106 @@ def test_sentences_become_ids_pieces_players_and_baselines():
     assert ENCODER.layer_mask(ids)[..., 0].tolist() == [[-1, 0, 1, 2, -1], [-1, 0, 1, -1, -1], [-1, 0, -1, -1, -1]]
     assert ENCODER.baseline(ids).tolist() == [[2, 4, 4, 4, 3], [2, 4, 4, 3, 0], [2, 4, 3, 0, 0]]
     assert ENCODER.pieces(ENCODER.ids(["dog"])) == [["[UNK]"]]  # an unknown word is a player
+
+
+END_NAMES = {"bos_token": "<start>", "eos_token": "<end>", "unk_token": "<unk>", "mask_token": "<mask>"}
+END_WORDS = ["<end>", "<unk>", "<mask>", "<start>", "cat", "sat", "dog", "ran", "!", "<turn>"]
+SHARED = ["<end>", "<unk>", "<mask>", "!", "<end> alone"]
+
+
+def share_padding(token):
+    """An encoder whose padding has the id of another token, and that id; alone: it ends sentences and is not the `eos_token`."""
+    tokenizer = make_tokenizer(END_WORDS, **END_NAMES, pad_token=token.removesuffix(" alone"))
+    if token.endswith(" alone"):
+        tokenizer.eos_token = "<turn>"
+    return text.TextEncoder(bert(), tokenizer).eval(), tokenizer.pad_token_id
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("token", SHARED)
+def test_a_token_with_the_id_of_padding_is_attended_and_padding_is_not(token):
+    encoder, padding = share_padding(token)
+    sentences = ["cat sat ran", "sat", f"dog {token.split()[0]}", "cat quokka"]
+    batch = encoder.tokenizer(sentences, padding=True, return_tensors="pt")
+    attended = batch["attention_mask"]
+    states = encoder.network(input_ids=batch["input_ids"], attention_mask=attended).last_hidden_state
+    expected = torch.stack([row[plays].mean(0) for row, plays in zip(states, attended.bool(), strict=True)])
+    ids = encoder.ids(sentences)
+    torch.testing.assert_close(encoder(ids), expected)
+    own = batch["input_ids"].masked_fill(batch["input_ids"] == padding, text.PADDING_TOKEN).masked_fill(attended == 0, text.PADDING)
+    assert torch.equal(ids, own)
+
+
+@pytest.mark.parametrize("token", SHARED)
+def test_unknown_words_are_players_whatever_the_padding(token):
+    encoder, _ = share_padding(token)
+    ids = encoder.ids(["cat quokka", "sat ran dog"])
+    assert encoder.pieces(ids) == [["cat", "<unk>"], ["sat", "ran", "dog"]]
+    assert encoder.layer_mask(ids)[..., 0].tolist() == [[-1, 0, 1, -1, -1], [-1, 0, 1, 2, -1]]
+    masked = encoder.baseline(ids)
+    assert encoder.pieces(masked) == [["<mask>"] * 2, ["<mask>"] * 3]
+    drawn = encoder.random_words(ids, 20, seeded(0)).images
+    assert (
+        torch.equal(drawn < 0, (ids < 0).expand(20, -1, -1) & ~(encoder.layer_mask(ids)[..., 0] >= 0))
+        and encoder(drawn[0]).isfinite().all()
+    )
+
+
+@pytest.mark.parametrize("token", SHARED)
+def test_credit_does_not_depend_on_the_batch_where_padding_is_another_token(token):
+    encoder, _ = share_padding(token)
+    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.embedding_layer)
+
+    def credit(queries, retrieved):
+        ids = encoder.ids(queries), encoder.ids(retrieved)
+        baselines, masks = (encoder.baseline,) * 2, tuple(map(encoder.layer_mask, ids))
+        return method.interactions(ids, baselines, layer_mask=masks).between
+
+    together, alone = credit(["cat quokka", "sat ran dog"], ["sat", "dog ran"]), credit(["cat quokka"], ["sat"])
+    torch.testing.assert_close(together[0, :2, :1], alone[0])
+    assert alone[0].any()
+
+
+@pytest.mark.parametrize("token", SHARED)
+def test_ids_that_do_not_tell_padding_from_a_token_are_refused(token):
+    encoder, _ = share_padding(token)
+    ids = encoder.tokenizer(["cat sat", "sat"], padding=True, return_tensors="pt")["input_ids"]
+    for use in (encoder, encoder.pieces, encoder.layer_mask):
+        with pytest.raises(
+            ValueError, match=f"padding and the token '{token.split()[0]}' to be told apart, .* write -1 for padding and -2 for"
+        ):
+            use(ids)
+
+
+@torch.no_grad()
+def test_own_ids_are_right_where_padding_is_a_token_of_its_own():
+    own = ENCODER.tokenizer(QUERIES, padding=True, return_tensors="pt")["input_ids"]
+    assert torch.equal(own, ENCODER.ids(QUERIES))
+    written = ENCODER.ids(["a [PAD] cat"])  # the user's own word, no padding
+    expected = ENCODER.network(input_ids=torch.tensor([[2, 5, 0, 6, 3]])).last_hidden_state[0].mean(0)
+    torch.testing.assert_close(ENCODER(written)[0], expected)
+    assert ENCODER.pieces(written) == [["a", "[PAD]", "cat"]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("own_padding", [True, False])
+def test_siglip_is_padded_to_the_length_of_its_training(own_padding):
+    names = {"unk_token": "<unk>", "eos_token": "<end>", "bos_token": "<start>", "pad_token": "[PAD]" if own_padding else "<end>"}
+    tokenizer = make_tokenizer([*END_WORDS, "[PAD]"], **names)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 6}
+    config = transformers.SiglipTextConfig(vocab_size=10, bos_token_id=3, eos_token_id=0, **sizes)
+
+    class Siglip(text.TokenEncoder):
+        def forward(self, ids):
+            return self.network(input_ids=ids).pooler_output
+
+    encoder = Siglip(transformers.SiglipTextModel(config).eval(), tokenizer)
+    ids = encoder.ids(["cat sat", "dog"])
+    full = tokenizer(["cat sat", "dog"], padding="max_length", max_length=6, return_tensors="pt")["input_ids"]
+    assert torch.equal(ids, full) and torch.equal(encoder.ids(["dog"]), ids[1:])
+    assert encoder.layer_mask(ids)[..., 0].tolist() == [[-1, 0, 1, -1, -1, -1], [-1, 0, -1, -1, -1, -1]]
+    with pytest.raises(ValueError, match="at most 6 tokens, got 7"):
+        encoder.ids(["cat sat ran dog cat"])
 
 
 def test_random_words_are_ordinary_and_differ_between_sentences():
@@ -158,6 +256,11 @@ BAD = {
     "one string": (lambda: ENCODER.ids("a cat"), "list of sentences"),
     "no token": (lambda: ENCODER.ids(["a", ""]), "at least one token, got ''"),
     "too long": (lambda: ENCODER.ids(["a " * 9]), "at most 8 tokens, got 11"),
+    "no mode of pooling": (lambda: text.TextEncoder(ENCODER.network, ENCODER.tokenizer, []), "pooling to be one or several of cls, "),
+    "unknown pooling": (
+        lambda: text.TextEncoder(ENCODER.network, ENCODER.tokenizer, "sum"),
+        "pooling to be one or several of .*, got 'sum'",
+    ),
     "no padding": (
         lambda: text.TextEncoder(ENCODER.network, make_tokenizer(WORDS, **{k: v for k, v in BERT_NAMES.items() if k != "pad_token"})),
         "padding token",
@@ -170,29 +273,6 @@ def test_bad_text_input_is_refused(name):
     attempt, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         attempt()
-
-
-def save_image(folder, *kinds, **pooling):
-    modules = [{"idx": k, "name": str(k), "path": kind, "type": f"sentence_transformers.models.{kind}"} for k, kind in enumerate(kinds)]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "Pooling").mkdir(exist_ok=True)
-    (folder / "Pooling" / "config.json").write_text(
-        json.dumps({"word_embedding_dimension": 8, "pooling_mode_mean_tokens": False} | pooling)
-    )
-
-
-def test_a_saved_model_is_read_and_another_pooling_refused(tmp_path):
-    ENCODER.network.save_pretrained(tmp_path)
-    ENCODER.tokenizer.save_pretrained(tmp_path)
-    save_image(tmp_path, "Transformer", "Pooling", "Normalize", pooling_mode_mean_tokens=True)
-    again = text.sentence_encoder(tmp_path)
-    torch.testing.assert_close(again(IDS).double(), ENCODER(IDS), rtol=1e-4, atol=1e-5)
-    save_image(tmp_path, "Transformer", "Pooling", pooling_mode_cls_token=True)
-    with pytest.raises(ValueError, match=r"mean of the last states, got .*pooling_mode_cls_token"):
-        text.sentence_encoder(tmp_path)
-    save_image(tmp_path, "Transformer", "Pooling", "Dense", pooling_mode_mean_tokens=True)
-    with pytest.raises(ValueError, match="got Dense"):
-        text.sentence_encoder(tmp_path)
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):
