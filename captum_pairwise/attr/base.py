@@ -111,8 +111,8 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
         Args:
             inputs: `(query, retrieved)`, two batches of equal length.
             baselines: the values of absent parts: a pair, one per image, each None, a number, a tensor like the images (or one example),
-                `Backgrounds`, or a function of the images and their mask. None is the 25×25 box blur of each image, and 0 for inputs that
-                are not images `[B, C, H, W]`, unless the class has another default.
+                `Backgrounds`, or a function of the images, or of the images and their mask. None is the 25×25 box blur of each image, and 0
+                for inputs that are not images `[B, C, H, W]`, unless the class has another default.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
             feature_mask: a pair of integer masks broadcastable to the images, ids counted per image from 0, -1 for elements that never
@@ -206,7 +206,7 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         Args:
             inputs: `(query, retrieved)`, two batches of equal length; token ids `[B, T]` too.
             baselines: the values of absent parts: a pair, one per image, each None, a number, a tensor like the images (or one example),
-                `Backgrounds`, or a function of the images and None. None is the 25×25 box blur of each image, and 0 for inputs that are
+                `Backgrounds`, or a function of the images. None is the 25×25 box blur of each image, and 0 for inputs that are
                 not images `[B, C, H, W]`; token ids need a baseline of ids. The layer's output for them is used.
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.

@@ -1,12 +1,13 @@
 """Baselines: the values that replace the elements of an absent player."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_pairwise.players.regions import NEVER_LEAVES
 
@@ -26,8 +27,8 @@ class Backgrounds:
     images: Tensor
 
 
-# a function receives the images and the mask of their players (None if the players are not parts of the images)
-Baseline = Backgrounds | Tensor | int | float | Callable[[Tensor, Tensor | None], Tensor] | None
+# a function of the images, or of the images and the mask of their players (None if the players are not parts of the images)
+Baseline = Backgrounds | Tensor | int | float | Callable[..., Tensor] | None
 
 
 def blur_baseline(image: Images, kernel_size: int = 25) -> Images:
@@ -86,6 +87,17 @@ def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:
         )
 
 
+def _takes_mask(function: Callable[..., object]) -> bool:
+    """True if a function has a second positional parameter, without a default other than None: a width of a blur is no mask."""
+    try:
+        parameters = inspect.signature(function.forward if isinstance(function, nn.Module) else function).parameters.values()
+    except ValueError:  # some functions in C have no signature
+        return False
+    positional = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)]
+    has_rest = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return has_rest if len(positional) < 2 else positional[1].default in (inspect.Parameter.empty, None)
+
+
 def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tensor | None = None) -> list[Tensor]:
     """The members of a user's baseline as a distribution, each expanded to the masked batch.
 
@@ -99,7 +111,7 @@ def background_members(baseline: Baseline, masked: Tensor, name: str, ids: Tenso
         ValueError: the baseline does not fit.
     """
     if callable(baseline):
-        baseline = baseline(masked, ids)
+        baseline = baseline(masked, ids) if _takes_mask(baseline) else baseline(masked)
     if not masked.is_floating_point():
         _refuse_for_ids(baseline, masked, name)
     if baseline is None:

@@ -1,10 +1,13 @@
+from functools import partial
+
 import pytest
 import torch
-from conftest import random_tensor, seeded
+from conftest import INPUT, INPUT_FIRST_ORDER, LAYER, flat, images, make, random_tensor, seeded
 from scipy.ndimage import uniform_filter
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
+import captum_pairwise as cp
 from captum_pairwise.players.baselines import Backgrounds, Baseline, background_members, blur_baseline, mean_colour, part_colour
 
 IMAGES = random_tensor(2, 3, 12, 9)
@@ -123,3 +126,40 @@ def test_default_baseline_of_other_inputs_is_0() -> None:
 def test_baselines_that_do_not_fit_are_refused(baseline: Baseline, message: str) -> None:
     with pytest.raises(ValueError, match=f"the query baseline .*{message}"):
         background_members(baseline, IMAGES, "the query baseline")
+
+
+class Darker(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        return image / 2
+
+
+PHOTOS, NUMBERED = random_tensor(2, 3, 12, 12), torch.arange(12).expand(2, 1, 12, 12)
+FUNCTIONS = {
+    "one argument": (lambda image: image / 2, lambda: PHOTOS / 2),
+    "blur": (blur_baseline, lambda: blur_baseline(PHOTOS)),
+    "a partial blur": (partial(blur_baseline, kernel_size=9), lambda: blur_baseline(PHOTOS, 9)),
+    "an option": (lambda image, factor=0.5: image * factor, lambda: PHOTOS / 2),
+    "an option by name": (lambda image, *, factor=0.5: image * factor, lambda: PHOTOS / 2),
+    "a function in C": (torch.zeros_like, lambda: PHOTOS * 0),
+    "a module": (Darker(), lambda: PHOTOS / 2),
+    "mean colour": (mean_colour, lambda: mean_colour(PHOTOS, NUMBERED)),
+    "a partial mean colour": (partial(mean_colour, feature_mask=NUMBERED // 6), lambda: mean_colour(PHOTOS, NUMBERED // 6)),
+    "a mask": (lambda image, ids: image * ids, lambda: PHOTOS * NUMBERED),
+    "an optional mask": (lambda image, ids=None: image * ids, lambda: PHOTOS * NUMBERED),
+    "any arguments": (lambda *arguments: arguments[0] * arguments[1], lambda: PHOTOS * NUMBERED),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_baseline_function_gets_the_mask_if_it_takes_one(name: str) -> None:
+    function, expected = FUNCTIONS[name]
+    (member,) = background_members(function, PHOTOS, "the baseline", NUMBERED)
+    assert_close(member, expected())
+
+
+@pytest.mark.parametrize("cls", [*INPUT, *INPUT_FIRST_ORDER, *LAYER, cp.SBSM, cp.PairwiseSBSM])
+def test_every_class_takes_a_blur_of_another_width(cls: type, model: cp.SimilarityWrapper) -> None:
+    method, arguments = make(cls, model)
+    blurs, blurred = (partial(blur_baseline, kernel_size=9), blur_baseline), images(2)
+    expected = method.attribute(images(2), (blur_baseline(blurred[0], 9), blur_baseline(blurred[1])), **arguments)
+    assert_close(flat(method.attribute(images(2), blurs, **arguments)), flat(expected))
