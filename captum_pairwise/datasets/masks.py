@@ -13,6 +13,7 @@ from captum_pairwise.files.images import read_image
 VOID = 255
 ONE_NUMBER = ("1", "L", "P", "I", "I;16")
 ONE_BYTE = ("L", "P")
+LOSSY = ("JPEG", "MPO", "JPEG2000")  # formats of Pillow with grey images
 
 
 def open_mask(
@@ -23,7 +24,7 @@ def open_mask(
     The whole mask is resized, as `ImageEncoder.preprocess` resizes the whole image; each new pixel takes the label of the nearest old one.
 
     Args:
-        path: an image with one number a pixel; in an image with a palette, the palette index.
+        path: an image with one number a pixel, no JPEG; in an image with a palette, the palette index.
         label: the object's number; 255 is then void. None: every number except 0 is the object, and nothing is void.
         size: height and width of the result.
 
@@ -61,6 +62,8 @@ def label_shares(path: Path) -> dict[int, float]:
 
 def _read_labels(path: Path, modes: tuple[str, ...]) -> Image.Image:
     image = read_image(path, "a mask")
+    if image.format in LOSSY:
+        raise ValueError(f"Expected a mask with exact numbers in {path}, got {image.format}, which changes them. Save the mask as PNG.")
     if image.mode not in modes:
         allowed = " or ".join(modes)
         raise ValueError(

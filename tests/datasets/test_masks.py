@@ -78,3 +78,16 @@ def test_a_label_below_0_or_of_void_is_refused(tmp_path, label):
     save_mask(tmp_path / "mask.png", labels(0, CLASSES))
     with pytest.raises(ValueError, match="label from 0 to 254, as 255 is void"):
         open_mask(tmp_path / "mask.png", label)
+
+
+@pytest.mark.parametrize("label", [None, 1])
+@pytest.mark.parametrize(("name", "options"), [("JPEG", {}), ("JPEG2000", {"irreversible": True})])
+def test_a_format_that_changes_numbers_is_refused(tmp_path, label, name, options):
+    """A JPEG of an object in black and white has other numbers than 0 all around it."""
+    mask = np.zeros((40, 40), dtype=np.uint8)
+    mask[13:27, 9:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask", format=name, **options)
+    with pytest.raises(ValueError, match=rf"exact numbers in .*mask, got {name}, which changes them. Save the mask as PNG\."):
+        open_mask(tmp_path / "mask", label)
+    with pytest.raises(ValueError, match=f"got {name}"):
+        label_shares(tmp_path / "mask")
