@@ -1,4 +1,6 @@
+import re
 import sys
+import warnings
 from itertools import combinations
 from math import exp, log
 from statistics import median
@@ -277,3 +279,14 @@ def test_progress_bar(model, capsys):
     assert capsys.readouterr().err == ""
     cp.PairwiseLime(model).attribute(images(1), feature_mask=MASKS, show_progress=True)
     assert "PairwiseLime" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rounds", "is_done"), [(3, False), (10_000, True)])
+def test_a_lasso_that_does_not_converge_warns_in_words_of_its_arguments(rounds, is_done, monkeypatch):
+    monkeypatch.setattr(lime_module, "ROUNDS", rounds)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        lime(random_game(4, 3, 0), torch.ones(7), n_samples=60, alpha=1e-3)
+    messages = [str(warning.message) for warning in warned]
+    expected = f"The Lasso of LIME has 28 terms and did not converge in {rounds} rounds, .* Raise n_samples or alpha"
+    assert messages == [] if is_done else len(messages) == 1 and re.match(expected, messages[0])

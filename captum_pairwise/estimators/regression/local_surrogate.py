@@ -1,5 +1,6 @@
 """The LIME estimator: a local quadratic model of any game, fitted by a weighted Lasso (paper §5.2). Also the weights of plain LIME."""
 
+import warnings
 from collections.abc import Callable
 from math import log
 
@@ -19,6 +20,10 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 ROWS_AT_ONCE = 2048
 TOLERANCE = 1e-5  # duality gap in units of the sum of squares; the terms have about the same relative error
 ROUNDS = 10_000
+NOT_CONVERGED = (
+    "The Lasso of LIME has {} terms and did not converge in {} rounds, so they can be far from their limits. Raise n_samples or alpha, or "
+    "take a coarser mask."
+)
 Terms = Float[np.ndarray, " terms"]
 Gram = Float[np.ndarray, "terms terms"]
 Targets = Float[np.ndarray, " coalitions"]
@@ -147,7 +152,11 @@ def _lasso(alpha: float) -> Callable[[Gram, Terms, float], Terms]:
         # the solver needs the data only through these moments: a single row with the right norm replaces it, its entries are not read
         row, target = np.zeros((1, len(moment)), order="F"), np.array([square**0.5])
         settings = {"l1_ratio": 1.0, "alphas": [alpha * largest], "check_input": False, "tol": TOLERANCE, "max_iter": ROUNDS}
-        _, coefficients, _ = enet_path(row, target, precompute=gram, Xy=moment, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the next lines say it in words of our arguments
+            _, coefficients, gaps = enet_path(row, target, precompute=gram, Xy=moment, **settings)
+        if gaps[0] > TOLERANCE * square:
+            warnings.warn(NOT_CONVERGED.format(len(moment), ROUNDS), stacklevel=2)
         return coefficients[:, 0]
 
     return solve
