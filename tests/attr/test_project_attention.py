@@ -4,11 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import images, opaque, random_tensor, seeded, smooth_game, tiny_encoder
+from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_hessians
 from captum_pairwise.estimators.paths.projected import project_weights, swap_images
+from captum_pairwise.results.interactions import DIRECTIONS
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
@@ -155,3 +157,43 @@ def test_internal_batch_size_bounds_the_rows_of_a_pass(index):
         rows.clear()
         cp.project_attention(model, None if index is None else encoder[index], images(1), mask, n_steps=9, internal_batch_size=size)
         assert (max(rows) <= 3) is is_bounded
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("zeros", [(0, 0), (0, None), (None, 0)])
+def test_a_baseline_without_direction_is_refused_as_by_integrated_hessians(zeros, direction):
+    """The slopes of a cosine grow without limit towards an embedding of zero, and the quadrature would miss them."""
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Softplus(), nn.Conv2d(4, 5, 3, bias=False)).double()
+    attention = images(2)[0][:, 0]
+    for similarity in ("cosine", "dot"):
+        model = cp.SimilarityWrapper(encoder, similarity=similarity)
+        calls = (
+            lambda model=model: cp.project_attention(model, encoder[2], images(2), attention, layer_baselines=zeros, direction=direction),
+            lambda model=model: cp.LayerIntegratedHessians(model, encoder[2]).attribute(images(2), layer_baselines=zeros),
+        )
+        for call in calls:
+            if similarity == "cosine":
+                with pytest.raises(ValueError, match="Expected nonzero embeddings for the cosine"):
+                    call()
+            else:
+                assert call().isfinite().all()
+
+
+def test_a_baseline_without_direction_is_refused_in_the_images_and_without_forward_mode():
+    class Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, embeddings):
+            return embeddings * 2
+
+        @staticmethod
+        def backward(ctx, slopes):
+            return slopes * 2
+
+    class Doubled(nn.Module):
+        def forward(self, maps):
+            return Reverse.apply(maps)
+
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU()).double()
+    for network in (encoder, nn.Sequential(encoder, Doubled())):
+        with pytest.raises(ValueError, match="Expected nonzero embeddings for the cosine"):
+            cp.project_attention(cp.SimilarityWrapper(network), None, images(2), images(2)[0][:, 0], (0, None), direction=DIRECTIONS[1])

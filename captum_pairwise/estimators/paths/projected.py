@@ -1,5 +1,7 @@
 """Projection of weights of query players through an index of pairs, without the matrix of all pairs."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,17 +30,24 @@ def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathI
     n_query, attention = game.n_query, attention.detach().cpu().to(index.nodes)
     moved = _move_query(game, diagonal_points(index.nodes, n_query), attention) if isinstance(game, TwoTowerGame) else None
     if isinstance(game, TwoTowerGame) and moved is not None:
+        points = diagonal_points(index.nodes, game.n_retrieved)
+        _run_start(game, game.embed_retrieved, points)
         products = point_gradients(
-            lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1),
-            diagonal_points(index.nodes, game.n_retrieved),
-            game.chunk,
+            lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1), points, game.chunk
         )
     else:
         points, direction = diagonal_points(index.nodes, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
+        _run_start(game, game.values, points)
         products = hessian_products(lambda rows, _: game.values(rows), points, direction.expand_as(points), game.chunk)[:, n_query:]
     if not products.any():
         slopes_at(game, index.nodes)  # refuses a network without gradients
     return index.pairs.to(products) @ products
+
+
+def _run_start(game: Game, function: Callable[[Tensor], Tensor], points: Float[Tensor, "nodes players"]) -> None:
+    """Run the start of the path: a cosine refuses an embedding of zero there, because its slopes near it have no limit."""
+    with game.pause_counting(), torch.no_grad():
+        function(torch.zeros_like(points[:1]))
 
 
 def _move_query(
@@ -46,7 +55,8 @@ def _move_query(
 ) -> Float[Tensor, "nodes channels"] | None:
     """The derivative of the query's embedding in one direction at each node; None without forward mode, or if memory is too small."""
     with game.pause_counting():
-        if not is_supported(lambda: directional(game.embed_query, points[:1], direction[None])):
+        start = torch.zeros_like(points[:1])  # a cosine refuses an embedding of zero there, too
+        if not is_supported(lambda: directional(game.embed_query, start, direction[None])):
             return None
     return directional_if_fits(game.embed_query, points, direction.expand_as(points))
 
