@@ -66,7 +66,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "project_attention_through": lambda: cp.project_attention_through(MODEL, [ENCODER[2], ENCODER[4]], PAIR, MAPS),
     "counterfactual": lambda: cp.counterfactual(cp.LayerIGSAM(MODEL, ENCODER[4]), QUERY, RETRIEVED, QUERY + 0.1),
     "default superpixels": lambda: cp.KernelShapley(MODEL).attribute(PAIR, n_samples=400),
-    "the mean colour": lambda: cp.FactorisedShapleyTaylor(MODEL).attribute(PAIR, baselines=(cp.mean_colour, cp.mean_colour)),
+    "the mean colour": lambda: cp.SBSM(MODEL).attribute(
+        PAIR, sliding_window_shapes=6, strides=3, baselines=(cp.mean_colour, cp.mean_colour)
+    ),
     "a grid": lambda: cp.KernelShapley(MODEL).attribute(PAIR, feature_mask=(cp.grid(12, 12, 2, 2), cp.patches(12, 12, 5))),
     "Interactions.project": lambda: CREDIT.project(MAPS),
     "censor": lambda: metrics.censor(QUERY, LABELS, RETRIEVED),

@@ -195,7 +195,7 @@ def _agree(first: Callable[[list[int]], object], second: Callable[[list[int]], o
 def _depends_on_output(tail: Tail, output: Tensor) -> bool:
     """True if the encoder's output for any example changes with the layer's output; a dead ReLU after it hides one change, not both."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.empty(output.shape, dtype=torch.float64).uniform_(-2, 2, generator=generator).to(output)
+    noise = torch.empty(output.shape, dtype=torch.float64, device="cpu").uniform_(-2, 2, generator=generator).to(output)
     size = output.abs().amax()
     changes = torch.zeros_like(output), output + noise * torch.where(size > 0, size, 1)
     with torch.no_grad():

@@ -163,7 +163,8 @@ def test_a_storage_larger_than_the_file_is_refused(file, claimed):
     with zipfile.ZipFile(file, "w") as archive:
         for name, text in content.items():
             archive.writestr(name, text)
-    assert_refused(lambda: read_weights(file), f"weights.pth {REFUSED}")
+    # newer torch refuses the storage, older torch reads a tensor of that size
+    assert_refused(lambda: read_weights(file), f"weights.pth {REFUSED}|plain tensors in weights.pth, got layer.weight: .*{claimed}")
 
 
 WRITERS = {

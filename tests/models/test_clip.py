@@ -39,6 +39,14 @@ MASKS = (cp.token_grid(2, 2), TEXTS.layer_mask(IDS))
 ARGUMENTS = {"layer_baselines": (0.1, -0.2), "layer_mask": MASKS}
 
 
+@pytest.fixture(autouse=True)
+def default_float64():
+    """Before version 5, transformers makes the causal mask in the default dtype, which has to hold the lowest number of float64."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 def features(returned):
     """The tensor from `get_image_features` or `get_text_features`; since transformers 5 it is inside an output object."""
     return returned if isinstance(returned, torch.Tensor) else returned.pooler_output
