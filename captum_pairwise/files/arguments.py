@@ -4,6 +4,8 @@ from argparse import ArgumentTypeError
 from operator import index
 from typing import Any
 
+import numpy as np
+
 
 def parse_positive(text: str) -> int:
     """An integer of the command line, at least 1."""
@@ -22,7 +24,7 @@ def check_count(value: Any, name: str, least: int | None = None) -> int:
     5
     """
     try:
-        count = None if isinstance(value, bool) else index(value)
+        count = None if isinstance(value, (bool, np.bool_)) else index(value)  # NumPy 1 takes its booleans for integers
     except TypeError:
         count = None
     if count is None or (least is not None and count < least):
