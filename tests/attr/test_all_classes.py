@@ -23,6 +23,7 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.attr import kernel, lime, partition, sbsm, shapley_taylor
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, uniform_coalitions
+from captum_pairwise.estimators.towers.factorisation import TowerOptions
 
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
@@ -95,6 +96,21 @@ def test_internal_batch_size_bounds_the_rows_of_a_pass(cls):
     for size, is_bounded in ((None, False), (3, True)):
         rows.clear()
         method.attribute(images(1), n_steps=9, internal_batch_size=size)
+        assert (max(rows) <= 3) is is_bounded
+
+
+@pytest.mark.parametrize("cls", [cp.KernelShapley, cp.LayerKernelSAM, cp.SBSM, cp.PairwiseSBSM])
+def test_perturbations_per_eval_bounds_the_rows_of_a_pass(cls):
+    """One class for each place that takes the argument."""
+    encoder, rows = tiny_encoder(), []
+    encoder[4].register_forward_hook(lambda _module, _inputs, output: rows.append(len(output)))
+    model = cp.SimilarityWrapper(encoder)
+    method, arguments = make(cls, model)
+    if cls in LAYER:
+        method, arguments = cls(model, encoder[2]), {"layer_mask": (cp.grid(5, 5, 2, 2), cp.grid(5, 5, 3, 2))}
+    for size, is_bounded in ((None, False), (3, True)):
+        rows.clear()
+        method.attribute(images(1), perturbations_per_eval=size, **arguments)
         assert (max(rows) <= 3) is is_bounded
 
 
@@ -258,3 +274,13 @@ def test_every_class_has_the_default_budget_that_it_describes(cls, model, monkey
     with pytest.raises(_Stopped):
         method.attribute(images(1), **{key: value for key, value in arguments.items() if key != "n_samples"})
     assert budgets == [expected]
+
+
+@pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
+def test_all_options_of_the_factorised_estimator_arrive(cls, model, monkeypatch):
+    seen, options = [], {"fit": "process", "tolerance": 0.25, "within": True}
+    factorise = shapley_taylor.factorise
+    monkeypatch.setattr(shapley_taylor, "factorise", lambda *given, **more: seen.append(given[2]) or factorise(*given, **more))
+    layer = [model.query_encoder[4]] if cls in LAYER else []
+    cls(model, *layer, **options).attribute(images(1), **make(cls, model)[1])
+    assert seen == [TowerOptions(**options)]

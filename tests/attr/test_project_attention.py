@@ -75,6 +75,14 @@ def test_several_layers_are_the_sum_of_their_normalised_maps(model):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("direction", ["query->retrieved", "retrieved->query"])
+def test_the_sum_of_several_layers_has_the_size_of_the_other_image(direction, model):
+    pair = images(1)[0], F.interpolate(images(1)[1], (16, 14), mode="bilinear")
+    mask = torch.rand(1, 8, 8, generator=seeded(3), dtype=torch.float64)
+    found = cp.project_attention_through(model, [model.query_encoder[4], None], pair, mask, direction=direction)
+    assert found.shape[1:] == pair[direction == "query->retrieved"].shape[2:]
+
+
 def test_players_that_differ_between_the_pairs_of_a_batch(model):
     ids = cp.grid(12, 12, 2, 2).repeat(2, 1, 1, 1)
     ids[1][ids[1] == 2] = -1

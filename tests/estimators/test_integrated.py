@@ -10,7 +10,7 @@ from formulas import continuous_taylor, integrated_hessian
 
 from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import PathIndex, gauss_index, integrate_gradients, integrate_hessians, random_index
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
 PATH = make_path("gausslegendre", 24)
@@ -128,6 +128,19 @@ def test_random_nodes_converge_within_their_standard_errors(weight, path):
         assert 0.75 < in_errors.square().mean().sqrt() < 1.33
         assert (in_errors.mean(0).abs() < 4 / len(runs) ** 0.5).all()
         assert (off[:, ~varies].abs() < 1e-7).all()
+
+
+@pytest.mark.parametrize("weight", ["hessian", "taylor"])
+def test_the_standard_error_is_that_of_a_mean_of_independent_nodes(weight):
+    """`s / sqrt(n)` of `n` times the term of each node, with `n - 1` under the variance."""
+    game, index, n_nodes = smooth_game(3, 2, 7), random_index(weight, 5, seeded(1)), 5
+    found = integrate_hessians(game, index, PATH, is_random=True)
+    alone = [PathIndex(index.nodes[k : k + 1], index.pairs[k : k + 1], index.slopes[k : k + 1], index.start) for k in range(n_nodes)]
+    samples = [n_nodes * integrate_hessians(game, node, PATH).between for node in alone]
+    mean = sum(samples) / n_nodes
+    variance = sum((sample - mean) ** 2 for sample in samples) / (n_nodes - 1)
+    torch.testing.assert_close(found.between, mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.standard_error.between, (variance / n_nodes).sqrt(), rtol=0, atol=1e-12)
 
 
 def test_random_nodes_depend_on_the_seed_alone():

@@ -79,6 +79,14 @@ def test_game_of_sizes_is_exact_by_the_control_variate():
     assert relative_mse(found, exact(game).second_order) < 1e-20
 
 
+def test_means_of_sizes_that_were_not_drawn_are_interpolated():
+    """Six players, coalitions of 2, 4 and 4: sizes 3 and 5 lie on the lines between their neighbours."""
+    coalitions = torch.tensor([[1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 0]]).bool()
+    targets, total = torch.tensor([3.0, 4.0, 6.0], dtype=torch.float64), torch.tensor(11.0, dtype=torch.float64)
+    found = kernel_module._size_means(coalitions, targets, total)
+    assert found.tolist() == [0, 0, 3, (3 + 5) / 2, (4 + 6) / 2, (5 + 11) / 2, 11]
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_it_converges(sampling):
     errors = []

@@ -10,12 +10,31 @@ from torch.testing import assert_close
 import captum_pairwise as cp
 from captum_pairwise.evaluation.tables import table_methods
 from captum_pairwise.evaluation.tables.row_cache import content_keys
-from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, choose_methods, explain_pair
+from captum_pairwise.evaluation.tables.table_methods import FIRST_ORDER, SECOND_ORDER, TABLE_METHODS, choose_methods, explain_pair
 from captum_pairwise.players.baselines import part_colour
 
 pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
 EFFICIENT = ("kshap", "factorised", "igsam", "ksam", "layer_factorised")
 ON_CELLS = ("ksam", "layer_factorised")
+BUDGETS = ("first", "second", "first_layer", "second_layer", "n_steps", "n_nodes", "n_embeddings", "n_layer_embeddings")
+FIRST_CALLS = {  # the class that a column calls, and the setting of its budget
+    "pshap": (cp.PartitionShap, "first"),
+    "lime": (cp.SuperpixelLime, "first"),
+    "kshap": (cp.KernelShapley, "first"),
+    "factorised": (cp.JaggedShapleyTaylor, "n_embeddings"),
+    "igsam": (cp.LayerIGSAM, "n_steps"),
+    "ksam": (cp.LayerKernelSAM, "first_layer"),
+    "layer_factorised": (cp.LayerJaggedShapleyTaylor, "n_layer_embeddings"),
+}
+SECOND_CALLS = {
+    "sbsm": (cp.PairwiseSBSM, "second"),
+    "lime": (cp.PairwiseLime, "second"),
+    "kshap": (cp.KernelShapleyTaylor, "second"),
+    "factorised": (cp.FactorisedShapleyTaylor, "n_embeddings"),
+    "igsam": (cp.LayerIntegratedHessians, "n_nodes"),
+    "ksam": (cp.LayerKernelShapleyTaylor, "second_layer"),
+    "layer_factorised": (cp.LayerFactorisedShapleyTaylor, "n_layer_embeddings"),
+}
 
 
 def explain(method, pair, settings=SETTINGS):
@@ -43,6 +62,30 @@ def test_shapley_columns_are_exact_if_the_budget_covers_all_coalitions(tmp_path,
     first, second = explain(method, pair, settings)
     assert_close(first.heat_map, exact_first, rtol=1e-3, atol=1e-5)  # the query is whole
     assert_close(second.heat_map, exact_second, rtol=1e-3, atol=1e-5)
+
+
+class _Stopped(Exception):
+    """Raised in place of an explanation."""
+
+
+@pytest.mark.parametrize(("order", "column"), [(1, column) for column in FIRST_CALLS] + [(2, column) for column in SECOND_CALLS])
+def test_every_column_has_its_own_budget_and_a_query_that_is_whole_in_first_order(tmp_path, monkeypatch, order, column):
+    cls, budget = (FIRST_CALLS if order == 1 else SECOND_CALLS)[column]
+    settings = replace(SETTINGS, **{name: 100 + number for number, name in enumerate(BUDGETS)})
+    calls = []
+
+    def record(self, *given, **options):
+        calls.append(options)
+        raise _Stopped
+
+    monkeypatch.setattr(cls, "window_pairs" if cls is cp.PairwiseSBSM else "interactions", record)
+    pair = open_case(tmp_path)
+    with pytest.raises(_Stopped):
+        FIRST_ORDER[column](start_run(pair, settings)) if order == 1 else SECOND_ORDER[column](start_run(pair, settings), pair.masks[0])
+    (options,) = calls
+    assert [options[name] for name in ("n_samples", "n_steps") if name in options] == [getattr(settings, budget)]
+    query_masks = [options[name][0] for name in ("feature_mask", "layer_mask") if name in options]
+    assert all((mask.max().item() == 0) is (order == 1) for mask in query_masks)
 
 
 def test_pixels_are_the_default_players_of_partition_shap(tmp_path):

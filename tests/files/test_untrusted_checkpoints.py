@@ -151,6 +151,13 @@ def test_tensors_that_are_not_all_in_the_file_are_refused(file, odd):
     assert_refused(lambda: read_weights(file), "plain tensors in weights.pth, got last_linear.weight: ")
 
 
+def test_the_bytes_of_a_tensor_count_and_not_its_numbers(file):
+    """A stride of 0 claims as many numbers as the file has bytes; in float64 they take eight times as many."""
+    torch.save({"layer.weight": torch.ones(1, dtype=torch.float64).expand(1000)}, file)
+    assert 1000 < file.stat().st_size < 8000
+    assert_refused(lambda: read_weights(file), "plain tensors in weights.pth, got layer.weight: ")
+
+
 @pytest.mark.parametrize("claimed", [2**40, 2**62])
 def test_a_storage_larger_than_the_file_is_refused(file, claimed):
     """The number of elements of a storage, changed in the pickle itself."""

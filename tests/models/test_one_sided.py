@@ -87,3 +87,9 @@ def test_gallery_scores_every_item(similarity: str | Callable, other: nn.Module 
     q, gallery = images(2)[0], images(3)[1]
     expected = torch.stack([model(q, item.expand_as(q)) for item in gallery], 1)
     close(model.given_gallery(gallery)(q), expected)
+
+
+@SIMILARITIES
+def test_scores_of_a_gallery_have_the_dtype_of_the_embeddings(similarity: str | Callable) -> None:
+    model, (query, gallery) = SimilarityWrapper(full_encoder().float(), similarity=similarity), images(2)
+    assert model.given_gallery(gallery.float())(query.float()).dtype == torch.float32

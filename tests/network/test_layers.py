@@ -1,6 +1,7 @@
-"""Layers that cannot be recorded, and compiled models, are refused."""
+"""Hooks of layers, of one thread alone; layers that cannot be recorded, and compiled models, are refused."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -8,7 +9,14 @@ from conftest import images, tiny_encoder
 from torch import Tensor, nn
 
 from captum_pairwise.network.layer_view import record_output, view_layer
-from captum_pairwise.network.layers import refuse_compiled
+from captum_pairwise.network.layers import record_calls, refuse_compiled, replace_output
+
+
+def test_another_thread_neither_records_nor_gets_replaced_outputs() -> None:
+    layer, rows = nn.ReLU(), torch.ones(2, 3)
+    with ThreadPoolExecutor(1) as thread, record_calls([layer]) as (calls,), replace_output(layer, 5 * rows):
+        assert torch.equal(thread.submit(layer, rows).result(), rows) and not calls
+        assert torch.equal(layer(rows), 5 * rows) and len(calls) == 1
 
 
 class Words(nn.Module):
