@@ -82,6 +82,7 @@ def broken_encoder():
 
 
 DARK, BROKEN = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False)).double(), broken_encoder()
+DARK_MODEL = cp.SimilarityWrapper(DARK)
 TINY = tiny_encoder()
 MODEL = cp.SimilarityWrapper(TINY)
 PAIRED, NAMED, NESTED = nn.Sequential(*tiny_encoder(), Paired()), Named(), Nested().eval()
@@ -186,6 +187,10 @@ CASES = {
     ),
     "a negative chunk": (lambda: exact(perturbations_per_eval=0), "perturbations_per_eval .* of at least 1"),
     "a zero embedding under cosine": (lambda: exact(DEAD, baselines=(-1, None)), "blurred baseline"),
+    "a zero embedding under cosine for a projection": (
+        lambda: cp.project_attention(DARK_MODEL, DARK[0], (QUERY, RETRIEVED), QUERY[:, 0], layer_baselines=(0, 0)),
+        "nonzero embeddings for the cosine",
+    ),
     "NaN in an embedding": (lambda: exact(cp.SimilarityWrapper(SometimesNan()), baselines=(0.0, None)), "of the query embeddings"),
     "two scores per pair": (
         lambda: exact(lambda q, r: (q * r).mean((2, 3))),

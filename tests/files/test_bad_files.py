@@ -13,7 +13,7 @@ from test_untrusted_images import WHOLE, write_png_header
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.datasets import read_pairs
+from captum_pairwise.datasets import open_mask, read_pairs
 from captum_pairwise.evaluation.convergence.study import Row
 from captum_pairwise.evaluation.rows import read_rows
 from captum_pairwise.models.backbones import ImageEncoder, create
@@ -73,6 +73,7 @@ CASES: dict[str, tuple[str, Written, Callable[[Path], object], str]] = {
     "an empty photo": ("photo.jpg", holding(b""), photo, "an image, got content that cannot be read"),
     "a text for a photo": ("photo.jpg", holding("a photo"), photo, "an image, got content that cannot be read"),
     "a photo of 20 000 × 20 000": ("photo.png", lambda file: write_png_header(file, 20_000, 20_000), photo, "pixels.*MAX_IMAGE_PIXELS"),
+    "a mask in JPEG": ("mask.jpg", holding(WHOLE["JPEG"]), open_mask, "exact numbers in .*, got JPEG, .* Save the mask as PNG"),
     "no photo there": ("photo.png", lambda _: None, photo, "photo.png"),
     "a list of missing photos": ("pairs.csv", holding(LIST + "a.jpg,b.jpg\n"), read_pairs, "a file at .*, got none"),
     "a way out of the folder": ("pairs.csv", holding(LIST + "../a.jpg,b.jpg\n"), read_pairs, "a path inside the root.* without '..'"),
