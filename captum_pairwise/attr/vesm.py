@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
 from captum_pairwise.attr.views import Maps
-from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.derivatives import take_gradients
 from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
 from captum_pairwise.games.build import build_layer_views
 from captum_pairwise.games.checks import check_finite, describe_value, promote_half, refuse_images
@@ -52,7 +52,7 @@ class LayerVESM(LayerGradientMethod):
         """
         _refuse_mode(mode, negative)
         notice = MemoryNotice()
-        with differentiable(), torch.enable_grad():
+        with take_gradients(), torch.enable_grad():
             model, views = build_layer_views(self.forward_func, self.layer, inputs, notice)
             results = []
             for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):

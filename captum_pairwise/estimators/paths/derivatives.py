@@ -44,7 +44,21 @@ def differentiable() -> Iterator[None]:
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), disable_checkpointing():
+        with take_gradients(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+@contextmanager
+def take_gradients() -> Iterator[None]:
+    """Leave inference mode and switch gradient checkpointing off inside the block.
+
+    Raises:
+        ValueError: a tensor of the network was made in inference mode, or a checkpointed part cannot be switched off.
+    """
+    try:
+        with torch.inference_mode(False), disable_checkpointing():
             yield
     except RuntimeError as error:
         if "nference tensor" not in str(error):
@@ -53,8 +67,6 @@ def differentiable() -> Iterator[None]:
             "Expected a model that can be differentiated, but its parameters or buffers were made in inference mode. Load or copy the "
             "model outside `torch.inference_mode()`, or use a method without gradients."
         ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
 @cache
