@@ -126,7 +126,7 @@ class _Switch:
         checkpoint.CheckpointFunction.apply = staticmethod(_call_once)
         for function in generators:
             self.codes[function] = function.__code__
-            function.__code__ = _surround_nothing.__code__
+            function.__code__ = inspect.unwrap(_surround_nothing).__code__  # shape checks wrap it
 
     def _restore(self) -> None:
         del checkpoint.CheckpointFunction.apply  # its base class has it

@@ -81,8 +81,8 @@ def _switch_threads_often() -> Iterator[None]:
 
 def check_other_device(trial: Trial) -> None:
     """On another device, if there is one, the result is on that device and almost the same."""
-    device = torch.accelerator.current_accelerator()
-    if device is None or not torch.accelerator.is_available():
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is None:
         raise DoesNotApply("there is no other device here")
     pair = tuple(batch.float().to(device) for batch in images())
     credit = trial.explain(trial.model(Encoder().float().to(device)), pair=pair)
