@@ -14,7 +14,7 @@ from captum_pairwise.results.interactions import Interactions
 matplotlib.use("Agg")
 QUERY, RETRIEVED = (torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(k)) for k, size in enumerate([(20, 30), (24, 16)]))
 PHOTOS = QUERY, RETRIEVED
-MAP = cells(torch.zeros(2, 1, 3, 5))
+MAP = cells(torch.zeros(2, 1, 3, 5), 1)
 IDS = cp.grid(24, 16, 3, 2).repeat(2, 1, 1, 1)
 IDS[0, 0, :8, :8] = NEVER_LEAVES  # nobody owns the upper left of the first photo; player 0 has no part there
 MASK = Players(IDS, (6,))

@@ -11,10 +11,10 @@ from conftest import random_tensor, seeded, tiny_encoder
 from torch import Tensor, nn
 
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.models.heads import pool
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 exactly = partial(torch.testing.assert_close, rtol=0, atol=0)
+PROOF_ROWS = 3  # one image, and a batch of two: they show once a model that it is deterministic and takes batches
 BATCH_NORM, DROPOUT = 5, 6  # layers of `full_encoder` after those of `tiny_encoder`
 
 
@@ -38,6 +38,11 @@ def slow_scores(similarity: str | Callable, u: Tensor, w: Tensor) -> Tensor:
 
 def embeddings(rows: int = 5) -> tuple[Tensor, Tensor]:
     return random_tensor(rows, 7, seed=1), random_tensor(rows, 7, seed=2)
+
+
+def pool(output: Tensor) -> Tensor:
+    """The mean over the positions of a map `[B, C, H, W]`; embeddings as they are."""
+    return output.mean((2, 3)) if output.dim() == 4 else output
 
 
 def full_encoder(seed: int = 0) -> nn.Sequential:

@@ -41,7 +41,7 @@ def photo(height=60, width=80, seed=0):
 
 
 def cell_players(rows=3, columns=4):
-    return cells(torch.zeros(1, 1, rows, columns))
+    return cells(torch.zeros(1, 1, rows, columns), 1)
 
 
 def mask_players(rows=2, columns=3):

@@ -2,25 +2,27 @@
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, Generic, TypeVar
+from functools import partial
+from typing import ClassVar, Generic
 
 import torch
 from captum.attr import LayerAttribution, PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, Matrix, arrange_maps, arrange_pairs, compute_delta, paint_images
+from captum_pairwise.attr.randomness import average_draws, is_stochastic
+from captum_pairwise.attr.views import Delta, Maps, Matrix, Result, arrange_maps, arrange_pairs, compute_delta, paint_images
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 from captum_pairwise.players.regions import Players, default_players
 from captum_pairwise.results.interactions import Interactions
 
 DeviceIds = list[int] | None
-Result = TypeVar("Result", Interactions, ImageInteractions)
 
 
 class CompleteMethod:
@@ -39,11 +41,21 @@ class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
     """
 
     order: ClassVar[int]
+    forward_func: ForwardFunc
     _default_samples: ClassVar[int]
 
     @abc.abstractmethod
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Result:
         """Estimate the games of a batch of pairs."""
+
+    def _explain_draws(self, build: Callable[[], Pairs], n_samples: int | None, generator: torch.Generator | None) -> Result:
+        """Build and estimate the games, several times if the encoder draws at random."""
+        return average_draws(self.forward_func, lambda: self._explain(build(), n_samples, generator))
+
+    def _make_context(self, target: TargetType, arguments: object, max_rows: int | None, show_progress: bool) -> ForwardContext:
+        """The settings of one call."""
+        description = type(self).__name__ if show_progress else None
+        return ForwardContext(target, arguments, max_rows, description, is_stochastic(self.forward_func))
 
     def _budget(self, n_samples: int | None) -> int:
         """The budget of the user, or the default of the class.
@@ -82,10 +94,10 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
 
         `Interactions` of the pair; a first-order class returns two: of the query's players, and of the retrieved image's.
         """
-        context = ForwardContext(target, additional_forward_args, perturbations_per_eval, type(self).__name__ if show_progress else None)
+        context = self._make_context(target, additional_forward_args, perturbations_per_eval, show_progress)
         defaults = {"default_baseline": self._default_baseline, "players": self._players}
-        pairs = build_input_pairs(self.forward_func, inputs, context, baselines, feature_mask, **defaults)
-        return self._explain(pairs, n_samples, generator)
+        build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask, **defaults)
+        return self._explain_draws(build, n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -141,12 +153,16 @@ class LayerPairAttribution(LayerAttribution):
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        layer: a module of the encoder; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
+        layout: the axes of the layer's output: `"NCHW"`, `"NHWC"`, `"NTC"`, `"NCT"` or `"NCDHW"`, or a pair of these, one for each image.
+            None finds out which axis holds the channels by the modules that made it, and asks if it cannot.
     """
 
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None) -> None:
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, layout: LayoutNames = None) -> None:
         layers = check_layers(layer)
+        parse_layouts(layout)
+        self.layout = layout
         if len(layers) == 2:
             LayerAttribution.__init__(self, forward_func, layers, device_ids)
         else:
@@ -158,7 +174,7 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
+        layer: a module of the encoder; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
     """
 
@@ -178,9 +194,10 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         generator: torch.Generator | None = None,
     ) -> Result:
         """All results, as `interactions` of the methods without a layer; arguments as for `attribute`."""
-        context = ForwardContext(target, additional_forward_args, perturbations_per_eval, type(self).__name__ if show_progress else None)
-        pairs = build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
-        return self._explain(pairs, n_samples, generator)
+        context = self._make_context(target, additional_forward_args, perturbations_per_eval, show_progress)
+        space = (baselines, layer_baselines, layer_mask, self.layout)
+        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
+        return self._explain_draws(build, n_samples, generator)
 
     @log_usage()
     @torch.no_grad()
@@ -217,8 +234,8 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
             layer_baselines: like `baselines`, in the space of the layer's output; replaces them.
             layer_mask: a pair, each an integer mask broadcastable to the layer's output, or a function that lays its tokens out as a map:
                 it gets their positions `[1, T, 1]` and returns those that play as `[1, 1, H, W]` (`cp.token_grid`, or a function known as
-                `reshape_transform`); the others never leave. None makes every cell a player: the positions of `[B, C, H, W]`, the tokens
-                of `[B, T, C]`, the units of `[B, C]`.
+                `reshape_transform`); the others never leave. None makes every cell a player: the positions of a map, a volume or a
+                sequence, or the units of `[B, C]`.
             generator: the source of randomness; None is one seeded with 0. Global random state is never touched.
 
         Raises:

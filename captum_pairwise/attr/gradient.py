@@ -12,6 +12,7 @@ from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.layouts import LayoutNames
 
 
 class GradientMethod(GradientAttribution, abc.ABC):
@@ -44,10 +45,11 @@ class LayerGradientMethod(LayerPairAttribution, GradientMethod, abc.ABC):
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
     """
 
-    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None) -> None:
-        LayerPairAttribution.__init__(self, forward_func, layer, device_ids)
+    def __init__(self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, layout: LayoutNames = None) -> None:
+        LayerPairAttribution.__init__(self, forward_func, layer, device_ids, layout=layout)
         GradientAttribution.__init__(self, forward_func)
 
 

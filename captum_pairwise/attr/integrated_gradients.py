@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
+from captum_pairwise.attr.randomness import average_draws, is_stochastic
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_maps, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
@@ -19,6 +20,7 @@ from captum_pairwise.games.sides import LayerOptions
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import check_layers
 from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.layouts import parse_layouts
 from captum_pairwise.players.regions import Layout
 
 
@@ -61,9 +63,15 @@ class LayerIGSAM(CompleteMethod, LayerGradientMethod):
         layer_mask: Masks = None,
     ) -> ImageInteractions:
         """`Interactions` of the query's players and of the retrieved image's, with `marginal` and the gap; arguments as for `attribute`."""
-        path, context = make_path(method, n_steps), ForwardContext(target, additional_forward_args, internal_batch_size)
-        pairs = build_layer_pairs(self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
-        return pairs.explain_images(lambda game, *_: integrate_gradients(game, path))
+        path, is_random = make_path(method, n_steps), is_stochastic(self.forward_func)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_random)
+        space = (baselines, layer_baselines, layer_mask, self.layout)
+
+        def explain() -> ImageInteractions:
+            pairs = build_layer_pairs(self.forward_func, self.layer, inputs, context, *space)
+            return pairs.explain_images(lambda game, *_: integrate_gradients(game, path))
+
+        return average_draws(self.forward_func, explain)
 
     @log_usage()
     def attribute(
@@ -168,7 +176,7 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
         if len(layers) > 1:
             raise ValueError("Expected one layer, because there is one image, got a pair. Use LayerIGSAM for two images.")
         context = ForwardContext(target, additional_forward_args, internal_batch_size)
-        options = LayerOptions("images'", _unpack_single(baselines), layer_baselines, layer_mask)
+        options = LayerOptions("images'", _unpack_single(baselines), layer_baselines, layer_mask, parse_layouts(self.layout)[0])
         side, make_game = build_image_games(self.forward_func, layers[0], _unpack_single(inputs), context, options)
         with disable_autocast():
             credits = [integrate_gradients(make_game(example, {}), path) for example in range(len(side.present))]

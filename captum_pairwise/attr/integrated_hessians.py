@@ -11,6 +11,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import CompleteMethod, DeviceIds
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
+from captum_pairwise.attr.randomness import average_draws, is_stochastic
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
@@ -20,6 +21,7 @@ from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.network.smooth_relu import smooth_relu
+from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.results.interactions import Interactions
 
 METHODS = ("gauss", "expected")
@@ -58,7 +60,10 @@ class _HessianMethod(CompleteMethod, GradientMethod):
         path = None if self.within else make_path("gausslegendre", n_steps)
         index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
         with self._smooth():
-            return build().explain(lambda game: integrate_hessians(game, index, path, is_random=is_random))
+            return average_draws(
+                self.forward_func,
+                lambda: build().explain(lambda game: integrate_hessians(game, index, path, is_random=is_random)),
+            )
 
 
 @final
@@ -107,7 +112,7 @@ class IntegratedHessians(_HessianMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, batched, with standard errors of random draws, and the gap; arguments as for `attribute`."""
-        context = ForwardContext(target, additional_forward_args, internal_batch_size)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_stochastic(self.forward_func))
         build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask)
         return self._integrate(build, n_steps, method, n_samples, generator)
 
@@ -163,6 +168,7 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         weight: as for `IntegratedHessians`, and so are `within` and `softplus_beta`.
         within: also integrate the pairs within each image.
         softplus_beta: the sharpness of the softplus that replaces each ReLU, or None.
+        layout: the axes of the layer's output, as for the other layer methods.
 
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.Softplus())
@@ -180,8 +186,9 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         weight: str = "hessian",
         within: bool = False,
         softplus_beta: float | None = None,
+        layout: LayoutNames = None,
     ) -> None:
-        LayerGradientMethod.__init__(self, forward_func, layer, device_ids)
+        LayerGradientMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
         self._set_options(weight, within, softplus_beta)
 
     @differentiable()
@@ -201,8 +208,9 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, as `interactions` of the method without a layer; arguments as for `attribute`."""
-        context = ForwardContext(target, additional_forward_args, internal_batch_size)
-        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, baselines, layer_baselines, layer_mask)
+        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_stochastic(self.forward_func))
+        space = (baselines, layer_baselines, layer_mask, self.layout)
+        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
         return self._integrate(build, n_steps, method, n_samples, generator)
 
     @log_usage()

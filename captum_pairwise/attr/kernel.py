@@ -4,13 +4,14 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod, Result
-from captum_pairwise.attr.views import ImageInteractions
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.views import ImageInteractions, Result
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.results.interactions import Interactions
 
 Ridge = float | None
@@ -41,9 +42,16 @@ class _LayerFit(_KernelFit[Result], LayerMethod[Result]):
     """The constructor of both classes of cells of a layer."""
 
     def __init__(
-        self, forward_func: ForwardFunc, layer: Layers, device_ids: DeviceIds = None, *, sampling: str = "distinct", ridge: Ridge = None
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: DeviceIds = None,
+        *,
+        sampling: str = "distinct",
+        ridge: Ridge = None,
+        layout: LayoutNames = None,
     ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
         self.sampling, self.ridge = sampling, ridge
 
 
@@ -77,6 +85,7 @@ class LayerKernelSAM(_LayerFit[ImageInteractions]):
         device_ids: as in Captum.
         sampling: as for `KernelShapley`.
         ridge: as for `KernelShapley`.
+        layout: the axes of the layer's output, as for the other layer methods.
     """
 
     order, _default_samples = 1, 5000
@@ -110,6 +119,7 @@ class LayerKernelShapleyTaylor(_LayerFit[Interactions]):
         device_ids: as in Captum.
         sampling: as for `KernelShapleyTaylor`.
         ridge: as for `KernelShapleyTaylor`.
+        layout: the axes of the layer's output, as for the other layer methods.
     """
 
     order, _default_samples = 2, 20_000

@@ -72,7 +72,7 @@ class LayerSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribution):
             ValueError: an argument does not fit, a step after the layer is not affine, or the head has no closed form.
         """
         frozen = _has_frozen_norm(self.forward_func)
-        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
+        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask, self.layout)
         queries, retrieveds, deltas = zip(*(activation_maps(*affine, frozen) for affine in towers), strict=True)
         maps = pairs.query.scatter(list(queries))[:, None], pairs.retrieved.scatter(list(retrieveds))[:, None]
         return (maps, torch.stack(deltas)) if return_convergence_delta else maps
@@ -102,7 +102,7 @@ class LayerPairwiseSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribu
     ) -> Interactions:
         """Credits of single players and of pairs, batched; arguments as for `attribute`."""
         frozen = _has_frozen_norm(self.forward_func)
-        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask)
+        pairs, towers = build_affine_pairs(self.forward_func, self.layer, inputs, baselines, layer_baselines, layer_mask, self.layout)
         pairs.refuse_beyond_memory()
         return pairs.join([search_activation(*affine, frozen) for affine in towers])
 

@@ -14,6 +14,7 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.results.interactions import Interactions
 
 
@@ -95,8 +96,9 @@ class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions]):
         fit: str | None = None,
         tolerance: float | None = None,
         within: bool = False,
+        layout: LayoutNames = None,
     ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids)
+        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
         self.options = TowerOptions(fit, tolerance, within)
 
 

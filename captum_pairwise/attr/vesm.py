@@ -13,11 +13,10 @@ from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, ves
 from captum_pairwise.games.build import build_layer_views
 from captum_pairwise.games.checks import check_finite, describe_value, promote_half, refuse_images
 from captum_pairwise.games.context import Images
-from captum_pairwise.models.heads import pool
+from captum_pairwise.games.sides import require_axis
+from captum_pairwise.games.two_towers import TowerView
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator, MemoryNotice
-from captum_pairwise.network.layer_view import LayerView
 from captum_pairwise.results.interactions import SIDES
 
 
@@ -53,7 +52,7 @@ class LayerVESM(LayerGradientMethod):
         _refuse_mode(mode, negative)
         notice = MemoryNotice()
         with take_gradients(), torch.enable_grad():
-            model, views = build_layer_views(self.forward_func, self.layer, inputs, notice)
+            model, views = build_layer_views(self.forward_func, self.layer, inputs, self.layout, notice)
             results = []
             for example, other in enumerate(_embed_negative(model, negative, len(views[0].output), notice)):
                 query, retrieved = (_prepare_view(view, example) for view in views)
@@ -82,16 +81,11 @@ def _embed_negative(model: SimilarityWrapper, negative: Tensor | None, n_pairs: 
     return list(promote_half(Evaluator(model.embed_retrieved, Chunk(len(images), notice))(images)).expand(n_pairs, -1))
 
 
-def _prepare_view(view: LayerView, example: int) -> LayerTail:
+def _prepare_view(view: TowerView, example: int) -> LayerTail:
     """The layer's output for one image, channels first, and the function from this output to the embedding."""
-    shape = tuple(view.output.shape)
-    if len(shape) == 2:
+    if view.output.dim() == 2:
+        shape = tuple(view.output.shape)
         raise ValueError(f"Expected a layer with a map [B, C, H, W] or tokens [B, T, C], got shape {shape}. Pick an earlier layer.")
-    is_map, run = len(shape) == 4, bind_autocast(view.tail.run)
-
-    def embed(activations: Tensor) -> Tensor:
-        output = (activations if is_map else activations.mT).to(view.output)
-        return promote_half(pool(run(output, example)))
-
-    activations = promote_half(view.output[example : example + 1])
-    return activations if is_map else activations.mT, embed
+    axis = require_axis(view.channel_axis, view.output)
+    activations = promote_half(view.output[example : example + 1]).movedim(axis, 1)
+    return activations, lambda channels_first: promote_half(view.embed(channels_first.movedim(1, axis).to(view.output), example))

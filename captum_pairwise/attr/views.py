@@ -1,5 +1,7 @@
 """Arrange estimated credits as the tensors that `attribute` returns."""
 
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +10,7 @@ from captum_pairwise.players.regions import Players, paint
 from captum_pairwise.results.interactions import Interactions
 
 ImageInteractions = tuple[Interactions, Interactions]  # of the query's players, and of the retrieved image's
+Result = TypeVar("Result", Interactions, ImageInteractions)
 Maps = tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]
 Matrix = Float[Tensor, "batch ..."]
 Delta = Float[Tensor, "batch ..."]

@@ -12,7 +12,7 @@ from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.datasets.readers import read_in_batches
 from captum_pairwise.games.checks import promote_half
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.heads import pool
+from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.network.batching import Chunk, Evaluator
 
 
@@ -72,7 +72,8 @@ def _hash_file(file: Path) -> int:
 
 @torch.inference_mode()
 def _embed_batch(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
-    embeddings = Evaluator(lambda rows: promote_half(pool(encoder(rows.to(encoder.mean)))).cpu(), chunk)(pixels)
+    embedder = Embedder(encoder)
+    embeddings = Evaluator(lambda rows: promote_half(embedder.embed(rows.to(encoder.mean))).cpu(), chunk)(pixels)
     norms = torch.linalg.vector_norm(embeddings, dim=1)
     for file, norm in zip(files, norms.tolist(), strict=True):
         if not 0 < norm < float("inf"):

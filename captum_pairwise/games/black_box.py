@@ -1,46 +1,56 @@
 """Games of an opaque forward function: it gets both mixed tensors together."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise._compat import expand_additional_forward_args, expand_target, format_additional_forward_args, run_forward
-from captum_pairwise.games.checks import check_image, check_values, refuse_missing_batch, refuse_training
+from captum_pairwise.games.checks import check_image, check_values, name_missing_batch, refuse_training
 from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.game import CallableGame, QueryTables
+from captum_pairwise.games.joint_layers import replace_outputs
+from captum_pairwise.games.joint_rows import refuse_other_lengths, run_example
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.one_sided import OneSided
 from captum_pairwise.network.autocast import bind_autocast
-from captum_pairwise.network.batching import Chunk, Evaluator
+from captum_pairwise.network.batching import Evaluator, is_out_of_memory
 from captum_pairwise.network.layer_view import record_output, view_layer
-from captum_pairwise.network.layers import Layers, check_layers, get_single_output, record_calls, refuse_compiled, replace_output
+from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
+from captum_pairwise.network.proofs import prove_once, refuse_dependence
 
 
 def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], context: ForwardContext) -> Pairs:
     """Games whose players are parts of the images."""
     query, retrieved = sides
-    _refuse_other_lengths(context, len(query.present))
-    evaluate = partial(_run_example, forward_func, context)
-    refuse_missing_batch(partial(evaluate, example=0), (query.present, retrieved.present), "both images")
+    refuse_other_lengths(context, len(query.present))
+    evaluate, images = partial(run_example, forward_func, context), [side.present for side in sides]
+    with name_missing_batch(partial(evaluate, example=0), images, "both images"):
+        _prove_function(forward_func, images, evaluate)
     return Pairs(query, retrieved, _make_game_function(sides, context, evaluate))
 
 
-def _refuse_other_lengths(context: ForwardContext, n_pairs: int) -> None:
-    for argument in format_additional_forward_args(context.additional_forward_args) or ():
-        if isinstance(argument, Tensor) and argument.dim() and len(argument) != n_pairs:
-            raise ValueError(
-                f"Expected additional_forward_args with {n_pairs} entries, one per pair, got shape {tuple(argument.shape)}. Keep a tensor "
-                "that all pairs share inside the forward function."
-            )
-    target = context.target
-    if (isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)) and len(target) != n_pairs:
-        raise AssertionError(f"Expected one target for all examples, or one for each of the {n_pairs}, got {len(target)}.")
+def _prove_function(forward_func: ForwardFunc, images: Sequence[Tensor], evaluate: Callable[..., object]) -> None:
+    """Refuse a function that draws at random or mixes the pairs of a batch, once a function."""
+
+    def prove() -> bool:
+        single = partial(run, 1)
+        try:
+            pair = run(2)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            pair = {}
+        refuse_dependence(single(), pair, single)
+        return True
+
+    def run(n_rows: int) -> dict[str, object]:
+        return {"the forward function": evaluate(*(batch[:1].expand(n_rows, *batch.shape[1:]) for batch in images), example=0)}
+
+    with torch.no_grad():
+        prove_once(forward_func, tuple((batch.dim(), batch.dtype, batch.device) for batch in images), prove)
 
 
 def _make_game_function(
@@ -63,83 +73,21 @@ def _make_game_function(
     return make_game
 
 
-def _slice_arguments(context: ForwardContext, part: slice) -> tuple[Any, tuple | None]:
-    """The target and the additional arguments of a part of the batch."""
-    target: Any = context.target
-    if (isinstance(target, Tensor) and target.numel() > 1) or (isinstance(target, list) and len(target) > 1):
-        target = target[part]
-    arguments = format_additional_forward_args(context.additional_forward_args) or ()
-    return target, tuple(a[part] if isinstance(a, Tensor) and a.dim() else a for a in arguments) or None
-
-
-def _run_example(forward_func: Callable[..., object], context: ForwardContext, *rows: Tensor, example: int) -> object:
-    """Run the user's function on rows that all come from one pair, with the target and the arguments of this pair."""
-    target, arguments = _slice_arguments(context, slice(example, example + 1))
-    n_rows = len(rows[0])
-    expanded = expand_additional_forward_args(arguments, n_rows) if arguments else None
-    return run_forward(forward_func, rows, expand_target(target, n_rows), expanded)
-
-
 def make_joint_layer_pairs(
     forward_func: ForwardFunc, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
 ) -> Pairs:
     """Games whose players are parts of two layers' outputs; the whole function runs, with both outputs replaced.
 
+    One layer may be named for both images if it runs twice, once for each.
+
     Raises:
-        ValueError: a layer does not run exactly once, or with one row per pair, as in a function that shares its encoder.
+        ValueError: a layer returns no output of one image alone, or no row per pair.
     """
     refuse_compiled(forward_func)
-    _refuse_other_lengths(context, len(images[0]))
-    refuse_missing_batch(partial(_run_example, forward_func, context, example=0), images, "both images")
-    (query, retrieved), evaluate = _replace_outputs(forward_func, check_layers(layer), images, options, context)
+    refuse_other_lengths(context, len(images[0]))
+    with name_missing_batch(partial(run_example, forward_func, context, example=0), images, "both images"):
+        (query, retrieved), evaluate = replace_outputs(forward_func, check_layers(layer), images, options, context)
     return Pairs(query, retrieved, _make_game_function((query, retrieved), context, evaluate))
-
-
-def _replace_outputs(
-    forward_func: ForwardFunc, layers: list[nn.Module], images: Sequence[Tensor], options: Sequence[LayerOptions], context: ForwardContext
-) -> tuple[list[Side], Callable[..., object]]:
-    """The sides whose values are the layers' outputs, and the function that runs the whole forward function with outputs replaced."""
-    outputs = _record_outputs(forward_func, layers, images, context)
-    if len(outputs) < len(images):
-        raise ValueError(
-            "Expected a pair (query layer, retrieved layer), because the forward function is no SimilarityWrapper, got one layer. If one "
-            "encoder embeds both images, pass `SimilarityWrapper(encoder)` instead."
-        )
-
-    def record(side: int, baseline: Tensor) -> Tensor:
-        return _record_outputs(forward_func, layers, (*images[:side], baseline, *images[side + 1 :]), context)[side]
-
-    def evaluate(*mixed: Tensor, example: int) -> object:
-        rows = [image[example : example + 1].expand(len(mixed[0]), *image.shape[1:]) for image in images]
-        with ExitStack() as hooks:
-            for module, output in zip(layers, mixed, strict=True):
-                hooks.enter_context(replace_output(module, output))
-            return _run_example(forward_func, context, *rows, example=example)
-
-    return [options[k].make_side(outputs[k], images[k], partial(record, k)) for k in range(len(images))], evaluate
-
-
-def _record_outputs(
-    forward_func: ForwardFunc, layers: Sequence[nn.Module], images: Sequence[Tensor], context: ForwardContext
-) -> list[Tensor]:
-    """The output of each layer for a batch, or for parts of it if memory runs out, one row per example."""
-
-    def run(part: slice) -> list[Tensor]:
-        target, arguments = _slice_arguments(context, part)
-        with record_calls(layers) as calls:
-            run_forward(forward_func, tuple(batch[part] for batch in images), target, arguments)
-        return [get_single_output(outputs, layer) for outputs, layer in zip(calls, layers, strict=True)]
-
-    n_examples = len(images[0])
-    parts = Chunk(n_examples, context.notice).map_slices(run, n_examples)
-    recorded = [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
-    for output, layer in zip(recorded, layers, strict=True):
-        if len(output) != n_examples:
-            raise ValueError(
-                f"Expected the layer ({type(layer).__name__}) to return {n_examples} rows, one per pair, got {len(output)}. If it gets "
-                "both images as one batch, pass `SimilarityWrapper(encoder)` instead."
-            )
-    return recorded
 
 
 def build_image_games(
@@ -156,17 +104,27 @@ def build_image_games(
     _refuse_fixed_batch(forward_func)
     images = check_image(inputs)
     refuse_compiled(forward_func)
-    _refuse_other_lengths(context, len(images))
-    refuse_missing_batch(partial(_run_example, forward_func, context, example=0), (images,), "images")
-    if isinstance(forward_func, nn.Module) and context.additional_forward_args is None:
-        view = view_layer(forward_func, layer, images, context.notice)
-        sides = [options.make_side(view.output, images, partial(record_output, forward_func, layer, notice=context.notice))]
+    refuse_other_lengths(context, len(images))
+    with name_missing_batch(partial(run_example, forward_func, context, example=0), (images,), "images"):
+        side, evaluate = _make_image_side(forward_func, layer, images, context, options)
+    return side, _make_game_function([side], context, evaluate, "output")
 
-        def evaluate(mixed: Tensor, example: int) -> object:
-            return _run_example(lambda rows: view.tail.run(rows, example), context, mixed, example=example)
-    else:
-        sides, evaluate = _replace_outputs(forward_func, [layer], [images], [options], context)
-    return sides[0], _make_game_function(sides, context, evaluate, "output")
+
+def _make_image_side(
+    forward_func: ForwardFunc, layer: nn.Module, images: Tensor, context: ForwardContext, options: LayerOptions
+) -> tuple[Side, Callable[..., object]]:
+    """The side of the images, and the function that runs the network on rows of it."""
+    if not isinstance(forward_func, nn.Module) or context.additional_forward_args is not None:
+        sides, evaluate = replace_outputs(forward_func, [layer], [images], [options], context)
+        return sides[0], evaluate
+    view = view_layer(forward_func, layer, images, context.notice, context.is_stochastic)
+    axis = options.get_channel_axis(view.output, view.proof.layer_axis)
+    side = options.make_side(view.output, axis, images, partial(record_output, forward_func, layer, notice=context.notice))
+
+    def run_tail(mixed: Tensor, example: int) -> object:
+        return run_example(lambda rows: view.tail.run(rows, example), context, mixed, example=example)
+
+    return side, run_tail
 
 
 def _refuse_fixed_batch(forward_func: ForwardFunc) -> None:

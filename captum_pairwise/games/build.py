@@ -8,17 +8,24 @@ import torch
 from torch import nn
 
 from captum_pairwise.games.black_box import make_joint_input_pairs, make_joint_layer_pairs
-from captum_pairwise.games.checks import check_finite, check_images, refuse_missing_batch, refuse_training, unpack_pair
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
+from captum_pairwise.games.checks import check_finite, check_images, refuse_training, unpack_pair
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
 from captum_pairwise.games.game import Affine
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, make_input_side
-from captum_pairwise.games.two_towers import Tower, find_encoder_layers, make_input_towers, make_layer_towers, make_tower_pairs
+from captum_pairwise.games.two_towers import (
+    Tower,
+    TowerView,
+    make_input_towers,
+    make_layer_towers,
+    make_tower_pairs,
+    make_tower_views,
+)
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.batching import MemoryNotice
-from captum_pairwise.network.layer_view import LayerView, view_layer
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import Baseline
+from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 from captum_pairwise.players.regions import Players, default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
@@ -33,19 +40,13 @@ def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
-def _check_call(
-    forward_func: ForwardFunc, images: Images, additional_forward_args: object = None
-) -> tuple[SimilarityWrapper | None, Images]:
-    """The wrapper, or None for any other function, and the images, after all checks that need no game."""
+def _check_call(forward_func: ForwardFunc, context: ForwardContext) -> SimilarityWrapper | None:
+    """The wrapper, or None for any other function, after the checks that need no image."""
     model = find_wrapper(forward_func)
-    refuse_training(forward_func)
-    if model is not None and additional_forward_args is not None:
+    refuse_training(forward_func, context.is_stochastic)
+    if model is not None and context.additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
-    if model is not None:
-        model.follow()
-        for name, embed, batch in zip(SIDES, (model.embed_query, model.embed_retrieved), images, strict=True):
-            refuse_missing_batch(embed, (batch,), f"{name} images")
-    return model, images
+    return model
 
 
 def build_input_pairs(
@@ -74,7 +75,7 @@ def build_input_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_call(forward_func, check_images(inputs), context.additional_forward_args)
+    model, images = _check_call(forward_func, context), check_images(inputs)
     options = zip(unpack_pair(baselines, "baselines"), unpack_pair(feature_mask, "feature_mask"), windows, strict=True)
     sides = [
         replace(make_input_side(name, batch, default_baseline if baseline is None else baseline, mask, players), windows=over)
@@ -114,10 +115,10 @@ def build_window_pairs(
     return build_input_pairs(forward_func, inputs, context, baselines, feature_mask, **options), (query, retrieved)
 
 
-def _split_options(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks) -> list[LayerOptions]:
+def _split_options(baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks, layout: LayoutNames) -> list[LayerOptions]:
     """The options of each image."""
     pairs = {"baselines": baselines, "layer_baselines": layer_baselines, "layer_mask": layer_mask}
-    options = zip(SIDES, *(unpack_pair(value, name) for name, value in pairs.items()), strict=True)
+    options = zip(SIDES, *(unpack_pair(value, name) for name, value in pairs.items()), parse_layouts(layout), strict=True)
     return [LayerOptions(*values) for values in options]
 
 
@@ -129,6 +130,7 @@ def build_layer_pairs(
     baselines: Baselines = None,
     layer_baselines: Baselines = None,
     layer_mask: Masks = None,
+    layout: LayoutNames = None,
 ) -> Pairs:
     """Games whose players are cells of a layer's output; only the network after the layer runs for each coalition.
 
@@ -140,19 +142,26 @@ def build_layer_pairs(
         baselines: a pair in the space of the images.
         layer_baselines: a pair in the space of the layer's output; replaces `baselines`.
         layer_mask: a pair over the layer's output, each an integer mask, or a function that lays out its tokens as a map.
+        layout: the axes of the layer's output, or a pair; None finds them.
 
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True), context.additional_forward_args)
-    options = _split_options(baselines, layer_baselines, layer_mask)
+    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
+    options = _split_options(baselines, layer_baselines, layer_mask, layout)
     if model is None:
         return make_joint_layer_pairs(forward_func, layer, images, options, context)
     return make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)
 
 
 def build_affine_pairs(
-    forward_func: ForwardFunc, layer: Layers, inputs: object, baselines: Baselines, layer_baselines: Baselines, layer_mask: Masks
+    forward_func: ForwardFunc,
+    layer: Layers,
+    inputs: object,
+    baselines: Baselines,
+    layer_baselines: Baselines,
+    layer_mask: Masks,
+    layout: LayoutNames,
 ) -> tuple[Pairs, list[tuple[list[Affine], list[Affine]]]]:
     """The games of `build_layer_pairs`, and both towers of each as affine functions, one for each background.
 
@@ -162,12 +171,12 @@ def build_affine_pairs(
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
     context = ForwardContext()
-    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True))
+    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
     options = [
         replace(side, layer_baseline=0) if side.layer_baseline is None and side.baseline is None else side
-        for side in _split_options(baselines, layer_baselines, layer_mask)
+        for side in _split_options(baselines, layer_baselines, layer_mask, layout)
     ]
     towers = make_layer_towers(model, layer, images, options, context)
     if not all(tower.is_affine for tower in towers):
@@ -188,16 +197,17 @@ def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:
 
 
 def build_layer_views(
-    forward_func: ForwardFunc, layer: Layers, inputs: object, notice: MemoryNotice
-) -> tuple[SimilarityWrapper, list[LayerView]]:
+    forward_func: ForwardFunc, layer: Layers, inputs: object, layout: LayoutNames, notice: MemoryNotice
+) -> tuple[SimilarityWrapper, list[TowerView]]:
     """The model, and the tower of each batch of images seen from the layer; call it outside inference mode to differentiate.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
-    model, images = _check_call(forward_func, check_images(inputs, takes_ids=True))
+    context = ForwardContext(notice=notice)
+    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because this method uses both embeddings. Pass `SimilarityWrapper(encoder)`.")
-    encoders, layers = find_encoder_layers(model, layer)
+    options = _split_options(None, None, None, layout)
     with torch.no_grad():
-        return model, [view_layer(encoders[k], layers[k], images[k], notice) for k in range(2)]
+        return model, make_tower_views(model, layer, images, options, context)

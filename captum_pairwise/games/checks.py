@@ -1,6 +1,7 @@
 """Input validation: networks, images, and the values that networks and forward functions return."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -29,18 +30,19 @@ def describe_value(value: object) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def refuse_training(forward_func: object) -> None:
+def refuse_training(forward_func: object, is_stochastic: bool = False) -> None:
     """Refuse a network with active dropout or batch statistics: its output is not a function of one pair.
 
     Args:
         forward_func: the network, its `forward`, or any function, which is not checked.
+        is_stochastic: True to accept dropout.
 
     Raises:
         ValueError: a module of the network has such a state.
     """
     owner = getattr(forward_func, "__self__", forward_func)
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
-    active = [module for module in modules if module.training and _depends_on_mode(module)]
+    active = [module for module in modules if module.training and _depends_on_mode(module, is_stochastic)]
     if active:
         raise ValueError(
             f"Expected the model in evaluation mode, but its {type(active[0]).__name__} is training: the similarity would depend on the "
@@ -53,13 +55,13 @@ def refuse_training(forward_func: object) -> None:
         )
 
 
-def _depends_on_mode(module: nn.Module) -> bool:
-    """True if a module in training mode draws at random or uses batch statistics."""
+def _depends_on_mode(module: nn.Module, is_stochastic: bool) -> bool:
+    """True if a module in training mode draws at random, which a stochastic encoder may, or uses batch statistics."""
     rates = [getattr(module, name, 0) for name in ("dropout", "drop_prob")]
     if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
         rates.append(getattr(module, "p", 0))
     is_random = any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
-    return is_random or isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return (is_random and not is_stochastic) or isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def check_images(inputs: object, takes_ids: bool = False) -> Images:
@@ -110,20 +112,24 @@ def refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
     check_finite(images, f"the {name}")
 
 
-def refuse_missing_batch(run: Callable[..., object], inputs: Sequence[Tensor], name: str) -> None:
-    """Refuse single images instead of batches: `run` does not take their first rows, but each whole as a batch of one.
+@contextmanager
+def name_missing_batch(run: Callable[..., object], inputs: Sequence[Tensor], name: str) -> Iterator[None]:
+    """Name the missing batch dimension if the block fails because of it: `run` takes each input whole, as a batch of one.
 
-    Token embeddings `[B, T, C]` have as many dimensions as one image `[C, H, W]`, so only the network can tell. It does not run for images
-    `[B, C, H, W]`.
+    Token embeddings `[B, T, C]` have as many dimensions as one image `[C, H, W]`, so only the network can tell.
 
     Raises:
         ValueError: the batch dimension is missing.
     """
-    if any(images.dim() > 3 for images in inputs) or _returns_row(run, [images[:1] for images in inputs]):
-        return
-    if _returns_row(run, [images[None] for images in inputs]):
+    try:
+        yield
+    except Exception as error:
+        if any(images.dim() > 3 for images in inputs) or is_out_of_memory(error):
+            raise
+        if not _returns_row(run, [images[None] for images in inputs]):
+            raise
         shapes = " and ".join(str(tuple(images.shape)) for images in inputs)
-        raise ValueError(f"Expected {name} with a batch dimension, got shape {shapes}. Pass `image[None]`.")
+        raise ValueError(f"Expected {name} with a batch dimension, got shape {shapes}. Pass `image[None]`.") from error
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ class ForwardContext:
         additional_forward_args: the arguments of that function after the images.
         max_rows: the most rows in one forward pass; None fits it to memory.
         description: the text of the progress bar; None shows no bar.
+        is_stochastic: True to accept a function that draws at random.
         notice: the warning that memory ran out, which a call gives once.
 
     Raises:
@@ -36,6 +37,7 @@ class ForwardContext:
     additional_forward_args: object = None
     max_rows: int | None = None
     description: str | None = None
+    is_stochastic: bool = False
     notice: MemoryNotice = field(default_factory=MemoryNotice)
 
     def __post_init__(self) -> None:

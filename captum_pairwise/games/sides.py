@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_pairwise.games.checks import clone_if_inference
 from captum_pairwise.players.baselines import Baseline, background_members
+from captum_pairwise.players.layouts import describe_layouts, get_channel_axis
 from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
 
@@ -104,10 +105,23 @@ class LayerOptions:
     baseline: Baseline
     layer_baseline: Baseline
     mask: Tensor | Layout | None
+    layout: str | None = None
 
-    def make_side(self, output: Tensor, images: Tensor, record: Callable[[Tensor], Tensor]) -> Side:
-        """The side of a batch; `record` returns the layer's output for other images."""
-        players, place = _divide_output(output, self.mask, f"the {self.name} layer_mask")
+    def get_channel_axis(self, output: Tensor, axis: int | None) -> int | None:
+        """The axis of the channels in the layer's output by the layout that the user named, or else `axis`."""
+        named = get_channel_axis(self.layout, output, f"the {self.name} layer's output")
+        return axis if named is None else named
+
+    def make_side(self, output: Tensor, axis: int | None, images: Tensor, record: Callable[[Tensor], Tensor]) -> Side:
+        """The side of a batch.
+
+        Args:
+            output: the layer's output.
+            axis: the axis of its channels, or None if it is unknown.
+            images: the images.
+            record: maps other images to the layer's output.
+        """
+        players, place = _divide_output(output, axis, self.mask, f"the {self.name} layer_mask")
         if self.layer_baseline is not None:
             absent = background_members(self.layer_baseline, output, f"the {self.name} layer_baselines", players.ids)
         else:
@@ -115,9 +129,27 @@ class LayerOptions:
         return Side(output, absent, players, place=place)
 
 
-def _divide_output(output: Tensor, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
-    """The players of a layer's output, and their place in the image if tokens are laid out as a map."""
+def _divide_output(output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
+    """The players of a layer's output, and their place in the image if they are laid out otherwise, as tokens or with channels last."""
+    if isinstance(mask, Tensor) or (mask is not None and not callable(mask)):
+        return parse_mask(mask, output, name), None
     if callable(mask):
-        players = apply_layout(output, mask, name)
-        return players, map_cells(players) if len(players.shape) == 2 else None
-    return (cells(output) if mask is None else parse_mask(mask, output, name)), None
+        players = apply_layout(output, mask, name, axis)
+    else:
+        players = cells(output, require_axis(axis, output))
+    is_map = len(players.shape) == 2 and players.ids.shape[1:] != (1, *players.shape)
+    return players, map_cells(players) if is_map else None
+
+
+def require_axis(axis: int | None, output: Tensor) -> int:
+    """The axis of the channels.
+
+    Raises:
+        ValueError: it is unknown.
+    """
+    if axis is None:
+        raise ValueError(
+            f"Expected a layer whose channels can be told from its modules, got an output {tuple(output.shape)}. Pass "
+            f"{describe_layouts(output)} to the method, or a layer_mask."
+        )
+    return axis

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
@@ -10,17 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
-from captum_pairwise.games.checks import check_finite, check_values, promote_half
+from captum_pairwise.games.checks import check_finite, check_values, name_missing_batch, promote_half
 from captum_pairwise.games.context import ForwardContext, Images
+from captum_pairwise.games.effects import refuse_without_effect
 from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, CallableGame, Game, QueryTables, TwoTowerGame, embed_distinct
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, Side
-from captum_pairwise.models.heads import Head, Score, pool
+from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.heads import Head, Score
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import bind_autocast
 from captum_pairwise.network.batching import Chunk, Evaluator
 from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
+from captum_pairwise.network.proofs import Proof, prove_encoder
+from captum_pairwise.network.tails import Tail
+from captum_pairwise.results.interactions import SIDES
 
 Embed = Callable[[Tensor], Tensor]
 
@@ -68,44 +73,101 @@ class Tower:
 
 def make_input_towers(model: SimilarityWrapper, sides: Sequence[Side], context: ForwardContext) -> list[Tower]:
     """The towers of sides whose players are parts of the images."""
-    encoders = (model.query_encoder, model.retrieved_encoder)  # up to date since the call began; an update for each chunk would cost 2 ms
-    return [_make_tower(side, lambda rows, _, run=run: run(rows), context) for side, run in zip(sides, encoders, strict=True)]
+    towers = []
+    for k, side in enumerate(sides):
+        embedder = model.make_embedder(k)
+        with name_missing_batch(embedder.encoder, (side.present,), f"{SIDES[k]} images"):
+            proof = prove_encoder(embedder.encoder, None, side.present, context.is_stochastic)
+            pool = _find_pooling(embedder, proof, side.present)
+        embed = bind_autocast(lambda rows, _, run=embedder.encoder, pool=pool: pool(run(rows)))
+        towers.append(Tower(side, embed, context.make_chunk(side.present[0]), context.description))
+    return towers
 
 
-def _make_tower(side: Side, run: Callable[[Tensor, int], object], context: ForwardContext, is_affine: bool = False) -> Tower:
-    embed = bind_autocast(lambda rows, example: pool(run(rows, example)))
-    return Tower(side, embed, context.make_chunk(side.present[0]), context.description, is_affine)
+def _find_pooling(embedder: Embedder, proof: Proof, images: Tensor) -> Callable[[object], Tensor]:
+    """The function from the encoder's output to embeddings, with the axis of the channels that the proof found.
+
+    Raises:
+        ValueError: the output of the encoder is no embedding.
+    """
+    pool = replace(embedder, axes=proof.output_axes).pool
+    is_known = any(axis is not None and (n_axes != 3 or embedder.layout) for n_axes, axis in proof.output_axes.items())
+    if not is_known:
+        with torch.no_grad():
+            pool(embedder.encoder(images[:1]))
+    return pool
 
 
-def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> tuple[tuple[nn.Module, nn.Module], list[nn.Module]]:
-    """Both encoders, and the layer of each that the user named."""
+def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> list[nn.Module]:
+    """The layer of each encoder that the user named; if the towers are tied, the user may name a layer of the encoder or of its twin.
+
+    Raises:
+        ValueError: a layer is in no encoder, or one layer is named for two encoders that do not share it.
+    """
     refuse_compiled(model)
     layers = check_layers(layer)
-    if model.is_tied:  # the user may name the layer of either tower, for either image
-        layers = [model.tower_layers(layers[0])[0], model.tower_layers(layers[-1])[1]]
-    elif len(layers) == 1:
-        layers = model.tower_layers(layers[0])
-    return (model.query_encoder, model.retrieved_encoder), layers
+    if model.is_tied:
+        return [model.find_layer(layers[0]), model.find_layer(layers[-1])]
+    if len(layers) == 1 and not all(layers[0] in set(encoder.modules()) for encoder in (model.query_encoder, model.retrieved_tower)):
+        return [model.find_layer(layers[0])]
+    return [layers[0], layers[-1]]
+
+
+@dataclass(frozen=True)
+class TowerView:
+    """A tower seen from one of its layers, for a batch of images.
+
+    Attributes:
+        encoder: the encoder.
+        layer: a module of it.
+        output: the layer's output.
+        channel_axis: the axis of its channels, or None if it is unknown.
+        embed: `(outputs [rows, ...], example) -> embeddings [rows, channels]`.
+        tail: the part of the encoder after the layer.
+    """
+
+    encoder: nn.Module
+    layer: nn.Module
+    output: Tensor
+    channel_axis: int | None
+    embed: Callable[[Tensor, int], Tensor]
+    tail: Tail
+
+
+def make_tower_views(
+    model: SimilarityWrapper, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
+) -> list[TowerView]:
+    """Both towers seen from the layers that the user named."""
+    views = []
+    for k, module in enumerate(find_encoder_layers(model, layer)):
+        embedder = model.make_embedder(k)
+        with name_missing_batch(embedder.encoder, (images[k],), f"{options[k].name} images"):
+            view = view_layer(embedder.encoder, module, images[k], context.notice, context.is_stochastic)
+            pool = _find_pooling(embedder, view.proof, images[k])
+        embed = bind_autocast(lambda rows, example, run=view.tail.run, pool=pool: pool(run(rows, example)))
+        axis = options[k].get_channel_axis(view.output, view.proof.layer_axis)
+        views.append(TowerView(embedder.encoder, module, view.output, axis, embed, view.tail))
+    return views
 
 
 def make_layer_towers(
     model: SimilarityWrapper, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
 ) -> list[Tower]:
     """The towers of sides whose players are cells of a layer's output; the network after the layer is their `embed`."""
-    encoders, layers = find_encoder_layers(model, layer)
-    views = [view_layer(encoders[k], layers[k], images[k], context.notice) for k in range(2)]
-    reruns = [k for k in range(2) if views[k].tail.reruns_prefix]
+    views, towers = make_tower_views(model, layer, images, options, context), []
+    reruns = [view for view in views if view.tail.reruns_prefix]
     if reruns:
-        pool(views[reruns[0]].tail.run(views[reruns[0]].output[:1], 0))  # a wrong output is refused before the warning
         warnings.warn(
-            f"{type(encoders[reruns[0]]).__name__} could not be split after the layer ({type(layers[reruns[0]]).__name__}), so the whole "
+            f"{type(reruns[0].encoder).__name__} could not be split after the layer ({type(reruns[0].layer).__name__}), so the whole "
             "network is run for every coalition. Pass `SplitEncoder(features, tail)` as the encoder to run only the tail.",
             stacklevel=2,
         )
-    towers = []
     for k, view in enumerate(views):
-        side = options[k].make_side(view.output, images[k], partial(record_output, encoders[k], layers[k], notice=context.notice))
-        towers.append(_make_tower(side, view.tail.run, context, view.tail.is_affine))
+        side = options[k].make_side(
+            view.output, view.channel_axis, images[k], partial(record_output, view.encoder, view.layer, notice=context.notice)
+        )
+        towers.append(Tower(side, view.embed, context.make_chunk(side.present[0]), context.description, view.tail.is_affine))
+        refuse_without_effect(view.encoder, view.layer, side, view.embed, options[k].name)
     return towers
 
 

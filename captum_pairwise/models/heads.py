@@ -1,13 +1,12 @@
 """Heads: from the outputs of two encoders to one similarity."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 Score = Callable[[Tensor, Tensor], Tensor]
 Lift = Callable[[Tensor], Tensor]
@@ -25,12 +24,16 @@ class Head:
         lift_query: the lift of the query's embeddings, None if the head is not bilinear.
         lift_retrieved: the lift of the retrieved embeddings, None if the head is not bilinear.
         frozen_norm: True if the lift divides by a norm, which SAM freezes at the full image; None if SAM has no closed form.
+        keeps_tokens: True if the head also takes outputs `[B, T, C]`, unpooled.
+        module: the score, if it is a module with parameters or a mode of its own.
     """
 
     score: Score
     lift_query: Lift | None = None
     lift_retrieved: Lift | None = None
     frozen_norm: bool | None = None
+    keeps_tokens: bool = False
+    module: nn.Module | None = None
 
 
 def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
@@ -46,32 +49,6 @@ def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, 
             f"Expected nonzero embeddings for the cosine, but row {zero[0, 0].item()} is zero. Take a blurred baseline or similarity='dot'."
         )
     return embeddings / norms
-
-
-def pool(output: object) -> Float[Tensor, "batch channels"]:
-    """The embeddings from the output of an encoder: `[B, C]` unchanged, a map `[B, C, H, W]` averaged over its cells.
-
-    Raises:
-        ValueError: the output is neither.
-    """
-    if isinstance(output, Tensor) and output.dim() in (2, 4):
-        return output.mean((2, 3)) if output.dim() == 4 else output
-    raise ValueError(
-        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {_describe_output(output)}. Wrap it in a module that "
-        "returns one of these."
-    )
-
-
-def _describe_output(output: Any) -> str:
-    """The shape of a tensor; the type of a container, and the name or index and the shape of each member."""
-    if isinstance(output, Tensor):
-        return str(tuple(output.shape))
-    fields = output._asdict() if hasattr(output, "_asdict") else output  # a named tuple
-    members = fields.items() if isinstance(fields, Mapping) else enumerate(fields) if isinstance(fields, (tuple, list)) else ()
-    listed = ", ".join(
-        f"{name}: {tuple(member.shape) if isinstance(member, Tensor) else type(member).__name__}" for name, member in members
-    )
-    return f"{type(output).__name__} with {listed}" if listed else type(output).__name__
 
 
 def _lift_euclidean_query(u: Tensor) -> Tensor:
@@ -105,13 +82,30 @@ HEADS = {
 
 
 def make_head(similarity: str | Score) -> Head:
-    """Look up a named head, or wrap a callable `f(u, w) -> [B]`.
+    """Look up a named head, or wrap a callable `f(u, w) -> [B]`; PyTorch's own cosine similarity is the head `"cosine"`.
 
     Raises:
         ValueError: the name is unknown.
     """
+    is_cosine = isinstance(similarity, nn.CosineSimilarity) and similarity.dim in (1, -1)
+    if similarity is F.cosine_similarity or is_cosine:
+        return HEADS["cosine"]
     if callable(similarity):
-        return Head(similarity)
+        return Head(similarity, keeps_tokens=True, module=similarity if isinstance(similarity, nn.Module) else None)
     if similarity not in HEADS:
         raise ValueError(f"Expected similarity to be one of {sorted(HEADS)} or a callable f(u, w) -> [B], got {similarity!r}.")
     return HEADS[similarity]
+
+
+def check_scores(scores: object, n_pairs: int) -> Float[Tensor, " batch"]:
+    """The similarities, one for each pair.
+
+    Raises:
+        ValueError: the head returned something else.
+    """
+    if not isinstance(scores, Tensor) or scores.shape != (n_pairs,):
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"Expected one similarity for each pair, shape ({n_pairs},), got {shape}. Let `similarity` compare u[b] with w[b] alone."
+        )
+    return scores

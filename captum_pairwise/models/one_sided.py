@@ -1,17 +1,20 @@
 """Similarity models of one image, with the other image or a gallery fixed."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.heads import Head, Score, pool
+from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.heads import Head, check_scores
 
 
-def _tile(fixed: Float[Tensor, "fixed channels"], n_rows: int) -> Float[Tensor, "rows channels"]:
+def _tile(fixed: Float[Tensor, "fixed ..."], n_rows: int) -> Float[Tensor, "rows ..."]:
     """The fixed embeddings, repeated in the order in which Captum repeats inputs: `[b0, b1, b0, b1, ...]`."""
     if n_rows % len(fixed):
         raise ValueError(f"Expected a multiple of the {len(fixed)} fixed images, got {n_rows}. Pass as many images, or fix a single one.")
-    return fixed.repeat(n_rows // len(fixed), 1)
+    return fixed.repeat(n_rows // len(fixed), *[1] * (fixed.dim() - 1))
 
 
 class OneSided(nn.Module):
@@ -24,9 +27,10 @@ class OneSided(nn.Module):
     query: Tensor | None
     retrieved: Tensor | None
 
-    def __init__(self, encoder: nn.Module, score: Score, *, query: Tensor | None = None, retrieved: Tensor | None = None) -> None:
+    def __init__(self, embedder: Embedder, head: Head, *, query: Tensor | None = None, retrieved: Tensor | None = None) -> None:
         super().__init__()
-        self.encoder, self.score = encoder, score
+        self.encoder, self.head, self.similarity = embedder.encoder, head, head.module
+        self._embedder = embedder
         self.register_buffer("query", query)
         self.register_buffer("retrieved", retrieved)
 
@@ -37,9 +41,9 @@ class OneSided(nn.Module):
 
     def forward(self, images: Tensor) -> Float[Tensor, " batch"]:
         """The similarity of each image of the batch to its fixed embedding."""
-        embeddings = pool(self.encoder(images))
+        embeddings = replace(self._embedder, encoder=self.encoder).embed(images)
         u, w = (embeddings if fixed is None else _tile(fixed, len(embeddings)) for fixed in (self.query, self.retrieved))
-        return self.score(u, w)
+        return check_scores(self.head.score(u, w), len(embeddings))
 
 
 class Margins(nn.Module):
@@ -63,14 +67,15 @@ class Gallery(nn.Module):
 
     gallery: Tensor
 
-    def __init__(self, encoder: nn.Module, head: Head, gallery: Float[Tensor, "items channels"]) -> None:
+    def __init__(self, embedder: Embedder, head: Head, gallery: Float[Tensor, "items ..."]) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.similarity = embedder.encoder, head, head.module
+        self._embedder = embedder
         self.register_buffer("gallery", gallery)
 
     def forward(self, query: Tensor) -> Float[Tensor, "batch items"]:
         """Score each query of the batch against each item."""
-        u = pool(self.encoder(query))
+        u = replace(self._embedder, encoder=self.encoder).embed(query)
         if self.head.lift_query is not None and self.head.lift_retrieved is not None:
             return (self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T).to(u)
         return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)

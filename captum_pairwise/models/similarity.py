@@ -1,93 +1,158 @@
 """`SimilarityWrapper`: a similarity model of two towers and a head."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.heads import Score, make_head, pool
+from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.heads import Score, check_scores, make_head
 from captum_pairwise.models.one_sided import Gallery, OneSided
-from captum_pairwise.models.twin import can_twin, copy_settings, is_twin, make_twin, refuse_common_modules, renew_twin
+from captum_pairwise.models.twin import copy_settings, has_captum_hooks, is_twin, list_hook_ids, make_twin, refuse_other_twin, renew_twin
+from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 
 
 @final
 class SimilarityWrapper(nn.Module):
     """The similarity of two batches, `model(query, retrieved) -> [B]`: a Captum forward function, `target=None`.
 
-    One encoder gives *tied towers*: `query_encoder` is the encoder itself, `retrieved_encoder` a twin made of other module objects over the
-    same parameters and buffers. The twin follows the encoder's weights, device, dtype, mode and structure. Tensors, lists and dictionaries
-    that are plain attributes are copied only once, when the twin is made. No hook fires twice in one forward, so Captum's layer methods
-    are right.
-
-    An encoder with a TorchScript or compiled part cannot have a twin: it serves both towers itself, for input-level methods. Pruning and
-    legacy spectral norm work by hooks; after them make a new wrapper.
+    One encoder embeds both images, one after the other: every method of this package runs the encoder that you passed. Captum's own layer
+    classes need other modules for each image; `tower_layers` makes a twin for them, which runs only while they do.
 
     Args:
-        query_encoder: a module that maps a batch to embeddings `[B, C]` or a map `[B, C, H, W]`, which is averaged.
-        retrieved_encoder: another encoder for the retrieved side, such as one of text; None, or the same encoder, ties the towers.
-        similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]`
-            of two batches of embeddings.
+        query_encoder: a module that maps a batch to embeddings `[B, C]`, or to a map such as `[B, C, H, W]`, which is averaged over its
+            positions.
+        retrieved_encoder: another encoder for the retrieved side, such as one of text; None, or the same encoder, ties the towers. Two
+            encoders may share modules.
+        similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]` of two batches of
+            embeddings; a module is registered as a submodule. A callable also takes the outputs `[B, T, C]` of encoders, unpooled.
+        layout: the axes of the encoder's output if it is a map: `"NCHW"`, `"NHWC"`, `"NTC"`, `"NCT"` or `"NCDHW"`, or a pair of these, one
+            for each encoder. None finds out which axis holds the channels, and asks if it cannot.
+        stochastic: True if an encoder draws at random on purpose: explanations are then the mean of 8, and their spread is in the standard
+            error. Otherwise a method refuses an encoder that embeds the same image differently.
 
     Raises:
-        ValueError: `similarity` is an unknown name, or two encoders have a module in common.
+        ValueError: `similarity` or `layout` is an unknown name, or an encoder is no module.
 
     >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
     >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
     tensor([-25.])
     """
 
-    def __init__(self, query_encoder: nn.Module, retrieved_encoder: nn.Module | None = None, *, similarity: str | Score = "cosine") -> None:
+    def __init__(
+        self,
+        query_encoder: nn.Module,
+        retrieved_encoder: nn.Module | None = None,
+        *,
+        similarity: str | Score = "cosine",
+        layout: LayoutNames = None,
+        stochastic: bool = False,
+    ) -> None:
         super().__init__()
-        self.head = make_head(similarity)
         retrieved_encoder = query_encoder if retrieved_encoder is None else retrieved_encoder
+        for encoder in (query_encoder, retrieved_encoder):
+            _refuse_function(encoder)
+        self.head = make_head(similarity)
+        self.similarity = self.head.module  # registered: `eval()`, `to()`, `state_dict()` and the check of the mode reach it
+        self.is_stochastic = stochastic
+        self.layouts = parse_layouts(layout)
+        self._axes: tuple[dict[int, int | None], ...] = ({}, {})  # shared by the replicas of DataParallel
         self.is_tied = retrieved_encoder is query_encoder
-        self._has_twin = self.is_tied and can_twin(query_encoder)
-        self.query_encoder = query_encoder
-        self.retrieved_encoder = make_twin(query_encoder) if self._has_twin else retrieved_encoder
-        if not self.is_tied:
-            refuse_common_modules(query_encoder, retrieved_encoder)
+        self.query_encoder, self.retrieved_encoder = query_encoder, retrieved_encoder
+        self._has_new_twin, self._own_hooks = False, set()
 
-    def follow(self) -> None:
-        """Update the twin after the mode, the settings or the structure of the encoder changed."""
-        is_replica = getattr(self, "_is_replica", False)  # replicas of DataParallel are complete
-        if not self._has_twin or is_replica:
-            return
-        if not is_twin(self.query_encoder, self.retrieved_encoder):
+    @property
+    def retrieved_tower(self) -> nn.Module:
+        """The encoder of the retrieved images that our own methods run: if the towers are tied, the encoder of the query."""
+        return self.query_encoder if self.is_tied else self.retrieved_encoder
+
+    def make_embedder(self, side: int) -> Embedder:
+        """The encoder of the query (0) or of the retrieved image (1) with the pooling of its output."""
+        encoder = (self.query_encoder, self.retrieved_tower)[side]
+        return Embedder(encoder, self.layouts[side], self.head.keeps_tokens, self._axes[0 if self.is_tied else side])
+
+    def embed_query(self, query: Tensor) -> Float[Tensor, "batch ..."]:
+        """Embed a batch with the query tower."""
+        return self.make_embedder(0).embed(query)
+
+    def embed_retrieved(self, retrieved: Tensor) -> Float[Tensor, "batch ..."]:
+        """Embed a batch with the retrieved tower."""
+        return replace(self.make_embedder(1), encoder=self._choose_tower()).embed(retrieved)
+
+    def forward(self, query: Tensor, retrieved: Tensor) -> Float[Tensor, " batch"]:
+        """Score the pairs `(query[b], retrieved[b])`.
+
+        Raises:
+            ValueError: the similarity is no vector `[B]`, or a class of Captum runs whose layers do not come from `tower_layers`.
+        """
+        if self._has_new_twin and self._choose_tower() is not self.query_encoder:
+            refuse_other_twin(self.query_encoder, self.retrieved_encoder, self._own_hooks, query)
+            self._has_new_twin = False
+        u, w = self.embed_query(query), self.embed_retrieved(retrieved)
+        return check_scores(self.head.score(u, w), len(u))
+
+    def _choose_tower(self) -> nn.Module:
+        """The tower of the retrieved images: the twin while a class of Captum or a hook reads its modules, else the encoder."""
+        encoder, twin = self.query_encoder, self.retrieved_encoder
+        if not self.is_tied:
+            return twin
+        is_read = has_captum_hooks(encoder)
+        if twin is encoder:
+            if is_read:
+                raise ValueError(
+                    "Expected layers from `model.tower_layers(layer)`, because one encoder runs for both images and Captum stores one "
+                    "output of each module. Call it first, or use Captum's class on `given_query(query)`."
+                )
+            return encoder
+        if not is_read and list_hook_ids(twin) <= self._own_hooks:
+            return encoder
+        if not getattr(self, "_is_replica", False):  # replicas of DataParallel are complete
+            self._update_twin()
+        return self.retrieved_encoder
+
+    def _update_twin(self) -> None:
+        """Make a twin, or follow changes of the mode, the settings or the structure of the encoder."""
+        if self.retrieved_encoder is self.query_encoder:
+            self.retrieved_encoder = make_twin(self.query_encoder)
+            self._own_hooks = list_hook_ids(self.retrieved_encoder)
+        elif not is_twin(self.query_encoder, self.retrieved_encoder):
             self.retrieved_encoder = renew_twin(self.query_encoder, self.retrieved_encoder)
         copy_settings(self.query_encoder, self.retrieved_encoder)
 
-    def embed_query(self, query: Tensor) -> Float[Tensor, "batch channels"]:
-        """Embed a batch with the query tower."""
-        return pool(self.query_encoder(query))
-
-    def embed_retrieved(self, retrieved: Tensor) -> Float[Tensor, "batch channels"]:
-        """Embed a batch with the retrieved tower."""
-        self.follow()
-        return pool(self.retrieved_encoder(retrieved))
-
-    def forward(self, query: Tensor, retrieved: Tensor) -> Float[Tensor, " batch"]:
-        """Score the pairs `(query[b], retrieved[b])`."""
-        return self.head.score(self.embed_query(query), self.embed_retrieved(retrieved))
-
-    def tower_layers(self, layer: nn.Module) -> list[nn.Module]:
-        """`[layer of the query tower, layer of the retrieved tower]`, for the `layer` argument of Captum's own classes.
-
-        Args:
-            layer: a module of either tower.
+    def find_layer(self, layer: nn.Module) -> nn.Module:
+        """The layer of the encoder that a layer of the encoder, or of its twin, stands for.
 
         Raises:
             ValueError: the towers are not tied, or `layer` is in neither tower.
         """
-        if not self._has_twin:
-            raise ValueError("Expected tied towers without TorchScript or compiled parts. Name (query layer, retrieved layer) yourself.")
-        self.follow()
-        towers = (self.query_encoder, self.retrieved_encoder)
-        names = [name for tower in towers for name, module in tower.named_modules() if module is layer]
-        if not names:
-            raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it. Pass one that is.")
-        return [tower.get_submodule(names[0]) for tower in towers]
+        if not self.is_tied:
+            raise ValueError("Expected one encoder for both images (tied towers), got two. Name (query layer, retrieved layer) yourself.")
+        for tower in (self.query_encoder, self.retrieved_encoder):
+            for name, module in tower.named_modules():
+                if module is layer:
+                    return dict(self.query_encoder.named_modules())[name]
+        raise ValueError(f"Expected a layer of the encoder, got a {type(layer).__name__} that is no module of it. Pass one that is.")
+
+    def tower_layers(self, layer: nn.Module) -> list[nn.Module]:
+        """`[layer of the encoder, the same layer of its twin]`, for the `layer` argument of Captum's own classes.
+
+        The twin is made of other module objects over the same parameters and buffers. It runs for the retrieved images while a class of
+        Captum has hooks on either. The first images after this call are embedded by both, and the call fails if they differ. The methods
+        of this package need no twin: pass the layer itself.
+
+        Args:
+            layer: a module of the encoder, or of its twin.
+
+        Raises:
+            ValueError: there are two encoders, `layer` is in none, or the encoder cannot be copied.
+        """
+        name = next(name for name, module in self.query_encoder.named_modules() if module is self.find_layer(layer))
+        self._update_twin()
+        self._has_new_twin = True
+        return [tower.get_submodule(name) for tower in (self.query_encoder, self.retrieved_encoder)]
 
     def given_query(self, query: Tensor) -> OneSided:
         """The module `f(retrieved) -> [B]` with the query fixed; any Captum class takes it.
@@ -96,19 +161,18 @@ class SimilarityWrapper(nn.Module):
         examples, then all examples again. `NoiseTunnel`, `GradientShap`, `DeepLiftShap`, `infidelity` and `sensitivity_max` repeat each
         example in turn, so the match would be wrong: give them one query, or the wrapper itself with `(query, retrieved)`.
         """
-        encoder = self.query_encoder if self.is_tied else self.retrieved_encoder
-        return OneSided(encoder, self.head.score, query=_embed_fixed(self.embed_query, query))
+        return OneSided(self.make_embedder(1), self.head, query=_embed_fixed(self.embed_query, query))
 
     def given_retrieved(self, retrieved: Tensor) -> OneSided:
         """The module `f(query) -> [B]` with the retrieved batch fixed, as for `given_query`."""
-        return OneSided(self.query_encoder, self.head.score, retrieved=_embed_fixed(self.embed_retrieved, retrieved))
+        return OneSided(self.make_embedder(0), self.head, retrieved=_embed_fixed(self.embed_retrieved, retrieved))
 
     def given_gallery(self, gallery: Tensor) -> Gallery:
         """The module `f(query) -> [B, K]` over `K` gallery images; Captum's `target` picks the item.
 
         With its `margins()`, `target=(i, j)` explains why item `i` ranks before item `j`.
         """
-        return Gallery(self.query_encoder, self.head, _embed_fixed(self.embed_retrieved, gallery))
+        return Gallery(self.make_embedder(0), self.head, _embed_fixed(self.embed_retrieved, gallery))
 
 
 def _embed_fixed(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
@@ -117,3 +181,11 @@ def _embed_fixed(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         embeddings = embed(batch)
     with torch.inference_mode(False):
         return embeddings.clone()
+
+
+def _refuse_function(encoder: object) -> None:
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(
+            f"Expected an encoder that is an nn.Module, got {type(encoder).__name__}. Pass the module itself, or a module whose `forward` "
+            "calls the function; a method without a layer also takes any function f(query, retrieved) -> [B]."
+        )

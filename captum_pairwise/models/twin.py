@@ -1,29 +1,51 @@
-"""A twin of an encoder: other module objects over the same parameters and buffers.
+"""A twin of an encoder, for Captum's own classes: other module objects over the same parameters and buffers.
 
-Captum stores one output per module object, so its layer methods are wrong if one module object runs for both images.
+Captum stores one output per module object, so its layer methods are wrong if one module object runs for both images. The methods of this
+package embed one image after the other with the encoder itself, and need no twin.
 """
 
 import copy
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from captum_pairwise.network.agreement import is_roughly_close
 
-def can_twin(encoder: nn.Module) -> bool:
-    """True unless a part is TorchScript or compiled: these keep parameters or code elsewhere, where a twin cannot share them."""
-    return not any(isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod") for module in encoder.modules())
+HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
+MODULE_FIELDS = {*vars(nn.Module())} - {"training"}  # the fields that every module has, which `make_twin` shares or copies
 
 
 def make_twin(encoder: nn.Module) -> nn.Module:
     """Copy the module objects of `encoder` and share its parameter and buffer dictionaries.
 
     The twin shares the dictionaries, not only the tensors in them, so it follows an encoder whose tensors are replaced.
+
+    Raises:
+        ValueError: the encoder cannot be copied.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod") for module in encoder.modules()):
+        raise ValueError(_cannot_copy(encoder, "a part is TorchScript or compiled, and keeps its parameters or its code elsewhere"))
     memo = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
-    twin = copy.deepcopy(encoder, memo)
+    try:
+        twin = copy.deepcopy(encoder, memo)
+    except Exception as error:  # locks, generators, tensors with a graph: each raises an error of its own
+        raise ValueError(_cannot_copy(encoder, str(error).rstrip("."))) from error
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
         mirror._parameters, mirror._buffers = original._parameters, original._buffers
+        for hooks in HOOKS:  # hooks of the encoder's own, such as weight normalisation, stay
+            for handle in [handle for handle, hook in (vars(mirror)[hooks] or {}).items() if _is_captum_hook(hook)]:
+                del vars(mirror)[hooks][handle]
     return twin
+
+
+def _cannot_copy(encoder: nn.Module, reason: str) -> str:
+    return (
+        f"Expected an encoder that can be copied, because Captum's layer classes need other modules for each image, but for "
+        f"{type(encoder).__name__}: {reason}. Use the methods of this package, or Captum's classes on `given_query(query)`."
+    )
 
 
 def is_twin(encoder: nn.Module, twin: nn.Module) -> bool:
@@ -35,34 +57,67 @@ def is_twin(encoder: nn.Module, twin: nn.Module) -> bool:
 def renew_twin(encoder: nn.Module, former: nn.Module) -> nn.Module:
     """A new twin with the hooks of the former twin, not the hooks that the encoder has now."""
     twin, former_modules = make_twin(encoder), dict(former.named_modules())
-    hooks = [name for name in vars(nn.Module()) if "hooks" in name]
     for name, module in twin.named_modules():
         if name in former_modules:
-            vars(module).update({hook: vars(former_modules[name])[hook] for hook in hooks})
+            vars(module).update({hooks: vars(former_modules[name])[hooks] for hooks in HOOKS})
     return twin
 
 
 def copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
-    """Copy the flags and numbers of each module: training mode, dropout rates, strides, and so on."""
+    """Copy the flags, numbers, names, and lists and dictionaries of these: training mode, strides, the active adapter, and so on."""
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
         attributes = vars(original).copy()  # in one step: another thread may change them during the loop
-        vars(mirror).update((name, value) for name, value in attributes.items() if _is_setting(value) and not name.startswith("_"))
+        settings = {name: value for name, value in attributes.items() if name not in MODULE_FIELDS and _is_setting(value)}
+        vars(mirror).update(copy.deepcopy(settings))
 
 
 def _is_setting(value: object) -> bool:
-    if isinstance(value, tuple):
+    if isinstance(value, dict):
+        return all(map(_is_setting, (*value, *value.values())))
+    if isinstance(value, (tuple, list, set)):
         return all(map(_is_setting, value))
-    return value is None or isinstance(value, (bool, int, float, str))
+    return value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device))
 
 
-def refuse_common_modules(query_encoder: nn.Module, retrieved_encoder: nn.Module) -> None:
-    """Refuse two encoders that share a module.
+def list_hook_ids(encoder: nn.Module) -> set[int]:
+    """The ids of the hooks of all modules."""
+    return {handle for module in encoder.modules() for name in HOOKS for handle in vars(module)[name] or {}}
+
+
+def has_captum_hooks(encoder: nn.Module) -> bool:
+    """True if a class of Captum runs now that reads the modules of the encoder."""
+    return any(_is_captum_hook(hook) for module in encoder.modules() for name in HOOKS for hook in (vars(module)[name] or {}).values())
+
+
+def _is_captum_hook(hook: object) -> bool:
+    function = getattr(hook, "func", hook)  # of a partial
+    return str(getattr(function, "__module__", "")).split(".")[0] == "captum"
+
+
+@contextmanager
+def _pause_hooks(encoder: nn.Module, own_hooks: set[int]) -> Iterator[None]:
+    """Run the modules without the hooks that were added later than these."""
+    hooks = [(vars(module), name, vars(module)[name]) for module in encoder.modules() for name in HOOKS if vars(module)[name]]
+    try:
+        for fields, name, former in hooks:
+            fields[name] = OrderedDict((handle, hook) for handle, hook in former.items() if handle in own_hooks)
+        yield
+    finally:
+        for fields, name, former in hooks:
+            fields[name] = former
+
+
+@torch.no_grad()
+def refuse_other_twin(encoder: nn.Module, twin: nn.Module, own_hooks: set[int], images: Tensor) -> None:
+    """Compare the twin with the encoder on images, without the hooks that were added since the twin was made.
 
     Raises:
-        ValueError: they share one.
+        ValueError: they differ.
     """
-    modules = set(query_encoder.modules())
-    common = [name for name, module in retrieved_encoder.named_modules() if module in modules]
-    if common:
-        copied = "copy.deepcopy(module, {id(p): p for p in module.parameters()})"  # shares the weights
-        raise ValueError(f"Expected no common module, but both encoders have {common[0]!r}. Give one of them {copied}.")
+    with _pause_hooks(encoder, own_hooks), _pause_hooks(twin, own_hooks):
+        is_equal = is_roughly_close(twin(images), encoder(images))
+    if not is_equal:
+        raise ValueError(
+            f"Expected the copy of {type(encoder).__name__} for Captum's layer classes to embed as the encoder does, got another output: "
+            "it draws at random, or has a state that a copy does not follow. Use the methods of this package, or `given_query(query)`."
+        )

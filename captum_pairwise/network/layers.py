@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from typing import TypeAlias
 
 import torch
@@ -33,13 +34,18 @@ def check_layers(layer: Layers) -> list[nn.Module]:
 
 
 @contextmanager
-def record_calls(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
-    """Yield a list for each layer, which gets a copy of the output of each call; of a tuple only its first tensor."""
+def record_calls(layers: Sequence[nn.Module], copies: bool = True) -> Iterator[list[list[object]]]:
+    """Yield a list for each layer, which gets the output of each call; of a tuple only its first tensor.
+
+    Args:
+        layers: the layers.
+        copies: True for copies of the tensors, because an in-place ReLU may follow.
+    """
     calls: list[list[object]] = [[] for _ in layers]
 
     def record(outputs: list[object], _module: nn.Module, _inputs: object, returned: object) -> None:
         output = get_first_tensor(returned)
-        outputs.append(returned if output is None else output.clone())  # a copy, because an in-place ReLU may follow
+        outputs.append(returned if output is None else output.clone() if copies else output)
 
     with ExitStack() as hooks:
         for layer, outputs in zip(layers, calls, strict=True):
@@ -48,11 +54,21 @@ def record_calls(layers: Sequence[nn.Module]) -> Iterator[list[list[object]]]:
 
 
 @contextmanager
-def replace_output(layer: nn.Module, output: Tensor) -> Iterator[None]:
-    """Make `layer` return `output` for any input; if it returns a tuple, replace the first tensor."""
+def replace_output(layer: nn.Module, output: Tensor, call: int | None = None) -> Iterator[None]:
+    """Make `layer` return `output` for any input; if it returns a tuple, replace the first tensor.
+
+    Args:
+        layer: a module.
+        output: the output.
+        call: the number of the call that gets it; None replaces the outputs of all calls.
+    """
+    numbers = count()
+
+    def hook(_module: nn.Module, _inputs: object, returned: object) -> object:
+        return replace_first_tensor(returned, output.clone()) if call is None or next(numbers) == call else returned
+
     watch_backward(layer, output)
-    hook = this_thread_only(lambda _module, _inputs, returned: replace_first_tensor(returned, output.clone()))
-    with layer.register_forward_hook(hook):
+    with layer.register_forward_hook(this_thread_only(hook)):
         yield
 
 
@@ -74,11 +90,11 @@ def get_single_output(calls: list[object], layer: nn.Module) -> Tensor:
             f"Expected the layer ({name}) to return an ordinary tensor, got a nested one, which leaves out padding. Pass "
             "`enable_nested_tensor=False` to nn.TransformerEncoder, or call `torch.backends.mha.set_fastpath_enabled(False)`."
         )
-    if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
+    if not isinstance(output, Tensor) or not 2 <= output.dim() <= 5:
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C] or [B, C, H, W], or a tuple whose first tensor is one, got "
-            f"{kind}. Pick a layer that does."
+            f"Expected the layer ({name}) to return a tensor [B, C], [B, T, C], [B, C, H, W] or [B, C, D, H, W], or a tuple whose first "
+            f"tensor is one, got {kind}. Pick a layer that does."
         )
     return output
 

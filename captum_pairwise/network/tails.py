@@ -13,9 +13,11 @@ from torch import Tensor, fx, nn
 
 from captum_pairwise.network.thread_hooks import TRACING, make_thread_filter
 
-BATCH_NORMS, AVERAGE_POOLS = (nn.BatchNorm1d, nn.BatchNorm2d), (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool2d)
-AFFINE_MODULES = (*BATCH_NORMS, *AVERAGE_POOLS, nn.Conv2d, nn.Dropout, nn.Flatten, nn.Identity, nn.Linear)
-AFFINE_FUNCTIONS = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
+BATCH_NORMS, CONVOLUTIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+AVERAGE_POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+AFFINE_MODULES = (*BATCH_NORMS, *AVERAGE_POOLS, *CONVOLUTIONS, nn.Dropout, nn.Flatten, nn.Identity, nn.Linear)
+POOLING_FUNCTIONS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, F.avg_pool2d)
+AFFINE_FUNCTIONS = (*POOLING_FUNCTIONS, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
 ASSIGNMENTS = ("setitem", "iadd", "isub", "imul", "itruediv")
 
@@ -94,9 +96,10 @@ def is_affine(module: nn.Module) -> bool:
 
 
 def _is_affine_module(module: nn.Module) -> bool:
-    """True for exactly the known classes without hooks: a subclass or a hook may do something else."""
+    """True for exactly the known classes as they are: a subclass, a hook or a replaced `forward` may do something else."""
     uses_batch_statistics = isinstance(module, BATCH_NORMS) and module.running_mean is None
-    return type(module) in AFFINE_MODULES and not uses_batch_statistics and not module._forward_hooks and not module._forward_pre_hooks
+    is_changed = "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks
+    return type(module) in AFFINE_MODULES and not uses_batch_statistics and not is_changed
 
 
 def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:

@@ -54,10 +54,25 @@ def parse_mask(mask: object, masked: Tensor, name: str) -> Players:
     return Players(ids.expand(len(masked), *ids.shape[1:]), (int(ids.max()) + 1,))
 
 
-def cells(output: Tensor) -> Players:
-    """One player for each position of `[B, C, H, W]`, each token of `[B, T, C]`, or each unit of `[B, C]`."""
-    shape = {2: output.shape[1:], 3: output.shape[1:2], 4: output.shape[2:]}[output.dim()]
-    return _number_elements(output, shape, {2: shape, 3: (*shape, 1), 4: (1, *shape)}[output.dim()])
+def cells(output: Tensor, channel_axis: int) -> Players:
+    """One player for each position of a map, a volume or a sequence, or for each unit of `[B, C]`.
+
+    Args:
+        output: the output of a layer.
+        channel_axis: the axis of its channels.
+
+    >>> cells(torch.zeros(1, 2, 3, 8), channel_axis=3).ids[0, :, :, 0].tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    if output.dim() == 2:
+        return _number_elements(output, output.shape[1:], output.shape[1:])
+    sizes = [1 if axis == channel_axis else size for axis, size in enumerate(output.shape)][1:]
+    return _number_elements(output, _list_positions(output, channel_axis), sizes)
+
+
+def _list_positions(output: Tensor, channel_axis: int) -> tuple[int, ...]:
+    """The sizes of the axes of the positions."""
+    return tuple(size for axis, size in enumerate(output.shape) if axis not in (0, channel_axis))
 
 
 def map_cells(players: Players) -> Players:
@@ -71,19 +86,21 @@ def _number_elements(batch: Tensor, shape: Sequence[int], layout: Sequence[int])
     return Players(ids.expand(len(batch), *layout), tuple(shape))
 
 
-def apply_layout(output: Tensor, layout: Layout, name: str) -> Players:
+def apply_layout(output: Tensor, layout: Layout, name: str, channel_axis: int | None = None) -> Players:
     """The players that a user's function selects from a layer's positions. All other positions are always present.
 
     Args:
-        output: tokens `[B, T, C]`, or a map with the channels last `[B, H, W, C]`.
+        output: the output of a layer.
         layout: receives the positions `[1, T, 1]` or `[1, H, W, 1]`, numbered from 0, and returns some of them as a map `[1, 1, H, W]` or
             as a row `[1, n, 1]`.
         name: name of the function in error messages.
+        channel_axis: the axis of the channels; None is the last.
 
     Raises:
         ValueError: the function fails, or returns anything else.
     """
-    sizes = tuple(output.shape[1:-1])
+    channel_axis = output.dim() - 1 if channel_axis is None or output.dim() == 2 else channel_axis
+    sizes = _list_positions(output, channel_axis)
     positions = torch.arange(prod(sizes), device=output.device).reshape(1, *sizes, 1)
     try:
         chosen = layout(positions)
@@ -92,7 +109,8 @@ def apply_layout(output: Tensor, layout: Layout, name: str) -> Players:
     shape = _validate_layout(chosen, positions, name)
     ids = torch.full_like(positions, NEVER_LEAVES).flatten()
     ids[chosen.flatten()] = torch.arange(chosen.numel(), device=output.device)
-    return Players(ids.reshape(positions.shape).expand(len(output), *sizes, 1), shape)
+    ids = ids.reshape(1, *sizes).unsqueeze(channel_axis)
+    return Players(ids.expand(len(output), *ids.shape[1:]), shape)
 
 
 def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
@@ -142,7 +160,7 @@ def default_players(inputs: Tensor) -> Players:
 
 def scalars(inputs: Tensor) -> Players:
     """One player for each pixel of images `[B, C, H, W]`, or for each scalar of other inputs."""
-    return cells(inputs) if inputs.dim() == 4 else _number_elements(inputs, inputs.shape[1:], inputs.shape[1:])
+    return cells(inputs, 1) if inputs.dim() == 4 else _number_elements(inputs, inputs.shape[1:], inputs.shape[1:])
 
 
 def whole_image(inputs: Tensor) -> Players:

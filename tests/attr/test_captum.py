@@ -231,9 +231,21 @@ HOOKING = {
 def test_hooking_method_sees_two_encoders(model: SimilarityWrapper, method: Callable, tower: int) -> None:
     independent = SimilarityWrapper(tiny_encoder(), tiny_encoder())
     attributions, expected = (
-        method(one, [one.query_encoder, one.retrieved_encoder][tower][2]).attribute(images()) for one in (model, independent)
+        method(one, layers[tower]).attribute(images())
+        for one, layers in (
+            (model, model.tower_layers(model.query_encoder[2])),
+            (independent, [independent.query_encoder[2], independent.retrieved_encoder[2]]),
+        )
     )
     close(attributions, expected)
+
+
+@pytest.mark.parametrize("method", HOOKING.values(), ids=HOOKING)
+def test_hooking_method_without_tower_layers_is_refused(method: Callable) -> None:
+    model = SimilarityWrapper(tiny_encoder())
+    with pytest.raises(ValueError, match=r"`model.tower_layers\(layer\)`"):
+        method(model, model.query_encoder[2]).attribute(images())
+    model(*images())  # the hooks are gone
 
 
 def test_deep_lift_is_complete_where_the_head_is_linear() -> None:
@@ -250,9 +262,11 @@ def test_deep_lift_is_complete_where_the_head_is_linear() -> None:
 def test_layer_method_after_a_module_was_replaced() -> None:
     encoder = tiny_encoder()
     model = SimilarityWrapper(encoder)
+    model.tower_layers(encoder[2])
     encoder[4] = tiny_encoder(1)[4]
     features, _ = split(2)
     close(ca.LayerActivation(model, encoder[2]).attribute(images()), features(images()[0]))
+    close(ca.LayerActivation(model, encoder).attribute(images()), encoder(images()[0]))
 
 
 def test_layer_method_on_a_graph_module() -> None:

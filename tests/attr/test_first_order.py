@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import images, seeded, tiny_encoder
 from formulas import shapley_value
+from model_cases import PROOF_ROWS
 from torch import nn
 
 import captum_pairwise as cp
@@ -228,7 +229,7 @@ def test_each_image_is_embedded_once_for_each_coalition():
     encoder, rows = tiny_encoder(), []
     encoder[4].register_forward_hook(lambda module, given, output: rows.append(len(output)))
     cp.KernelShapley(cp.SimilarityWrapper(encoder)).attribute(images(1), feature_mask=MASKS)
-    assert sum(rows) == 2 ** SIZES[0] + 2 ** SIZES[1]
+    assert sum(rows) == 2 ** SIZES[0] + 2 ** SIZES[1] + PROOF_ROWS
 
 
 def test_generator_and_sampling_determine_the_draws(model):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import SIZES, WINDOWS, boxes, images, pair_of_sizes, random_game, tiny_encoder
 from formulas import value_function
+from model_cases import PROOF_ROWS
 
 import captum_pairwise as cp
 from captum_pairwise.estimators.occlusion import sbsm
@@ -172,7 +173,7 @@ def test_each_window_is_embedded_once_without_superpixels(monkeypatch):
     encoder, rows = tiny_encoder(), []
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     cp.SBSM(cp.SimilarityWrapper(encoder)).attribute(pair_of_sizes(1), **WINDOWS)
-    assert sum(rows) == sum(len(boxes(*size, *WINDOWS.values())) for size in SIZES) + 2  # and each whole image
+    assert sum(rows) == sum(len(boxes(*size, *WINDOWS.values())) for size in SIZES) + 2 + PROOF_ROWS  # and each whole image
 
 
 def test_half_precision_under_autocast_returns_float32():

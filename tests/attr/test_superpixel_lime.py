@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SIZES, images, pair_of_sizes, seeded, tiny_encoder
+from model_cases import PROOF_ROWS
 
 import captum_pairwise as cp
 from captum_pairwise.attr import lime as recipe
@@ -177,7 +178,7 @@ def test_each_distinct_coalition_is_embedded_once_and_each_whole_image():
     encoder[0].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     cp.SuperpixelLime(cp.SimilarityWrapper(encoder)).attribute(pair_of_sizes(1), feature_mask=MASKS, n_samples=SAMPLES)
     distinct = [len(uniform_coalitions(n, SAMPLES, seeded(0)).unique(dim=0)) for n in PLAYERS]  # everybody among them
-    assert sum(rows) == sum(distinct) + 2  # nobody's of each image, for the gap
+    assert sum(rows) == sum(distinct) + 2 + PROOF_ROWS  # nobody's of each image, for the gap
 
 
 def test_without_a_mask_images_get_superpixels(model):

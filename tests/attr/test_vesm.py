@@ -4,10 +4,10 @@ import pytest
 import torch
 from captum.attr import NoiseTunnel
 from conftest import images, tiny_encoder
+from model_cases import pool
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.models.heads import pool
 
 MODES = ["positive", "negative", "triplet"]
 LAYERS = [0, 1, 2, 3, 4]

@@ -131,7 +131,16 @@ def with_hook(module):
     return module
 
 
-@pytest.mark.parametrize("last", [ReluLinear(6, 4), with_hook(nn.Linear(6, 4))], ids=["subclass", "hook"])
+def with_forward(module):
+    module.forward = lambda x, former=module.forward: former(x).relu()
+    return module
+
+
+@pytest.mark.parametrize(
+    "last",
+    [ReluLinear(6, 9), with_hook(nn.Linear(6, 9)), with_forward(nn.Linear(6, 9))],
+    ids=["subclass", "hook", "replaced forward"],
+)
 def test_modules_that_only_look_affine_are_not_folded(last):
     body = tiny_encoder()
     encoder = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last.double())

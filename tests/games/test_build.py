@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import images, seeded, tiny_encoder
+from model_cases import PROOF_ROWS
 from torch import nn
 
 import captum_pairwise as cp
@@ -141,7 +142,7 @@ def test_a_pair_of_layers_of_a_plain_callable():
     torch.testing.assert_close(found.second_order, wrapped.second_order, rtol=0, atol=1e-12)
 
 
-def test_a_shared_encoder_called_twice_is_refused_by_name():
+def test_a_shared_encoder_runs_once_for_each_image_or_is_refused():
     encoder = tiny_encoder()
 
     def siamese(query, retrieved):
@@ -151,9 +152,16 @@ def test_a_shared_encoder_called_twice_is_refused_by_name():
         u, w = encoder(torch.cat([query, retrieved])).mean((2, 3)).chunk(2)
         return nn.functional.cosine_similarity(u, w)
 
-    for forward, layer in ((siamese, encoder[4]), (siamese, (encoder[4], encoder[4])), (stacked, encoder[4])):
-        with pytest.raises(ValueError, match="SimilarityWrapper"):
-            cp.LayerExactShapleyTaylor(forward, layer).attribute(images(2))
+    masks = (cp.grid(3, 3, 1, 2),) * 2
+    expected = cp.LayerExactShapleyTaylor(cp.SimilarityWrapper(encoder), encoder[4]).attribute(images(2), layer_mask=masks)
+    for forward in (siamese, lambda query, retrieved: siamese(retrieved, query)):  # the query runs first, or second
+        for layer in (encoder[4], (encoder[4], encoder[4])):
+            pairs = cp.LayerExactShapleyTaylor(forward, layer).attribute(images(2), layer_mask=masks)
+            torch.testing.assert_close(pairs, expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="SimilarityWrapper"):
+        cp.LayerExactShapleyTaylor(stacked, encoder[4]).attribute(images(2))
+    with pytest.raises(ValueError, match="SimilarityWrapper"):
+        cp.LayerExactShapleyTaylor(stacked, (encoder[4], encoder[4])).attribute(images(2))
 
 
 def test_the_network_runs_once_and_the_tail_for_coalitions():
@@ -162,9 +170,10 @@ def test_the_network_runs_once_and_the_tail_for_coalitions():
     for index in rows:
         encoder[index].register_forward_hook(lambda m, i, o, index=index: rows.__setitem__(index, rows[index] + len(o)))
     cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder[2]).attribute(images(1), n_samples=100)
-    # the twin has the hook too: of each tower the image and its baseline, and the tail of both, and of two rows that check the split
-    assert rows[0] == rows[2] == 2 * 2
-    assert rows[4] == 2 * (100 + 2) + 2 * 2 + 2 * 2
+    # each image and its baseline, once the proof, and twice the whole network with another output of the layer to check the split
+    assert rows[0] == rows[2] == 2 * 2 + PROOF_ROWS + 2
+    # the tails: coalitions with the whole image and no player, two rows each that check the split, and two that check the effect
+    assert rows[4] == 2 * (100 + 2) + 2 * (2 + 2) + 2 * 2 + PROOF_ROWS + 2 * 2
 
 
 def test_backgrounds_average_the_game():
@@ -276,7 +285,7 @@ def test_a_repeated_query_is_embedded_once():
     alone = [method.interactions((query[:1], retrieved[k : k + 1]), **arguments) for k in range(3)]
     model.query_encoder.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     together = method.interactions((repeated, retrieved), **arguments)
-    assert sum(rows) == 42
+    assert sum(rows) == 42 + 3 * 42 + PROOF_ROWS
     assert together.n_evaluations.tolist() == [84, 42, 42]
     for name in ("between", "marginal", "first_order"):
         torch.testing.assert_close(together[name], torch.cat([one[name] for one in alone]), rtol=0, atol=1e-12)

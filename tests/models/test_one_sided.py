@@ -63,7 +63,7 @@ def test_rows_that_do_not_divide_are_refused(model: SimilarityWrapper, side: int
 @SIDES
 def test_fixed_side_is_embedded_once(make_model: Callable, side: int) -> None:
     model, pair = copy.deepcopy(make_model()), images()
-    calls = count_calls(model.query_encoder, model.retrieved_encoder)
+    calls = count_calls(*{model.query_encoder, model.retrieved_encoder})
     one_sided = fix(model, side, pair[side])
     for n_forwards in range(3):
         assert calls.total() == 1 + n_forwards

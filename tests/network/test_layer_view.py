@@ -153,12 +153,10 @@ def test_in_place_statement_on_a_side_value_is_kept_for_every_example() -> None:
 
 @pytest.mark.parametrize("fix", [lambda net, maps, inputs: maps.view(2, -1), lambda net, maps, inputs: torch.stack([maps[0], maps[1]])])
 @torch.no_grad()
-def test_hard_coded_batch_size_falls_back(fix: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
+def test_hard_coded_batch_size_is_refused(fix: Callable[[Net, Tensor, Tensor], Tensor]) -> None:
     encoder, inputs = Net(fix), images()[0]
-    view = view_layer(encoder, encoder.layer, inputs)
-    assert view.tail.reruns
-    outputs = random_outputs(view)[:2]
-    assert_close(view.tail.run(outputs, 1), rerun(encoder, encoder.layer, inputs, outputs, 1))
+    with pytest.raises(ValueError, match=r"fixed batch sizes|one row for each image"):
+        view_layer(encoder, encoder.layer, inputs)
 
 
 class Failing(nn.Module):

@@ -39,7 +39,7 @@ def test_layer_must_run_once(encoder: nn.Module, layer: nn.Module, message: str)
         view_layer(encoder, layer, images()[0])
 
 
-@pytest.mark.parametrize(("layer", "came"), [(Words(), "tuple"), (nn.Unflatten(1, (3, 1)), r"\(2, 3, 1, 12, 12\)")])
+@pytest.mark.parametrize(("layer", "came"), [(Words(), "tuple"), (nn.Unflatten(1, (3, 1, 1)), r"\(2, 3, 1, 1, 12, 12\)")])
 def test_layer_must_return_a_tensor_of_cells(layer: nn.Module, came: str) -> None:
     with pytest.raises(ValueError, match=came):
         record_output(nn.Sequential(layer), layer, images()[0])

@@ -123,7 +123,7 @@ class _Marked(nn.Module):
     """A module that stores a number for a later one, so skipping it would change the result."""
 
     def forward(self, x):
-        self.seen = len(x)
+        self.seen = x.sum(1, keepdim=True)
         return x
 
 
@@ -141,5 +141,5 @@ def test_a_prefix_with_side_effects_is_not_skipped():
     with torch.no_grad():
         view = view_layer(encoder, encoder.layer, inputs)
         rows = torch.rand(3, 4)
-        torch.testing.assert_close(view.tail.run(rows, 0), encoder.last(rows) * 3)
+        torch.testing.assert_close(view.tail.run(rows, 0), encoder.last(rows) * inputs[0].sum())
     assert view.tail.reruns_prefix

@@ -68,7 +68,7 @@ def test_results_are_laid_out_and_players_lie_in_the_image(tmp_path):
     pairs = method.attribute(PAIR, layer_mask=(PATCHES, PATCHES))
     found = exact(PATCHES)
     assert pairs.shape == (2, 2, 2, 2, 2) and torch.equal(pairs.flatten(3).flatten(1, 2), found.between)
-    of_map = cells(torch.zeros(2, 1, 2, 2))
+    of_map = cells(torch.zeros(2, 1, 2, 2), 1)
     signal = random_tensor(2, 16, 16)
     found.save(tmp_path / "vit.safetensors")
     for one in (found, cp.Interactions.load(tmp_path / "vit.safetensors")):

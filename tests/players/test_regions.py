@@ -85,10 +85,20 @@ def test_patches_are_squares_in_reading_order(height: int, width: int, size: int
 
 
 @pytest.mark.parametrize(
-    ("shape", "of_players", "layout"), [((2, 5), (5,), (1, 5)), ((2, 4, 5), (4,), (1, 4, 1)), ((2, 5, 3, 4), (3, 4), (1, 1, 3, 4))]
+    ("shape", "channel_axis", "of_players", "layout"),
+    [
+        ((2, 5), 1, (5,), (1, 5)),
+        ((2, 4, 5), 2, (4,), (1, 4, 1)),
+        ((2, 4, 5), 1, (5,), (1, 1, 5)),
+        ((2, 5, 3, 4), 1, (3, 4), (1, 1, 3, 4)),
+        ((2, 5, 3, 4), 3, (5, 3), (1, 5, 3, 1)),
+        ((2, 5, 3, 4, 2), 1, (3, 4, 2), (1, 1, 3, 4, 2)),
+    ],
 )
-def test_each_cell_owns_one_position(shape: tuple[int, ...], of_players: tuple[int, ...], layout: tuple[int, ...]) -> None:
-    players = cells(torch.zeros(shape))
+def test_each_cell_owns_one_position(
+    shape: tuple[int, ...], channel_axis: int, of_players: tuple[int, ...], layout: tuple[int, ...]
+) -> None:
+    players = cells(torch.zeros(shape), channel_axis)
     values = random_tensor(players.n_players)
     assert players.shape == of_players
     assert torch.equal(paint(values, players.ids).expand(shape), values.reshape(layout).expand(shape))
@@ -166,7 +176,7 @@ def test_average_over_players(channels: int) -> None:
 
 
 def test_average_of_a_larger_signal_is_by_area() -> None:
-    players, signal = cells(torch.zeros(2, 5, 3, 4)), random_tensor(2, 6, 12)
+    players, signal = cells(torch.zeros(2, 5, 3, 4), 1), random_tensor(2, 6, 12)
     assert_close(average(signal, players), signal.reshape(2, 3, 2, 4, 3).mean((2, 4)).flatten(1))
 
 

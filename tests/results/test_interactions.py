@@ -37,7 +37,7 @@ def players_of_images(batch: int = 2) -> dict[str, Players]:
     """A 2×3 grid of the query and the cells of a 2×2 map of the retrieved image."""
     return {
         "query_players": parse_mask(grid(4, 6, 2, 3), torch.zeros(batch, 3, 4, 6), "feature_mask"),
-        "retrieved_players": cells(torch.zeros(batch, 5, 2, 2)),
+        "retrieved_players": cells(torch.zeros(batch, 5, 2, 2), 1),
     }
 
 
@@ -139,7 +139,7 @@ def test_project_a_mask_of_an_image(direction: str, side: str, shape: tuple[int,
     assert_close(interactions.project(mask, direction), interactions.project(weights, direction))
 
 
-@pytest.mark.parametrize("players", [None, cells(torch.zeros(2, 6, 5)), cells(torch.zeros(2, 6))], ids=["none", "tokens", "units"])
+@pytest.mark.parametrize("players", [None, cells(torch.zeros(2, 6, 5), 2), cells(torch.zeros(2, 6), 1)], ids=["none", "tokens", "units"])
 def test_project_a_mask_needs_players_in_an_image(players: Players | None) -> None:
     with pytest.raises(ValueError, match="weight for each player"):
         estimate(query_players=players).project(random_tensor(2, 8, 12))
@@ -156,7 +156,7 @@ SAVED = {
     "little": lambda: Interactions(
         n_query=1, empty=torch.zeros(2), full=torch.ones(2), n_evaluations=torch.ones(2).long(), between=torch.rand(2, 1, 3)
     ),
-    "the same mask twice": lambda: estimate(1, **dict.fromkeys(("query_players", "retrieved_players"), cells(torch.zeros(1, 5, 2, 3)))),
+    "the same mask twice": lambda: estimate(1, **dict.fromkeys(("query_players", "retrieved_players"), cells(torch.zeros(1, 5, 2, 3), 1))),
     "parts of one tensor": lambda: replace(estimate(), **dict(zip(("full", "empty"), random_tensor(2, 2).T, strict=True))),
 }
 

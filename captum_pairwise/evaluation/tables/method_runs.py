@@ -38,8 +38,8 @@ class MethodRun:
     @property
     def n_passes(self) -> int:
         """Number of images that `model` embedded."""
-        towers = {self.model.query_encoder, self.model.retrieved_encoder}  # one module for both images where no twin can be made
-        return sum(tower.n_rows for tower in towers if isinstance(tower, RowCache))
+        encoder = self.model.query_encoder
+        return encoder.n_rows if isinstance(encoder, RowCache) else 0
 
     @property
     def layer(self) -> tuple[SimilarityWrapper, nn.Module]:

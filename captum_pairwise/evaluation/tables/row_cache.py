@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_pairwise.games.checks import promote_half
-from captum_pairwise.models.similarity import pool
+from captum_pairwise.models.embedder import Embedder
 
 
 class RowCache(nn.Module):
@@ -20,6 +20,7 @@ class RowCache(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+        self._embedder = Embedder(encoder)
         self._embeddings: dict[tuple[int, ...], Tensor] = {}
 
     @property
@@ -34,7 +35,7 @@ class RowCache(nn.Module):
         new = {key: row for row, key in enumerate(keys) if key not in self._embeddings}
         if new:
             rows = torch.tensor(list(new.values()), device=images.device)
-            self._embeddings |= dict(zip(new, pool(self.encoder(images[rows])), strict=True))
+            self._embeddings |= dict(zip(new, self._embedder.embed(images[rows]), strict=True))
         return torch.stack([self._embeddings[key] for key in keys])
 
 

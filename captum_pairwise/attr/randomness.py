@@ -1,0 +1,34 @@
+"""Explanations of encoders that draw at random: the mean of several."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from captum_pairwise.attr.views import Result
+from captum_pairwise.games.build import find_wrapper
+from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.repeated_draws import average_interactions
+
+N_DRAWS = 8  # explanations of a stochastic encoder
+
+
+def is_stochastic(forward_func: ForwardFunc) -> bool:
+    """True for a `SimilarityWrapper(..., stochastic=True)`."""
+    model = find_wrapper(forward_func)
+    return model is not None and model.is_stochastic
+
+
+def average_draws(forward_func: ForwardFunc, explain: Callable[[], Result]) -> Result:
+    """The explanation, or the mean of `N_DRAWS` with their spread as standard error if the encoder draws at random."""
+    if not is_stochastic(forward_func):
+        return explain()
+    draws = [explain() for _ in range(N_DRAWS)]
+    mean: Any = _average(draws)
+    return mean
+
+
+def _average(draws: Sequence[Any]) -> Interactions | tuple[Interactions, ...]:
+    """The mean of several results; for first order of each image."""
+    if isinstance(draws[0], Interactions):
+        return average_interactions(draws)
+    return tuple(map(average_interactions, zip(*draws, strict=True)))

@@ -1,0 +1,168 @@
+"""Proofs about an encoder, once a model: it is deterministic, its first axis is the batch, and the axis of the channels is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.network.agreement import is_close, is_roughly_close
+from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.network.batching import is_out_of_memory
+from captum_pairwise.network.channel_axis import ChannelTracker
+from captum_pairwise.network.layers import get_single_output, record_calls
+from captum_pairwise.network.output_axis import find_axis
+
+Key = tuple[object, ...]
+Outputs = dict[str, object]  # the outputs of one forward pass, by the name of the module in error messages
+Found = TypeVar("Found")
+_PROOFS: WeakKeyDictionary[Any, dict[Key, Any]] = WeakKeyDictionary()
+
+
+@dataclass
+class Proof:
+    """What is known about an encoder, and about one of its layers.
+
+    Attributes:
+        output_axes: the axis of the channels in the encoder's output, or None if it is unknown, by the number of axes; empty if the encoder
+            returns no tensor.
+        layer_axis: the axis of the channels in the layer's output, or None if it is unknown.
+        has_exact_tail: True after the cheaper way to run the tail was compared with the whole encoder on several coalitions.
+    """
+
+    output_axes: dict[int, int | None] = field(default_factory=dict)
+    layer_axis: int | None = None
+    has_exact_tail: bool = False
+
+
+def prove_encoder(encoder: nn.Module, layer: nn.Module | None, images: Tensor, is_stochastic: bool = False) -> Proof:
+    """The proof for images of this kind; a second call for the same model in the same state runs nothing.
+
+    Args:
+        encoder: the network.
+        layer: a module of it, or None for the encoder alone.
+        images: a batch.
+        is_stochastic: True to accept an encoder that draws at random.
+
+    Raises:
+        ValueError: the encoder draws at random, mixes the examples of a batch, needs a batch of a fixed size, or returns an output whose
+            first axis is not the examples; or the layer does.
+    """
+    key = (id(layer), images.dim(), images.dtype, images.device, is_stochastic)
+    run = partial(_run, encoder, layer)
+    return prove_once(encoder, key, lambda: _prove(run, layer, images, is_stochastic))
+
+
+def prove_once(function: Any, key: Key, prove: Callable[[], Found]) -> Found:
+    """The result of a proof, which is kept as long as the function, in the same state of its modules.
+
+    Args:
+        function: the model, its `forward`, or any function.
+        key: tells proofs of the same function apart.
+        prove: returns the result, or raises an error, which is not kept.
+    """
+    owner = getattr(function, "__self__", function)
+    try:
+        proofs = _PROOFS.setdefault(owner, {})
+    except TypeError:  # an object without weak references
+        return prove()
+    key = (getattr(function, "__name__", None), _describe_state(owner), *key)
+    if key not in proofs:
+        proofs[key] = prove()
+    return proofs[key]
+
+
+def _describe_state(owner: object) -> tuple[object, ...]:
+    """The modules, their modes, their replaced forwards and the numbers of their hooks."""
+    modules = owner.modules() if isinstance(owner, nn.Module) else ()
+    return tuple((id(m), m.training, "forward" in vars(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules)
+
+
+def _run(encoder: nn.Module, layer: nn.Module | None, images: Tensor) -> Outputs:
+    """The outputs of the encoder and of the layer for a batch."""
+    if layer is None:
+        return {f"the encoder ({type(encoder).__name__})": encoder(images)}
+    with record_calls([layer], copies=False) as calls:
+        output = encoder(images)
+    return {
+        f"the encoder ({type(encoder).__name__})": output,
+        f"the layer ({type(layer).__name__})": get_single_output(calls[0], layer),
+    }
+
+
+@torch.no_grad()
+def _prove(run: Callable[[Tensor], Outputs], layer: nn.Module | None, images: Tensor, is_stochastic: bool) -> Proof:
+    single = images[:1]
+    with ChannelTracker() as tracker:
+        outputs = _run_batch(run, single, images)
+    pair = _run_batch(run, make_two_examples(images), images)
+    for part in outputs:
+        _refuse_other_rows(outputs[part], 1, part)
+        _refuse_other_rows(pair.get(part), 2, part)
+    if not is_stochastic:
+        refuse_dependence(outputs, pair, partial(run, single))
+    axes = [find_axis(tracker, output, lambda rows, part=part: run(rows)[part], single) for part, output in outputs.items()]
+    output = next(iter(outputs.values()))
+    return Proof({output.dim(): axes[0]} if isinstance(output, Tensor) else {}, axes[-1] if layer is not None else None)
+
+
+def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) -> Outputs:
+    """The outputs for a batch; the network's own error if it also fails for the user's images."""
+    try:
+        return run(batch)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        if is_out_of_memory(error) and len(batch) > 1:
+            return {}
+        run(images)
+        raise ValueError(
+            f"Expected an encoder for any number of images, but with {len(batch)} in a batch it fails: {error}. Take fixed batch sizes out "
+            "of its `forward`, or wrap it in a module that loops over the images."
+        ) from error
+
+
+@disable_autocast()
+def make_two_examples(images: Tensor) -> Tensor:
+    """A batch of the first example and another one: the second, or the first in reverse order along its last axis."""
+    other = images[1:2] if len(images) > 1 and not torch.equal(images[0], images[1]) else images[:1].flip(-1)
+    return torch.cat([images[:1], other])
+
+
+def _refuse_other_rows(output: object, n_examples: int, name: str) -> None:
+    if isinstance(output, Tensor) and (output.dim() == 0 or len(output) != n_examples):
+        raise ValueError(
+            f"Expected {name} to return one row for each image, [B, ...], but for {n_examples} it returned shape {tuple(output.shape)}: "
+            "its first axis also holds frames, flips or windows, or is the sequence, or the images have no batch dimension. Take a module "
+            "outside of that reshaping, or wrap it in a module that returns [B, ...]."
+        )
+
+
+def refuse_dependence(outputs: Outputs, pair: Outputs, repeat: Callable[[], Outputs]) -> None:
+    """Refuse outputs for one example that are others in a batch of two, or in another run.
+
+    Args:
+        outputs: the outputs for one example.
+        pair: the outputs for a batch that begins with this example.
+        repeat: runs the one example again.
+
+    Raises:
+        ValueError: the outputs are random, or depend on the rest of the batch.
+    """
+    rows = {part: output[:1] if isinstance(output, Tensor) and output.dim() else output for part, output in pair.items()}
+    unlike = [part for part, output in outputs.items() if isinstance(output, Tensor) and not is_close(rows.get(part), output)]
+    if not unlike:
+        return
+    first, second = repeat(), repeat()  # rounding may differ with the size of the batch, but not between two equal runs
+    for part in unlike:
+        if not is_close(first[part], second[part]):
+            raise ValueError(
+                f"Expected equal embeddings of equal images, but {part} draws at random. Call `model.eval()`, switch the randomness "
+                "off, or pass `stochastic=True` to the method to average over it."
+            )
+        if rows and not is_roughly_close(rows[part], outputs[part]):
+            raise ValueError(
+                f"Expected an output of each image alone, but {part} mixes the images of a batch. Wrap it in a module that loops "
+                "over the images."
+            )
