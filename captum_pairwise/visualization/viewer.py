@@ -60,7 +60,7 @@ def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side
 
     >>> import torch
     >>> from captum_pairwise.players.regions import cells
-    >>> parts = cells(torch.zeros(1, 1, 2, 2))
+    >>> parts = cells(torch.zeros(1, 1, 2, 2), channel_axis=1)
     >>> same = Interactions(
     ...     n_query=4,
     ...     empty=torch.zeros(1),
