@@ -46,7 +46,8 @@ def parse_mask(mask: object, masked: Tensor, name: str) -> Players:
     ids = mask.long().to(masked.device)
     ids = ids.reshape((1,) * (masked.dim() - ids.dim()) + ids.shape)
     if ids.dim() != masked.dim() or any(size not in (1, full) for size, full in zip(ids.shape, masked.shape, strict=True)):
-        raise ValueError(f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got {tuple(mask.shape)}. Give each element an id.")
+        advice = "Pass `image[None]`, a batch of one." if mask.dim() == masked.dim() + 1 == 4 else "Give each element an id."
+        raise ValueError(f"Expected {name} to be broadcastable to {tuple(masked.shape)}, got shape {tuple(mask.shape)}. {advice}")
     if ids.min() < NEVER_LEAVES or ids.reshape(len(ids), -1).max(1).values.min() < 0:
         raise ValueError(
             f"Expected {name} to hold ids from 0 up (-1: always present), got ids from {ids.min()} to {ids.max()}. Each example needs one."
