@@ -128,7 +128,10 @@ CASES = {
     "booleans": (lambda: explain_layer(inputs=(QUERY > 0.5, RETRIEVED)), r"got torch.bool. Convert them with `.float\(\)`"),
     "token ids of bytes": (lambda: explain_layer(inputs=(TOKENS.byte(), TOKENS)), r"token ids with `.long\(\)`"),
     "token ids without a layer": (lambda: exact(inputs=(TOKENS, TOKENS)), "token ids need a method for layers"),
-    "one image without a batch": (lambda: exact(inputs=(QUERY[0], RETRIEVED[0])), r"to be broadcastable to \(3, 12, 12\), got shape \(1, 1, 12, 12\). Pass `image\[None\]`"),
+    "one image without a batch": (
+        lambda: exact(inputs=(QUERY[0], RETRIEVED[0])),
+        r"to be broadcastable to \(3, 12, 12\), got shape \(1, 1, 12, 12\). Pass `image\[None\]`",
+    ),
     "one image without a batch, for a layer": (lambda: explain_layer(inputs=(QUERY[0], RETRIEVED[0])), r"Pass `image\[None\]`"),
     "one image without a batch, of two": (lambda: exact(inputs=(QUERY[:1], RETRIEVED[0])), r"pass one image as `image\[None\]`"),
     "one image without a batch, for a function": (
