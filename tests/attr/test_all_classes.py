@@ -1,7 +1,5 @@
 """Properties of all attribution classes that the battery of `captum_pairwise.testing` does not check."""
 
-import inspect
-
 import pytest
 import torch
 from conftest import (
@@ -21,9 +19,7 @@ from conftest import (
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.attr import kernel, lime, partition, sbsm, shapley_taylor
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, uniform_coalitions
-from captum_pairwise.estimators.towers.factorisation import TowerOptions
 
 BY_VALUES = [  # see similarities only, and the pairwise ones draw coalitions of all players together
     cp.KernelShapley,
@@ -231,56 +227,3 @@ def test_an_interrupt_stops_at_once_and_leaves_the_model_unchanged(cls):
         handle.remove()
     whole = method.attribute(images(1), **arguments)
     assert all(part.isfinite().all() for part in (whole if isinstance(whole, tuple) else (whole,)))
-
-
-DEFAULTS = {  # as the classes describe them: the estimator, its argument, and the budget without `n_samples`
-    cp.KernelShapley: (kernel, "kernel_shapley", 5000),
-    cp.LayerKernelSAM: (kernel, "kernel_shapley", 5000),
-    cp.KernelShapleyTaylor: (kernel, "kernel_taylor", 2000),
-    cp.LayerKernelShapleyTaylor: (kernel, "kernel_taylor", 20_000),
-    cp.SuperpixelLime: (lime, "fit_lime", 5000),
-    cp.PairwiseLime: (lime, "lime", 20_000),
-    cp.PartitionShap: (partition, "partition_shapley", 5000),
-    cp.PairwiseSBSM: (sbsm, "weigh_window_pairs", 20_000),
-    cp.FactorisedShapleyTaylor: (shapley_taylor, "factorise", 500),
-    cp.LayerFactorisedShapleyTaylor: (shapley_taylor, "factorise", 2000),
-    cp.ShapleyTaylorSampling: (shapley_taylor, "permutation", 2000),
-    cp.LayerShapleyTaylorSampling: (shapley_taylor, "permutation", 20_000),
-    cp.GaussianProcessShapleyTaylor: (shapley_taylor, "gaussian_process", 2000),
-    cp.LayerGaussianProcessShapleyTaylor: (shapley_taylor, "gaussian_process", 2000),
-    cp.JaggedShapleyTaylor: (shapley_taylor, "share_dividends", 500),
-    cp.LayerJaggedShapleyTaylor: (shapley_taylor, "share_dividends", 2000),
-    cp.ExactShapleyTaylor: (shapley_taylor, "exact", 2**16),
-    cp.LayerExactShapleyTaylor: (shapley_taylor, "exact", 2**16),
-}
-
-
-class _Stopped(Exception):
-    """Raised in place of an estimate."""
-
-
-@pytest.mark.parametrize("cls", DEFAULTS)
-def test_every_class_has_the_default_budget_that_it_describes(cls, model, monkeypatch):
-    module, name, expected = DEFAULTS[cls]
-    signature, budgets = inspect.signature(getattr(module, name)), []
-
-    def record(*given, **options):
-        arguments = signature.bind(*given, **options).arguments
-        budgets.append(arguments["most"] if name == "exact" else arguments["n_samples"])
-        raise _Stopped
-
-    monkeypatch.setattr(module, name, record)
-    method, arguments = make(cls, model)
-    with pytest.raises(_Stopped):
-        method.attribute(images(1), **{key: value for key, value in arguments.items() if key != "n_samples"})
-    assert budgets == [expected]
-
-
-@pytest.mark.parametrize("cls", [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor])
-def test_all_options_of_the_factorised_estimator_arrive(cls, model, monkeypatch):
-    seen, options = [], {"fit": "process", "tolerance": 0.25, "within": True}
-    factorise = shapley_taylor.factorise
-    monkeypatch.setattr(shapley_taylor, "factorise", lambda *given, **more: seen.append(given[2]) or factorise(*given, **more))
-    layer = [model.query_encoder[4]] if cls in LAYER else []
-    cls(model, *layer, **options).attribute(images(1), **make(cls, model)[1])
-    assert seen == [TowerOptions(**options)]

@@ -8,6 +8,11 @@ from formulas import gauss_legendre
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.attr.gradient import make_path
+from captum_pairwise.estimators.paths.derivatives import differentiable
+from captum_pairwise.estimators.paths.integrated import integrate_hessians, random_index
+from captum_pairwise.games.build import build_input_pairs
+from captum_pairwise.games.context import ForwardContext
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
@@ -166,3 +171,15 @@ def test_one_image_without_influence_is_no_error():
         towers[1][3].weight.zero_()  # every retrieved image is the same
     found = cp.IntegratedHessians(cp.SimilarityWrapper(*towers)).interactions(images(1), feature_mask=MASKS)
     assert (found.retrieved_marginal == 0).all() and found.query_marginal.any()
+
+
+@pytest.mark.parametrize("weight", ["hessian", "taylor"])
+def test_random_points_have_the_density_of_the_weight(weight):
+    """The index is that of `random_index` for this weight and these draws."""
+    model, pair = cp.SimilarityWrapper(smooth_encoder()), images(1)
+    method, arguments = cp.IntegratedHessians(model, weight=weight), {"n_samples": 5, "feature_mask": MASKS}
+    found = method.interactions(pair, method="expected", generator=seeded(3), **arguments)
+    (game,) = build_input_pairs(model, pair, ForwardContext(), feature_mask=MASKS).games()
+    with differentiable():
+        expected = integrate_hessians(game, random_index(weight, 5, seeded(3)), make_path("gausslegendre", 2), is_random=True)
+    torch.testing.assert_close(found.between, expected.between, rtol=0, atol=1e-12)

@@ -1,11 +1,12 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
-from conftest import seeded
+from conftest import random_tensor, seeded
 
 from captum_pairwise.estimators.draws import hash_rows
-from captum_pairwise.estimators.towers.chains import BASE, _group_of_chains, draw_chains, find_steps
+from captum_pairwise.estimators.towers.chains import BASE, _group_of_chains, _interpolation, draw_chains, find_steps
 
 
 @pytest.mark.parametrize(("n_players", "n_samples"), [(3, 4), (8, 14), (8, 100), (8, 250), (49, 300), (70, 500)])
@@ -71,3 +72,13 @@ def test_too_small_budget_is_refused_with_the_least_one():
     with pytest.raises(ValueError, match="at least 18 for 10 players"):
         draw_chains(10, 17, seeded(0))
     draw_chains(10, 18, seeded(0))
+
+
+def test_means_of_sizes_without_a_sample_are_interpolated():
+    """Constant before the first size and after the last one, as by numpy."""
+    counts, sums = torch.tensor([[0, 2, 0, 0, 1, 3, 0], [4, 0, 1, 0, 0, 0, 2]]), random_tensor(2, 7)
+    found = torch.einsum("rab,rb->ra", _interpolation(counts), sums * (counts > 0))
+    for row in range(2):
+        sizes = counts[row].nonzero()[:, 0]
+        expected = np.interp(np.arange(7), sizes.numpy(), (sums[row] / counts[row])[sizes].numpy())
+        torch.testing.assert_close(found[row], torch.from_numpy(expected))

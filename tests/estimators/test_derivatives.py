@@ -128,12 +128,16 @@ def test_fused_attention_has_derivatives(block):
     torch.testing.assert_close(curvature, (there - back) / (2 * step), rtol=0, atol=1e-7)
 
 
-def test_attention_fastpath_is_restored():
-    before = torch.backends.mha.get_fastpath_enabled()
-    with pytest.raises(KeyError), differentiable():
-        assert not torch.backends.mha.get_fastpath_enabled()
-        raise KeyError
-    assert torch.backends.mha.get_fastpath_enabled() == before
+@pytest.mark.parametrize("before", [True, False])
+def test_attention_fastpath_is_restored(before):
+    torch.backends.mha.set_fastpath_enabled(before)
+    try:
+        with pytest.raises(KeyError), differentiable():
+            assert not torch.backends.mha.get_fastpath_enabled()
+            raise KeyError
+        assert torch.backends.mha.get_fastpath_enabled() is before
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
 
 
 class Once(torch.autograd.Function):

@@ -3,7 +3,8 @@ import torch
 from conftest import opaque, random_game, relu_game
 from formulas import first_order, shapley_values, taylor_pairs
 
-from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.enumeration import enumerate_values, exact
 
 SIZES = [(1, 1), (3, 1), (1, 3), (4, 3)]
 
@@ -45,3 +46,8 @@ def test_too_many_coalitions_are_refused_with_the_needed_number(game, needed):
     with pytest.raises(ValueError, match=str(needed)):
         exact(game, most=needed - 1)
     exact(game, most=needed)
+
+
+@pytest.mark.parametrize("game", [random_game(3, 2, seed=0), relu_game(3, 2, seed=0)], ids=["opaque", "towers"])
+def test_all_values_are_in_the_order_of_bit_masks(game):
+    torch.testing.assert_close(enumerate_values(game), game.values(all_coalitions(5)), rtol=0, atol=1e-12)

@@ -5,7 +5,7 @@ import torch
 from conftest import looked_up, opaque, random_game, relu_game, seeded
 from formulas import relative_mse, taylor_pairs
 
-from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor, shapley_values
 from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.gaussian.process import fit_process
@@ -39,6 +39,25 @@ def test_estimate_is_the_index_of_the_posterior_mean():
     _, first, second = shapley_taylor(fitted[place.argsort(), 0])
     torch.testing.assert_close(found.second_order[0], second, rtol=0, atol=1e-9)
     torch.testing.assert_close(found.first_order[0], first, rtol=0, atol=1e-9)
+
+
+def test_standard_errors_are_those_of_the_posterior():
+    """The posterior covariance of all 16 values given 12 of them, and the weights of each index in these values."""
+    game, rows = opaque(relu_game(2, 2, seed=1)), []
+    watched = CallableGame(2, 2, lambda z: rows.append(z) or game.values(z))
+    found = gaussian_process(watched, 12)
+    process = fit_process(rows[0], game.values(rows[0])[:, None], 512)
+    gram, seen = process.kernel.gram(all_coalitions(4).double()), (rows[0].long() << torch.arange(4)).sum(1)
+    posterior = gram - gram[:, seen] @ torch.linalg.solve(gram[seen][:, seen], gram[seen])
+    units = torch.eye(16, dtype=torch.float64)
+    marginal = torch.stack([shapley_values(unit) for unit in units])
+    pairs = torch.stack([shapley_taylor(unit)[2] for unit in units])
+    scale = process.channels.square().sum()
+    of_marginal = (scale * torch.einsum("si,st,ti->i", marginal, posterior, marginal)).sqrt()
+    of_pairs = (scale * torch.einsum("sij,st,tij->ij", pairs, posterior, pairs)).sqrt()
+    torch.testing.assert_close(found.standard_error.marginal[0], of_marginal, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.standard_error.between[0], of_pairs[:2, 2:], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.standard_error.within_query[0, 0, 1], of_pairs[0, 1], rtol=1e-5, atol=0)
 
 
 def test_budget_is_respected_and_credit_is_complete():

@@ -257,3 +257,11 @@ def test_a_rise_within_the_rounding_errors_of_long_embeddings_counts_as_0():
     with pytest.warns(UserWarning, match="No pair of windows raises the similarity"):
         weights, full = measure_rises(game, windows, windows, draw_window_pairs(1, 1, 1))
     assert game.values(torch.tensor([[False, False]])) > full == 0 and weights.tolist() == [0]
+
+
+def test_a_fall_within_the_rounding_errors_of_the_largest_value_counts_as_0():
+    """The whole similarity is 0, and 1 without the first window: a fall of 1e-8 by the second one is rounding."""
+    windows = sbsm.Windows(torch.ones(1, 1), torch.eye(2))
+    game = CallableGame(3, 0, lambda z: torch.where(z[:, 1], torch.where(z[:, 2], 0.0, -1e-8), 1.0))
+    with pytest.warns(UserWarning, match="No window lowers the similarity"):
+        assert sbsm.sbsm(game, windows).tolist() == [[0, 0]]

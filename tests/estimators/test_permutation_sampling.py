@@ -85,6 +85,13 @@ def test_budget_is_respected(n_players, n_samples):
     assert game.n_evaluations <= n_samples
 
 
+def test_as_many_orders_are_drawn_as_fit_beside_the_ends_and_the_single_players():
+    """One coalition too few for a third order: two orders of 20 · 19 / 2 - 1 coalitions each are evaluated."""
+    game, each = opaque(relu_game(10, 10, seed=0)), 20 * 19 // 2 - 1
+    permutation(game, 22 + 3 * each - 1)
+    assert 22 + each < game.n_evaluations <= 22 + 2 * each
+
+
 def test_too_small_budget_is_refused_with_the_least_one():
     game = random_game(4, 4, seed=0)  # 2 ends, 8 singles and 8 · 7 / 2 - 1 extensions
     with pytest.raises(ValueError, match="at least 37 for one permutation of 8 players"):

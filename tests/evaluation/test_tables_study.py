@@ -8,10 +8,11 @@ from math import isnan, nan
 import pytest
 import torch
 from PIL import Image
-from table_cases import ROW, SMALL, command_line, make_model, read_all_rows, read_results, remove_time, with_head, write_cases
+from table_cases import ROW, SETTINGS, SMALL, command_line, make_model, read_all_rows, read_results, remove_time, with_head, write_cases
 
 from captum_pairwise.datasets.pair_list import read_pairs, write_pairs
 from captum_pairwise.evaluation import __main__ as command
+from captum_pairwise.evaluation.tables import command as tables_command
 from captum_pairwise.evaluation.tables import study
 from captum_pairwise.evaluation.tables.image_pair import Model
 from captum_pairwise.evaluation.tables.processes import Ranks, read_ranks
@@ -158,6 +159,28 @@ def test_a_long_error_is_shortened(tmp_path, monkeypatch):
     assert command.run_command(command_line(tmp_path, methods=["sam"])) == 1  # the rows can be read again
     rows = read_all_rows(tmp_path / "out")
     assert all(len(row.error) <= 500 and row.error.isprintable() for row in rows) and len(rows) == 3
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    digests = [tables_command._make_model("tiny=table_cases:encoder", seed, torch.device("cpu")).weights for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_settings_of_a_run_know_the_seed_and_the_kind_of_device():
+    cases = [(SETTINGS, 0, "cpu"), (SETTINGS, 1, "cpu"), (replace(SETTINGS, first=7), 0, "cpu"), (SETTINGS, 0, "cuda")]
+    digests = [study.settings_digest(settings, seed, torch.device(device)) for settings, seed, device in cases]
+    assert len(set(digests)) == 4 and study.settings_digest(SETTINGS, 0, torch.device("cuda:1")) == digests[3]
+
+
+@pytest.mark.parametrize(("restarts", "retries"), [("0", True), ("1", False)])
+def test_failed_runs_are_not_repeated_after_each_restart(tmp_path, monkeypatch, restarts, retries):
+    seen = []
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+    monkeypatch.setattr(study, "run_jobs", lambda *given: seen.append(given[-1]))
+    monkeypatch.setattr(study, "wait_for_rows", lambda *given: [])
+    monkeypatch.setattr(tables_command, "_write_tables", lambda *given: None)
+    command.run_command([*command_line(tmp_path), "--retry"])
+    assert seen == [retries]
 
 
 def test_the_draws_of_a_run_depend_on_the_seed_and_on_what_it_explains():

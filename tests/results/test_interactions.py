@@ -150,8 +150,15 @@ def test_project_refuses_other_directions() -> None:
         estimate().project(random_tensor(2, SIZES["query"]), "up")
 
 
+def two_masks() -> Tensor:
+    """The same grid, mirrored in the second image."""
+    ids = grid(4, 6, 2, 3)
+    return torch.cat([ids, ids.flip(3)])
+
+
 SAVED = {
     "everything": lambda: estimate(**players_of_images()),
+    "other players in each pair": lambda: estimate(**players_of_images() | {"query_players": Players(two_masks(), (6,))}),
     "one pair": lambda: estimate(1, **players_of_images(1)),
     "little": lambda: Interactions(
         n_query=1, empty=torch.zeros(2), full=torch.ones(2), n_evaluations=torch.ones(2).long(), between=torch.rand(2, 1, 3)
