@@ -29,9 +29,12 @@ with `raise_failures=False`, the failure is in the report. If your method does n
 does not apply  linear credit: falls of the similarity are cut off below 0
 
 In a test suite, one line for each method is enough: `check_method(MyMethod, order=1)`. `thorough=True` is for a nightly run.
+
+An encoder of your own: `print(check_model(encoder, images, layer=encoder.layer4))` says if it is safe to explain, and what was found.
 """
 
 from captum_pairwise.testing.battery import CHECKS, Outcome, Report, check_method
+from captum_pairwise.testing.model_check import MODEL_CHECKS, check_model
 from captum_pairwise.testing.trial import CheckFailed
 
-__all__ = ["CHECKS", "CheckFailed", "Outcome", "Report", "check_method"]
+__all__ = ["CHECKS", "MODEL_CHECKS", "CheckFailed", "Outcome", "Report", "check_method", "check_model"]
