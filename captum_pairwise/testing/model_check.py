@@ -126,7 +126,7 @@ def _check_batch(trial: ModelTrial) -> str:
 
 def _check_layout(trial: ModelTrial) -> str:
     view = trial.view()
-    options = LayerOptions("query", None, None, None, trial.layout)
+    options = LayerOptions("query", None, 0, None, trial.layout)
     axis = options.get_channel_axis(view.output, view.proof.layer_axis)
     side = options.make_side(view.output[:1], axis, trial.images[:1], lambda images: view.output[1:])
     players = " × ".join(map(str, side.players.shape))
@@ -202,9 +202,11 @@ def _embed_mixed(trial: ModelTrial, example: int, mixed: Tensor) -> Float[Tensor
 def _explain_exactly(trial: ModelTrial, mask: Tensor, absent: Tensor) -> Float[Tensor, "1 query retrieved"]:
     pair, baselines, masks = trial.images.split(1), absent.split(1), (mask, mask)
     if trial.layer is None:
-        return ExactShapleyTaylor(trial.model).attribute((pair[0], pair[1]), (baselines[0], baselines[1]), feature_mask=masks)
-    method = LayerExactShapleyTaylor(trial.model, trial.layer, layout=trial.layout)
-    return method.attribute((pair[0], pair[1]), layer_baselines=(baselines[0], baselines[1]), layer_mask=masks)
+        method = ExactShapleyTaylor(trial.model)
+        return method.interactions((pair[0], pair[1]), (baselines[0], baselines[1]), feature_mask=masks)["between"]
+    layer_method = LayerExactShapleyTaylor(trial.model, trial.layer, layout=trial.layout)
+    space = {"layer_baselines": (baselines[0], baselines[1]), "layer_mask": masks}
+    return layer_method.interactions((pair[0], pair[1]), **space)["between"]
 
 
 MODEL_CHECKS: dict[str, Callable[[ModelTrial], str]] = {
