@@ -112,7 +112,8 @@ class HookLeft(Occlusion):
 
     def layer_outputs(self, inputs):
         outputs = []
-        hooks = [tower.layer.register_forward_hook(lambda *called: outputs.append(called[-1])) for tower in self.towers()]
+        layers = {tower.layer for tower in self.towers()}
+        hooks = [layer.register_forward_hook(lambda *called: outputs.append(called[-1])) for layer in layers]
         for tower, image in zip(self.towers(), inputs, strict=True):
             tower(image)
         for hook in hooks:
@@ -160,6 +161,13 @@ class Leaking(Occlusion):
         return super().credit_side(outputs, side, mask)
 
 
+class OnDefaults(Occlusion):
+    """Makes a tensor on the default device, in the default dtype."""
+
+    def credit_side(self, outputs, side, mask):
+        return super().credit_side(outputs, side, mask) + torch.ones(1) / 3
+
+
 class FirstPlayerBonus(Occlusion):
     """Gives the first player more credit."""
 
@@ -199,6 +207,8 @@ class ByMemory(Occlusion):
         (GlobalDraws, "seeded draws", "random state"),
         (Attached, "plain results", "attached to a graph"),
         (Leaking, "no growth", "tensors after .* left behind"),
+        (OnDefaults, "default device", "meta"),
+        (OnDefaults, "default dtype", r"default torch\.float64"),
         (FirstPlayerBonus, "renamed players", "other ids"),
         (FirstPlayerBonus, "dummy players", "ignores"),
         (FirstPlayerBonus, "linear credit", "weighted sum"),
