@@ -162,18 +162,10 @@ results = gallery[[places[0], places[1], second]]
 queries = query[:1].expand(len(results), -1, -1, -1)
 halves, squares = cp.grid(224, 224, 1, 2), cp.grid(224, 224, 4, 4)
 
-n_images = 0
-
-
-def count(module: torch.nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-    global n_images
-    n_images += len(inputs[0])
-
-
-hook = encoder.register_forward_hook(count)  # the query uses this encoder; the results use its twin
 parts = cp.FactorisedShapleyTaylor(model).interactions((queries, results), feature_mask=(halves, squares), n_samples=40)
-hook.remove()
-print(f"masked images of the query: {n_images} (both halves, either half, none); of each result: {int(parts.n_evaluations[-1])}")
+of_result = int(parts.n_evaluations[-1])  # the first result also counts the masked images of the query, which the others share
+of_query = int(parts.n_evaluations[0]) - of_result
+print(f"masked images of the query: {of_query} (both halves, either half, none); of each result: {of_result}")
 
 found = {
     half: cp.paint(parts["between"][:, row], squares.expand(len(results), -1, -1, -1)) for row, half in enumerate(("the cat", "the cup"))

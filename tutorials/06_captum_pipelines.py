@@ -92,13 +92,13 @@ class Naive(torch.nn.Module):
 
 
 naive_map = ca.LayerGradCam(Naive(), encoder.features).attribute(photos)
-layers = model.tower_layers(encoder.features)  # in the query's tower, and in its twin
+layers = model.tower_layers(encoder.features)  # in the encoder, and in its twin
 of_query, of_retrieved = (ca.LayerGradCam(model, layer).attribute(photos) for layer in layers)
 torch.testing.assert_close(naive_map, of_retrieved)  # the map of the query is lost
 
 # %% [markdown]
-# The wrapper passes the retrieved photo through a *twin* of the encoder: different module objects with the same parameters. `tower_layers`
-# returns the layer in both towers. Methods that accept a list of layers accept both at once.
+# `tower_layers` makes a *twin* of the encoder: different module objects with the same parameters. While a class of Captum runs, the wrapper
+# passes the retrieved photo through the twin. Methods that accept a list of layers accept both at once.
 
 # %%
 warnings.filterwarnings("ignore", "Multiple layers provided")  # a warning about dependent layers; the towers are independent
