@@ -21,6 +21,7 @@ from captum_pairwise.network.output_axis import find_axis
 from captum_pairwise.network.proofs import make_two_examples, prove_once, refuse_dependence
 
 Images = Sequence[Tensor]
+Calls = list[list[object]]  # the outputs of all calls of each layer
 
 
 @dataclass(frozen=True)
@@ -87,48 +88,30 @@ def _record_outputs(forward_func: ForwardFunc, slots: Sequence[Slot], images: Im
 
 def _prove_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
     """The slot of each image, found once for a function and its layers."""
-    key = (tuple(map(id, layers)), tuple((batch.dim(), batch.dtype, batch.device) for batch in images), context.is_stochastic)
+    key = (tuple(map(id, layers)), tuple((batch.dim(), batch.dtype, batch.device) for batch in images))
     return prove_once(forward_func, key, lambda: _find_slots(forward_func, layers, images, context))
 
 
-@torch.no_grad()
-def _find_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
-    """The slots for the first example, and for this example with one image changed."""
+@dataclass(frozen=True)
+class _Recorder:
+    """Runs the forward function on rows of the first example, and records the outputs of all calls of the layers."""
 
-    def run_part(rows: Sequence[Tensor], part: slice) -> list[list[object]]:
-        with record_calls(layers, copies=False) as calls:
-            run_example(forward_func, context, *(batch[part] for batch in rows), example=0)
-        return calls
+    forward_func: ForwardFunc
+    layers: Sequence[nn.Module]
+    context: ForwardContext
 
-    def run(*rows: Tensor) -> list[list[object]]:
-        parts = list(Chunk(len(rows[0]), context.notice).map_slices(partial(run_part, rows), len(rows[0])))
+    def run(self, *rows: Tensor) -> Calls:
+        """The outputs for all rows, or for parts of them if memory runs out."""
+        parts = list(Chunk(len(rows[0]), self.context.notice).map_slices(partial(self._run_part, rows), len(rows[0])))
         return parts[0] if len(parts) == 1 else _join_calls(parts)
 
-    single, is_one_layer = [batch[:1] for batch in images], len(layers) < len(images)
-    layers = layers * len(images) if is_one_layer else layers
-    with ChannelTracker() as tracker:
-        calls = run(*single)
-    if is_one_layer and len(calls[0]) == 1:
-        raise ValueError(
-            "Expected a pair (query layer, retrieved layer), because the forward function is no SimilarityWrapper, got one layer that runs "
-            "once. If one encoder embeds both images, pass `SimilarityWrapper(encoder)` instead."
-        )
-    slots = _assign_calls(layers, calls)
-    changes = [run(*_change_image(images, k)) for k in range(len(images))]
-    slots = _order_slots(slots, changes)
-    _refuse_common_pass(slots, changes)
-    outputs = _select_outputs(slots, calls)
-    if not context.is_stochastic:
-        repeat = lambda: _select_outputs(slots, run(*single))  # noqa: E731 - a name for the argument
-        refuse_dependence(outputs, _select_outputs(slots, changes[0]), repeat)
-    axes = [
-        find_axis(tracker, slot.select(outputs), lambda rows, k=k: slots[k].select(run(*single[:k], rows, *single[k + 1 :])[k]), single[k])
-        for k, (slot, outputs) in enumerate(zip(slots, calls, strict=True))
-    ]
-    return [replace(slot, channel_axis=axis) for slot, axis in zip(slots, axes, strict=True)]
+    def _run_part(self, rows: Images, part: slice) -> Calls:
+        with record_calls(self.layers, copies=False) as calls:
+            run_example(self.forward_func, self.context, *(batch[part] for batch in rows), example=0)
+        return calls
 
 
-def _join_calls(parts: Sequence[list[list[object]]]) -> list[list[object]]:
+def _join_calls(parts: Sequence[Calls]) -> Calls:
     """The outputs of each call of each layer for a batch, from the outputs for its parts in order."""
     return [
         [torch.cat([output for output in outputs if isinstance(output, Tensor)]) for outputs in zip(*calls, strict=True)]
@@ -136,7 +119,32 @@ def _join_calls(parts: Sequence[list[list[object]]]) -> list[list[object]]:
     ]
 
 
-def _assign_calls(layers: Sequence[nn.Module], calls: Sequence[Sequence[object]]) -> list[Slot]:
+@torch.no_grad()
+def _find_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
+    """The slots for the first example, and for this example with one image changed."""
+    single, layer_of_image = [batch[:1] for batch in images], layers * (len(images) // len(layers))
+    recorder = _Recorder(forward_func, layer_of_image, context)
+    with ChannelTracker() as tracker:
+        calls = recorder.run(*single)
+    if len(layers) < len(images) and len(calls[0]) == 1:
+        raise ValueError(
+            "Expected a pair (query layer, retrieved layer), because the forward function is no SimilarityWrapper, got one layer that runs "
+            "once. If one encoder embeds both images, pass `SimilarityWrapper(encoder)` instead."
+        )
+    changes = [recorder.run(*_change_image(images, k)) for k in range(len(images))]
+    slots = _order_slots(_assign_calls(layer_of_image, calls), changes)
+    _refuse_common_pass(slots, changes)
+    outputs, pair = _select_outputs(slots, calls), _select_outputs(slots, changes[0])
+    refuse_dependence(outputs, pair, lambda: _select_outputs(slots, recorder.run(*single)))
+
+    def run_slot(k: int, rows: Tensor) -> Tensor:
+        return slots[k].select(recorder.run(*single[:k], rows, *single[k + 1 :])[k])
+
+    axes = [find_axis(tracker, output, partial(run_slot, k), single[k]) for k, output in enumerate(outputs.values())]
+    return [replace(slot, channel_axis=axis) for slot, axis in zip(slots, axes, strict=True)]
+
+
+def _assign_calls(layers: Sequence[nn.Module], calls: Calls) -> list[Slot]:
     """The call of each layer that belongs to each image; a layer that is named for both has to run twice."""
     if len(layers) == 2 and layers[0] is layers[1] and len(calls[0]) != 1:
         slots = [Slot(layers[0], 0, 2), Slot(layers[0], 1, 2)]
@@ -152,7 +160,7 @@ def _change_image(images: Images, changed: int) -> list[Tensor]:
     return [make_two_examples(batch) if k == changed else batch[:1].expand(2, *batch.shape[1:]) for k, batch in enumerate(images)]
 
 
-def _order_slots(slots: list[Slot], changes: Sequence[Sequence[Sequence[object]]]) -> list[Slot]:
+def _order_slots(slots: list[Slot], changes: Sequence[Calls]) -> list[Slot]:
     """The slots in the order of the images: the second call of a layer may be the query's."""
     if len(slots) == 2 and slots[0].layer is slots[1].layer and slots[0].n_calls == 2 and _depends(slots[1], changes[0][1]):
         return slots[::-1]
@@ -165,7 +173,7 @@ def _depends(slot: Slot, outputs: Sequence[object]) -> bool:
     return len(output) == 2 and not is_close(output[0], output[1])
 
 
-def _refuse_common_pass(slots: Sequence[Slot], changes: Sequence[Sequence[Sequence[object]]]) -> None:
+def _refuse_common_pass(slots: Sequence[Slot], changes: Sequence[Calls]) -> None:
     """Refuse an output with another number of rows, or one that depends on both images."""
     for changed, (k, slot) in product(range(len(slots)), enumerate(slots)):
         name, output = type(slot.layer).__name__, slot.select(changes[changed][k])
@@ -177,11 +185,10 @@ def _refuse_common_pass(slots: Sequence[Slot], changes: Sequence[Sequence[Sequen
         if changed != k and _depends(slot, changes[changed][k]):
             raise ValueError(
                 f"Expected a layer that sees one image, but both run through the layer ({name}) in one call, so no part of its output "
-                "belongs to one of them. Name layers before the images meet, or explain the images by a method without a layer."
+                "belongs to one of them. Name layers before the images meet, or explain presences, `f(zq, zr)`, without a layer."
             )
 
 
-def _select_outputs(slots: Sequence[Slot], calls: Sequence[Sequence[object]]) -> dict[str, object]:
+def _select_outputs(slots: Sequence[Slot], calls: Calls) -> dict[str, object]:
     """The output of each slot by a name for error messages."""
-    names = [f"the layer ({type(slot.layer).__name__}) in call {slot.call + 1}" for slot in slots]
-    return {name: slot.select(outputs) for name, slot, outputs in zip(names, slots, calls, strict=True)}
+    return {f"the {k + 1}. layer ({type(slot.layer).__name__})": slot.select(calls[k]) for k, slot in enumerate(slots)}
