@@ -14,7 +14,19 @@ from torch.utils.weak import WeakTensorKeyDictionary
 CONVOLUTIONS = {f"conv{kind}{n}d": n for n in (1, 2, 3) for kind in ("", "_transpose")}  # and the number of positional axes
 SECOND_AXIS = ("batch_norm", "group_norm", "instance_norm")
 LAST_AXIS = ("linear", "embedding", "rms_norm", "multi_head_attention_forward", "gru", "lstm", "rnn_tanh", "rnn_relu", "addmm")
-MATRIX_PRODUCTS = ("matmul", "__matmul__", "mm", "einsum", "bmm", "baddbmm", "tensordot", "scaled_dot_product_attention", "rot90", "stack")
+MATRIX_PRODUCTS = (
+    "matmul",
+    "__matmul__",
+    "mm",
+    "einsum",
+    "bmm",
+    "baddbmm",
+    "tensordot",
+    "scaled_dot_product_attention",
+    "cdist",
+    "rot90",
+    "stack",
+)
 RESHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "_unsafe_view", "view_as", "reshape_as")
 MOVES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "unsqueeze", "__get__")
 REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "select", "unbind", "__getitem__")
@@ -67,13 +79,15 @@ def _find_axis(
 ) -> int | None:
     """The axis of the channels of a result, from the axes of the operands, or None."""
     name = getattr(func, "__name__", "")
+    name = name if name.endswith("__") else name.removesuffix("_")  # `transpose_` moves an axis as `transpose` does
     if name in CONVOLUTIONS:
         return output.dim() - 1 - CONVOLUTIONS[name]
-    if name in SECOND_AXIS:
-        return 1
     is_row_norm = name == "layer_norm" and len(kwargs.get("normalized_shape", args[1:2] and args[1])) == 1
-    if name in LAST_AXIS or is_row_norm or (name in ("matmul", "__matmul__") and _is_matrix(args)):
-        return output.dim() - 1
+    is_last = name in LAST_AXIS or is_row_norm or (name in ("matmul", "__matmul__") and _is_matrix(args))
+    if is_last or name in SECOND_AXIS:
+        axis = output.dim() - 1 if is_last else 1
+        is_other = (before != axis and len(shape) == output.dim() for before, shape in zip(axes, shapes, strict=True))
+        return None if any(is_other) else axis  # a layer that mixes the positions of a map, such as a mixer of tokens
     if not axes or name in MATRIX_PRODUCTS or name.startswith("pixel_"):
         return None
     if name in RESHAPES:
@@ -107,6 +121,8 @@ def _find_in_memory(before: tuple[int, ...], axis: int, after: tuple[int, ...]) 
 
 def _follow_move(func: Callable[..., Any], args: tuple, kwargs: dict[str, Any], axis: int, n_axes: int) -> int | None:
     """The new place of an axis, from the same step on a tensor with different sizes and no memory."""
+    if n_axes > len(SIZES):
+        return None
     probe = torch.empty(SIZES[:n_axes], device="meta", dtype=torch.float32)
     try:
         moved = func(probe, *args[1:], **kwargs)

@@ -110,13 +110,13 @@ def _prove(run: Callable[[Tensor], Outputs], layer: nn.Module | None, images: Te
 
 
 def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) -> Outputs:
-    """The outputs for a batch; the network's own error if it also fails for the user's images."""
+    """The outputs for a batch; the network's own error if it also fails for the user's images, or for the other example alone."""
     try:
         return run(batch)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         if is_out_of_memory(error) and len(batch) > 1:
             return {}
-        run(images)
+        run(images if len(batch) == 1 else batch[1:])
         raise ValueError(
             f"Expected an encoder for any number of images, but with {len(batch)} in a batch it fails: {error}. Take fixed batch sizes out "
             "of its `forward`, or wrap it in a module that loops over the images."
@@ -125,9 +125,11 @@ def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) 
 
 @disable_autocast()
 def make_two_examples(images: Tensor) -> Tensor:
-    """A batch of the first example and another one: the second, or the first in reverse order along its last axis."""
-    other = images[1:2] if len(images) > 1 and not torch.equal(images[0], images[1]) else images[:1].flip(-1)
-    return torch.cat([images[:1], other])
+    """A batch of the first example and another one: the second, or the first in reverse order along its last axis and of half the size."""
+    if len(images) > 1 and not torch.equal(images[0], images[1]):
+        return images[:2]
+    other = images[:1].flip(-1)  # pooling hides the order alone
+    return torch.cat([images[:1], other / 2 if images.is_floating_point() else other])
 
 
 def _refuse_other_rows(output: object, n_examples: int, name: str) -> None:
@@ -158,8 +160,8 @@ def refuse_dependence(outputs: Outputs, pair: Outputs, repeat: Callable[[], Outp
     for part in unlike:
         if not is_close(first[part], second[part]):
             raise ValueError(
-                f"Expected equal embeddings of equal images, but {part} draws at random. Call `model.eval()`, switch the randomness "
-                "off, or pass `stochastic=True` to the method to average over it."
+                f"Expected equal embeddings of equal images, but {part} draws at random. Call `model.eval()`, switch the randomness off, "
+                "or average over it by `SimilarityWrapper(..., stochastic=True)`."
             )
         if rows and not is_roughly_close(rows[part], outputs[part]):
             raise ValueError(
