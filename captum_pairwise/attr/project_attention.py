@@ -18,6 +18,7 @@ from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import Side
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.players.regions import average, grid
 from captum_pairwise.results.interactions import DIRECTIONS
 
@@ -41,6 +42,7 @@ def project_attention(
     feature_mask: Masks = None,
     layer_baselines: Baselines = None,
     layer_mask: Masks = None,
+    layout: LayoutNames = None,
 ) -> Float[Tensor, "batch ..."]:
     r"""Carry an attention over one image to the parts of the other, $\sum_i a_i \phi_{ij}$, at any resolution.
 
@@ -63,6 +65,7 @@ def project_attention(
         feature_mask: without a layer, a pair of integer masks over the images; None makes every pixel a part.
         layer_baselines: with a layer, as for the other layer methods.
         layer_mask: with a layer, the players of its output; None makes every cell a part.
+        layout: with a layer, the axes of its output, as for the layer methods.
 
     Returns:
         A number for each part of the other image: `[B, H, W]` for a map or pixels, else `[B, n]`.
@@ -71,13 +74,17 @@ def project_attention(
         ValueError: an argument does not fit; the message says what was expected.
     """
     _refuse_attention(attention, direction, weight)
-    if (layer is None and (layer_baselines is not None or layer_mask is not None)) or (layer is not None and feature_mask is not None):
-        raise ValueError("Expected feature_mask without a layer, or layer_baselines and layer_mask with a layer. Leave out the others.")
+    if (layer is None and (layer_baselines is not None or layer_mask is not None or layout is not None)) or (
+        layer is not None and feature_mask is not None
+    ):
+        raise ValueError(
+            "Expected feature_mask without a layer, or layer_baselines, layer_mask and layout with a layer. Leave out the others."
+        )
     context = ForwardContext(target, additional_forward_args, internal_batch_size)
     if layer is None:
         pairs = build_input_pairs(forward_func, inputs, context, baselines, _fill_masks(feature_mask, inputs))
     else:
-        pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, layer_baselines, layer_mask)
+        pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, layer_baselines, layer_mask, layout)
     values, side = _carry_attention(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
     is_pixel_map = side.present.dim() == 4 and values.shape[1:] == (side.present[0, 0].numel(),)
     return values.reshape(len(values), *(side.present.shape[2:] if is_pixel_map else side.shown.shape))
@@ -94,6 +101,7 @@ def project_attention_through(
     direction: str = DIRECTIONS[0],
     weight: str = "taylor",
     layer_masks: Sequence[Masks] | None = None,
+    layouts: Sequence[LayoutNames] | None = None,
 ) -> Float[Tensor, "batch height width"]:
     """The sum of the maps of `project_attention` for several layers, each resized to the pixels of the image.
 
@@ -109,6 +117,7 @@ def project_attention_through(
         direction: the direction, as for `project_attention`.
         weight: `"taylor"` or `"hessian"`.
         layer_masks: a `layer_mask` for each layer, such as the `token_grid` of a transformer's block, or None.
+        layouts: the `layout` of each layer's output, or None.
 
     Returns:
         `[B, H, W]`, of the other image: the sum of the maps, each divided by its largest absolute value.
@@ -118,18 +127,24 @@ def project_attention_through(
     """
     if not isinstance(layers, (list, tuple)) or not layers:
         raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
-    masks = [None] * len(layers) if layer_masks is None else layer_masks
-    if len(masks) != len(layers):
-        raise ValueError(f"Expected layer_masks with an entry for each of {len(layers)} layers, got {len(masks)}.")
+    masks = _list_options(layer_masks, len(layers), "layer_masks")
+    names = _list_options(layouts, len(layers), "layouts")
     height, width = inputs[direction == DIRECTIONS[0]].shape[2:]
     maps = []
-    for layer, mask in zip(layers, masks, strict=True):
-        arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask}
+    for layer, mask, layout in zip(layers, masks, names, strict=True):
+        arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask, "layout": layout}
         heat_map = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
         if heat_map.dim() != 3:
             raise ValueError("Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by `layer_masks`.")
         maps.append(F.interpolate(heat_map[:, None], (height, width), mode="bilinear")[:, 0])
     return sum_of_maps(torch.stack(maps))
+
+
+def _list_options(options: Sequence | None, n_layers: int, name: str) -> Sequence:
+    """An option for each layer."""
+    if options is not None and len(options) != n_layers:
+        raise ValueError(f"Expected {name} with an entry for each of {n_layers} layers, got {len(options)}.")
+    return [None] * n_layers if options is None else options
 
 
 def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:

@@ -133,9 +133,10 @@ def _find_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Imag
         )
     changes = [recorder.run(*_change_image(images, k)) for k in range(len(images))]
     slots = _order_slots(_assign_calls(layer_of_image, calls), changes)
-    _refuse_common_pass(slots, changes)
+    _refuse_row_per_image(slots, changes)
     outputs, pair = _select_outputs(slots, calls), _select_outputs(slots, changes[0])
     refuse_dependence(outputs, pair, lambda: _select_outputs(slots, recorder.run(*single)))
+    _refuse_common_pass(slots, changes)  # after randomness, which looks like a dependence on the other image
 
     def run_slot(k: int, rows: Tensor) -> Tensor:
         return slots[k].select(recorder.run(*single[:k], rows, *single[k + 1 :])[k])
@@ -173,19 +174,25 @@ def _depends(slot: Slot, outputs: Sequence[object]) -> bool:
     return len(output) == 2 and not is_close(output[0], output[1])
 
 
-def _refuse_common_pass(slots: Sequence[Slot], changes: Sequence[Calls]) -> None:
-    """Refuse an output with another number of rows, or one that depends on both images."""
-    for changed, (k, slot) in product(range(len(slots)), enumerate(slots)):
-        name, output = type(slot.layer).__name__, slot.select(changes[changed][k])
+def _refuse_row_per_image(slots: Sequence[Slot], changes: Sequence[Calls]) -> None:
+    """Refuse an output with another number of rows than pairs."""
+    for calls, (k, slot) in product(changes, enumerate(slots)):
+        name, output = type(slot.layer).__name__, slot.select(calls[k])
         if len(output) != 2:
             raise ValueError(
                 f"Expected the layer ({name}) to return one row per pair, got shape {tuple(output.shape)} for 2 pairs. If it gets both "
                 "images as one batch, pass `SimilarityWrapper(encoder)` instead."
             )
+
+
+def _refuse_common_pass(slots: Sequence[Slot], changes: Sequence[Calls]) -> None:
+    """Refuse an output that depends on both images."""
+    for changed, (k, slot) in product(range(len(slots)), enumerate(slots)):
         if changed != k and _depends(slot, changes[changed][k]):
             raise ValueError(
-                f"Expected a layer that sees one image, but both run through the layer ({name}) in one call, so no part of its output "
-                "belongs to one of them. Name layers before the images meet, or explain presences, `f(zq, zr)`, without a layer."
+                f"Expected a layer that sees one image, but both run through the layer ({type(slot.layer).__name__}) in one call, so no "
+                "part of its output belongs to one of them. Name layers before the images meet, or explain presences, `f(zq, zr)`, without "
+                "a layer."
             )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import images
+from conftest import assert_refused, images, random_tensor, tiny_encoder
 from model_cases import NAMED, SIMILARITIES, asymmetric, close, embeddings, slow_scores
-from torch import nn
+from torch import Tensor, nn
 
-from captum_pairwise import SimilarityWrapper
+from captum_pairwise import ExactShapleyTaylor, LayerSAM, SimilarityWrapper, grid
 from captum_pairwise.models.heads import make_head, normalize_rows
 
 # heads
@@ -49,3 +49,56 @@ def test_normalize_rows_refuses_a_zero_row() -> None:
 def test_other_encoder_outputs_are_refused(bad: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"\[B, C\]"):
         SimilarityWrapper(bad)(*images())
+
+
+class Bilinear(nn.Module):
+    """A learned head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(random_tensor(6, 6, seed=4))
+
+    def forward(self, u: Tensor, w: Tensor) -> Tensor:
+        return ((u @ self.weight) * w).sum(1)
+
+
+def test_a_learned_head_is_a_submodule() -> None:
+    head = Bilinear()
+    model = SimilarityWrapper(tiny_encoder(), similarity=head)
+    assert "similarity.weight" in model.state_dict() and any(p is head.weight for p in model.parameters())
+    model.eval()
+    assert not head.training
+    model.float()
+    assert head.weight.dtype == torch.float32
+    for other in (model.given_query(images()[0].float()), model.given_gallery(images()[0].float())):
+        assert head in set(other.modules())
+
+
+def test_dropout_of_a_head_in_training_mode_is_refused() -> None:
+    head = nn.Sequential(nn.Dropout(0.5))
+    head.forward = lambda u, w: (head[0](u) * w).sum(1)
+    model = SimilarityWrapper(tiny_encoder(), similarity=head)
+    head.train()
+    assert_refused(lambda: ExactShapleyTaylor(model).attribute(images(), feature_mask=(grid(12, 12, 1, 2),) * 2), "Dropout is training")
+
+
+@pytest.mark.parametrize("score", [lambda u, w: u @ w.T, lambda u, w: (u * w).sum(1, keepdim=True), lambda u, w: (u * w).sum()])
+def test_a_head_of_another_shape_is_refused(score: Callable) -> None:
+    model = SimilarityWrapper(tiny_encoder(), similarity=score)
+    for run in (lambda: model(*images()), lambda: model.given_query(images()[0])(images()[1])):
+        assert_refused(run, r"one similarity for each pair, shape \(2,\)")
+    with pytest.raises(ValueError, match="Expected"):
+        ExactShapleyTaylor(model).attribute(images(), feature_mask=(grid(12, 12, 1, 2),) * 2)
+
+
+@pytest.mark.parametrize("score", [nn.functional.cosine_similarity, nn.CosineSimilarity(), nn.CosineSimilarity(-1)], ids=str)
+def test_cosines_of_pytorch_are_the_cosine(score: Callable) -> None:
+    model, reference = SimilarityWrapper(tiny_encoder(), similarity=score), SimilarityWrapper(tiny_encoder())
+    for wrapper in (model, reference):
+        maps = LayerSAM(wrapper, wrapper.query_encoder[4]).attribute(images())
+    close(LayerSAM(model, model.query_encoder[4]).attribute(images()), maps)
+
+
+@pytest.mark.parametrize("encoder", [lambda x: x, nn.Flatten().forward, None], ids=["function", "method", "nothing"])
+def test_an_encoder_that_is_no_module_is_refused(encoder: object) -> None:
+    assert_refused(lambda: SimilarityWrapper(encoder), "an encoder that is an nn.Module, got")

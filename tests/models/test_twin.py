@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import captum.attr
 import pytest
 import torch
-from conftest import images, tiny_encoder
+from conftest import assert_refused, fail, images, tiny_encoder
 from model_cases import (
     BATCH_NORM,
     DROPOUT,
@@ -18,9 +20,10 @@ from model_cases import (
     pool,
     score_with_encoder,
 )
-from torch import nn
-from torch.nn.utils import parametrizations
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
+import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
 
 # tied towers
@@ -147,3 +150,91 @@ def test_a_renewed_twin_does_not_get_hooks_of_the_encoder() -> None:
     calls = count_calls(encoder[0], twin_layer)
     model(*images())
     assert calls[encoder[0]] == 1
+
+
+# encoders that a copy does not follow, or that cannot be copied
+
+
+class Stateful(nn.Module):
+    """A tiny encoder with a step after it."""
+
+    def __init__(self, after: Callable[["Stateful", Tensor], Tensor]) -> None:
+        super().__init__()
+        self.encoder, self.after, self.scales, self._is_off = tiny_encoder(), after, [torch.ones(6, dtype=torch.float64)], False
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.after(self, self.encoder(inputs).mean((2, 3)))
+
+
+def scale(encoder: Stateful, embeddings: Tensor) -> Tensor:
+    return embeddings * encoder.scales[0]
+
+
+def switch(encoder: Stateful, embeddings: Tensor) -> Tensor:
+    return embeddings if encoder._is_off else embeddings.square()
+
+
+def explain_by_captum(model: SimilarityWrapper, layer: nn.Module) -> tuple[Tensor, Tensor]:
+    return captum.attr.LayerActivation(model, model.tower_layers(layer)).attribute(images())
+
+
+def test_a_state_that_the_twin_does_not_follow_is_refused() -> None:
+    model = SimilarityWrapper(Stateful(scale))
+    model.tower_layers(model.query_encoder.encoder)
+    model.query_encoder.scales[0] = torch.arange(6.0, dtype=torch.float64)
+    assert_refused(lambda: explain_by_captum(model, model.query_encoder.encoder), "copy of Stateful.*does not follow")
+
+
+def test_a_random_encoder_has_no_twin() -> None:
+    model = SimilarityWrapper(Stateful(lambda _, x: x * torch.rand_like(x)))
+    assert_refused(lambda: explain_by_captum(model, model.query_encoder.encoder), "it draws at random")
+
+
+def test_the_twin_follows_private_flags() -> None:
+    model = SimilarityWrapper(Stateful(switch))
+    model.tower_layers(model.query_encoder)
+    model.query_encoder._is_off = True
+    count_calls(model.retrieved_encoder)  # a hook, so that the twin runs
+    exactly(model(*images()), score_with_encoder(model, model.query_encoder, *images()))
+
+
+def test_own_methods_never_run_the_twin() -> None:
+    model, masks = SimilarityWrapper(tiny_encoder()), (cp.grid(12, 12, 2, 2),) * 2
+    model.tower_layers(model.query_encoder[0])
+    model.retrieved_encoder.forward = model.retrieved_encoder[0].forward = fail
+    for layer in ([], [model.query_encoder[4]], [model.retrieved_encoder[4]]):
+        method = cp.LayerFactorisedShapleyTaylor if layer else cp.ExactShapleyTaylor
+        arguments = {} if layer else {"feature_mask": masks}
+        exactly(method(model, *layer).interactions(images(1), **arguments).full.float(), model(*images(1)).float())
+
+
+def keep_activation(encoder: nn.Sequential) -> nn.Sequential:
+    encoder[0].register_forward_hook(lambda module, _inputs, output: setattr(module, "kept", output))
+    encoder(images()[0])
+    return encoder
+
+
+def lock(encoder: nn.Sequential) -> nn.Sequential:
+    encoder[0].lock = threading.Lock()
+    return encoder
+
+
+def normalise_weights(encoder: nn.Sequential) -> nn.Sequential:
+    nn.utils.weight_norm(encoder[0])
+    return encoder
+
+
+def remove_weights(encoder: nn.Sequential) -> nn.Sequential:
+    prune.l1_unstructured(encoder[0], "weight", 0.3)
+    return encoder
+
+
+@pytest.mark.filterwarnings("ignore:.*(weight_norm|torch.jit).*:FutureWarning")
+@pytest.mark.parametrize("change", [keep_activation, lock, normalise_weights, remove_weights, torch.jit.script])
+def test_encoders_that_cannot_be_copied_work_without_a_twin(change: Callable) -> None:
+    encoder, pair, masks = change(tiny_encoder()), images(), (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 1, 2))
+    model, whole = SimilarityWrapper(encoder), lambda q, r: nn.functional.cosine_similarity(pool(encoder(q)), pool(encoder(r)))
+    tower, opaque = (cp.ExactShapleyTaylor(f).attribute(pair, feature_mask=masks) for f in (model, whole))
+    torch.testing.assert_close(tower, opaque, rtol=0, atol=1e-12)
+    encoder(pair[0])  # weights and activations with a graph
+    assert_refused(lambda: model.tower_layers(encoder), "can be copied.*given_query")

@@ -5,11 +5,12 @@ from functools import cache
 import pytest
 import torch
 import torchvision
-from conftest import random_tensor
+from conftest import assert_refused, images, random_tensor, tiny_encoder
 from layer_cases import ROWS, assert_follows, halves, is_affine, random_outputs, view_route
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+import captum_pairwise as cp
 from captum_pairwise.network.layer_view import LayerView, view_layer
 
 CASES = [
@@ -112,3 +113,63 @@ def test_in_place_relu_does_not_change_the_recorded_output() -> None:
 def test_affine_tail_of_a_split_encoder_is_known(tail: nn.Module) -> None:
     view = view_route("split", halves()[0], tail.double().eval())
     assert view.tail.is_affine is is_affine(view.tail.run, random_outputs(view))
+
+
+# shortcuts need evidence
+
+
+class Rectified(nn.Linear):
+    """A linear layer with a step more."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).relu()
+
+
+def change_head(kind: str) -> nn.Module:
+    """A head that looks like a linear layer."""
+    head = (Rectified if kind == "subclass" else nn.Linear)(6, 5).double()
+    for k, parameter in enumerate(head.parameters()):
+        parameter.data.copy_(random_tensor(*parameter.shape, seed=k))
+    if kind == "forward":
+        head.forward = lambda inputs: nn.functional.linear(inputs, head.weight, head.bias).relu()
+    if kind == "hook":
+        head.register_forward_hook(lambda _module, _inputs, output: output.relu())
+    if kind == "pre-hook":
+        head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].square(),))
+    if kind == "parametrisation":
+        nn.utils.parametrizations.spectral_norm(head)
+    return head.eval()
+
+
+@pytest.mark.parametrize("kind", ["subclass", "forward", "hook", "pre-hook", "parametrisation"])
+def test_a_changed_linear_head_is_no_shortcut(kind: str) -> None:
+    encoder = nn.Sequential(*tiny_encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), change_head(kind)).eval()
+    masks = {"layer_mask": (cp.grid(3, 3, 2, 1), cp.grid(3, 3, 1, 2))}
+    model, layer = cp.SimilarityWrapper(encoder), encoder[4]
+    assert not view_layer(encoder, layer, images()[0]).tail.is_affine
+    assert_refused(lambda: cp.LayerSAM(model, layer).attribute(images(), **masks), "only pooling and linear layers")
+    whole = lambda q, r: nn.functional.cosine_similarity(encoder(q), encoder(r))  # noqa: E731 - the whole network for each coalition
+    exact, by_hand = (cp.LayerExactShapleyTaylor(f, layer).attribute(images(), **masks) for f in (model, whole))
+    assert_close(exact, by_hand, rtol=0, atol=1e-12)
+
+
+class Observer(nn.Module):
+    """Divides by the range of the layer's output, which a traced graph holds as the constant of the last run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.range = tiny_encoder(), torch.ones(1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        maps = self.layer(inputs)
+        if isinstance(maps, Tensor):
+            self.range = maps.abs().amax((1, 2, 3), keepdim=True)
+        return (maps / self.range).tanh().mean((2, 3))
+
+
+@torch.no_grad()
+def test_a_constant_from_the_layers_output_is_no_tail() -> None:
+    encoder, inputs = Observer(), images(1)[0]
+    view = view_layer(encoder, encoder.layer, inputs)
+    assert view.tail.reruns
+    assert_follows(view, encoder, encoder.layer, inputs)
