@@ -113,6 +113,10 @@ def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) 
     """The outputs for a batch; the network's own error if it also fails for the user's images, or for the other example alone."""
     try:
         return run(batch)
+    except (AttributeError, TypeError) as error:  # the network expects another argument
+        raise ValueError(
+            f"Expected an encoder whose `forward` takes one batch of images, but it fails: {error}. Wrap the part that embeds in a module."
+        ) from error
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         if is_out_of_memory(error) and len(batch) > 1:
             return {}
