@@ -124,6 +124,7 @@ class TowerView:
         channel_axis: the axis of its channels, or None if it is unknown.
         embed: `(outputs [rows, ...], example) -> embeddings [rows, channels]`.
         tail: the part of the encoder after the layer.
+        proof: what is known about the encoder and the layer.
     """
 
     encoder: nn.Module
@@ -132,6 +133,7 @@ class TowerView:
     channel_axis: int | None
     embed: Callable[[Tensor, int], Tensor]
     tail: Tail
+    proof: Proof
 
 
 def make_tower_views(
@@ -146,7 +148,7 @@ def make_tower_views(
             pool = _find_pooling(embedder, view.proof, images[k])
         embed = bind_autocast(lambda rows, example, run=view.tail.run, pool=pool: pool(run(rows, example)))
         axis = options[k].get_channel_axis(view.output, view.proof.layer_axis)
-        views.append(TowerView(embedder.encoder, module, view.output, axis, embed, view.tail))
+        views.append(TowerView(embedder.encoder, module, view.output, axis, embed, view.tail, view.proof))
     return views
 
 
@@ -167,7 +169,9 @@ def make_layer_towers(
             view.output, view.channel_axis, images[k], partial(record_output, view.encoder, view.layer, notice=context.notice)
         )
         towers.append(Tower(side, view.embed, context.make_chunk(side.present[0]), context.description, view.tail.is_affine))
-        refuse_without_effect(view.encoder, view.layer, side, view.embed, options[k].name)
+        if options[k].mask is not None or not view.proof.has_effect:
+            refuse_without_effect(view.encoder, view.layer, side, view.embed, options[k].name)
+            view.proof.has_effect = view.proof.has_effect or options[k].mask is None
     return towers
 
 

@@ -135,8 +135,9 @@ def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor, proof: Proo
         record = _record(encoder, layer, images)
         tail = _choose_tail(record, proof)
         proof.has_exact_tail = True
-        if tail.is_affine and not _acts_affine(tail, record.output):
-            tail = replace(tail, is_affine=False)
+        if tail.is_affine and proof.acts_affine is None:
+            proof.acts_affine = _acts_affine(tail, record.output)
+        tail = replace(tail, is_affine=tail.is_affine and bool(proof.acts_affine))
     return LayerView(record.output, tail, proof)
 
 

@@ -31,11 +31,15 @@ class Proof:
             returns no tensor.
         layer_axis: the axis of the channels in the layer's output, or None if it is unknown.
         has_exact_tail: True after the cheaper way to run the tail was compared with the whole encoder on several coalitions.
+        acts_affine: True if a tail of affine modules was affine between two outputs of the layer; None before that was tested.
+        has_effect: True after all cells of the layer together moved the embedding.
     """
 
     output_axes: dict[int, int | None] = field(default_factory=dict)
     layer_axis: int | None = None
     has_exact_tail: bool = False
+    acts_affine: bool | None = None
+    has_effect: bool = False
 
 
 def prove_encoder(encoder: nn.Module, layer: nn.Module | None, images: Tensor, is_stochastic: bool = False) -> Proof:
