@@ -89,7 +89,8 @@ def _record_outputs(forward_func: ForwardFunc, slots: Sequence[Slot], images: Im
 def _prove_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
     """The slot of each image, found once for a function and its layers."""
     key = (tuple(map(id, layers)), tuple((batch.dim(), batch.dtype, batch.device) for batch in images))
-    return prove_once(forward_func, key, lambda: _find_slots(forward_func, layers, images, context))
+    find = partial(_find_slots, forward_func, layers, images, context)
+    return find() if context.additional_forward_args is not None else prove_once(forward_func, key, find)
 
 
 @dataclass(frozen=True)

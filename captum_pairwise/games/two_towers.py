@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -79,9 +79,20 @@ def make_input_towers(model: SimilarityWrapper, sides: Sequence[Side], context: 
         with name_missing_batch(embedder.encoder, (side.present,), f"{SIDES[k]} images"):
             proof = prove_encoder(embedder.encoder, None, side.present, context.is_stochastic)
             pool = _find_pooling(embedder, proof, side.present)
-        embed = bind_autocast(lambda rows, _, run=embedder.encoder, pool=pool: pool(run(rows)))
+        embed = bind_autocast(partial(_embed_rows, lambda rows, _, run=embedder.encoder: run(rows), pool))
         towers.append(Tower(side, embed, context.make_chunk(side.present[0]), context.description))
     return towers
+
+
+def _embed_rows(run: Callable[[Tensor, int], object], pool: Callable[[object], Tensor], rows: Tensor, example: int) -> Tensor:
+    """The embedding of each row."""
+    embeddings = pool(run(rows, example))
+    if len(embeddings) != len(rows):
+        raise ValueError(
+            f"Expected an embedding for each of {len(rows)} rows, got {len(embeddings)}. The encoder keeps something of an earlier batch: "
+            "take a layer after the module that does, or an encoder without state."
+        )
+    return embeddings
 
 
 def _find_pooling(embedder: Embedder, proof: Proof, images: Tensor) -> Callable[[object], Tensor]:
@@ -90,7 +101,10 @@ def _find_pooling(embedder: Embedder, proof: Proof, images: Tensor) -> Callable[
     Raises:
         ValueError: the output of the encoder is no embedding.
     """
-    pool = replace(embedder, axes=proof.output_axes).pool
+
+    def pool(output: object) -> Tensor:
+        return embedder.pool(output, proof.output_axes.get(output.dim()) if isinstance(output, Tensor) else None)
+
     is_known = any(axis is not None and (n_axes != 3 or embedder.layout) for n_axes, axis in proof.output_axes.items())
     if not is_known:
         with torch.no_grad():
@@ -146,7 +160,7 @@ def make_tower_views(
         with name_missing_batch(embedder.encoder, (images[k],), f"{options[k].name} images"):
             view = view_layer(embedder.encoder, module, images[k], context.notice, context.is_stochastic)
             pool = _find_pooling(embedder, view.proof, images[k])
-        embed = bind_autocast(lambda rows, example, run=view.tail.run, pool=pool: pool(run(rows, example)))
+        embed = bind_autocast(partial(_embed_rows, view.tail.run, pool))
         axis = options[k].get_channel_axis(view.output, view.proof.layer_axis)
         views.append(TowerView(embedder.encoder, module, view.output, axis, embed, view.tail, view.proof))
     return views

@@ -7,6 +7,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from captum_pairwise.models.twin import is_reading_hook
+from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.output_axis import run_and_find_axis
 from captum_pairwise.players.layouts import describe_layouts, get_channel_axis
 
@@ -19,7 +21,7 @@ class Embedder:
         encoder: the encoder.
         layout: the axes of its output, one of `LAYOUTS`; None if they are to be found.
         keeps_tokens: True to return outputs `[B, T, C]` unpooled.
-        axes: the axis of the channels, by the number of axes of the output; the first batch finds it.
+        axes: the axis of the channels by the state of the encoder; the first batch finds it.
     """
 
     encoder: nn.Module
@@ -28,15 +30,22 @@ class Embedder:
     axes: dict[int, int | None] = field(default_factory=dict)
 
     def embed(self, images: Tensor) -> Float[Tensor, "batch ..."]:
-        """Embed a batch. The first batch finds the axis of the channels."""
-        if self.layout is not None or self.axes or not isinstance(images, Tensor):
+        """Embed a batch. The first batch in each state of the encoder also finds the axis of the channels."""
+        if self.layout is not None or not isinstance(images, Tensor):
             return self.pool(self.encoder(images))
-        output, axis = run_and_find_axis(self.encoder, images)
-        self.axes[check_output(output).dim()] = axis
-        return self.pool(output)
+        state = describe_state(self.encoder, is_reading_hook)
+        if state not in self.axes:
+            output, self.axes[state] = run_and_find_axis(self.encoder, images)
+        else:
+            output = self.encoder(images)
+        return self.pool(output, self.axes[state])
 
-    def pool(self, output: object) -> Float[Tensor, "batch ..."]:
+    def pool(self, output: object, axis: int | None = None) -> Float[Tensor, "batch ..."]:
         """The embeddings from an output of the encoder: `[B, C]` unchanged, a map averaged over its positions.
+
+        Args:
+            output: the output.
+            axis: the axis of its channels, which the layout overrides; None if it is unknown.
 
         Raises:
             ValueError: the output is neither, or its channels are unknown.
@@ -49,8 +58,8 @@ class Embedder:
                 f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {tuple(output.shape)}. Pass layout='NTC' to "
                 "average its tokens, or a callable `similarity` that compares tokens."
             )
-        axis = get_channel_axis(self.layout, output, "the encoder's output")
-        axis = self.axes.get(output.dim()) if axis is None else axis
+        named = get_channel_axis(self.layout, output, "the encoder's output")
+        axis = axis if named is None else named
         if axis is None:
             raise ValueError(
                 f"Expected an encoder whose channels can be told from its modules, got an output {tuple(output.shape)}. Pass "

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.heads import Score, check_scores, make_head
 from captum_pairwise.models.one_sided import Gallery, OneSided
-from captum_pairwise.models.twin import copy_settings, has_captum_hooks, is_twin, list_hook_ids, make_twin, refuse_other_twin, renew_twin
+from captum_pairwise.models.twin import (
+    copy_settings,
+    has_captum_hooks,
+    is_reading_hook,
+    is_twin,
+    list_hook_ids,
+    make_twin,
+    refuse_other_twin,
+    renew_twin,
+)
+from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 
 
@@ -62,7 +72,7 @@ class SimilarityWrapper(nn.Module):
         self._axes: tuple[dict[int, int | None], ...] = ({}, {})  # shared by the replicas of DataParallel
         self.is_tied = retrieved_encoder is query_encoder
         self.query_encoder, self.retrieved_encoder = query_encoder, retrieved_encoder
-        self._has_new_twin, self._own_hooks = False, set()
+        self._compared_state, self._own_hooks = 0, set()
 
     @property
     def retrieved_tower(self) -> nn.Module:
@@ -88,9 +98,8 @@ class SimilarityWrapper(nn.Module):
         Raises:
             ValueError: the similarity is no vector `[B]`, or a class of Captum runs whose layers do not come from `tower_layers`.
         """
-        if self._has_new_twin and self._choose_tower() is not self.query_encoder:
-            refuse_other_twin(self.query_encoder, self.retrieved_encoder, self._own_hooks, query)
-            self._has_new_twin = False
+        if self.is_tied and self._choose_tower() is not self.query_encoder:
+            self._compare_twin(query)
         u, w = self.embed_query(query), self.embed_retrieved(retrieved)
         return check_scores(self.head.score(u, w), len(u))
 
@@ -112,6 +121,13 @@ class SimilarityWrapper(nn.Module):
         if not getattr(self, "_is_replica", False):  # replicas of DataParallel are complete
             self._update_twin()
         return self.retrieved_encoder
+
+    def _compare_twin(self, images: Tensor) -> None:
+        """Compare the twin with the encoder on the first images, and again after the encoder changed."""
+        state = describe_state(self.query_encoder, is_reading_hook)
+        if state != self._compared_state and not getattr(self, "_is_replica", False):
+            refuse_other_twin(self.query_encoder, self.retrieved_encoder, self._own_hooks, images)
+            self._compared_state = state
 
     def _update_twin(self) -> None:
         """Make a twin, or follow changes of the mode, the settings or the structure of the encoder."""
@@ -151,7 +167,7 @@ class SimilarityWrapper(nn.Module):
         """
         name = next(name for name, module in self.query_encoder.named_modules() if module is self.find_layer(layer))
         self._update_twin()
-        self._has_new_twin = True
+        self._compared_state = 0
         return [tower.get_submodule(name) for tower in (self.query_encoder, self.retrieved_encoder)]
 
     def given_query(self, query: Tensor) -> OneSided:

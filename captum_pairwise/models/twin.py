@@ -6,7 +6,7 @@ package embed one image after the other with the encoder itself, and need no twi
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -64,11 +64,20 @@ def renew_twin(encoder: nn.Module, former: nn.Module) -> nn.Module:
 
 
 def copy_settings(encoder: nn.Module, twin: nn.Module) -> None:
-    """Copy the flags, numbers, names, and lists and dictionaries of these: training mode, strides, the active adapter, and so on."""
+    """Copy the flags, numbers, names, and lists and dictionaries of these: training mode, strides, the active adapter, and so on.
+
+    Tensors that are no buffers, and functions, are shared.
+    """
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
         attributes = vars(original).copy()  # in one step: another thread may change them during the loop
-        settings = {name: value for name, value in attributes.items() if name not in MODULE_FIELDS and _is_setting(value)}
-        vars(mirror).update(copy.deepcopy(settings))
+        own = {name: value for name, value in attributes.items() if name not in MODULE_FIELDS}
+        vars(mirror).update(copy.deepcopy({name: value for name, value in own.items() if _is_setting(value)}))
+        vars(mirror).update((name, value) for name, value in own.items() if isinstance(value, Tensor) or _is_function(value))
+
+
+def _is_function(value: object) -> bool:
+    """True for a function that belongs to no module."""
+    return callable(value) and not isinstance(value, (nn.Module, type)) and not isinstance(getattr(value, "__self__", None), nn.Module)
 
 
 def _is_setting(value: object) -> bool:
@@ -90,17 +99,26 @@ def has_captum_hooks(encoder: nn.Module) -> bool:
 
 
 def _is_captum_hook(hook: object) -> bool:
+    return _get_package(hook) == "captum"
+
+
+def is_reading_hook(hook: object) -> bool:
+    """True for a hook of Captum or of this package, which records or replaces outputs for a call."""
+    return _get_package(hook) in ("captum", "captum_pairwise")
+
+
+def _get_package(hook: object) -> str:
     function = getattr(hook, "func", hook)  # of a partial
-    return str(getattr(function, "__module__", "")).split(".")[0] == "captum"
+    return str(getattr(function, "__module__", "")).split(".")[0]
 
 
 @contextmanager
-def _pause_hooks(encoder: nn.Module, own_hooks: set[int]) -> Iterator[None]:
-    """Run the modules without the hooks that were added later than these."""
+def _pause_hooks(encoder: nn.Module, is_paused: Callable[[int, object], bool]) -> Iterator[None]:
+    """Run the modules without some of their hooks."""
     hooks = [(vars(module), name, vars(module)[name]) for module in encoder.modules() for name in HOOKS if vars(module)[name]]
     try:
         for fields, name, former in hooks:
-            fields[name] = OrderedDict((handle, hook) for handle, hook in former.items() if handle in own_hooks)
+            fields[name] = OrderedDict((handle, hook) for handle, hook in former.items() if not is_paused(handle, hook))
         yield
     finally:
         for fields, name, former in hooks:
@@ -109,13 +127,23 @@ def _pause_hooks(encoder: nn.Module, own_hooks: set[int]) -> Iterator[None]:
 
 @torch.no_grad()
 def refuse_other_twin(encoder: nn.Module, twin: nn.Module, own_hooks: set[int], images: Tensor) -> None:
-    """Compare the twin with the encoder on images, without the hooks that were added since the twin was made.
+    """Compare the twin with the encoder on images, with the same draws of both.
+
+    Hooks that were added to the twin later do not run, and neither do hooks of Captum and of this package.
 
     Raises:
         ValueError: they differ.
     """
-    with _pause_hooks(encoder, own_hooks), _pause_hooks(twin, own_hooks):
-        is_equal = is_roughly_close(twin(images), encoder(images))
+    with (
+        _pause_hooks(encoder, lambda _, hook: is_reading_hook(hook)),
+        _pause_hooks(twin, lambda handle, _: handle not in own_hooks),
+        torch.random.fork_rng(),
+    ):
+        outputs = []
+        for tower in (encoder, twin):
+            torch.manual_seed(0)
+            outputs.append(tower(images))
+    is_equal = is_roughly_close(*outputs)
     if not is_equal:
         raise ValueError(
             f"Expected the copy of {type(encoder).__name__} for Captum's layer classes to embed as the encoder does, got another output: "

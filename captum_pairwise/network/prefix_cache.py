@@ -18,8 +18,8 @@ Prefix: TypeAlias = dict[nn.Module, Callable[[int, int], object]]
 def record_prefix(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefix:
     """The outputs, for a batch, of the layer and of all modules that finish before it; of nested modules only the outermost.
 
-    A module is left out if skipping it could change the result: it runs twice, changes its input in place, or has hooks. It is also left
-    out if its output has no entry for each example.
+    A module is left out if skipping it could change the result: it runs twice, changes its input in place, has hooks, or keeps something
+    of the images. It is also left out if its output has no entry for each example.
     """
     returned: dict[nn.Module, object] = {}
     versions: dict[nn.Module, list[tuple[object, int]]] = {}
@@ -46,9 +46,25 @@ def record_prefix(encoder: nn.Module, layer: nn.Module, images: Tensor) -> Prefi
                 hooks.enter_context(module.register_forward_pre_hook(this_thread_only(pre_hook), with_kwargs=True))
                 hooks.enter_context(module.register_forward_hook(this_thread_only(post_hook), with_kwargs=True))
         hooks.enter_context(layer.register_forward_hook(this_thread_only(lambda *_: reached.append(True))))  # runs after `post_hook`
+        before = _list_attributes(encoder)
         encoder(images)
+        stateful = {module for module, attributes in _list_attributes(encoder).items() if before.get(module) != attributes}
+    unsafe |= {module for module in returned if not stateful.isdisjoint(module.modules())}
     repeats = {module: _make_repeat(output, len(images)) for module, output in returned.items() if module not in unsafe}
     return {module: repeat for module, repeat in repeats.items() if repeat is not None}
+
+
+def _list_attributes(encoder: nn.Module) -> dict[nn.Module, list[tuple[str, int, int]]]:
+    """The attributes of each module, by identity and length: a module that keeps activations changes them."""
+    hidden = {*vars(nn.Module())}
+    return {
+        module: [
+            (name, id(value), len(value) if isinstance(value, (list, dict)) else 0)
+            for name, value in vars(module).items()
+            if name not in hidden
+        ]
+        for module in encoder.modules()
+    }
 
 
 def _is_hooked(module: nn.Module) -> bool:

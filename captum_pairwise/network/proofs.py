@@ -14,6 +14,7 @@ from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import is_out_of_memory
 from captum_pairwise.network.channel_axis import ChannelTracker
 from captum_pairwise.network.layers import get_single_output, record_calls
+from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.output_axis import find_axis
 
 Key = tuple[object, ...]
@@ -55,34 +56,27 @@ def prove_encoder(encoder: nn.Module, layer: nn.Module | None, images: Tensor, i
         ValueError: the encoder draws at random, mixes the examples of a batch, needs a batch of a fixed size, or returns an output whose
             first axis is not the examples; or the layer does.
     """
-    key = (id(layer), images.dim(), images.dtype, images.device, is_stochastic)
+    key = (layer and id(layer), images.dim(), images.dtype, images.device, is_stochastic)
     run = partial(_run, encoder, layer)
     return prove_once(encoder, key, lambda: _prove(run, layer, images, is_stochastic))
 
 
 def prove_once(function: Any, key: Key, prove: Callable[[], Found]) -> Found:
-    """The result of a proof, which is kept as long as the function, in the same state of its modules.
+    """The result of a proof, which is kept as long as the network, for the same state of its modules.
 
     Args:
-        function: the model, its `forward`, or any function.
-        key: tells proofs of the same function apart.
+        function: a network, its `forward`, or any other function, whose state nobody knows: it is proven anew.
+        key: tells proofs of the same network apart.
         prove: returns the result, or raises an error, which is not kept.
     """
     owner = getattr(function, "__self__", function)
-    try:
-        proofs = _PROOFS.setdefault(owner, {})
-    except TypeError:  # an object without weak references
+    if not isinstance(owner, nn.Module):
         return prove()
-    key = (getattr(function, "__name__", None), _describe_state(owner), *key)
+    proofs = _PROOFS.setdefault(owner, {})
+    key = (getattr(function, "__name__", None), describe_state(owner), *key)
     if key not in proofs:
         proofs[key] = prove()
     return proofs[key]
-
-
-def _describe_state(owner: object) -> tuple[object, ...]:
-    """The modules, their modes, their replaced forwards and the numbers of their hooks."""
-    modules = owner.modules() if isinstance(owner, nn.Module) else ()
-    return tuple((id(m), m.training, "forward" in vars(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in modules)
 
 
 def _run(encoder: nn.Module, layer: nn.Module | None, images: Tensor) -> Outputs:

@@ -66,14 +66,16 @@ class _LayerTracer(fx.Tracer):
 
 @contextmanager
 def _lock_tracing(module: nn.Module) -> Iterator[None]:
-    """Hold the lock of tracing; at the end, remove the tensor constants that tracing leaves on the module."""
+    """Hold the lock of tracing; at the end, restore the attributes of all modules, where tracing leaves proxies and tensor constants."""
     with TRACING:
-        names = {"forward", *vars(module)}  # another thread may replace `forward`
+        before = {part: vars(part).copy() for part in module.modules()}
         try:
             yield
         finally:
-            for name in {*vars(module)} - names:
-                delattr(module, name)
+            for part, fields in before.items():
+                for name in {*vars(part)} - {"forward", *fields}:  # another thread may replace `forward`
+                    delattr(part, name)
+                vars(part).update({name: value for name, value in fields.items() if isinstance(vars(part).get(name), fx.Proxy)})
 
 
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:

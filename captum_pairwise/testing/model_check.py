@@ -18,6 +18,7 @@ from captum_pairwise.models.twin import list_hook_ids, make_twin, refuse_other_t
 from captum_pairwise.network.agreement import is_close
 from captum_pairwise.network.layer_view import LayerView, record_output, view_layer
 from captum_pairwise.network.layers import replace_output
+from captum_pairwise.network.output_axis import run_and_find_axis
 from captum_pairwise.network.proofs import make_two_examples, prove_encoder
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 from captum_pairwise.testing.battery import EXEMPT, FAILS, PASSES, Outcome, Report
@@ -175,7 +176,7 @@ def _check_twin(trial: ModelTrial) -> str:
         twin = make_twin(trial.encoder)
     except ValueError as error:
         raise DoesNotApply(str(error)) from error
-    refuse_other_twin(trial.encoder, twin, list_hook_ids(trial.encoder), trial.images)
+    refuse_other_twin(trial.encoder, twin, list_hook_ids(twin), trial.images)
     return ""
 
 
@@ -194,9 +195,8 @@ def _embed_mixed(trial: ModelTrial, example: int, mixed: Tensor) -> Float[Tensor
     """The embedding of a mixed example, or of an example with a mixed output of the layer."""
     if trial.layer is None:
         return trial.model.embed_query(mixed)
-    embedder = trial.model.make_embedder(0)
-    embedder.embed(trial.images[:1])  # finds the axis of the channels
-    return embedder.pool(_run_replaced(trial, example, mixed))
+    _, axis = run_and_find_axis(trial.encoder, trial.images[:1])
+    return trial.model.make_embedder(0).pool(_run_replaced(trial, example, mixed), axis)
 
 
 def _explain_exactly(trial: ModelTrial, mask: Tensor, absent: Tensor) -> Float[Tensor, "1 query retrieved"]:

@@ -129,8 +129,13 @@ def test_layers_of_two_encoders_keep_their_images() -> None:
 
 def test_the_slots_are_found_once() -> None:
     calls = []
-    forward = lambda q, r: (calls.append(len(q)), compare(q, r))[1]  # noqa: E731 - the owner of the proof
-    method = cp.LayerExactShapleyTaylor(forward, LAYER)
+
+    class Network(nn.Module):
+        def forward(self, query, retrieved):
+            calls.append(len(query))
+            return compare(query, retrieved)
+
+    method = cp.LayerExactShapleyTaylor(Network(), LAYER)
     counts = []
     for _ in range(3):
         method.attribute(images(1), **OPTIONS)

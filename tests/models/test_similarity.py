@@ -52,10 +52,10 @@ def test_tower_layers_finds_a_new_layer_in_the_tower_that_will_run() -> None:
     encoder[4] = tiny_encoder(1)[4]
     layers = model.tower_layers(encoder[4])
     calls = count_calls(*layers)
+    model(*images())  # compares the twin with the encoder, too
+    calls.clear()
     model(*images())
     assert calls == Counter(layers)
-    model(*images())
-    assert calls == Counter(layers * 2)
 
 
 def test_tower_layers_refuses_a_foreign_layer(model: SimilarityWrapper) -> None:
