@@ -156,8 +156,8 @@ class SimilarityWrapper(nn.Module):
         """`[layer of the encoder, the same layer of its twin]`, for the `layer` argument of Captum's own classes.
 
         The twin is made of other module objects over the same parameters and buffers. It runs for the retrieved images while a class of
-        Captum has hooks on either. The first images after this call are embedded by both, and the call fails if they differ. The methods
-        of this package need no twin: pass the layer itself.
+        Captum has hooks on either. The first images after this call, and after a change of the encoder, are embedded by both, and the
+        call fails if they differ. The methods of this package need no twin: pass the layer itself.
 
         Args:
             layer: a module of the encoder, or of its twin.
@@ -165,7 +165,8 @@ class SimilarityWrapper(nn.Module):
         Raises:
             ValueError: there are two encoders, `layer` is in none, or the encoder cannot be copied.
         """
-        name = next(name for name, module in self.query_encoder.named_modules() if module is self.find_layer(layer))
+        own_layer = self.find_layer(layer)
+        name = next(name for name, module in self.query_encoder.named_modules() if module is own_layer)
         self._update_twin()
         self._compared_state = 0
         return [tower.get_submodule(name) for tower in (self.query_encoder, self.retrieved_encoder)]
