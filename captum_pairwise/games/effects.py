@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.games.sides import Side
+from captum_pairwise.network.batching import is_out_of_memory
 
 NOTHING, ALMOST_NOTHING = 2.0**-21, 1e-5  # of the embedding: four units of rounding in float32, and a warning
 
@@ -26,7 +27,13 @@ def refuse_without_effect(encoder: nn.Module, layer: nn.Module, side: Side, embe
     rows = mix(presence)
     if torch.equal(rows[0], rows[1]):  # the image is its own baseline
         return
-    present, absent = embed(rows, 0).flatten(1).double()
+    try:
+        embeddings = embed(rows, 0)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        embeddings = torch.cat([embed(row, 0) for row in rows.split(1)])
+    present, absent = embeddings.flatten(1).double()
     change = float((present - absent).norm() / present.norm().clamp(min=torch.finfo(torch.float64).tiny))
     described, previous = _describe_layer(encoder, layer), _find_previous(encoder, layer)
     if change <= NOTHING:

@@ -91,7 +91,9 @@ def test_a_head_of_another_shape_is_refused(score: Callable) -> None:
         ExactShapleyTaylor(model).attribute(images(), feature_mask=(grid(12, 12, 1, 2),) * 2)
 
 
-@pytest.mark.parametrize("score", [nn.functional.cosine_similarity, nn.CosineSimilarity(), nn.CosineSimilarity(-1)], ids=["function", "module", "last axis"])
+@pytest.mark.parametrize(
+    "score", [nn.functional.cosine_similarity, nn.CosineSimilarity(), nn.CosineSimilarity(-1)], ids=["function", "module", "last axis"]
+)
 def test_cosines_of_pytorch_are_the_cosine(score: Callable) -> None:
     model, reference = SimilarityWrapper(tiny_encoder(), similarity=score), SimilarityWrapper(tiny_encoder())
     for wrapper in (model, reference):

@@ -60,7 +60,7 @@ def test_each_half_of_the_query_is_found_at_its_place(search):
     assert of_cat[0, :, 112:].sum() > 2 * of_cat[0, :, :112].sum() > 0
     assert of_cup[2, :, :112].sum() > 2 * of_cup[2, :, 112:].abs().sum()
     assert of_cup[2].sum() > of_cat[2].sum() and of_cat[1].sum() > of_cup[1].sum()  # a cup and a rocket; a cat
-    assert search["n_images"] == 4 and len(search["results"]) == 3
+    assert search["of_query"] == 4 and len(search["results"]) == 3
 
 
 def test_the_cat_explains_the_order_of_two_results(search):
