@@ -136,7 +136,7 @@ def _check_layout(trial: ModelTrial) -> str:
 
 def _check_effect(trial: ModelTrial) -> str:
     own, other = _record_layer(trial).split(1)
-    unchanged = is_close(_run_replaced(trial, 0, own), _run_replaced(trial, 0, other), tolerance=0)
+    unchanged = is_close(_run_replaced(trial, 0, own), _run_replaced(trial, 0, other), tolerance=0.0)
     expect(not unchanged, "Expected other embeddings for another output of the layer, got the same. Take an earlier layer.")
     return ""
 

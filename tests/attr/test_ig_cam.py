@@ -99,6 +99,7 @@ def test_a_part_without_gradient_gets_no_credit():
         ({"target": [0, 1]}, AssertionError, None),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_bad_input_is_refused(arguments, error, message):
     given = {"inputs": PHOTOS, "target": 0} | arguments
     with pytest.raises(error, match=message):

@@ -98,6 +98,7 @@ def test_an_unknown_layout_is_asked_for(run: Callable) -> None:
 
 
 @pytest.mark.parametrize("layout", ["NCWH", "nchw", ("NCHW", "CHW"), ("NCHW",), 1], ids=str)
+@pytest.mark.usefixtures("without_type_checks")
 def test_an_unknown_name_is_refused(layout: object) -> None:
     assert_refused(lambda: SimilarityWrapper(make_encoder("NCHW"), layout=layout), "layout to be one of.*NHWC")
 

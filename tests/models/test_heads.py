@@ -102,5 +102,6 @@ def test_cosines_of_pytorch_are_the_cosine(score: Callable) -> None:
 
 
 @pytest.mark.parametrize("encoder", [lambda x: x, nn.Flatten().forward, None], ids=["function", "method", "nothing"])
+@pytest.mark.usefixtures("without_type_checks")
 def test_an_encoder_that_is_no_module_is_refused(encoder: object) -> None:
     assert_refused(lambda: SimilarityWrapper(encoder), "an encoder that is an nn.Module, got")
