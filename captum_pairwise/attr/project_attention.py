@@ -102,7 +102,7 @@ def project_attention_through(
     weight: str = "taylor",
     layer_masks: Sequence[Masks] | None = None,
     layouts: Sequence[LayoutNames] | None = None,
-) -> Float[Tensor, "batch height width"]:
+) -> Float[Tensor, "batch rows columns"]:
     """The sum of the maps of `project_attention` for several layers, each resized to the pixels of the image.
 
     Maps of fine layers are sharp but noisy, maps of coarse layers are smooth; their sum is often better than each.
