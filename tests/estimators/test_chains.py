@@ -76,7 +76,7 @@ def test_too_small_budget_is_refused_with_the_least_one():
 
 def test_means_of_sizes_without_a_sample_are_interpolated():
     """Constant before the first size and after the last one, as by numpy."""
-    counts, sums = torch.tensor([[0, 2, 0, 0, 1, 3, 0], [4, 0, 1, 0, 0, 0, 2]]), random_tensor(2, 7)
+    counts, sums = torch.tensor([[0.0, 2, 0, 0, 1, 3, 0], [4, 0, 1, 0, 0, 0, 2]]), random_tensor(2, 7)
     found = torch.einsum("rab,rb->ra", _interpolation(counts), sums * (counts > 0))
     for row in range(2):
         sizes = counts[row].nonzero()[:, 0]
