@@ -10,11 +10,11 @@ from captum.attr import LayerAttribution, PerturbationAttribution
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType, log_usage
-from captum_pairwise.attr.randomness import average_draws, is_stochastic
+from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, Maps, Matrix, Result, arrange_maps, arrange_pairs, compute_delta, paint_images
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
+from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
@@ -51,11 +51,6 @@ class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
     def _explain_draws(self, build: Callable[[], Pairs], n_samples: int | None, generator: torch.Generator | None) -> Result:
         """Build and estimate the games, several times if the encoder draws at random."""
         return average_draws(self.forward_func, lambda: self._explain(build(), n_samples, generator))
-
-    def _make_context(self, target: TargetType, arguments: object, max_rows: int | None, show_progress: bool) -> ForwardContext:
-        """The settings of one call."""
-        description = type(self).__name__ if show_progress else None
-        return ForwardContext(target, arguments, max_rows, description, is_stochastic(self.forward_func))
 
     def _budget(self, n_samples: int | None) -> int:
         """The budget of the user, or the default of the class.
@@ -94,7 +89,8 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
 
         `Interactions` of the pair; a first-order class returns two: of the query's players, and of the retrieved image's.
         """
-        context = self._make_context(target, additional_forward_args, perturbations_per_eval, show_progress)
+        description = type(self).__name__ if show_progress else None
+        context = make_context(self.forward_func, target, additional_forward_args, perturbations_per_eval, description)
         defaults = {"default_baseline": self._default_baseline, "players": self._players}
         build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask, **defaults)
         return self._explain_draws(build, n_samples, generator)
@@ -194,7 +190,8 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         generator: torch.Generator | None = None,
     ) -> Result:
         """All results, as `interactions` of the methods without a layer; arguments as for `attribute`."""
-        context = self._make_context(target, additional_forward_args, perturbations_per_eval, show_progress)
+        description = type(self).__name__ if show_progress else None
+        context = make_context(self.forward_func, target, additional_forward_args, perturbations_per_eval, description)
         space = (baselines, layer_baselines, layer_mask, self.layout)
         build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
         return self._explain_draws(build, n_samples, generator)

@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
-from captum_pairwise.attr.randomness import average_draws, is_stochastic
+from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_maps, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_gradients
@@ -63,8 +63,8 @@ class LayerIGSAM(CompleteMethod, LayerGradientMethod):
         layer_mask: Masks = None,
     ) -> ImageInteractions:
         """`Interactions` of the query's players and of the retrieved image's, with `marginal` and the gap; arguments as for `attribute`."""
-        path, is_random = make_path(method, n_steps), is_stochastic(self.forward_func)
-        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_random)
+        path = make_path(method, n_steps)
+        context = make_context(self.forward_func, target, additional_forward_args, internal_batch_size)
         space = (baselines, layer_baselines, layer_mask, self.layout)
 
         def explain() -> ImageInteractions:

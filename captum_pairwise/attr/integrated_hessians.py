@@ -11,13 +11,13 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType, log_usage
 from captum_pairwise.attr.base import CompleteMethod, DeviceIds
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
-from captum_pairwise.attr.randomness import average_draws, is_stochastic
+from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Masks
+from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.network.smooth_relu import smooth_relu
@@ -60,10 +60,8 @@ class _HessianMethod(CompleteMethod, GradientMethod):
         path = None if self.within else make_path("gausslegendre", n_steps)
         index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
         with self._smooth():
-            return average_draws(
-                self.forward_func,
-                lambda: build().explain(lambda game: integrate_hessians(game, index, path, is_random=is_random)),
-            )
+            estimate = partial(integrate_hessians, index=index, path=path, is_random=is_random)
+            return average_draws(self.forward_func, lambda: build().explain(estimate))
 
 
 @final
@@ -112,7 +110,7 @@ class IntegratedHessians(_HessianMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, batched, with standard errors of random draws, and the gap; arguments as for `attribute`."""
-        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_stochastic(self.forward_func))
+        context = make_context(self.forward_func, target, additional_forward_args, internal_batch_size)
         build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask)
         return self._integrate(build, n_steps, method, n_samples, generator)
 
@@ -208,7 +206,7 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         generator: torch.Generator | None = None,
     ) -> Interactions:
         """All results, as `interactions` of the method without a layer; arguments as for `attribute`."""
-        context = ForwardContext(target, additional_forward_args, internal_batch_size, is_stochastic=is_stochastic(self.forward_func))
+        context = make_context(self.forward_func, target, additional_forward_args, internal_batch_size)
         space = (baselines, layer_baselines, layer_mask, self.layout)
         build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
         return self._integrate(build, n_steps, method, n_samples, generator)

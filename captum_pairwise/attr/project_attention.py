@@ -74,17 +74,13 @@ def project_attention(
         ValueError: an argument does not fit; the message says what was expected.
     """
     _refuse_attention(attention, direction, weight)
-    if (layer is None and (layer_baselines is not None or layer_mask is not None or layout is not None)) or (
-        layer is not None and feature_mask is not None
-    ):
-        raise ValueError(
-            "Expected feature_mask without a layer, or layer_baselines, layer_mask and layout with a layer. Leave out the others."
-        )
+    of_layer = (layer_baselines, layer_mask, layout)
+    _refuse_options((feature_mask,) if layer is not None else of_layer)
     context = ForwardContext(target, additional_forward_args, internal_batch_size)
     if layer is None:
         pairs = build_input_pairs(forward_func, inputs, context, baselines, _fill_masks(feature_mask, inputs))
     else:
-        pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, layer_baselines, layer_mask, layout)
+        pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, *of_layer)
     values, side = _carry_attention(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
     is_pixel_map = side.present.dim() == 4 and values.shape[1:] == (side.present[0, 0].numel(),)
     return values.reshape(len(values), *(side.present.shape[2:] if is_pixel_map else side.shown.shape))
@@ -145,6 +141,11 @@ def _list_options(options: Sequence | None, n_layers: int, name: str) -> Sequenc
     if options is not None and len(options) != n_layers:
         raise ValueError(f"Expected {name} with an entry for each of {n_layers} layers, got {len(options)}.")
     return [None] * n_layers if options is None else options
+
+
+def _refuse_options(unused: Sequence[object]) -> None:
+    if any(option is not None for option in unused):
+        raise ValueError("Expected feature_mask without a layer, or layer_baselines, layer_mask and layout with a layer. Omit the others.")
 
 
 def _refuse_attention(attention: Tensor, direction: str, weight: str) -> None:

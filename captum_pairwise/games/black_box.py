@@ -12,14 +12,14 @@ from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.game import CallableGame, QueryTables
 from captum_pairwise.games.joint_layers import replace_outputs
 from captum_pairwise.games.joint_rows import refuse_other_lengths, run_example
+from captum_pairwise.games.joint_slots import prove_joint
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.one_sided import OneSided
 from captum_pairwise.network.autocast import bind_autocast
-from captum_pairwise.network.batching import Evaluator, is_out_of_memory
+from captum_pairwise.network.batching import Evaluator
 from captum_pairwise.network.layer_view import record_output, view_layer
 from captum_pairwise.network.layers import Layers, check_layers, refuse_compiled
-from captum_pairwise.network.proofs import make_two_examples, prove_once, refuse_dependence
 
 
 def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], context: ForwardContext) -> Pairs:
@@ -28,32 +28,8 @@ def make_joint_input_pairs(forward_func: ForwardFunc, sides: Sequence[Side], con
     refuse_other_lengths(context, len(query.present))
     evaluate, images = partial(run_example, forward_func, context), [side.present for side in sides]
     with name_missing_batch(partial(evaluate, example=0), images, "both images"):
-        _prove_function(forward_func, images, evaluate, context.additional_forward_args)
+        prove_joint(forward_func, [], images, context)
     return Pairs(query, retrieved, _make_game_function(sides, context, evaluate))
-
-
-def _prove_function(forward_func: ForwardFunc, images: Sequence[Tensor], evaluate: Callable[..., object], arguments: object) -> None:
-    """Refuse a function that draws at random or mixes the pairs of a batch, once a function."""
-
-    def prove() -> bool:
-        single = partial(run, [batch[:1] for batch in images])
-        try:
-            pair = run(list(map(make_two_examples, images)))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            pair = {}
-        refuse_dependence(single(), pair, single)
-        return True
-
-    def run(rows: Sequence[Tensor]) -> dict[str, object]:
-        return {"the forward function": evaluate(*rows, example=0)}
-
-    with torch.no_grad():
-        if arguments is not None:  # they may change what the function does
-            prove()
-        else:
-            prove_once(forward_func, tuple((batch.dim(), batch.dtype, batch.device) for batch in images), prove)
 
 
 def _make_game_function(

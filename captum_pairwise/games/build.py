@@ -44,6 +44,11 @@ def _check_call(forward_func: ForwardFunc, context: ForwardContext) -> Similarit
     """The wrapper, or None for any other function, after the checks that need no image."""
     model = find_wrapper(forward_func)
     refuse_training(forward_func, context.is_stochastic)
+    if model is not None and model.is_stochastic and not context.is_stochastic:
+        raise ValueError(
+            "Expected an encoder without randomness, because this method does not average over draws, got SimilarityWrapper(..., "
+            "stochastic=True). Take a method with standard errors, such as LayerKernelSAM or LayerFactorisedShapleyTaylor."
+        )
     if model is not None and context.additional_forward_args is not None:
         raise ValueError("Expected no additional_forward_args, because a SimilarityWrapper takes the two images alone. Leave them out.")
     return model

@@ -7,16 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.games.sides import Side
-from captum_pairwise.network.batching import is_out_of_memory
 
 NOTHING, ALMOST_NOTHING = 2.0**-21, 1e-5  # of the embedding: four units of rounding in float32, and a warning
 
 
 @torch.no_grad()
-def refuse_without_effect(encoder: nn.Module, layer: nn.Module, side: Side, embed: Callable[[Tensor, int], Tensor], name: str) -> None:
+def refuse_without_effect(encoder: nn.Module, layer: nn.Module, side: Side, embed: Callable[[Tensor], Tensor], name: str) -> None:
     """Compare the embeddings of the first image with all players present and with all absent.
 
     A transformer that uses only its class token ignores all other tokens of its last block.
+
+    Args:
+        encoder: the encoder.
+        layer: a module of it.
+        side: the players of the layer's output.
+        embed: maps mixed outputs of the layer for the first image to embeddings.
+        name: the name of the image in error messages.
 
     Raises:
         ValueError: the players change, but the embedding does not.
@@ -27,13 +33,7 @@ def refuse_without_effect(encoder: nn.Module, layer: nn.Module, side: Side, embe
     rows = mix(presence)
     if torch.equal(rows[0], rows[1]):  # the image is its own baseline
         return
-    try:
-        embeddings = embed(rows, 0)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        embeddings = torch.cat([embed(row, 0) for row in rows.split(1)])
-    present, absent = embeddings.flatten(1).double()
+    present, absent = embed(rows).flatten(1).double()
     change = float((present - absent).norm() / present.norm().clamp(min=torch.finfo(torch.float64).tiny))
     described, previous = _describe_layer(encoder, layer), _find_previous(encoder, layer)
     if change <= NOTHING:

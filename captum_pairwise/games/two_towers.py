@@ -182,9 +182,11 @@ def make_layer_towers(
         side = options[k].make_side(
             view.output, view.channel_axis, images[k], partial(record_output, view.encoder, view.layer, notice=context.notice)
         )
-        towers.append(Tower(side, view.embed, context.make_chunk(side.present[0]), context.description, view.tail.is_affine))
+        chunk = context.make_chunk(side.present[0])
+        towers.append(Tower(side, view.embed, chunk, context.description, view.tail.is_affine))
         if options[k].mask is not None or not view.proof.has_effect:
-            refuse_without_effect(view.encoder, view.layer, side, view.embed, options[k].name)
+            embed = Evaluator(lambda rows, view=view: view.embed(rows, 0), chunk)
+            refuse_without_effect(view.encoder, view.layer, side, embed, options[k].name)
             view.proof.has_effect = view.proof.has_effect or options[k].mask is None
     return towers
 

@@ -7,7 +7,6 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.twin import is_reading_hook
 from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.output_axis import run_and_find_axis
 from captum_pairwise.players.layouts import describe_layouts, get_channel_axis
@@ -33,7 +32,7 @@ class Embedder:
         """Embed a batch. The first batch in each state of the encoder also finds the axis of the channels."""
         if self.layout is not None or not isinstance(images, Tensor):
             return self.pool(self.encoder(images))
-        state = describe_state(self.encoder, is_reading_hook)
+        state = describe_state(self.encoder)
         if state not in self.axes:
             output, self.axes[state] = run_and_find_axis(self.encoder, images)
         else:

@@ -11,17 +11,9 @@ from torch import Tensor, nn
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.heads import Score, check_scores, make_head
 from captum_pairwise.models.one_sided import Gallery, OneSided
-from captum_pairwise.models.twin import (
-    copy_settings,
-    has_captum_hooks,
-    is_reading_hook,
-    is_twin,
-    list_hook_ids,
-    make_twin,
-    refuse_other_twin,
-    renew_twin,
-)
+from captum_pairwise.models.twin import copy_settings, is_twin, make_twin, refuse_other_twin, renew_twin
 from captum_pairwise.network.model_state import describe_state
+from captum_pairwise.network.module_hooks import has_captum_hooks, list_hook_ids
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 
 
@@ -90,7 +82,10 @@ class SimilarityWrapper(nn.Module):
 
     def embed_retrieved(self, retrieved: Tensor) -> Float[Tensor, "batch ..."]:
         """Embed a batch with the retrieved tower."""
-        return replace(self.make_embedder(1), encoder=self._choose_tower()).embed(retrieved)
+        return self._embed_by(self._choose_tower(), retrieved)
+
+    def _embed_by(self, tower: nn.Module, retrieved: Tensor) -> Float[Tensor, "batch ..."]:
+        return replace(self.make_embedder(1), encoder=tower).embed(retrieved)
 
     def forward(self, query: Tensor, retrieved: Tensor) -> Float[Tensor, " batch"]:
         """Score the pairs `(query[b], retrieved[b])`.
@@ -98,9 +93,10 @@ class SimilarityWrapper(nn.Module):
         Raises:
             ValueError: the similarity is no vector `[B]`, or a class of Captum runs whose layers do not come from `tower_layers`.
         """
-        if self.is_tied and self._choose_tower() is not self.query_encoder:
+        tower = self._choose_tower()
+        if tower is not self.retrieved_tower:
             self._compare_twin(query)
-        u, w = self.embed_query(query), self.embed_retrieved(retrieved)
+        u, w = self.embed_query(query), self._embed_by(tower, retrieved)
         return check_scores(self.head.score(u, w), len(u))
 
     def _choose_tower(self) -> nn.Module:
@@ -124,7 +120,7 @@ class SimilarityWrapper(nn.Module):
 
     def _compare_twin(self, images: Tensor) -> None:
         """Compare the twin with the encoder on the first images, and again after the encoder changed."""
-        state = describe_state(self.query_encoder, is_reading_hook)
+        state = describe_state(self.query_encoder)
         if state != self._compared_state and not getattr(self, "_is_replica", False):
             refuse_other_twin(self.query_encoder, self.retrieved_encoder, self._own_hooks, images)
             self._compared_state = state

@@ -5,16 +5,13 @@ package embed one image after the other with the encoder itself, and need no twi
 """
 
 import copy
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from captum_pairwise.network.agreement import is_roughly_close
+from captum_pairwise.network.module_hooks import HOOKS, is_captum_hook, is_temporary_hook, pause_hooks
 
-HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
 MODULE_FIELDS = {*vars(nn.Module())} - {"training"}  # the fields that every module has, which `make_twin` shares or copies
 
 
@@ -36,7 +33,7 @@ def make_twin(encoder: nn.Module) -> nn.Module:
     for original, mirror in zip(encoder.modules(), twin.modules(), strict=True):
         mirror._parameters, mirror._buffers = original._parameters, original._buffers
         for hooks in HOOKS:  # hooks of the encoder's own, such as weight normalisation, stay
-            for handle in [handle for handle, hook in (vars(mirror)[hooks] or {}).items() if _is_captum_hook(hook)]:
+            for handle in [handle for handle, hook in (vars(mirror)[hooks] or {}).items() if is_captum_hook(hook)]:
                 del vars(mirror)[hooks][handle]
     return twin
 
@@ -88,43 +85,6 @@ def _is_setting(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device))
 
 
-def list_hook_ids(encoder: nn.Module) -> set[int]:
-    """The ids of the hooks of all modules."""
-    return {handle for module in encoder.modules() for name in HOOKS for handle in vars(module)[name] or {}}
-
-
-def has_captum_hooks(encoder: nn.Module) -> bool:
-    """True if a class of Captum runs now that reads the modules of the encoder."""
-    return any(_is_captum_hook(hook) for module in encoder.modules() for name in HOOKS for hook in (vars(module)[name] or {}).values())
-
-
-def _is_captum_hook(hook: object) -> bool:
-    return _get_package(hook) == "captum"
-
-
-def is_reading_hook(hook: object) -> bool:
-    """True for a hook of Captum or of this package, which records or replaces outputs for a call."""
-    return _get_package(hook) in ("captum", "captum_pairwise")
-
-
-def _get_package(hook: object) -> str:
-    function = getattr(hook, "func", hook)  # of a partial
-    return str(getattr(function, "__module__", "")).split(".")[0]
-
-
-@contextmanager
-def _pause_hooks(encoder: nn.Module, is_paused: Callable[[int, object], bool]) -> Iterator[None]:
-    """Run the modules without some of their hooks."""
-    hooks = [(vars(module), name, vars(module)[name]) for module in encoder.modules() for name in HOOKS if vars(module)[name]]
-    try:
-        for fields, name, former in hooks:
-            fields[name] = OrderedDict((handle, hook) for handle, hook in former.items() if not is_paused(handle, hook))
-        yield
-    finally:
-        for fields, name, former in hooks:
-            fields[name] = former
-
-
 @torch.no_grad()
 def refuse_other_twin(encoder: nn.Module, twin: nn.Module, own_hooks: set[int], images: Tensor) -> None:
     """Compare the twin with the encoder on images, with the same draws of both.
@@ -135,17 +95,16 @@ def refuse_other_twin(encoder: nn.Module, twin: nn.Module, own_hooks: set[int], 
         ValueError: they differ.
     """
     with (
-        _pause_hooks(encoder, lambda _, hook: is_reading_hook(hook)),
-        _pause_hooks(twin, lambda handle, _: handle not in own_hooks),
+        pause_hooks(encoder, lambda _, hook: is_temporary_hook(hook)),
+        pause_hooks(twin, lambda handle, _: handle not in own_hooks),
         torch.random.fork_rng(),
     ):
         outputs = []
         for tower in (encoder, twin):
             torch.manual_seed(0)
             outputs.append(tower(images))
-    is_equal = is_roughly_close(*outputs)
-    if not is_equal:
+    if not is_roughly_close(*outputs):
         raise ValueError(
             f"Expected the copy of {type(encoder).__name__} for Captum's layer classes to embed as the encoder does, got another output: "
-            "it draws at random, or has a state that a copy does not follow. Use the methods of this package, or `given_query(query)`."
+            "it has a state that a copy does not follow. Make a new SimilarityWrapper, or use the methods of this package."
         )

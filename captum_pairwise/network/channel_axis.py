@@ -5,7 +5,6 @@ from math import prod
 from typing import Any, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -14,19 +13,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 CONVOLUTIONS = {f"conv{kind}{n}d": n for n in (1, 2, 3) for kind in ("", "_transpose")}  # and the number of positional axes
 SECOND_AXIS = ("batch_norm", "group_norm", "instance_norm")
 LAST_AXIS = ("linear", "embedding", "rms_norm", "multi_head_attention_forward", "gru", "lstm", "rnn_tanh", "rnn_relu", "addmm")
-MATRIX_PRODUCTS = (
-    "matmul",
-    "__matmul__",
-    "mm",
-    "einsum",
-    "bmm",
-    "baddbmm",
-    "tensordot",
-    "scaled_dot_product_attention",
-    "cdist",
-    "rot90",
-    "stack",
-)
+MATRIX_PRODUCTS = ("matmul", "__matmul__", "mm", "einsum", "bmm", "baddbmm", "tensordot", "scaled_dot_product_attention")
+WITHOUT_AXIS = (*MATRIX_PRODUCTS, "cdist", "rot90", "stack", "pixel_shuffle", "pixel_unshuffle")  # steps after which it is unknown
 RESHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "_unsafe_view", "view_as", "reshape_as")
 MOVES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "unsqueeze", "__get__")
 REDUCTIONS = ("mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "select", "unbind", "__getitem__")
@@ -88,7 +76,7 @@ def _find_axis(
         axis = output.dim() - 1 if is_last else 1
         is_other = (before != axis and len(shape) == output.dim() for before, shape in zip(axes, shapes, strict=True))
         return None if any(is_other) else axis  # a layer that mixes the positions of a map, such as a mixer of tokens
-    if not axes or name in MATRIX_PRODUCTS or name.startswith("pixel_"):
+    if not axes or name in WITHOUT_AXIS:
         return None
     if name in RESHAPES:
         return _find_in_memory(shapes[0], axes[0], tuple(output.shape))
@@ -105,12 +93,12 @@ def _is_matrix(args: tuple) -> bool:
 
 def _keep_axis(name: str, axes: Sequence[int], shapes: Sequence[tuple[int, ...]], size: tuple[int, ...]) -> int | None:
     """The common axis of all operands with as many axes as the result, for steps that act on each element or position."""
-    kept = {
+    common = {
         axis
         for axis, shape in zip(axes, shapes, strict=True)
         if len(shape) == len(size) and (name in PARTS or shape[axis] in (1, size[axis]))
     }
-    return kept.pop() if len(kept) == 1 else None
+    return common.pop() if len(common) == 1 else None
 
 
 def _find_in_memory(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> int | None:
@@ -130,26 +118,3 @@ def _follow_move(func: Callable[..., Any], args: tuple, kwargs: dict[str, Any], 
         return None
     outputs = [tuple(output.shape) for output in _list_tensors(moved)]
     return outputs[0].index(SIZES[axis]) if outputs and SIZES[axis] in outputs[0] else None
-
-
-def compare_sizes(run: Callable[[Tensor], Any], inputs: Tensor) -> int | None:
-    """The only axis of an output, except the batch, that does not grow with larger inputs; None if there is none or the network fails.
-
-    Args:
-        run: maps inputs to the output.
-        inputs: images `[B, C, H, W]`, signals `[B, C, T]`, volumes `[B, C, D, H, W]`, or token ids `[B, T]`.
-    """
-    if inputs.dim() == 2:
-        larger = torch.cat([inputs, inputs], 1)
-    elif inputs.is_floating_point() and 3 <= inputs.dim() <= 5:
-        larger = F.interpolate(inputs, scale_factor=2)
-    else:
-        return None
-    try:
-        before, after = run(inputs).shape, run(larger).shape
-    except Exception:  # a network of a fixed size raises anything
-        return None
-    if len(before) != len(after):
-        return None
-    fixed = [axis for axis in range(1, len(before)) if before[axis] == after[axis]]
-    return fixed[0] if len(fixed) == 1 else None

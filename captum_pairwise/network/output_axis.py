@@ -1,11 +1,13 @@
 """The axis of the channels in an output of a network: by the operations that made it, or by a second size of the images."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captum_pairwise.network.channel_axis import ChannelTracker, compare_sizes
+from captum_pairwise.network.channel_axis import ChannelTracker
 
 
 def run_and_find_axis(encoder: nn.Module, images: Tensor) -> tuple[object, int | None]:
@@ -31,3 +33,26 @@ def find_axis(tracker: ChannelTracker, output: object, run: Callable[[Tensor], o
         return axis
     with torch.no_grad():
         return compare_sizes(run, images[:1])
+
+
+def compare_sizes(run: Callable[[Tensor], Any], inputs: Tensor) -> int | None:
+    """The only axis of an output, except the batch, that does not grow with larger inputs; None if there is none or the network fails.
+
+    Args:
+        run: maps inputs to the output.
+        inputs: images `[B, C, H, W]`, signals `[B, C, T]`, volumes `[B, C, D, H, W]`, or token ids `[B, T]`.
+    """
+    if inputs.dim() == 2:
+        larger = torch.cat([inputs, inputs], 1)
+    elif inputs.is_floating_point() and 3 <= inputs.dim() <= 5:
+        larger = F.interpolate(inputs, scale_factor=2)
+    else:
+        return None
+    try:
+        before, after = run(inputs).shape, run(larger).shape
+    except Exception:  # a network of a fixed size raises anything
+        return None
+    if len(before) != len(after):
+        return None
+    fixed = [axis for axis in range(1, len(before)) if before[axis] == after[axis]]
+    return fixed[0] if len(fixed) == 1 else None

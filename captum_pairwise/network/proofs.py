@@ -56,16 +56,21 @@ def prove_encoder(encoder: nn.Module, layer: nn.Module | None, images: Tensor, i
         ValueError: the encoder draws at random, mixes the examples of a batch, needs a batch of a fixed size, or returns an output whose
             first axis is not the examples; or the layer does.
     """
-    key = (layer and id(layer), images.dim(), images.dtype, images.device, is_stochastic)
+    key = (layer and id(layer), describe_kind(images), is_stochastic)
     run = partial(_run, encoder, layer)
     return prove_once(encoder, key, lambda: _prove(run, layer, images, is_stochastic))
+
+
+def describe_kind(images: Tensor) -> Key:
+    """The properties of a batch on which a proof depends."""
+    return images.dim(), images.dtype, images.device
 
 
 def prove_once(function: Any, key: Key, prove: Callable[[], Found]) -> Found:
     """The result of a proof, which is kept as long as the network, for the same state of its modules.
 
     Args:
-        function: a network, its `forward`, or any other function, whose state nobody knows: it is proven anew.
+        function: a network, its `forward`, or any other function; the state of another function is unknown, so it is proven anew.
         key: tells proofs of the same network apart.
         prove: returns the result, or raises an error, which is not kept.
     """
@@ -108,7 +113,10 @@ def _prove(run: Callable[[Tensor], Outputs], layer: nn.Module | None, images: Te
 
 
 def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) -> Outputs:
-    """The outputs for a batch; the network's own error if it also fails for the user's images, or for the other example alone."""
+    """The outputs for a batch, or none if memory is too small for it.
+
+    If the network also fails for the images of the user, or for the second example alone, the error is the network's own.
+    """
     try:
         return run(batch)
     except (AttributeError, TypeError) as error:  # the network expects another argument
@@ -127,7 +135,7 @@ def _run_batch(run: Callable[[Tensor], Outputs], batch: Tensor, images: Tensor) 
 
 @disable_autocast()
 def make_two_examples(images: Tensor) -> Tensor:
-    """A batch of the first example and another one: the second, or the first in reverse order along its last axis and of half the size."""
+    """A batch of the first two examples; if they are equal, of the first, and of its numbers halved and in reverse order."""
     if len(images) > 1 and not torch.equal(images[0], images[1]):
         return images[:2]
     other = images[:1].flip(-1)  # pooling hides the order alone

@@ -14,10 +14,11 @@ from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.games.checks import refuse_training
 from captum_pairwise.games.sides import LayerOptions
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.twin import list_hook_ids, make_twin, refuse_other_twin
+from captum_pairwise.models.twin import make_twin, refuse_other_twin
 from captum_pairwise.network.agreement import is_close
 from captum_pairwise.network.layer_view import LayerView, record_output, view_layer
 from captum_pairwise.network.layers import replace_output
+from captum_pairwise.network.module_hooks import list_hook_ids
 from captum_pairwise.network.output_axis import run_and_find_axis
 from captum_pairwise.network.proofs import make_two_examples, prove_encoder
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts

@@ -56,7 +56,8 @@ REFUSING = {
 @pytest.mark.parametrize("explain", REFUSING.values(), ids=REFUSING)
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_methods_that_cannot_average_refuse(explain: Callable, stochastic: bool) -> None:
-    assert_refused(lambda: explain(SimilarityWrapper(Noisy(), stochastic=stochastic)), "draws at random")
+    sentence = "does not average over draws" if stochastic else "draws at random"
+    assert_refused(lambda: explain(SimilarityWrapper(Noisy(), stochastic=stochastic)), sentence)
 
 
 def test_dropout_in_training_mode_is_averaged() -> None:

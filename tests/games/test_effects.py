@@ -78,7 +78,7 @@ SIDE = Side(SHOWN, [torch.zeros_like(SHOWN)], cells(SHOWN, 1))
 def check(share: float, layer: int = 2, side: Side = SIDE) -> None:
     """Check an embedding of length 1, of which the players move this share."""
     refuse_without_effect(
-        ENCODER, ENCODER[layer], side, lambda rows, _: torch.cat([torch.ones(2, 1), share * rows[:, :1] / SHOWN[0, 0]], 1), "query"
+        ENCODER, ENCODER[layer], side, lambda rows: torch.cat([torch.ones(2, 1), share * rows[:, :1] / SHOWN[0, 0]], 1), "query"
     )
 
 

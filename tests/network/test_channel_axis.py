@@ -10,7 +10,8 @@ import torchvision
 from conftest import seeded
 from torch import Tensor, nn
 
-from captum_pairwise.network.channel_axis import ChannelTracker, compare_sizes
+from captum_pairwise.network.channel_axis import ChannelTracker
+from captum_pairwise.network.output_axis import compare_sizes
 
 SIZE = 4  # of every axis, so that only the operations tell which axis is which
 
