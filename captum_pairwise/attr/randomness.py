@@ -1,4 +1,4 @@
-"""Explanations of encoders that draw at random: the mean of several."""
+"""Explanations of encoders that draw at random: the mean of several explanations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def average_draws(forward_func: ForwardFunc, explain: Callable[[], Result]) -> R
 
 
 def _average(draws: Sequence[Any]) -> Interactions | tuple[Interactions, ...]:
-    """The mean of several results; for first order of each image."""
+    """The mean of several results; for first order, one mean for each image."""
     if isinstance(draws[0], Interactions):
         return average_interactions(draws)
     return tuple(map(average_interactions, zip(*draws, strict=True)))

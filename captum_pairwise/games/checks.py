@@ -97,10 +97,10 @@ def check_image(inputs: object) -> Tensor:
 
 
 def refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
-    """Refuse images that hold integers, NaN or infinity; with `takes_ids` not token ids `[B, T]`.
+    """Refuse images that hold integers, NaN or infinity; with `takes_ids`, token ids `[B, T]` are accepted.
 
     Raises:
-        ValueError: they do.
+        ValueError: the images hold such numbers.
     """
     are_ids = images.dim() == 2 and images.dtype in (torch.int32, torch.int64)
     if not images.is_floating_point() and not (takes_ids and are_ids):
@@ -114,9 +114,10 @@ def refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
 
 @contextmanager
 def name_missing_batch(run: Callable[..., object], inputs: Sequence[Tensor], name: str) -> Iterator[None]:
-    """Name the missing batch dimension if the block fails because of it: `run` takes each input whole, as a batch of one.
+    """If the block fails because the inputs have no batch dimension, say so.
 
-    Token embeddings `[B, T, C]` have as many dimensions as one image `[C, H, W]`, so only the network can tell.
+    Token embeddings `[B, T, C]` have as many dimensions as one image `[C, H, W]`, so only the network can tell: the dimension is missing if
+    `run` accepts each input as a batch of one.
 
     Raises:
         ValueError: the batch dimension is missing.

@@ -39,8 +39,8 @@ def refuse_without_effect(encoder: nn.Module, layer: nn.Module, side: Side, embe
     if change <= NOTHING:
         advice = f"Take {previous!r}" if previous else "Take an earlier layer"
         raise ValueError(
-            f"Expected a layer that moves the similarity, but without any player of {described} the {name} embedding stays the same: the "
-            f"encoder uses only parts that never leave, such as the class token. {advice}."
+            f"Expected a layer that moves the similarity, but without any player of {described} the {name} embedding stays the same. The "
+            f"encoder may use only tokens that never leave, such as the class token. {advice}."
         )
     if change < ALMOST_NOTHING:
         warnings.warn(

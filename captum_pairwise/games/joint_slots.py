@@ -87,7 +87,7 @@ def _join(outputs: Sequence[object]) -> Tensor:
 
 
 def prove_joint(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
-    """The slot of each image, once a network, in the same state; functions that are no network are proven in each call.
+    """The slot of each image. A network is proven once in each of its states, any other function in each call.
 
     Args:
         forward_func: the function.
@@ -107,12 +107,13 @@ def prove_joint(forward_func: ForwardFunc, layers: list[nn.Module], images: Imag
 
 @torch.no_grad()
 def _find_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Images, context: ForwardContext) -> list[Slot]:
-    """The slots, from a pass of the first example, and a pass of it together with examples in which one image is another."""
+    """The slots, from a pass of the first example alone, and a pass together with its variants."""
     single, layer_of_image = [batch[:1] for batch in images], layers * (len(images) // len(layers)) if layers else []
     recorder = _Recorder(forward_func, layer_of_image, context)
     with ChannelTracker() as tracker:
         alone = recorder.run(single)
-    check_values(alone.values, 1, "similarity" if len(images) == 2 else "output")
+    if not isinstance(alone.values, Tensor) or alone.values.dim() == 0:  # one number for the whole batch
+        check_values(alone.values, 1)
     if len(layers) == 1 < len(images) and len(alone.calls[0]) == 1:
         raise ValueError(
             "Expected a pair (query layer, retrieved layer), because the forward function is no SimilarityWrapper, got one layer that runs "
@@ -134,7 +135,7 @@ def _find_slots(forward_func: ForwardFunc, layers: list[nn.Module], images: Imag
 
 @disable_autocast()
 def _make_variants(images: Images) -> list[Tensor]:
-    """The first example, and for each image a row in which this image is another; `k + 1` is the row of image `k`."""
+    """The first example, and its variants: in row `k + 1`, image `k` is another one."""
     pairs, rows = map(make_two_examples, images), range(len(images) + 1)
     return [torch.cat([pair[1:] if row == k + 1 else pair[:1] for row in rows]) for k, pair in enumerate(pairs)]
 

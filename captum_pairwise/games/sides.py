@@ -130,7 +130,7 @@ class LayerOptions:
 
 
 def _divide_output(output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
-    """The players of a layer's output, and their place in the image if they are laid out otherwise, as tokens or with channels last."""
+    """The players of a layer's output, and their place in the image unless the output itself is a map `[B, C, H, W]`."""
     if isinstance(mask, Tensor) or (mask is not None and not callable(mask)):
         return parse_mask(mask, output, name), None
     if callable(mask):

@@ -135,7 +135,7 @@ class SimilarityWrapper(nn.Module):
         copy_settings(self.query_encoder, self.retrieved_encoder)
 
     def find_layer(self, layer: nn.Module) -> nn.Module:
-        """The layer of the encoder that a layer of the encoder, or of its twin, stands for.
+        """The layer of the encoder itself, for a layer of the encoder or of its twin.
 
         Raises:
             ValueError: the towers are not tied, or `layer` is in neither tower.

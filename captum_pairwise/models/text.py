@@ -140,7 +140,7 @@ class TokenEncoder(nn.Module, abc.ABC):
         return attended & ~torch.isin(tokens, torch.tensor(self._special_ids(END_TOKENS), device=ids.device, dtype=ids.dtype))
 
     def _special_ids(self, names: Sequence[str]) -> list[int]:
-        """The ids of special tokens, and the id of padding if the tokenizer puts it around a sentence, as Qwen's does."""
+        """The ids of special tokens, and the id of padding if the tokenizer puts it around a sentence."""
         ids = [getattr(self.tokenizer, f"{name}_token_id", None) for name in names]
         return [token for token in ids if token is not None] + [token for token in self._frame if token == self.tokenizer.pad_token_id]
 

@@ -87,9 +87,9 @@ def _is_setting(value: object) -> bool:
 
 @torch.no_grad()
 def refuse_other_twin(encoder: nn.Module, twin: nn.Module, own_hooks: set[int], images: Tensor) -> None:
-    """Compare the twin with the encoder on images, with the same draws of both.
+    """Compare the twin with the encoder on images, with the same random numbers for both.
 
-    Hooks that were added to the twin later do not run, and neither do hooks of Captum and of this package.
+    Hooks that were added to the twin later do not run. Hooks of Captum and of this package do not run either.
 
     Raises:
         ValueError: they differ.

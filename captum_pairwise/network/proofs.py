@@ -1,4 +1,4 @@
-"""Proofs about an encoder, once a model: it is deterministic, its first axis is the batch, and the axis of the channels is known."""
+"""Proofs about an encoder, made once: it is deterministic, its first axis is the batch, and the axis of the channels is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ def describe_kind(images: Tensor) -> Key:
 
 
 def prove_once(function: Any, key: Key, prove: Callable[[], Found]) -> Found:
-    """The result of a proof, which is kept as long as the network, for the same state of its modules.
+    """The result of a proof. It is kept for a network while the state of its modules is the same.
 
     Args:
         function: a network, its `forward`, or any other function; the state of another function is unknown, so it is proven anew.
@@ -145,18 +145,18 @@ def make_two_examples(images: Tensor) -> Tensor:
 def _refuse_other_rows(output: object, n_examples: int, name: str) -> None:
     if isinstance(output, Tensor) and (output.dim() == 0 or len(output) != n_examples):
         raise ValueError(
-            f"Expected {name} to return one row for each image, [B, ...], but for {n_examples} it returned shape {tuple(output.shape)}: "
-            "its first axis also holds frames, flips or windows, or is the sequence, or the images have no batch dimension. Take a module "
-            "outside of that reshaping, or wrap it in a module that returns [B, ...]."
+            f"Expected {name} to return one row for each image, [B, ...], got shape {tuple(output.shape)} for {n_examples}. Its first axis "
+            "is not the batch: it holds frames, flips, windows or a sequence, or the images have no batch dimension. Take another module, "
+            "or wrap it in a module that returns [B, ...]."
         )
 
 
 def refuse_dependence(outputs: Outputs, pair: Outputs, repeat: Callable[[], Outputs]) -> None:
-    """Refuse outputs for one example that are others in a batch of two, or in another run.
+    """Refuse outputs for one example that differ in a larger batch, or in a second run.
 
     Args:
         outputs: the outputs for one example.
-        pair: the outputs for a batch that begins with this example.
+        pair: the outputs for a larger batch that begins with this example.
         repeat: runs the one example again.
 
     Raises:

@@ -33,7 +33,7 @@ def add_flips(inputs: Tensor) -> Tensor:
 
 
 REFUSED = {
-    "flips in the batch": (Function(add_flips), r"one row for each image.*for 1 it returned shape \(2, 6\).*flips"),
+    "flips in the batch": (Function(add_flips), r"one row for each image.*got shape \(2, 6\) for 1.*flips"),
     "windows of the batch": (
         Function(lambda x: F.unfold(x, 6, stride=6).transpose(1, 2).reshape(-1, 3, 6, 6).repeat(1, 1, 2, 2)),
         "windows",
@@ -66,7 +66,7 @@ LAYERS = {
         lambda x, y: x.view(-1, 4, 108).mean(1),
         "windows",
     ),
-    "sequence first": (lambda x: x.flatten(2).permute(2, 0, 1), lambda x, y: x.mean(0), "is the sequence"),
+    "sequence first": (lambda x: x.flatten(2).permute(2, 0, 1), lambda x, y: x.mean(0), "a sequence"),
     "mean of the batch": (lambda x: x - x.mean(0), lambda x, y: y.mean((2, 3)), "the layer .Transform. mixes the images"),
     "a draw": (lambda x: torch.rand_like(x), lambda x, y: y.mean((2, 3)), "the layer .Transform. draws at random"),
 }
