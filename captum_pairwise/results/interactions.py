@@ -18,10 +18,12 @@ from captum_pairwise.players.regions import Players, average
 AXES = {
     "first_order": ("players",),
     "marginal": ("players",),
+    "given_other": ("players",),
     "between": ("query", "retrieved"),
     "within_query": ("query", "query"),
     "within_retrieved": ("retrieved", "retrieved"),
 }
+ENDS = ("full", "empty", "without_query", "without_retrieved")  # similarities of the images and of their baselines
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
@@ -37,6 +39,8 @@ class Credits:
         first_order: $\phi_i$, query players first.
         marginal: a player's own credit and half of the credit of each of its pairs, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$. For
             Shapley–Taylor indices these are the Shapley values, for integrated Hessians the integrated gradients.
+        given_other: the Shapley value (or integrated gradient) of a player in the game of its own image, with the whole other image
+            present (paper eq. 2). This is the heat map of each image.
         between: $\phi_{ij}$ of a query player and a retrieved player.
         within_query: $\phi_{ij}$ of two query players, symmetric with a zero diagonal. Each entry is the full credit of the unordered pair.
         within_retrieved: the same of two retrieved players.
@@ -44,6 +48,7 @@ class Credits:
 
     first_order: Float[Tensor, "batch players"] | None = None
     marginal: Float[Tensor, "batch players"] | None = None
+    given_other: Float[Tensor, "batch players"] | None = None
     between: Between | None = None
     within_query: Float[Tensor, "batch query query"] | None = None
     within_retrieved: Float[Tensor, "batch retrieved retrieved"] | None = None
@@ -70,6 +75,8 @@ class Interactions(Credits):
         n_query: number of query players; all others are players of the retrieved image.
         empty: `v(∅)`, the similarity of the two baselines.
         full: `v(N)`, the similarity of the two images.
+        without_query: similarity of the query's baseline and the retrieved image, or None; `query_map` sums to `full - without_query`.
+        without_retrieved: similarity of the query and the baseline of the retrieved image, or None.
         n_evaluations: number of coalitions evaluated for each pair of images; with two towers, the coalitions embedded by either tower.
         standard_error: standard errors of the sampled blocks, or None.
         query_players: the parts of the query image, or None.
@@ -96,6 +103,8 @@ class Interactions(Credits):
     empty: Float[Tensor, " batch"]
     full: Float[Tensor, " batch"]
     n_evaluations: Int[Tensor, " batch"]
+    without_query: Float[Tensor, " batch"] | None = None
+    without_retrieved: Float[Tensor, " batch"] | None = None
     standard_error: Credits | None = None
     query_players: Players | None = None
     retrieved_players: Players | None = None
@@ -121,6 +130,28 @@ class Interactions(Credits):
     def completeness_gap(self) -> Float[Tensor, " batch"]:
         """`v(N) - v(∅)` minus the sum of all credits. It is 0 for an efficient method that has converged."""
         return self.full - self.empty - self["marginal"].sum(1)
+
+    @property
+    def query_map(self) -> Float[Tensor, "batch query"]:
+        """The heat map of the query: what each of its players adds while the retrieved image is whole (paper eq. 2)."""
+        return self["given_other"][:, : self.n_query]
+
+    @property
+    def retrieved_map(self) -> Float[Tensor, "batch retrieved"]:
+        """The heat map of the retrieved image: what each of its players adds while the query is whole (paper eq. 2)."""
+        return self["given_other"][:, self.n_query :]
+
+    @property
+    def map_gaps(self) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """The gap of each map: `v(N)`, minus the similarity without that image, minus the sum of the map.
+
+        Raises:
+            ValueError: the maps were not computed.
+        """
+        if self.without_query is None or self.without_retrieved is None:
+            raise ValueError("Expected the similarities without each image, but this result does not have them. Take another method.")
+        query, retrieved = self.full - self.without_query, self.full - self.without_retrieved
+        return query - self.query_map.sum(1), retrieved - self.retrieved_map.sum(1)
 
     @property
     def query_marginal(self) -> Float[Tensor, "batch query"]:
@@ -197,7 +228,8 @@ def _refuse_mismatched_shapes(interactions: Interactions) -> None:
     if isinstance(n_query, bool) or not isinstance(n_query, int) or n_query < 0:
         raise ValueError(f"Expected n_query to be the number of query players, got {n_query!r}. Count them.")
     sizes = {"batch": len(full) if full.dim() else -1, "query": n_query}
-    blocks = {name: getattr(interactions, name) for name in ("full", "empty", "n_evaluations")} | get_blocks(interactions)
+    ends = {name: getattr(interactions, name) for name in (*ENDS, "n_evaluations")}
+    blocks = {name: end for name, end in ends.items() if end is not None} | get_blocks(interactions)
     blocks |= {f"standard_error.{name}": block for name, block in get_blocks(interactions.standard_error or Credits()).items()}
     for name, block in blocks.items():
         axes = ("batch", *AXES.get(name.removeprefix("standard_error."), ()))

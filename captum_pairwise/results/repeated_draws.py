@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from captum_pairwise.results.interactions import Credits, Interactions, get_blocks
+from captum_pairwise.results.interactions import ENDS, Credits, Interactions, get_blocks
 
 
 def average_interactions(draws: Sequence[Interactions]) -> Interactions:
@@ -23,7 +23,8 @@ def average_interactions(draws: Sequence[Interactions]) -> Interactions:
     """
     blocks = {name: torch.stack([draw[name] for draw in draws]) for name in get_blocks(draws[0])}
     means: dict[str, Any] = {name: block.mean(0) for name, block in blocks.items()}
-    ends: dict[str, Any] = {name: torch.stack([getattr(draw, name) for draw in draws]).mean(0) for name in ("empty", "full")}
+    known = [name for name in ENDS if getattr(draws[0], name) is not None]
+    ends: dict[str, Any] = {name: torch.stack([getattr(draw, name) for draw in draws]).mean(0) for name in known}
     evaluations = torch.stack([draw.n_evaluations for draw in draws]).sum(0)
     errors: dict[str, Any] = {name: (block.var(0) / len(draws)).sqrt() for name, block in blocks.items()}
     for name, block in get_blocks(draws[0].standard_error or Credits()).items():

@@ -26,9 +26,11 @@ def estimate(batch: int = 2, seed: int = 0, **fields) -> Interactions:
         n_query=SIZES["query"],
         empty=random_tensor(batch, seed=seed + 20),
         full=random_tensor(batch, seed=seed + 30),
+        without_query=random_tensor(batch, seed=seed + 31),
+        without_retrieved=random_tensor(batch, seed=seed + 32),
         standard_error=Credits(**errors),
         n_evaluations=torch.arange(batch) + seed,
-        **{name: blocks[name] for name in BLOCKS},
+        **{name: blocks[name] for name in ("given_other", *BLOCKS)},
         **fields,
     )
 
@@ -93,6 +95,21 @@ def test_completeness_gap_is_the_value_minus_all_credit() -> None:
     unordered_pairs = interactions.second_order.triu(1).sum((1, 2))
     expected = interactions.full - interactions.empty - interactions.first_order.sum(1) - unordered_pairs
     assert_close(interactions.completeness_gap, expected)
+
+
+def test_maps_are_the_two_parts_of_given_other() -> None:
+    interactions = estimate()
+    assert torch.equal(torch.cat([interactions.query_map, interactions.retrieved_map], 1), interactions["given_other"])
+    assert interactions.query_map.shape == (2, SIZES["query"])
+
+
+def test_map_gaps() -> None:
+    interactions = estimate()
+    query_gap, retrieved_gap = interactions.map_gaps
+    assert_close(interactions.without_query + interactions.query_map.sum(1) + query_gap, interactions.full)
+    assert_close(interactions.without_retrieved + interactions.retrieved_map.sum(1) + retrieved_gap, interactions.full)
+    with pytest.raises(ValueError, match="Expected the similarities without each image"):
+        _ = replace(interactions, without_query=None).map_gaps
 
 
 @pytest.mark.parametrize("name", AXES)

@@ -20,7 +20,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.games.game import TwoTowerGame
-from captum_pairwise.results.interactions import Credits, Interactions, make_interactions
+from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions
 
 Variance = Callable[[Float[Tensor, "others nodes channels"], Float[Tensor, " nodes"]], Float[Tensor, "rows others"]]
 Members = Float[Tensor, "coalitions players"]
@@ -126,9 +126,10 @@ def combine(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
     query_marginal = multiply_curves(query.slopes, retrieved.mean, path.weights)
     retrieved_marginal = multiply_curves(retrieved.slopes, query.mean, path.weights)
     marginal, marginal_error = _join_images(query_marginal, retrieved_marginal)
+    maps, map_error = _multiply_whole(query, retrieved, path)
     between, error = multiply_curves(query.slopes, retrieved.slopes, path.taylor)
-    credits = Credits(first_order=torch.cat(first)[None], marginal=marginal, between=between[None])
-    return credits, Credits(marginal=marginal_error, between=error[None])
+    credits = Credits(first_order=torch.cat(first)[None], marginal=marginal, given_other=maps, between=between[None])
+    return credits, Credits(marginal=marginal_error, given_other=map_error, between=error[None])
 
 
 def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) -> Shared:
@@ -149,8 +150,17 @@ def combine_between(query: TowerSummary, retrieved: TowerSummary, path: Path) ->
     first, first_error = multiply(query.empty, retrieved.empty)
     marginal, marginal_error = multiply((query.empty + query.full) / 2, (retrieved.empty + retrieved.full) / 2)
     between, error = multiply_curves(left, right, unit)
-    credits = Credits(first_order=first, marginal=marginal, between=between[None])
-    return credits, Credits(first_order=first_error, marginal=marginal_error, between=error[None])
+    maps, map_error = _multiply_whole(query, retrieved, path)
+    credits = Credits(first_order=first, marginal=marginal, given_other=maps, between=between[None])
+    return credits, Credits(first_order=first_error, marginal=marginal_error, given_other=map_error, between=error[None])
+
+
+def _multiply_whole(
+    query: TowerSummary, retrieved: TowerSummary, path: Path
+) -> tuple[Float[Tensor, "1 players"], Float[Tensor, "1 players"]]:
+    """The Shapley values of each image's players with the whole other image, `∫ <E_p[u(A∪i) - u(A)], w(N)> dp`, and their errors."""
+    wholes = [Curves(tower.full.expand(1, len(path.nodes), -1)) for tower in (query, retrieved)]
+    return _join_images(multiply_curves(query.slopes, wholes[1], path.weights), multiply_curves(retrieved.slopes, wholes[0], path.weights))
 
 
 def _join_images(query: Products, retrieved: Products) -> tuple[Float[Tensor, "1 players"], Float[Tensor, "1 players"]]:
@@ -165,5 +175,6 @@ def tower_interactions(
     sides = {"within_query": (query, retrieved), "within_retrieved": (retrieved, query)} if within else {}
     pairs = {name: own.within(other.mean.values[0])[None] for name, (own, other) in sides.items() if own.within is not None}
     ends = torch.stack([query.empty @ retrieved.empty, query.full @ retrieved.full])
-    blocks = {"first_order": credits.first_order, "marginal": credits.marginal, "between": credits.between} | pairs
-    return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **blocks)
+    apart = {"without_query": query.empty @ retrieved.full, "without_retrieved": query.full @ retrieved.empty}
+    known = get_blocks(credits) | pairs | {name: value[None] for name, value in apart.items()}
+    return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **known)

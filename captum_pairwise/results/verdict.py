@@ -1,0 +1,41 @@
+"""The verdict on a pair, in words."""
+
+from dataclasses import dataclass
+
+RELIABLE, ROUGH, UNREADABLE = "reliable", "rough", "do not read this"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the numbers of an explanation can be trusted.
+
+    Attributes:
+        label: "reliable", "rough" or "do not read this".
+        evidence: the numbers behind the label, one sentence each.
+    """
+
+    label: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an explanation says in words.
+
+    Attributes:
+        question: the question that the explanation answers, the title of its picture.
+        sentences: how similar the two are, and which parts the similarity rests on.
+        trust: how far to trust it.
+        warnings: what is wrong with the model, if anything is: stamps on the picture, a few words each.
+        is_similar: False if the two are not similar.
+    """
+
+    question: str
+    sentences: tuple[str, ...]
+    trust: Trust
+    warnings: tuple[str, ...] = ()
+    is_similar: bool = True
+
+    def __str__(self) -> str:
+        warnings = [f"Warning: {warning}." for warning in self.warnings]
+        return " ".join([*warnings, *self.sentences, f"These numbers are {self.trust.label}."])
