@@ -1,6 +1,8 @@
 """The architecture: folders in the order of the data flow, imports only from earlier folders, no cycle, no private import of Captum."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 import captum_pairwise
 
 PACKAGE = Path(captum_pairwise.__file__).parent
-# a module may import its own folder and the folders above it in this list; `api` is `captum_pairwise/__init__.py`
+# a module may import its own folder and the folders above it in this list; `api` is `captum_pairwise/__init__.pyi`
 FOLDERS = [
     "_compat",
     "files",
@@ -53,7 +55,9 @@ def parse_modules():
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        yield name or "api", ast.parse(file.read_text())
+        if name:
+            yield name, ast.parse(file.read_text())
+    yield "api", ast.parse((PACKAGE / "__init__.pyi").read_text())
 
 
 MODULES = dict(parse_modules())
@@ -63,9 +67,10 @@ def imported_names(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module if node.level == 0 else ".".join(filter(None, ("captum_pairwise", node.module)))
+            yield package
+            yield from (f"{package}.{alias.name}" for alias in node.names)
 
 
 def imported_modules(name):
@@ -133,7 +138,12 @@ def test_only_compat_imports_private_modules_of_captum():
 
 
 def test_public_names_are_listed_and_documented():
+    listed = next(node.value for node in MODULES["api"].body if isinstance(node, ast.Assign))
+    assert set(ast.literal_eval(listed)) == set(captum_pairwise.__all__)
     for name in captum_pairwise.__all__:
         assert getattr(captum_pairwise, name).__doc__
-    # as ruff sorts them: names in capitals first
-    assert sorted(captum_pairwise.__all__, key=lambda name: (not name.isupper(), name)) == captum_pairwise.__all__
+
+
+def test_the_package_is_imported_without_pytorch():
+    program = "import sys, captum_pairwise; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

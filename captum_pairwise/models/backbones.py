@@ -13,11 +13,10 @@ from typing import Any, final
 
 import numpy as np
 import torch
-import torchvision
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import pil_to_tensor, resize
+from torch.nn.functional import interpolate
 
 from captum_pairwise.files.images import read_rgb
 from captum_pairwise.files.optional_packages import import_optional
@@ -76,8 +75,8 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: it is no image, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
         """
-        pixels = pil_to_tensor(read_rgb(image)).float() / 255
-        return resize(pixels, list(self.size), antialias=True)[None].clamp(0, 1).to(self.mean)
+        pixels = torch.from_numpy(np.array(read_rgb(image))).permute(2, 0, 1)[None].float() / 255
+        return interpolate(pixels, self.size, mode="bilinear", antialias=True).clamp(0, 1).to(self.mean)
 
     # without shapes: torch.fx traces with proxies, which the shape checker refuses
     def forward(self, images: Any) -> Any:
@@ -112,6 +111,11 @@ class _Backbone:
     head: Callable[[nn.Module], nn.Module | None] = lambda network: None
 
 
+def _build_torchvision(name: str, **options: Any) -> nn.Module:
+    """A network of torchvision with random weights; the import takes a second, which other encoders need not pay."""
+    return getattr(import_module("torchvision.models"), name)(**options)
+
+
 def _take_resnet_features(network: nn.Module) -> nn.Module:
     unused = ("avgpool", "fc", "last_linear")
     return nn.Sequential(OrderedDict((name, part) for name, part in network.named_children() if name not in unused))
@@ -126,7 +130,7 @@ def _build_margin(state: State) -> nn.Module:
     """A ResNet50 with a linear embedding in place of its classifier, with the names and the size in the files of Roth et al."""
     weight = state.get("last_linear.weight")
     size = len(weight) if weight is not None and weight.dim() == 2 else MARGIN_SIZE
-    network = torchvision.models.resnet50(num_classes=size)
+    network = _build_torchvision("resnet50", num_classes=size)
     network.last_linear = network.fc
     del network.fc
     return network
@@ -161,11 +165,11 @@ def _find_lite_weights() -> Path:
 
 
 BACKBONES = {
-    "resnet50": _Backbone(lambda _: torchvision.models.resnet50(), _take_resnet_features, "fc."),
+    "resnet50": _Backbone(lambda _: _build_torchvision("resnet50"), _take_resnet_features, "fc."),
     "resnet50_margin": _Backbone(_build_margin, _take_resnet_features, "fc.", "model.", head=_take_margin_head),
-    "moco_v2": _Backbone(lambda _: torchvision.models.resnet50(), _take_resnet_features, "fc.", MOCO_PREFIX),
-    "vgg11": _Backbone(lambda _: torchvision.models.vgg11(), lambda network: network.get_submodule("features"), "classifier."),
-    "densenet121": _Backbone(lambda _: torchvision.models.densenet121(), _take_densenet_features, "classifier."),
+    "moco_v2": _Backbone(lambda _: _build_torchvision("resnet50"), _take_resnet_features, "fc.", MOCO_PREFIX),
+    "vgg11": _Backbone(lambda _: _build_torchvision("vgg11"), lambda network: network.get_submodule("features"), "classifier."),
+    "densenet121": _Backbone(lambda _: _build_torchvision("densenet121"), _take_densenet_features, "classifier."),
     "efficientnet_lite0": _Backbone(_build_lite, _LiteFeatures, "_fc.", mean=LITE_MEAN, std=LITE_STD),
 }
 

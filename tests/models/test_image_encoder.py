@@ -11,6 +11,7 @@ from model_cases import IMAGENET, image, normalise
 from PIL import Image
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
@@ -143,3 +144,10 @@ def test_encoder_normalises_its_images() -> None:
 
 def test_preprocess_follows_the_dtype_of_the_encoder() -> None:
     assert encoder().double().preprocess(photo(8, 8)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("size", [(300, 451), (37, 100), (224, 224)])
+def test_photos_are_resized_as_torchvision_resizes_them(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = resize(pil_to_tensor(Image.fromarray(pixels)).float() / 255, [224, 224], antialias=True)[None].clamp(0, 1)
+    assert torch.equal(ImageEncoder(nn.Identity()).preprocess(pixels), expected)

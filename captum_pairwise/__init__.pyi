@@ -1,0 +1,96 @@
+"""The public names, for type checkers and for `__init__.py`, which imports each name at its first use."""
+
+from . import datasets, interop, metrics, testing, visualization
+from .attr.counterfactual import Counterfactual, counterfactual
+from .attr.integrated_gradients import LayerIGCAM, LayerIGSAM
+from .attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
+from .attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
+from .attr.lime import PairwiseLime, SuperpixelLime
+from .attr.partition import PartitionShap
+from .attr.project_attention import project_attention, project_attention_through
+from .attr.sam import LayerPairwiseSAM, LayerSAM
+from .attr.sbsm import SBSM, PairwiseSBSM
+from .attr.shapley_taylor import (
+    ExactShapleyTaylor,
+    FactorisedShapleyTaylor,
+    GaussianProcessShapleyTaylor,
+    JaggedShapleyTaylor,
+    LayerExactShapleyTaylor,
+    LayerFactorisedShapleyTaylor,
+    LayerGaussianProcessShapleyTaylor,
+    LayerJaggedShapleyTaylor,
+    LayerShapleyTaylorSampling,
+    ShapleyTaylorSampling,
+)
+from .attr.vesm import LayerVESM
+from .estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
+from .models import backbones, clip, text
+from .models.similarity import SimilarityWrapper
+from .network.layer_view import SplitEncoder
+from .players.baselines import Backgrounds, blur_baseline, mean_colour
+from .players.regions import grid, paint, patches, superpixels, token_grid
+from .results.interactions import Interactions, project
+from .results.window_pairs import WindowPairs
+from .visualization.viewer import Viewer, viewer
+
+__all__ = [
+    "SBSM",
+    "Backgrounds",
+    "Counterfactual",
+    "ExactShapleyTaylor",
+    "FactorisedShapleyTaylor",
+    "GaussianProcessShapleyTaylor",
+    "IntegratedHessians",
+    "Interactions",
+    "JaggedShapleyTaylor",
+    "KernelShapley",
+    "KernelShapleyTaylor",
+    "LayerExactShapleyTaylor",
+    "LayerFactorisedShapleyTaylor",
+    "LayerGaussianProcessShapleyTaylor",
+    "LayerIGCAM",
+    "LayerIGSAM",
+    "LayerIntegratedHessians",
+    "LayerJaggedShapleyTaylor",
+    "LayerKernelSAM",
+    "LayerKernelShapleyTaylor",
+    "LayerPairwiseSAM",
+    "LayerSAM",
+    "LayerShapleyTaylorSampling",
+    "LayerVESM",
+    "PairwiseLime",
+    "PairwiseSBSM",
+    "PartitionShap",
+    "ShapleyTaylorSampling",
+    "SimilarityWrapper",
+    "SplitEncoder",
+    "SuperpixelLime",
+    "Viewer",
+    "WindowPairs",
+    "backbones",
+    "blur_baseline",
+    "clip",
+    "counterfactual",
+    "datasets",
+    "grid",
+    "harsanyi_dividends",
+    "interop",
+    "jagged_credit",
+    "mean_colour",
+    "metrics",
+    "paint",
+    "patches",
+    "project",
+    "project_attention",
+    "project_attention_through",
+    "shapley_taylor",
+    "shapley_values",
+    "superpixels",
+    "testing",
+    "text",
+    "token_grid",
+    "viewer",
+    "visualization",
+]
+
+__version__: str
