@@ -68,6 +68,20 @@ def shapley_values(game: Game) -> Tensor:
     return torch.tensor([shapley_value(value, i, game.n_players) for i in range(game.n_players)], dtype=torch.float64)
 
 
+def heat_maps(game: Game) -> Tensor:
+    """Paper eq. 2: the Shapley value of each player in the game of its own image, with all players of the other image present."""
+    value, images = value_function(game), (range(game.n_query), range(game.n_query, game.n_players))
+    credits = []
+    for own, other in (images, images[::-1]):
+        for player in own:
+            total, others = 0.0, set(own) - {player}
+            for subset in subsets(others):
+                weight = 1 / (len(own) * comb(len(others), len(subset)))
+                total += weight * (value({*subset, player, *other}) - value({*subset, *other}))
+            credits.append(total)
+    return torch.tensor(credits, dtype=torch.float64)
+
+
 def jagged_credit(
     value: Callable[[Iterable[int]], float], wanted: Iterable[Coalition], n_players: int
 ) -> tuple[dict[Coalition, float], float]:

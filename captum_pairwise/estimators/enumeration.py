@@ -1,9 +1,12 @@
 """Exact Shapley–Taylor indices, from the values of all coalitions."""
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
+from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor, shapley_values
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.towers.summary import combine, enumerate_tower, tower_interactions
@@ -12,7 +15,9 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 def exact(game: Game, most: int = 2**20) -> Interactions:
-    """All Shapley–Taylor indices of order 2 (paper eq. 5), from all `2**n` coalitions, or `2**n_q + 2**n_r` of a two-tower game.
+    """All Shapley–Taylor indices of order 2 (paper eq. 5), and the heat maps.
+
+    All `2**n` coalitions are evaluated, or `2**n_q + 2**n_r` of a two-tower game.
 
     Args:
         game: the game.
@@ -30,7 +35,7 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
         refuse_too_many(game.n_players, most, "of both images")
         values = enumerate_values(game)
         _, first, second = shapley_taylor(values)
-        blocks = {"first_order": first[None], **split_blocks(second[None], game.n_query)}
+        blocks = {"first_order": first[None], **split_blocks(second[None], game.n_query), **map_images(values, game.n_query)}
         return make_interactions(values[[0, -1]], game.n_query, game.n_evaluations, **blocks)
     refuse_too_many(max(game.n_query, game.n_retrieved), most, "of one image")
     path = diagonal_path(game.n_players)
@@ -45,3 +50,16 @@ def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:
         u = game.embed_query(all_coalitions(game.n_query))
         return (game.embed_retrieved(all_coalitions(game.n_retrieved)) @ u.T).flatten()
     return game.values(all_coalitions(game.n_players))
+
+
+def map_images(values: Float[Tensor, " coalitions"], n_query: int) -> dict[str, Any]:
+    """The heat maps and their ends, by name: Shapley values of each image's players in the coalitions with the whole other image.
+
+    Args:
+        values: the values of all coalitions, as from `enumerate_values`.
+        n_query: number of query players.
+    """
+    table = values.reshape(-1, 2**n_query)  # a row for each coalition of the retrieved image
+    query, retrieved = table[-1], table[:, -1]
+    maps = torch.cat([shapley_values(query), shapley_values(retrieved)])
+    return {"given_other": maps[None], "without_query": query[:1], "without_retrieved": retrieved[:1]}

@@ -3,7 +3,7 @@
 import torch
 
 from captum_pairwise.estimators.coalitions import jagged_credit
-from captum_pairwise.estimators.enumeration import enumerate_values
+from captum_pairwise.estimators.enumeration import enumerate_values, map_images
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.summary import combine_between
@@ -44,5 +44,5 @@ def share_dividends(game: Game, n_samples: int, *, generator: torch.Generator | 
     _, credit, _ = jagged_credit(values, torch.cat([singles, pairs]))
     first, between = credit[:n_players], credit[n_players:].reshape(n_query, game.n_retrieved)
     marginal = first + torch.cat([between.sum(1), between.sum(0)]) / 2
-    blocks = {"first_order": first[None], "marginal": marginal[None], "between": between[None]}
+    blocks = {"first_order": first[None], "marginal": marginal[None], "between": between[None], **map_images(values, n_query)}
     return make_interactions(values[[0, -1]], n_query, game.n_evaluations, **blocks)

@@ -16,8 +16,9 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
     """The Shapley–Taylor indices of `<u(z), w(z)>` for two affine towers (paper eq. 8).
 
     Two players of different images interact by `<moves_i, moves_j>`; two players of one image do not interact. The cosine is not of this
-    form: SAM divides by both norms, frozen at the full images, and is then not efficient. `empty` and `full` are the true similarities, so
-    `completeness_gap` shows the difference. `empty` is NaN if an embedding is zero, which has no cosine.
+    form: SAM divides by both norms, frozen at the full images, and is then not efficient. `empty`, `full`, `without_query` and
+    `without_retrieved` are the true similarities, so `completeness_gap` and `map_gaps` show the difference. They are NaN if an
+    embedding is zero, which has no cosine.
 
     Args:
         queries: the tower of the query, one for each background.
@@ -32,11 +33,13 @@ def search_activation(queries: Sequence[Affine], retrieveds: Sequence[Affine], f
     u, w = _full_embedding(query), _full_embedding(retrieved)
     scale = _frozen_scale(u, w, frozen_norm)
     empty = _mean_similarity([tower.offset for tower in queries], [tower.offset for tower in retrieveds], frozen_norm)
-    ends = torch.stack([empty, _mean_similarity([u], [w], frozen_norm)])
+    maps, (full, without_query, without_retrieved) = _map_images(queries, retrieveds, frozen_norm)
     first, n_query = torch.cat([query.moves @ retrieved.offset, retrieved.moves @ query.offset]), len(query.moves)
     second = u.new_zeros(1, len(first), len(first))
     second[0, :n_query, n_query:] = query.moves @ retrieved.moves.T * scale
-    return make_interactions(ends, n_query, n_evaluations=2, first_order=first[None] * scale, **split_blocks(second, n_query))
+    blocks = {"first_order": first[None] * scale, "given_other": torch.cat(maps)[None], **split_blocks(second, n_query)}
+    apart = {"without_query": without_query[None], "without_retrieved": without_retrieved[None]}
+    return make_interactions(torch.stack([empty, full]), n_query, n_evaluations=2, **blocks, **apart)
 
 
 @disable_autocast()
@@ -49,14 +52,22 @@ def activation_maps(
         The values of the query, the values of the retrieved image, and for each image the sum of its values minus the change of the
         similarity by all its players.
     """
+    maps, (full, without_query, without_retrieved) = _map_images(queries, retrieveds, frozen_norm)
+    changes = full - torch.stack([without_query, without_retrieved])
+    return *maps, torch.stack([maps[0].sum(), maps[1].sum()]) - changes
+
+
+def _map_images(
+    queries: Sequence[Affine], retrieveds: Sequence[Affine], frozen_norm: bool
+) -> tuple[tuple[Float[Tensor, " query"], Float[Tensor, " retrieved"]], tuple[Tensor, Tensor, Tensor]]:
+    """The maps of both images, and the true similarities of the images, without the query, and without the retrieved image."""
     query, retrieved = _average_towers(queries), _average_towers(retrieveds)
     u, w = _full_embedding(query), _full_embedding(retrieved)
     scale = _frozen_scale(u, w, frozen_norm)
-    maps = query.moves @ w * scale, retrieved.moves @ u * scale
     without_query = _mean_similarity([tower.offset for tower in queries], [w], frozen_norm)
     without_retrieved = _mean_similarity([u], [tower.offset for tower in retrieveds], frozen_norm)
-    changes = _mean_similarity([u], [w], frozen_norm) - torch.stack([without_query, without_retrieved])
-    return *maps, torch.stack([maps[0].sum(), maps[1].sum()]) - changes
+    maps = query.moves @ w * scale, retrieved.moves @ u * scale
+    return maps, (_mean_similarity([u], [w], frozen_norm), without_query, without_retrieved)
 
 
 def _average_towers(towers: Sequence[Affine]) -> Affine:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from conftest import opaque, random_game, relu_game
-from formulas import first_order, shapley_values, taylor_pairs
+from formulas import first_order, heat_maps, shapley_values, taylor_pairs
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import enumerate_values, exact
@@ -15,9 +15,14 @@ def assert_matches_formula(game):
         "first_order": first_order(game),
         "marginal": shapley_values(game),
         "second_order": taylor_pairs(game),
+        "given_other": heat_maps(game),
     }.items():
         torch.testing.assert_close(getattr(found, name)[0], truth, rtol=0, atol=1e-9)
     assert found.completeness_gap.item() == pytest.approx(0, abs=1e-9)
+    values, n_query = enumerate_values(game), game.n_query
+    assert found.without_query.item() == pytest.approx(values[2**game.n_players - 2**n_query].item(), abs=1e-12)
+    assert found.without_retrieved.item() == pytest.approx(values[2**n_query - 1].item(), abs=1e-12)
+    assert torch.cat(found.map_gaps).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -35,7 +40,8 @@ def test_two_towers_embed_each_image_alone_and_match_the_opaque_game():
     towers, whole = exact(game), exact(opaque(game))
     assert towers.n_evaluations.item() == 2**6 + 2**5
     assert whole.n_evaluations.item() == 2**11
-    for name in ("empty", "full", "first_order", "between", "within_query", "within_retrieved"):
+    blocks = ("first_order", "given_other", "between", "within_query", "within_retrieved")
+    for name in ("empty", "full", "without_query", "without_retrieved", *blocks):
         torch.testing.assert_close(getattr(towers, name), getattr(whole, name), rtol=0, atol=1e-12)
 
 

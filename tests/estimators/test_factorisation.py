@@ -69,9 +69,10 @@ def test_the_towers_draw_their_coalitions_independently(fit):
 def test_budget_for_all_coalitions_is_exact(fit):
     game = relu_game(6, 5, seed=1)
     found, truth = factorise(game, 2**6 - 2, TowerOptions(fit)), exact(relu_game(6, 5, seed=1))
-    for name in ("empty", "full", "first_order", "marginal", "between"):
+    for name in ("empty", "full", "without_query", "without_retrieved", "first_order", "marginal", "given_other", "between"):
         torch.testing.assert_close(getattr(found, name), getattr(truth, name), rtol=0, atol=1e-12)
-    assert (found.standard_error.between == 0).all() and (found.standard_error.marginal == 0).all()
+    for name in ("marginal", "given_other", "between"):
+        assert (found.standard_error[name] == 0).all()
     assert found.within_query is None
 
 
@@ -107,7 +108,8 @@ def test_dummy_has_zero_credit(fit):
 def test_credit_is_complete_at_any_budget():
     """The process reproduces its data, including the full and the empty image."""
     for n_samples in (20, 60, 300):
-        assert factorise(relu_game(11, 10, 0), n_samples).completeness_gap.abs().max() < 1e-9
+        found = factorise(relu_game(11, 10, 0), n_samples)
+        assert torch.cat([found.completeness_gap, *found.map_gaps]).abs().max() < 1e-9
 
 
 @both_fits
@@ -134,7 +136,7 @@ def test_it_converges(fit):
 @pytest.mark.parametrize("make_game", [relu_game, decaying_game])
 @pytest.mark.parametrize(("players", "n_samples"), [((8, 7), 60), ((11, 10), 120)])
 def test_two_standard_errors_cover_the_truth(make_game, players, n_samples):
-    covered = {"between": [], "marginal": []}
+    covered = {"between": [], "marginal": [], "given_other": []}
     for seed in range(6):
         truth = exact(make_game(*players, seed))
         found = factorise(make_game(*players, seed), n_samples, generator=seeded(seed))
@@ -151,7 +153,7 @@ def test_jackknife_errors_of_chains_cover_the_truth():
             exact(relu_game(12, 11, seed)),
             factorise(relu_game(12, 11, seed), 300, TowerOptions("chains"), generator=seeded(seed)),
         )
-        for name in ("between", "marginal"):
+        for name in ("between", "marginal", "given_other"):
             within.append(((found[name] - truth[name]).abs() <= 2 * found.standard_error[name]).double().mean().item())
     assert mean(within) >= 0.9
 
@@ -215,7 +217,7 @@ def test_games_with_the_same_query_share_its_tower(fit):
         retrieved = relu_tower(8, seed)
         shared = factorise(TwoTowerGame(9, 8, query, retrieved, tables), 60, TowerOptions(fit))
         alone = factorise(TwoTowerGame(9, 8, query, retrieved), 60, TowerOptions(fit))
-        for name in ("empty", "full", "first_order", "marginal", "between"):
+        for name in ("empty", "full", "first_order", "marginal", "given_other", "between"):
             assert torch.equal(getattr(shared, name), getattr(alone, name))
         evaluations.append(shared.n_evaluations.item())
     assert evaluations == [124, 62, 62]

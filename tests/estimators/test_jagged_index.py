@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 import torch
 from conftest import opaque, random_game, random_tensor, relu_game, seeded
-from formulas import jagged_credit, owen_values, relative_mse, shapley_values, value_function
+from formulas import heat_maps, jagged_credit, owen_values, relative_mse, shapley_values, value_function
 from torch.testing import assert_close
 
 from captum_pairwise.estimators.enumeration import exact
@@ -38,7 +38,9 @@ def test_two_towers_embed_each_image_alone_and_match_the_opaque_game():
     towers, whole = enumerated(game), enumerated(opaque(game))
     assert towers.n_evaluations.item() == 2**6 + 2**5
     assert whole.n_evaluations.item() == 2**11
-    for name in ("empty", "full", "first_order", "marginal", "between"):
+    for name in ("empty", "full", "without_query", "without_retrieved"):
+        assert_close(getattr(towers, name), getattr(whole, name), rtol=0, atol=1e-12)
+    for name in ("first_order", "marginal", "given_other", "between"):
         assert_close(towers[name], whole[name], rtol=0, atol=1e-12)
 
 
@@ -53,7 +55,9 @@ def test_credits_are_shapley_values_while_the_other_image_is_absent_or_present(k
     """Paper eq. 2: the game of one image while the other is fixed."""
     game = kind(3, 2, seed=5)
     found = enumerated(game)
+    assert_close(found.given_other[0], heat_maps(game), rtol=0, atol=1e-12)
     together = found.first_order[0] + torch.cat([found.between[0].sum(1), found.between[0].sum(0)])
+    assert_close(together, found.given_other[0], rtol=0, atol=1e-12)
     for other, credit in ((0.0, found.first_order[0]), (1.0, together)):
         query = CallableGame(3, 0, lambda z, other=other: game.values(torch.cat([z, torch.full((len(z), 2), other > 0)], 1)))
         retrieved = CallableGame(0, 2, lambda z, other=other: game.values(torch.cat([torch.full((len(z), 3), other > 0), z], 1)))

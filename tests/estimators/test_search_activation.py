@@ -54,9 +54,24 @@ def test_dot_product_closed_forms_match_the_exact_indices(case):
     given = {"baselines": baselines} if baselines else {"layer_baselines": (0, 0)}
     exact = cp.LayerExactShapleyTaylor(model, encoder[LAST]).interactions(pair, **given)
     closed = cp.LayerPairwiseSAM(model, encoder[LAST]).interactions(pair, baselines)
-    for name in ("empty", "full", "first_order", "between", "within_query", "within_retrieved", "marginal"):
+    credits = ("first_order", "between", "within_query", "within_retrieved", "marginal", "given_other")
+    for name in ("empty", "full", "without_query", "without_retrieved", *credits):
         torch.testing.assert_close(getattr(closed, name), getattr(exact, name), rtol=0, atol=1e-9)
     assert closed.completeness_gap.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_maps_of_the_second_order_are_those_of_the_first(case, similarity):
+    """A map value is a position's own credit and all of its pairs with the other image."""
+    encoder, pair, *_, baselines = case
+    model = cp.SimilarityWrapper(encoder, similarity=similarity)
+    maps, deltas = cp.LayerSAM(model, encoder[LAST]).attribute(pair, baselines, return_convergence_delta=True)
+    found = cp.LayerPairwiseSAM(model, encoder[LAST]).interactions(pair, baselines)
+    for own, expected in zip((found.query_map, found.retrieved_map), maps, strict=True):
+        torch.testing.assert_close(own, expected.flatten(1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(-torch.stack(found.map_gaps, 1), deltas, rtol=0, atol=1e-12, equal_nan=True)
+    own_and_pairs = found.first_order + torch.cat([found.between.sum(2), found.between.sum(1)], 1)
+    torch.testing.assert_close(found.given_other, own_and_pairs, rtol=0, atol=1e-12)
 
 
 def test_cosine_reports_its_inefficiency(case):
