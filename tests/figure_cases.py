@@ -1,11 +1,13 @@
 """Photos, interactions and slow copies of the drawing code, for the tests of figures."""
 
 import warnings
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import torch
 from conftest import random_tensor
+from matplotlib.text import Text
 
 import captum_pairwise as cp
 from captum_pairwise.players.regions import NEVER_LEAVES, Players, cells
@@ -22,17 +24,20 @@ MASK = Players(IDS, (6,))
 
 def build_interactions(between, query=MAP, retrieved=MASK, credit=None, **blocks):
     n_players = sum(between.shape[1:])
-    return Interactions(
+    known = Interactions(
         n_query=between.shape[1],
         empty=torch.zeros(len(between)),
         full=torch.ones(len(between)),
         n_evaluations=torch.zeros(len(between), dtype=torch.long),
+        without_query=torch.full([len(between)], 0.25),
+        without_retrieved=torch.full([len(between)], 0.5),
         marginal=random_tensor(len(between), n_players) if credit is None else credit,
+        given_other=random_tensor(len(between), n_players, seed=1) if credit is None else credit,
         between=between,
         query_players=query,
         retrieved_players=retrieved,
-        **blocks,
     )
+    return replace(known, **blocks)
 
 
 def read_image(panel):
@@ -51,7 +56,7 @@ def slow_overlay(photo, heat, scale, colours="RdBu_r"):
     image = slow_grey(photo)
     for row, column in np.ndindex(heat.shape):
         value = heat[row, column] / scale
-        opacity = 0.9 * abs(value) ** 0.7
+        opacity = 0.75 * abs(value) ** 0.7
         colour = np.array(matplotlib.colormaps[colours](0.5 + value / 2)[:3])
         image[row, column] = (1 - opacity) * image[row, column] + opacity * colour
     return image
@@ -73,6 +78,11 @@ def read_bars(figure):
         label = panel.get_xlabel() or panel.get_ylabel()
         limits.setdefault(label, []).append(panel.get_xlim() if is_horizontal else panel.get_ylim())
     return limits
+
+
+def read_texts(figure):
+    """All visible texts of a figure, each in one line."""
+    return [" ".join(text.get_text().split()) for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
 
 
 def render(figure):

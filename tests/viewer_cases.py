@@ -29,6 +29,7 @@ def build_interactions(query, retrieved, seed=0, **changes):
         "between": random_tensor(1, n, m, seed=seed + 1),
         "within_query": build_symmetric(n, seed + 2),
         "within_retrieved": build_symmetric(m, seed + 3),
+        "given_other": random_tensor(1, n + m, seed=seed + 4),
     }
     errors = {name: block.abs() / 10 for name, block in blocks.items()}
     ends = {"empty": torch.tensor([0.25]), "full": torch.tensor([0.75]), "n_evaluations": torch.tensor([8])}

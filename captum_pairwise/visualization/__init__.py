@@ -4,9 +4,10 @@ A figure of `Interactions` draws one pair of the batch, chosen by `example`. A f
 """
 
 from captum_pairwise.visualization.map_figures import counterfactual_figure, heatmap_figure, projection_figure
+from captum_pairwise.visualization.matches_figure import matches_figure
 from captum_pairwise.visualization.matrix_figure import matrix_figure
 from captum_pairwise.visualization.overlays import overlay, paint_pixels
-from captum_pairwise.visualization.pair_figures import matches_figure, pair_figure
+from captum_pairwise.visualization.pair_figures import joint_figure, pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
 from captum_pairwise.visualization.study_figures import convergence_figure, table_figure
 from captum_pairwise.visualization.token_figure import caption_figure, token_figure
@@ -18,6 +19,7 @@ __all__ = [
     "convergence_figure",
     "counterfactual_figure",
     "heatmap_figure",
+    "joint_figure",
     "matches_figure",
     "matrix_figure",
     "overlay",

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from captum_pairwise.metrics.pixels import check_mask
 from captum_pairwise.metrics.propagation import label_propagation
 from captum_pairwise.results.interactions import SIDES
+from captum_pairwise.visualization.marks import draw_outline
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay, resize_maps
-from captum_pairwise.visualization.parts import draw_outline
 from captum_pairwise.visualization.photos import (
     Array,
     check_photo_batches,

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_pairwise.results.interactions import AXES, SIDES, Interactions
+from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.style import SIGNED, colour_values, draw_bar_beside, find_scale, format_header, label_ticks
+from captum_pairwise.visualization.style import SIGNED, colour_values, draw_bar_beside, find_scale, label_ticks, write_title
 
 LENGTH = 5.6  # inches of the longer side of the matrix
 LEAST_SIZE = (1.8, 5.5)  # inches, height and width of the matrix, with room for names, colour bar and title
@@ -32,7 +32,9 @@ class Axis(NamedTuple):
 
 
 def matrix_figure(interactions: Interactions, example: int = 0, title: str = "") -> Figure:
-    """Draw the credit of every pair of parts of one pair of images as a matrix, and beside it the credit of each part as a bar.
+    """Draw the credit of every pair of parts of one pair of images as a matrix, and beside it the map of each image as bars.
+
+    A bar is what a part adds while the other image is whole. Without maps (`given_other`) there are no bars.
 
     If the pairs within both images are known, the matrix is the whole symmetric matrix of all parts. Otherwise its rows are query parts and
     its columns are retrieved parts. The parts of a map are in reading order, with a tick at the first part of each row of the map. Other
@@ -46,13 +48,13 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
     Raises:
         ValueError: the pairs between the images are unknown, a credit is not finite, or there is no such example.
     """
-    check_pair(interactions, example, AXES)
+    check_pair(interactions, example, ("given_other", "between", "within_query", "within_retrieved"))
     whole = all(getattr(interactions, name) is not None for name in ("within_query", "within_retrieved"))
     matrix = (interactions.second_order if whole else interactions["between"])[example].detach().cpu().double().numpy()
     rows, columns = _build_axes(interactions, example, whole)
     size = np.maximum(LENGTH * np.array(matrix.shape) / max(matrix.shape), LEAST_SIZE)
     figure = Figure(figsize=(size[1] + 3.0, size[0] + 2.4), layout="constrained", dpi=110)
-    figure.suptitle(format_header(interactions, example, title), size="medium")
+    figure.suptitle(write_title(interactions, example, title), size="medium")
     (corner, top), (left, centre) = figure.subplots(2, 2, squeeze=False, width_ratios=[0.9, size[1]], height_ratios=[0.9, size[0]])
     corner.set_axis_off()
     scale = find_scale([matrix])
@@ -66,8 +68,8 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
 def _build_axes(interactions: Interactions, example: int, whole: bool) -> tuple[Axis, Axis]:
     """Parts along the rows and along the columns."""
     n_query, n_retrieved = interactions["between"].shape[1:]
-    credit = interactions.first_order if interactions.marginal is None else interactions.marginal
-    numbers = np.empty(0) if credit is None else credit[example].detach().cpu().double().numpy()
+    maps = interactions.given_other
+    numbers = np.empty(0) if maps is None else maps[example].detach().cpu().double().numpy()
     shapes = [players.shape if players else () for players in (interactions.query_players, interactions.retrieved_players)]
     names = [f"{side}, {'rows of its map' if len(shape) == 2 else 'its parts'}" for side, shape in zip(SIDES, shapes, strict=True)]
     if whole:
@@ -83,8 +85,8 @@ def _draw_credit(left: Axes, top: Axes, rows: Axis, columns: Axis) -> None:
     limit = 1.08 * scale or 1.0
     for draw_bars, axis in ((left.barh, rows), (top.bar, columns)):
         draw_bars(np.arange(len(axis.credit)), axis.credit, 0.9, color=colour_values(np.sign(axis.credit) * 0.8, 1.0))
-    left.set(xlim=(-limit, limit), ylim=(sum(rows.counts) - 0.5, -0.5), xlabel="similarity\nof a part")
-    top.set(ylim=(-limit, limit), xlim=(-0.5, sum(columns.counts) - 0.5), ylabel="similarity\nof a part")
+    left.set(xlim=(-limit, limit), ylim=(sum(rows.counts) - 0.5, -0.5), xlabel="similarity that\na part adds")
+    top.set(ylim=(-limit, limit), xlim=(-0.5, sum(columns.counts) - 0.5), ylabel="similarity that\na part adds")
     left.axvline(0, color="0.4", linewidth=0.8)
     top.axhline(0, color="0.4", linewidth=0.8)
     label_ticks(left.set_xticks, scale, size="small", rotation=90)

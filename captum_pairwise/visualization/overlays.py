@@ -11,6 +11,8 @@ from captum_pairwise.players.regions import Players, paint
 from captum_pairwise.visualization.photos import Array, Photo, detach_to_cpu
 from captum_pairwise.visualization.style import SIGNED, colour_values, find_scale
 
+OPACITY = 0.75  # of the strongest credit: the photo stays visible below it
+
 
 def paint_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
     """Map over the pixels of images from one value per player.
@@ -69,7 +71,7 @@ def overlay(photo: Photo, heat: Float[np.ndarray, "height width"], scale: float 
         colours: a Matplotlib colour map; its middle colour means 0.
     """
     scale = scale or find_scale([heat])
-    opacity = np.clip(np.abs(heat) / (scale or 1.0), 0, 1)[..., None] ** 0.7 * 0.9
+    opacity = np.clip(np.abs(heat) / (scale or 1.0), 0, 1)[..., None] ** 0.7 * OPACITY
     return (1 - opacity) * fade_to_grey(photo) + opacity * colour_values(heat, scale, colours)
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
-from captum_pairwise.visualization.parts import PART_COLOURS, check_pair
+from captum_pairwise.visualization.marks import PART_COLOURS
+from captum_pairwise.visualization.parts import check_pair
 from captum_pairwise.visualization.photos import check_photos
 from captum_pairwise.visualization.style import SIGNED
 

@@ -1,38 +1,68 @@
-"""Figures of one pair of photos: its maps and strongest parts, and lines between its matching parts (Figure 1 of the paper)."""
+"""Figures of one pair of photos: the map of each photo with the pairs of its strongest parts, and the credit in the joint game."""
 
 from math import isfinite
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import ConnectionPatch
-from matplotlib.patheffects import withStroke
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from captum_pairwise.results.interactions import SIDES, Interactions
-from captum_pairwise.visualization.overlays import overlay
-from captum_pairwise.visualization.parts import PART_COLOURS, PhotoParts, locate_parts, mark_parts, strongest_parts
-from captum_pairwise.visualization.photos import Array, draw_photo, fit_widths, hide_frames
-from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, format_header, format_number, format_uncertainty
+from captum_pairwise.results.verdict import UNREADABLE, Verdict
+from captum_pairwise.visualization.headline import build_page, write_headline, write_small_print
+from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
+from captum_pairwise.visualization.overlays import fade_to_grey, overlay
+from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, strongest_parts
+from captum_pairwise.visualization.photos import Array, draw_photo, fit_height, fit_widths, hide_frames
+from captum_pairwise.visualization.style import (
+    SIGNED,
+    UNREADABLE_COLOURS,
+    draw_bar_beside,
+    draw_half_bar,
+    find_scale,
+    format_similarities,
+    write_errors,
+)
 
-PHOTO_HEIGHT, FIGURE_WIDTH = 4.2, 8.5  # inches; the width is the least
-BEND = 0.04  # of a line's length
-WIDEST, THINNEST = 5.0, 1.0  # of a line, in points
+WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
+BAR = 0.9  # inches for a colour bar beside photos
+WORDS = 0.75  # inches above and below the photos of a row
+QUESTION = "Why are these two photos alike?"
+JOINT_QUESTION = "What does each part add when both photos start as blurs?"
+MAP_MEANING = (
+    "A map shows what each part of a photo adds to the similarity while the other photo is whole. Red parts raise it, blue parts lower it. "
+    "Without a photo, its baseline takes its place: by default a blur of the photo."
+)
+PAIR_MEANING = (
+    "A map counts a part against the whole other photo, a pair counts it against one part of that photo. What a part also adds beside the "
+    "other photo's baseline belongs to no pair: the pairs of a part need not sum to its value in the map."
+)
+NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."
 
 
-def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts: int = 4, example: int = 0, title: str = "") -> Figure:
+def pair_figure(
+    interactions: Interactions,
+    images: tuple[Array, Array],
+    n_parts: int = 4,
+    example: int = 0,
+    title: str = "",
+    *,
+    verdict: Verdict | None = None,
+) -> Figure:
     """Draw one pair: above, the photos and their maps; below, for each of the strongest query parts, its pairs with the retrieved parts.
 
-    The two maps above share one scale, and so do the maps below. Each part has a number and a colour. The query photo shows the part
-    itself. The retrieved photo shows its strongest match, if that pair adds similarity.
+    Both maps show what each part adds while the other photo is whole (`Interactions.query_map`, `retrieved_map`), on one scale. Each map of
+    pairs has a scale of its own. Each part has a number and a colour. The query photo shows the part itself. The retrieved photo shows its
+    strongest match. If the verdict says that the photos are not similar, the parts are those of the pairs that lower the similarity most.
 
     Args:
-        interactions: of parts of images, or of the cells of maps.
-        images: the photos, RGB `[B, 3, H, W]` in [0, 1].
+        interactions: of parts of images, or of the cells of maps. Without maps (`given_other`), their places say so.
+        images: the photos, RGB `[B, 3, H, W]` in [0, 1]. They may be larger than the network's inputs, if they show the same content.
         n_parts: the number of query parts to draw, at most 6.
         example: the number of the pair in the batch.
-        title: the title of the figure.
+        title: the title of the figure; "" for the verdict's question.
+        verdict: words above the figure. Its warnings are a red band. If the numbers are not to be read, the maps are grey.
 
     Raises:
         ValueError: `n_parts` is not from 1 to 6, the players are unknown, a credit is not finite, or the photos do not fit.
@@ -40,105 +70,139 @@ def pair_figure(interactions: Interactions, images: tuple[Array, Array], n_parts
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}. Choose fewer, or use `matches_figure`.")
     sides = locate_parts(interactions, images, example)
-    between = interactions["between"][example]
-    parts = strongest_parts(between, n_parts)
-    columns = max(4, len(parts))
-    figure = Figure(figsize=(3 * columns, 6.8), layout="constrained", dpi=110)
-    figure.suptitle(escape_text(title))
-    axes = figure.subplots(2, columns)
-    hide_frames(axes)
-    _draw_first_order(figure, axes[0, :4], sides, (interactions.query_marginal[example], interactions.retrieved_marginal[example]))
-    mark_parts(axes[0, 0], sides[0], [part for part, _ in parts])
-    mark_parts(axes[0, 3], sides[1], [match for part, match in parts if between[part, match] > 0])  # strongest first: no number is skipped
-    _draw_matches(axes[1], sides[1], between, parts)
-    figure.supxlabel(_format_caption(interactions, example), size="small")
+    between = interactions["between"][example].detach().cpu().double()
+    sign = choose_sign(between, verdict)
+    parts = strongest_parts(sign * between, n_parts)
+    above = write_headline(title or (verdict.question if verdict else QUESTION), verdict, WIDTH)
+    below = write_small_print([MAP_MEANING, PAIR_MEANING, write_numbers(interactions, example, verdict)], WIDTH)
+    heights = _fit_rows(sides, len(parts))
+    figure, (top, bottom) = build_page(WIDTH, [height + WORDS for height in heights], above, below)
+    axes = _draw_maps(top, sides, interactions, example, choose_colours(verdict))
+    mark_parts(axes[0], sides[0], [part for part, _ in parts])
+    mark_parts(
+        axes[3], sides[1], [match for part, match in parts if sign * between[part, match] > 0]
+    )  # strongest first: no number is skipped
+    _draw_pairs(bottom, sides[1], between, parts, sign, choose_colours(verdict))
     return figure
 
 
-def _format_caption(interactions: Interactions, example: int) -> str:
-    total = (interactions.full - interactions.empty)[example].item()
-    numbers = [f"similarity minus that of the baselines {total:+.4f}" if isfinite(total) else "", format_uncertainty(interactions, example)]
-    sentence = ", ".join(filter(None, numbers)).capitalize()
-    meaning = "Red parts raise the similarity above that of the baselines (by default both photos blurred), blue parts lower it."
-    lines = [
-        meaning,
-        f"{sentence}." if sentence else "",
-        "Lower row: where each numbered part of the query is found. It shows only credit above 0, all on one scale.",
-    ]
-    return "\n".join(filter(None, lines))
+def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
+    """-1 if the pairs that lower the similarity come first: of photos that are not similar, if there are such pairs. Otherwise 1."""
+    return -1 if verdict and not verdict.is_similar and bool((between < 0).any()) else 1
 
 
-def _draw_first_order(figure: Figure, axes: np.ndarray, sides: tuple[PhotoParts, PhotoParts], credits: tuple[Tensor, Tensor]) -> None:
-    query, retrieved = (side.paint(credit) for side, credit in zip(sides, credits, strict=True))
-    scale = find_scale([query, retrieved])
-    draw_photo(axes[0], sides[0].photo, "query")
-    draw_photo(axes[1], overlay(sides[0].photo, query, scale), "credit of the query's parts")
-    draw_photo(axes[2], overlay(sides[1].photo, retrieved, scale), "credit of the retrieved parts")
-    draw_photo(axes[3], sides[1].photo, "retrieved")
-    draw_bar_beside(figure, axes, scale)
+def choose_colours(verdict: Verdict | None) -> str | Colormap:
+    """Colours of maps: grey if nobody should read the numbers."""
+    return UNREADABLE_COLOURS if verdict and verdict.trust.label == UNREADABLE else SIGNED
 
 
-def _draw_matches(axes: np.ndarray, retrieved: PhotoParts, between: Tensor, parts: list[tuple[int, int]]) -> None:
-    """For each query part, its pairs with credit above 0."""
-    maps = [np.clip(retrieved.paint(between[query]), 0, None) for query, _ in parts]
-    scale = find_scale(maps)
-    for number, (panel, heat, pair, colour) in enumerate(zip(axes, maps, parts, PART_COLOURS, strict=False), 1):
-        draw_photo(panel, overlay(retrieved.photo, heat, scale, LinearSegmentedColormap.from_list("part", ["white", "white", colour])))
-        title = f"where part {number} is found" if between[pair] > 0 else f"part {number} is found nowhere"
-        panel.set_title(title, color=colour, weight="bold")
+def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
+    """The numbers behind the verdict's trust, or else the typical errors."""
+    return " ".join(verdict.trust.evidence) if verdict and verdict.trust.evidence else write_errors(interactions, example)
 
 
-def matches_figure(
-    interactions: Interactions, images: tuple[Array, Array], n_matches: int = 10, example: int = 0, title: str = ""
-) -> Figure:
-    """Draw both photos of a pair, and lines between query parts and the retrieved parts that match them best.
+def _fit_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> tuple[float, float]:
+    """Inches of the heights of the photos in the upper and in the lower row."""
+    query, retrieved = (side.photo.shape for side in sides)
+    upper = fit_height([query, query, retrieved, retrieved], WIDTH - BAR, TALLEST)
+    return upper, fit_height([retrieved] * max(4, n_parts), WIDTH - BAR, TALLEST)
 
-    Each query part has one line, to its strongest match. No two lines end at the same part. Pairs with credit of 0 or less have no line.
-    A line is wider if its pair has more credit.
+
+def _draw_maps(
+    row: SubFigure, sides: tuple[PhotoParts, PhotoParts], interactions: Interactions, example: int, colours: str | Colormap
+) -> np.ndarray:
+    """The panels of a row: the query, its map, the map of the retrieved photo, and that photo."""
+    sizes = [sides[0].photo.shape] * 2 + [sides[1].photo.shape] * 2
+    axes = row.subplots(1, 4, width_ratios=fit_widths(sizes, fit_height(sizes, WIDTH - BAR, TALLEST)))
+    hide_frames(axes)
+    for panel, side, name in zip(axes[[0, 3]], sides, SIDES, strict=True):
+        draw_photo(panel, side.photo, name)
+    if interactions.given_other is None:
+        for panel, side, name in zip(axes[1:3], sides, SIDES, strict=True):
+            _draw_no_map(panel, side, name)
+        return axes
+    maps = [side.paint(values[example]) for side, values in zip(sides, (interactions.query_map, interactions.retrieved_map), strict=True)]
+    ends = (interactions.without_query, interactions.without_retrieved)
+    for panel, side, heat, name, without in zip(axes[1:3], sides, maps, SIDES, ends, strict=True):
+        draw_photo(panel, overlay(side.photo, heat, find_scale(maps), colours), f"{name}: what each part adds")
+        panel.set_xlabel(compare_ends(interactions.full[example], without[example] if without is not None else None, name))
+    draw_bar_beside(row, axes, find_scale(maps), colours=colours)
+    return axes
+
+
+def _draw_no_map(panel: Axes, side: PhotoParts, name: str) -> None:
+    draw_photo(panel, fade_to_grey(side.photo), name)
+    box = {"facecolor": "white", "edgecolor": "0.6"}
+    panel.text(0.5, 0.5, NO_MAP, transform=panel.transAxes, ha="center", va="center", size="small", bbox=box)
+
+
+def compare_ends(full: Tensor, without: Tensor | None, name: str) -> str:
+    """The similarity of the pair, and the similarity with the baseline in the place of one photo."""
+    if without is None or not isfinite(without):
+        return ""
+    texts = format_similarities([full.item(), without.item()])
+    return f"similarity {texts[0]} with this photo,\n{texts[1]} without it"
+
+
+def _draw_pairs(
+    row: SubFigure, retrieved: PhotoParts, between: Tensor, parts: list[tuple[int, int]], sign: int, colours: str | Colormap
+) -> None:
+    """For each query part, its pairs of one sign with the retrieved parts, on its own scale."""
+    axes = row.subplots(1, max(4, len(parts)), squeeze=False)[0]
+    hide_frames(axes)
+    for panel in axes[len(parts) :]:
+        panel.set_axis_off()
+    for number, (panel, pair) in enumerate(zip(axes, parts, strict=False)):
+        heat = sign * np.clip(sign * retrieved.paint(between[pair[0]]), 0, None)
+        draw_photo(panel, overlay(retrieved.photo, heat, find_scale([heat]), colours))
+        title = f"where part {number + 1} is found" if sign > 0 else f"what part {number + 1} differs from"
+        if sign * between[pair] <= 0:
+            title = f"part {number + 1} is found nowhere" if sign > 0 else f"part {number + 1} differs from nothing"
+        panel.set_title(title, color=PART_COLOURS[number], weight="bold", size="medium")
+        draw_half_bar(panel, find_scale([heat]), sign, "similarity", colours)
+
+
+def joint_figure(interactions: Interactions, images: tuple[Array, Array], example: int = 0, title: str = "") -> Figure:
+    """Draw the credit of each part in the joint game, in which the parts of both photos leave together (`Interactions.marginal`).
+
+    This is another question than that of the other figures, where one photo is whole. Two blurs can be more alike than two photos, so that
+    most parts lower the similarity.
 
     Args:
         interactions: of parts of images, or of the cells of maps.
         images: the photos, RGB `[B, 3, H, W]` in [0, 1].
-        n_matches: the largest number of lines.
         example: the number of the pair in the batch.
-        title: the title of the figure.
+        title: the title of the figure; "" for its question.
 
     Raises:
-        ValueError: `n_matches` is not positive, the players are unknown, a credit is not finite, or the photos do not fit.
+        ValueError: the players or the joint credit are unknown, a credit is not finite, or the photos do not fit.
     """
-    if n_matches < 1:
-        raise ValueError(f"Expected n_matches from 1 up, got {n_matches}. Ten lines are easy to tell apart.")
-    sides, between = locate_parts(interactions, images, example), interactions["between"][example].detach().cpu().double()
-    pairs = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]
-    credits = [between[pair].item() for pair in pairs]
-    columns = fit_widths([side.photo.shape for side in sides], PHOTO_HEIGHT)
-    figure = Figure(figsize=(max(sum(columns) + 1.8, FIGURE_WIDTH), PHOTO_HEIGHT + 0.9), layout="compressed", dpi=110)
-    figure.suptitle(format_header(interactions, example, title), size="medium")
-    axes = figure.subplots(1, 2, width_ratios=columns)
+    sides = locate_parts(interactions, images, example)
+    check_pair(interactions, example, ("marginal",))
+    credit = interactions["marginal"][example]
+    maps = [
+        side.paint(values) for side, values in zip(sides, (credit[: interactions.n_query], credit[interactions.n_query :]), strict=True)
+    ]
+    sizes = [side.photo.shape for side in sides for _ in range(2)]
+    height = fit_height(sizes, WIDTH - BAR, TALLEST)
+    above, below = write_headline(title or JOINT_QUESTION, None, WIDTH), write_small_print(_explain_joint(interactions, example), WIDTH)
+    figure, (row,) = build_page(WIDTH, [height + WORDS], above, below)
+    axes = row.subplots(1, 4, width_ratios=fit_widths(sizes, height))
     hide_frames(axes)
-    for k, (panel, side, name) in enumerate(zip(axes, sides, SIDES, strict=True)):
-        draw_photo(panel, side.photo, name)
-        mark_parts(panel, side, [pair[k] for pair in pairs], linewidth=1.5, above=figure)
-    centres = [side.centres() for side in sides]
-    for number, (query, retrieved) in enumerate(pairs):
-        ends = {"xyA": centres[0][query], "coordsA": axes[0].transData, "xyB": centres[1][retrieved], "coordsB": axes[1].transData}
-        bend = BEND * (number % 5 - 2)  # straight lines between parts of the same row would cover each other
-        figure.add_artist(ConnectionPatch(**ends, connectionstyle=f"arc3,rad={bend}", **_choose_style(number, credits)))
-    _draw_legend(figure, credits)
+    for panels, side, heat, name in zip(axes.reshape(2, 2), sides, maps, SIDES, strict=True):
+        draw_photo(panels[0], side.photo, name)
+        draw_photo(panels[1], overlay(side.photo, heat, find_scale(maps)), f"{name}: joint credit")
+    draw_bar_beside(row, axes, find_scale(maps))
     return figure
 
 
-def _choose_style(number: int, credits: list[float]) -> dict:
-    """Style of a line: its colour, dashes if the colour was used before, and its width by credit."""
-    width = THINNEST + (WIDEST - THINNEST) * credits[number] / credits[0]
-    dashes = "dashed" if number // len(PART_COLOURS) % 2 else "solid"
-    halo = [withStroke(linewidth=width + 1.5, foreground="white")]
-    return {"color": PART_COLOURS[number % len(PART_COLOURS)], "linestyle": dashes, "linewidth": width, "path_effects": halo, "zorder": 4}
-
-
-def _draw_legend(figure: Figure, credits: list[float]) -> None:
-    """The credit of each line, beside the photos."""
-    labels = [f"{number}:  {format_number(credit, credits[0])}" for number, credit in enumerate(credits, 1)]
-    lines = [Line2D([], [], label=label, **_choose_style(number, credits)) for number, label in enumerate(labels)]
-    no_lines = [Line2D([], [], linestyle="none", label="none: no pair\nof parts adds any")]
-    figure.legend(handles=lines or no_lines, loc="outside right center", title="similarity that\na pair adds", frameon=False)
+def _explain_joint(interactions: Interactions, example: int) -> list[str]:
+    ends = [interactions.full[example].item(), interactions.empty[example].item()]
+    sentences = [
+        "Both photos start as their baselines (by default blurs), and the parts of both return in random order. Red parts raise the "
+        "similarity, blue parts lower it. Two blurs can be more alike than two photos: then most parts are blue."
+    ]
+    if all(map(isfinite, ends)):
+        full, empty = format_similarities(ends)
+        sentences.append(f"The credit of all parts sums from {empty} (both photos replaced) to {full} (both photos whole).")
+    return sentences

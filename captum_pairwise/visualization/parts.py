@@ -1,25 +1,18 @@
-"""Parts of one photo: their places, and their outlines and numbers on a panel."""
+"""Parts of one photo, and their places."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from skimage.measure import find_contours
 from torch import Tensor
 
-from captum_pairwise.players.regions import NEVER_LEAVES, Players, player_centres
+from captum_pairwise.players.regions import NEVER_LEAVES, Players, paint, player_centres
 from captum_pairwise.results.interactions import SIDES, Interactions
-from captum_pairwise.visualization.overlays import check_image_players, paint_pixels
-from captum_pairwise.visualization.photos import Photo, check_photo_batches
-
-PART_COLOURS = ["#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0072B2"]  # Okabe and Ito, for colour-blind readers
+from captum_pairwise.visualization.overlays import check_image_players
+from captum_pairwise.visualization.photos import Photo, check_photo_batches, reduce_photo
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,9 @@ class PhotoParts:
     players: Players
 
     def paint(self, values: Float[Tensor, " players"]) -> Float[np.ndarray, "height width"]:
-        """Map of credits over the pixels. Credits of cells are interpolated."""
-        return paint_pixels(values.detach().cpu().double()[None], self.players, self.photo.shape[:2])[0].numpy()
+        """Map of credits over the pixels. Each part has one flat colour, a cell too: its credit says nothing about places within it."""
+        maps = paint(values.detach().cpu().double()[None], self.players.ids).mean(1, keepdim=True)
+        return F.interpolate(maps, self.photo.shape[:2], mode="nearest")[0, 0].numpy()
 
     def mask(self, player: int) -> Bool[np.ndarray, "height width"]:
         """Pixels of a player."""
@@ -73,10 +67,10 @@ def locate_in_photo(players: Players, photos: Float[np.ndarray, "batch height wi
     n_pairs = len(players.ids)
     if len(photos) not in (1, n_pairs):
         raise ValueError(f"Expected photos of {n_pairs} pairs, as in the interactions, got {len(photos)}. Pass the same batch.")
-    return PhotoParts(photos[example if len(photos) > 1 else 0], Players(players.ids[example][None].cpu(), players.shape))
+    return PhotoParts(reduce_photo(photos[example if len(photos) > 1 else 0]), Players(players.ids[example][None].cpu(), players.shape))
 
 
-def check_pair(interactions: Interactions, example: int, blocks: Iterable[str] = ("between", "marginal"), method: str = "") -> None:
+def check_pair(interactions: Interactions, example: int, blocks: Iterable[str] = ("between", "given_other"), method: str = "") -> None:
     """Check that the pair exists, and that its credits in the computed blocks are finite.
 
     Args:
@@ -120,34 +114,3 @@ def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> 
     for player in strength.argsort(descending=True).tolist():
         players.setdefault(int(match[player]), player)
     return [(player, partner) for partner, player in players.items()][:n_parts]
-
-
-def mark_parts(panel: Axes, parts: PhotoParts, numbered: Sequence[int], linewidth: float = 2.5, above: Axes | Figure | None = None) -> None:
-    """Outline each player, and write its number at its middle. A player without a part gets neither.
-
-    Args:
-        panel: shows the photo.
-        parts: of the photo.
-        numbered: the players, in the order of their numbers.
-        linewidth: of the outlines.
-        above: where to draw the numbers; None for the panel. The figure draws them above all panels.
-    """
-    centres = parts.centres()
-    for number, player in enumerate(numbered):
-        column, row = centres[player].tolist()
-        if isnan(column):
-            continue
-        colour = PART_COLOURS[number % len(PART_COLOURS)]
-        draw_outline(panel, parts.mask(player), colour, linewidth)
-        box = {"boxstyle": "circle", "facecolor": colour, "edgecolor": "white"}
-        style = {"color": "white", "ha": "center", "va": "center", "weight": "bold", "bbox": box, "zorder": 5}
-        (above or panel).text(column, row, str(number + 1), transform=panel.transData, **style)
-
-
-def draw_outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float = 2.5) -> None:
-    """Draw a line around an area of a photo, also along the border of the photo."""
-    panel.autoscale(False)
-    halo = [withStroke(linewidth=linewidth + 1.5, foreground="white")]
-    for contour in find_contours(np.pad(inside.astype(float), 1), 0.5):
-        rows, columns = contour.T - 1
-        panel.plot(columns, rows, color=colour, linewidth=linewidth, path_effects=halo)

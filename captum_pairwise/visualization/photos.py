@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
 LEAST_WIDTH = 1.9  # inches of a column
+LARGEST_PHOTO = 1024  # pixels of the longer side, in figures and on pages
 Array = Tensor | np.ndarray
 Photo = Float[np.ndarray, "height width 3"]  # RGB in [0, 1]
 
@@ -50,6 +52,22 @@ def check_photo_batches(images: object, names: Sequence[str]) -> list[Float[np.n
     if set(counts) - {1, max(counts)}:
         raise ValueError(f"Expected as many photos of each ({', '.join(names)}), got {counts}. Repeat photos that several pairs share.")
     return [np.broadcast_to(batch, (max(counts), *batch.shape[1:])) for batch in photos]
+
+
+def reduce_photo(photo: Photo) -> Photo:
+    """The photo with at most `LARGEST_PHOTO` pixels on its longer side. A smaller photo stays as it is."""
+    height, width, _ = photo.shape
+    scale = LARGEST_PHOTO / max(height, width)
+    if scale >= 1:
+        return photo
+    sizes = [max(1, round(scale * size)) for size in (height, width)]
+    pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None]
+    return F.interpolate(pixels, sizes, mode="bilinear", antialias=True)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+
+
+def fit_height(sizes: Sequence[tuple[int, ...]], width: float, tallest: float) -> float:
+    """Inches of the height of photos of these sizes (height, width) that stand side by side in a row of some width."""
+    return min(tallest, width / sum(size[1] / size[0] for size in sizes))
 
 
 def fit_widths(sizes: Sequence[tuple[int, ...]], height: float) -> list[float]:

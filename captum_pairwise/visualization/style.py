@@ -1,18 +1,19 @@
 """Titles and numbers on figures, and one signed colour scale for several maps with its colour bar."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import floor, isfinite, log10
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure, SubFigure
 
 from captum_pairwise.results.interactions import Credits, Interactions
 
 SIGNED = "RdBu_r"  # red: similar, blue: dissimilar; colour-blind readers can tell them apart
+UNREADABLE_COLOURS = LinearSegmentedColormap.from_list("unreadable", ["0.45", "white", "0.45"])  # of numbers that nobody should read
 MEANING = "Red parts make the two images similar, blue parts make them dissimilar."
 
 
@@ -26,21 +27,54 @@ def colour_values(values: np.ndarray, scale: float, colours: str | Colormap = SI
     return matplotlib.colormaps.get_cmap(colours)((np.clip(values / (scale or 1.0), -1, 1) + 1) / 2)[..., :3]
 
 
-def format_number(value: float, scale: float) -> str:
-    """A signed number as text, with as many decimals as `scale` needs for two digits; "0" if it rounds to 0.
+def format_number(value: float, scale: float, error: float = 0.0) -> str:
+    """A signed number as text, with the decimals that `scale` needs for two digits, but without digits that its error makes meaningless.
 
-    >>> [format_number(value, 0.2) for value in (0.15, -0.2, -0.001, 0.0)]
-    ['+0.15', '-0.20', '0', '0']
+    >>> [format_number(value, 0.2) for value in (0.15, -0.2, -0.001, 0.0)], format_number(0.153, 0.2, error=0.04)
+    (['+0.15', '-0.20', '0', '0'], '+0.15')
+    >>> format_number(0.153, 0.2, error=0.2)
+    '+0.2'
     """
-    style = f"+.{max(0, 1 - floor(log10(scale)))}f" if 1e-4 <= scale < 1e4 else "+.1e"
-    text = f"{value:{style}}"
+    decimals = max(0, 1 - floor(log10(scale))) if 1e-5 <= scale < 1e4 else 1
+    if error > 0:
+        decimals = min(decimals, max(0, -floor(log10(error))))
+    text = f"{value:+.{decimals}{'f' if 1e-5 <= scale < 1e4 else 'e'}}"
     return text if float(text) else "0"
 
 
-def draw_bar_beside(figure: Figure, axes: Iterable[Axes], scale: float, unit: str = "similarity", location: str = "right") -> None:
+def format_similarities(values: Sequence[float]) -> list[str]:
+    """Similarities as text, with two decimals, or with the decimals that tell them apart. Numbers of 10 and more have fewer.
+
+    >>> format_similarities([0.9412, 0.29]), format_similarities([0.9412, 0.9408]), format_similarities([123.4, 88.0])
+    (['0.94', '0.29'], ['0.9412', '0.9408'], ['123', '88'])
+    """
+    digits = floor(log10(max(1.0, *map(abs, values))))
+    for decimals in range(max(0, 2 - digits), 7):
+        texts = [f"{value + 0.0:.{decimals}f}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            return texts
+    return [f"{value:.2g}" for value in values]
+
+
+def draw_bar_beside(
+    figure: Figure | SubFigure,
+    axes: Iterable[Axes],
+    scale: float,
+    unit: str = "similarity",
+    location: str = "right",
+    colours: str | Colormap = SIGNED,
+) -> None:
     """Draw the colour bar of a signed scale beside its maps."""
-    bar = figure.colorbar(_build_mappable(scale, SIGNED), ax=list(axes), location=location, label=unit, shrink=0.7)
+    bar = figure.colorbar(_build_mappable(scale, colours), ax=list(axes), location=location, label=unit, shrink=0.7)
     label_ticks(bar.set_ticks, scale)
+
+
+def draw_half_bar(panel: Axes, scale: float, sign: int, unit: str, colours: str | Colormap = SIGNED) -> None:
+    """Draw the colour bar of the values of one sign below their map."""
+    bar = panel.figure.colorbar(_build_mappable(scale, colours), ax=panel, location="bottom", label=unit, shrink=0.7)
+    ends = sorted({0.0, sign * scale})
+    bar.set_ticks(ends, labels=[format_number(end, scale) for end in ends])
+    bar.ax.set_xlim(*(ends if scale else sorted([0.0, float(sign)])))
 
 
 def draw_bar_in(panel: Axes, scale: float, unit: str = "similarity", colours: str | Colormap = SIGNED) -> None:
@@ -72,26 +106,35 @@ def escape_text(text: str) -> str:
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
-def format_header(interactions: Interactions, example: int, title: str = "") -> str:
-    """Title, and below it the similarities of the pair and of its baselines, the completeness gap and the standard errors."""
-    full, empty = interactions.full[example], interactions.empty[example]
-    similarities = [f"{name} {value:.4f}" for name, value in (("similarity", full), ("of the baselines", empty)) if isfinite(value)]
-    numbers = "; ".join(filter(None, [", ".join(similarities), format_uncertainty(interactions, example)]))
+def write_title(interactions: Interactions, example: int, title: str) -> str:
+    """Title, and below it the similarity and the typical errors."""
+    (similarity,) = format_similarities([interactions.full[example].item()])
+    numbers = " ".join(filter(None, [f"Similarity {similarity}.", write_errors(interactions, example)]))
     return f"{escape_text(title)}\n{numbers}".strip()
 
 
-def format_uncertainty(interactions: Interactions, example: int) -> str:
-    """Completeness gap and standard errors of one pair as text; empty if gap and errors are unknown.
+def write_errors(interactions: Interactions, example: int) -> str:
+    """A sentence with the typical error of a part and of a pair, in per cent of the strongest; empty if the errors are unknown.
 
-    The standard errors are root mean squares over all pairs of parts, and over all parts.
+    A typical error is the root mean square of the standard errors.
     """
-    texts = []
-    if interactions.marginal is not None and isfinite(interactions.completeness_gap[example]):
-        gap = round(interactions.completeness_gap[example].item(), 4) + 0.0  # no "-0.0000"
-        texts.append(f"completeness gap {gap:+.4f}")
     errors = interactions.standard_error or Credits()
-    blocks = (("a pair", errors.between), ("a part", errors.marginal))
-    sizes = {name: block[example].square().mean().sqrt().item() for name, block in blocks if block is not None}
-    if finite := ", ".join(f"of {name} {size:.2g}" for name, size in sizes.items() if isfinite(size)):
-        texts.append(f"standard error {finite}")
-    return ", ".join(texts)
+    texts = []
+    for name, block in (("part", "given_other"), ("pair", "between")):
+        deviations, values = getattr(errors, block), getattr(interactions, block)
+        if deviations is None or values is None:
+            continue
+        share = (deviations[example].square().mean().sqrt() / values[example].abs().max()).item()
+        texts += [f"{format_percent(share)} of the strongest {name}"] if isfinite(share) else []
+    return f"Typical error: {', '.join(texts)}." if texts else ""
+
+
+def format_percent(share: float) -> str:
+    """A share as text in per cent.
+
+    >>> [format_percent(share) for share in (0.123, 0.004, 1e-6)]
+    ['12 %', '0.4 %', 'less than 0.1 %']
+    """
+    if share < 1e-3:
+        return "less than 0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.01 else f"{100 * share:.0f} %"

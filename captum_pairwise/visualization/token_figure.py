@@ -12,7 +12,7 @@ from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.visualization.overlays import overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
 from captum_pairwise.visualization.photos import Array, check_photos, draw_photo
-from captum_pairwise.visualization.style import SIGNED, draw_bar_beside, escape_text, find_scale, format_header, format_number
+from captum_pairwise.visualization.style import SIGNED, draw_bar_beside, escape_text, find_scale, format_number, write_title
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # at most this many tokens on a side leave room for numbers in the cells
@@ -41,11 +41,11 @@ def token_figure(
     check_pair(interactions, example)
     between = interactions["between"][example]
     _check_names(between, n_query, n_retrieved)
-    marginals = interactions.query_marginal[example, :n_query, None], interactions.retrieved_marginal[example, None, :n_retrieved]
+    marginals = interactions.query_map[example, :n_query, None], interactions.retrieved_map[example, None, :n_retrieved]
     matrices = [block.detach().cpu().double().numpy() for block in (between[:n_query, :n_retrieved], *marginals)]
     size = (CELL * (n_retrieved + 1) + TOKEN_NAMES + 1.2, CELL * (n_query + 1) + TOKEN_NAMES)
     figure = Figure(figsize=(max(size[0], 8.5), size[1]), layout="constrained", dpi=110)
-    figure.suptitle(format_header(interactions, example, title), size="medium")
+    figure.suptitle(write_title(interactions, example, title), size="medium")
     axes = figure.subplots(2, 2, width_ratios=[1, n_retrieved], height_ratios=[1, n_query], squeeze=False)
     _draw_matrices(figure, axes, matrices)
     axes[0, 1].xaxis.tick_top()
@@ -105,11 +105,11 @@ def caption_figure(interactions: Interactions, images: Array, tokens: Sequence[s
     check_pair(interactions, example)
     between = interactions["between"][example] if image == 0 else interactions["between"][example].T
     _check_names(between, len(between), len(tokens))
-    credits = interactions.query_marginal[example], interactions.retrieved_marginal[example]
+    credits = interactions.query_map[example], interactions.retrieved_map[example]
     parts = locate_in_photo(players[image], check_photos(images), example)
     rows = -(-(2 + len(tokens)) // COLUMNS)
     figure = Figure(figsize=(2.6 * COLUMNS + 1, 2.9 * rows + 0.8), layout="constrained", dpi=110)
-    figure.suptitle(format_header(interactions, example, title), size="medium")
+    figure.suptitle(write_title(interactions, example, title), size="medium")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()

@@ -11,7 +11,7 @@ from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, build_interactions, fin
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import Credits, Interactions
-from captum_pairwise.visualization.style import format_uncertainty
+from captum_pairwise.visualization.style import write_errors
 
 # all figures, from maps that one function fills
 
@@ -57,6 +57,7 @@ def draw_caption(fill):
 
 FIGURES = {
     "heatmap": draw_heatmaps,
+    "joint": draw_with(visualization.joint_figure),
     "counterfactual": draw_counterfactual,
     "projection": draw_projection,
     "matches": draw_with(visualization.matches_figure),
@@ -77,8 +78,8 @@ def test_figures_of_constant_maps_have_finite_colours(name, value):
             assert np.isfinite(array).all()
             assert array.ndim == 2 or ((array >= 0) & (array <= 1)).all()
     for limits in read_bars(figure).values():  # without any credit, 0 is the only label of the scale
-        for low, high in limits:
-            assert low == -high and (high > 0.99e-30 if value else high == 1)
+        for low, high in limits:  # the bar of pairs of one sign is half of a bar
+            assert low in (-high, 0) and (high > 0.99e-30 if value else high == 1)
     numbered = [label.get_text() for panel in find_bar_panels(figure) for label in panel.get_xticklabels() + panel.get_yticklabels()]
     assert value or set(filter(None, numbered)) <= {"0"}
 
@@ -89,18 +90,21 @@ def test_figures_of_credit_have_a_labelled_colour_bar(name):
 
 
 def build_with_errors(**errors):
-    return build_interactions(random_tensor(2, 15, 6), credit=torch.zeros(2, 21), standard_error=Credits(**errors))
+    return build_interactions(random_tensor(2, 15, 6), credit=random_tensor(2, 21, seed=3), standard_error=Credits(**errors))
 
 
-def test_titles_state_the_standard_errors_that_are_known():
-    pairs, parts = 1e-3 * random_tensor(2, 15, 6).abs(), random_tensor(2, 21).abs()
-    gap = "completeness gap +1.0000"
-    of_pair, of_part = (f"of {name} {block[1].square().mean() ** 0.5:.2g}" for name, block in (("a pair", pairs), ("a part", parts)))
+def test_typical_errors_are_shares_of_the_strongest_part_and_pair():
+    pairs, parts = 0.1 * random_tensor(2, 15, 6).abs(), 0.2 * random_tensor(2, 21).abs()
+    known = build_with_errors(between=pairs, given_other=parts)
+    shares = [
+        error[1].square().mean() ** 0.5 / block[1].abs().max() for error, block in ((parts, known.given_other), (pairs, known.between))
+    ]
+    of_part, of_pair = (f"{100 * share:.{0 if share >= 0.01 else 1}f} % of the strongest" for share in shares)
     unknown = parts * torch.nan
-    assert format_uncertainty(build_with_errors(between=pairs, marginal=parts), 1) == f"{gap}, standard error {of_pair}, {of_part}"
-    assert format_uncertainty(build_with_errors(between=pairs), 1) == f"{gap}, standard error {of_pair}"
-    assert format_uncertainty(build_with_errors(between=pairs, marginal=unknown), 1) == f"{gap}, standard error {of_pair}"
-    assert format_uncertainty(build_with_errors(marginal=unknown), 1) == gap
+    assert write_errors(known, 1) == f"Typical error: {of_part} part, {of_pair} pair."
+    assert write_errors(build_with_errors(between=pairs), 1) == f"Typical error: {of_pair} pair."
+    assert write_errors(build_with_errors(between=pairs, given_other=unknown), 1) == f"Typical error: {of_pair} pair."
+    assert write_errors(build_with_errors(given_other=unknown), 1) == write_errors(build_with_errors(), 1) == ""
 
 
 @pytest.mark.parametrize("draw", [draw_heatmaps, draw_counterfactual, draw_projection_alone])
@@ -110,7 +114,7 @@ def test_a_change_of_sign_swaps_red_and_blue(draw):
     for panels in zip(before.axes, after.axes, strict=True):
         if panels[0].images and not np.array_equal(*map(read_image, panels)):
             red, other_red = (read_image(panel)[..., 0] - read_image(panel)[..., 2] for panel in panels)
-            strong = np.abs(red) > 0.2
+            strong = np.abs(red) > 0.15
             assert strong.any() and (np.sign(red[strong]) == -np.sign(other_red[strong])).all()
             swapped += 1
     assert swapped
@@ -200,7 +204,7 @@ def fill_with_nan(n_dimensions, example):
     return fill
 
 
-@pytest.mark.parametrize(("block", "n_dimensions"), [("marginal", 2), ("between", 3)])
+@pytest.mark.parametrize(("block", "n_dimensions"), [("given_other", 2), ("between", 3)])
 @pytest.mark.parametrize("name", ["matches", "pair", "matrix", "token", "caption"])
 def test_credits_that_are_not_finite_are_refused(name, block, n_dimensions):
     with pytest.raises(ValueError, match=rf"Expected finite credits, got NaN or infinity in `{block}`\. .*\."):

@@ -64,7 +64,7 @@ def test_a_matrix_without_players_and_without_credit_of_parts():
     )
     figure = render(visualization.matrix_figure(known))
     assert not figure.axes[1].patches and read_image(figure.axes[3]).shape == (2, 3)
-    assert figure.get_suptitle() == "similarity 1.0000"  # unknown numbers are left out
+    assert figure.get_suptitle() == "Similarity 1.00."  # unknown errors are left out
 
 
 @pytest.mark.parametrize("n_players", [49, 98])

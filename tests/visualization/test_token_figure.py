@@ -26,7 +26,7 @@ def test_matrix_of_tokens_on_one_scale():
     figure = render(visualization.token_figure(known, *NAMES, example=1, title="a title"))
     matrices = {panel.images[0].get_array().shape: panel for panel in figure.axes if panel.images and panel.images[0].get_clim()[0] < 0}
     assert set(matrices) == {(3, 4), (3, 1), (1, 4)}
-    credit = {(3, 4): known.between[1], (3, 1): known.query_marginal[1, :, None], (1, 4): known.retrieved_marginal[1, None]}
+    credit = {(3, 4): known.between[1], (3, 1): known.query_map[1, :, None], (1, 4): known.retrieved_map[1, None]}
     scale = max(block.abs().max().item() for block in credit.values())
     for shape, panel in matrices.items():
         assert np.array_equal(panel.images[0].get_array(), credit[shape].double())
@@ -34,8 +34,7 @@ def test_matrix_of_tokens_on_one_scale():
     assert [label.get_text() for label in matrices[3, 1].get_yticklabels()] == NAMES[0]
     assert [label.get_text() for label in matrices[1, 4].get_xticklabels()] == NAMES[1]
     assert figure.get_suptitle().splitlines()[0] == "a title"
-    gap = (1 - known.marginal[1].sum()).item()
-    assert figure.get_suptitle().splitlines()[1] == f"similarity 1.0000, of the baselines 0.0000; completeness gap {gap + 0.0:+.4f}"
+    assert figure.get_suptitle().splitlines()[1] == "Similarity 1.00."
 
 
 def test_unnamed_tokens_of_a_shorter_sentence_are_left_out():
@@ -57,7 +56,7 @@ def test_each_token_has_a_map_over_the_photo(flipped):
         heat = visualization.to_pixels(between[:, :, token], MASK, (20, 30))[1].numpy()
         expected = visualization.overlay(to_array(QUERY, 1), heat, between[1].abs().max().item())
         np.testing.assert_allclose(shown[2 + token].images[0].get_array(), expected)
-    credit = (known.query_marginal if flipped else known.retrieved_marginal)[1].tolist()
+    credit = (known.query_map if flipped else known.retrieved_map)[1].tolist()
     assert [panel.get_title() for panel in shown[2:]] == [f"{name}  {value:+.1f}" for name, value in zip(NAMES[1], credit, strict=True)]
 
 

@@ -1,0 +1,113 @@
+"""Words around a figure: the question and the verdict above it, with warnings as a red band, and the small print below it."""
+
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+from typing import NamedTuple
+
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+
+from captum_pairwise.results.verdict import RELIABLE, ROUGH, Verdict
+from captum_pairwise.visualization.style import escape_text
+
+WARNING, MARGIN = "#b2182b", 0.15  # colour of a warning; inches beside the words
+TRUST_COLOURS = {RELIABLE: "#1b7837", ROUGH: "#b35806"}  # any other label is a warning
+QUESTION, SENTENCE, SMALL = 15.0, 11.0, 8.5  # points
+LEADING = 1.5  # distance of two lines, in sizes of the font
+POINTS = 72  # of an inch
+
+
+class Line(NamedTuple):
+    """One line of words; a line with a band is white on this colour."""
+
+    text: str
+    size: float
+    colour: str = "black"
+    weight: str = "normal"
+    band: str | None = None
+
+
+def wrap_text(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
+    """Lines of a text that are at most `width` inches wide in a font of `size` points."""
+    words, font = " ".join(text.split()), FontProperties(size=size, weight=weight)
+    if not words:
+        return []
+
+    def measure(line: str) -> float:
+        return TextPath((0, 0), escape_text(line), prop=font).get_extents().width / POINTS
+
+    n_letters, lines = len(words), [words]
+    while n_letters > 1 and max(map(measure, lines)) > width:
+        n_letters = int(min(0.95 * n_letters, 1.1 * len(words) * width / measure(words)))
+        lines = wrap(words, max(n_letters, 1))
+    return list(map(escape_text, lines))
+
+
+def write_lines(text: str, width: float, size: float, weight: str = "normal", **style: str) -> list[Line]:
+    """The text as lines for a figure of this width."""
+    return [Line(words, size, weight=weight, **style) for words in wrap_text(text, width - 2 * MARGIN, size, weight)]
+
+
+def write_headline(question: str, verdict: Verdict | None, width: float) -> list[Line]:
+    """Lines above a figure: warnings, the question, the verdict's sentences, and how far to trust the numbers."""
+    question_lines = write_lines(question, width, QUESTION, weight="bold")
+    if verdict is None:
+        return question_lines
+    warnings = " · ".join(warning.rstrip(".") for warning in verdict.warnings)
+    lines = write_lines(f"Warning: {warnings}", width, QUESTION, colour="white", weight="bold", band=WARNING) if warnings else []
+    lines += question_lines
+    for sentence in verdict.sentences:
+        lines += write_lines(sentence, width, SENTENCE)
+    label = verdict.trust.label
+    colour = TRUST_COLOURS.get(label, WARNING)
+    return lines + write_lines(describe_trust(label), width, SENTENCE, colour=colour, weight="bold")
+
+
+def describe_trust(label: str) -> str:
+    """A sentence from the label of a `Trust`.
+
+    >>> describe_trust("rough"), describe_trust("do not read this")
+    ('These numbers are rough.', 'Do not read this: the numbers cannot be trusted.')
+    """
+    return f"These numbers are {label}." if label in TRUST_COLOURS else f"{label.capitalize()}: the numbers cannot be trusted."
+
+
+def write_small_print(sentences: Iterable[str], width: float) -> list[Line]:
+    """Lines below a figure. Each sentence begins a line."""
+    return [line for sentence in sentences for line in write_lines(sentence, width, SMALL, colour="0.35")]
+
+
+def build_page(width: float, rows: Sequence[float], above: Sequence[Line], below: Sequence[Line]) -> tuple[Figure, list[SubFigure]]:
+    """Figure with words above and below, and one empty part of it for each row.
+
+    Args:
+        width: inches of the figure.
+        rows: inches of the height of each row.
+        above: lines above the rows.
+        below: lines below the rows.
+    """
+    heights = [measure_lines(above), *rows, measure_lines(below)]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained", dpi=110)
+    head, *middle, foot = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat
+    _draw_lines(head, above, width, heights[0])
+    _draw_lines(foot, below, width, heights[-1])
+    return figure, middle
+
+
+def measure_lines(lines: Sequence[Line]) -> float:
+    """Inches of the height of some lines."""
+    return sum(LEADING * line.size for line in lines) / POINTS + MARGIN
+
+
+def _draw_lines(panel: SubFigure, lines: Sequence[Line], width: float, height: float) -> None:
+    top = height - MARGIN / 2
+    for line in lines:
+        step = LEADING * line.size / POINTS
+        if line.band:
+            place = {"xy": (0, (top - step) / height), "width": 1, "height": step / height}
+            panel.add_artist(Rectangle(**place, color=line.band, transform=panel.transSubfigure, zorder=0))
+        style = {"size": line.size, "color": line.colour, "weight": line.weight, "va": "center"}
+        panel.text(MARGIN / width, (top - step / 2) / height, line.text, **style)
+        top -= step
