@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import captum_pairwise as cp
 from captum_pairwise import metrics
 
-BLOCKS = ("first_order", "marginal", "between", "within_query", "within_retrieved")
+BLOCKS = ("first_order", "marginal", "given_other", "between", "within_query", "within_retrieved")
 WINDOWS = {"sliding_window_shapes": 6, "strides": 3}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.gaussian.shapley_process import process_shapley
 from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.estimators.permutation_sampling import permutation
@@ -211,6 +212,7 @@ EVERY_PAIR: dict[str, Estimate] = {  # Shapley–Taylor indices, exact with a bu
 }
 VALUES: dict[str, Estimate] = {  # Shapley values, exact with a budget for all coalitions
     "kernel_shapley": kernel_shapley,
+    "process_shapley": process_shapley,
 }
 OWEN: dict[str, Estimate] = {
     "jagged": share_dividends,

@@ -14,7 +14,7 @@ from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, m
 from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_with_maps, random_index
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
@@ -57,10 +57,10 @@ class _HessianMethod(CompleteMethod, GradientMethod):
                 f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method takes "
                 "n_steps."
             )
-        path = None if self.within else make_path("gausslegendre", n_steps)
+        path = make_path("gausslegendre", n_steps)
         index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
         with self._smooth():
-            estimate = partial(integrate_hessians, index=index, path=path, is_random=is_random)
+            estimate = partial(integrate_with_maps, index=index, path=path, within=self.within, is_random=is_random)
             return average_draws(self.forward_func, lambda: build().explain(estimate))
 
 

@@ -1,14 +1,17 @@
 """Kernel SHAP for two images, first order (each image on its own) and second order (pairs of parts), for any similarity."""
 
-from typing import final
+from functools import partial
+from typing import Any, final
 
 import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.views import ImageInteractions, Result
+from captum_pairwise.estimators.heat_maps import estimate_with_maps
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
-from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
+from captum_pairwise.estimators.regression.kernel_taylor import count_determining, kernel_taylor
 from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.games.game import Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.layouts import LayoutNames
@@ -27,7 +30,16 @@ class _KernelFit(PairMethod[Result]):
         budget, options = self._budget(n_samples), {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
         if self.order == 1:
             return pairs.explain_images(lambda game, *_: kernel_shapley(game, budget, **options))
-        return pairs.explain(lambda game: kernel_taylor(game, budget, **options))
+        return pairs.explain(lambda game: self._estimate_pairs(game, budget, options))
+
+    def _estimate_pairs(self, game: Game, budget: int, options: dict[str, Any]) -> Interactions:
+        """The pairs and the heat maps; the empty coalition, the full one and the single players are beside the budget."""
+        n_players, is_consistent = game.n_players, self.sampling == "distinct" and self.ridge is None
+        limits = {
+            "least": 1 if self.ridge is not None else count_determining(n_players),
+            "exact_from": 2**n_players - n_players - 2 if is_consistent else None,
+        }
+        return estimate_with_maps(game, budget, partial(kernel_taylor, **options), **limits, generator=options["generator"])
 
 
 class _InputFit(_KernelFit[Result], InputMethod[Result]):

@@ -1,5 +1,7 @@
 """Shapley–Taylor indices: for two towers, exact, by permutations, by a Gaussian process, and jagged credit."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
@@ -7,8 +9,10 @@ import torch
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.gaussian.shapley_process import count_least
+from captum_pairwise.estimators.heat_maps import estimate_with_maps
 from captum_pairwise.estimators.jagged_index import share_dividends
-from captum_pairwise.estimators.permutation_sampling import permutation
+from captum_pairwise.estimators.permutation_sampling import count_coalitions, permutation
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
@@ -135,13 +139,29 @@ class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space."""
 
 
+def _explain_with_maps(
+    pairs: Pairs,
+    n_samples: int,
+    estimate: Callable[..., Interactions],
+    count: Callable[[int], int],
+    generator: torch.Generator | None,
+) -> Interactions:
+    """Pairs and heat maps of games of any kind. `count` gives the smallest budget of the pairs of so many players."""
+
+    def estimate_game(game: Game) -> Interactions:
+        limits = {"least": count(game.n_players), "exact_from": 2**game.n_players}
+        return estimate_with_maps(game, n_samples, partial(estimate, generator=generator), **limits, generator=generator)
+
+    return pairs.explain(estimate_game)
+
+
 class _Permutations(PairMethod[Interactions]):
     """The estimate of both classes."""
 
     order = 2
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return pairs.explain(lambda game: permutation(game, self._budget(n_samples), generator=generator))
+        return _explain_with_maps(pairs, self._budget(n_samples), permutation, count_coalitions, generator)
 
 
 @final
@@ -171,15 +191,15 @@ class _ProcessFit(PairMethod[Interactions]):
     order, _default_samples = 2, 2000
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return pairs.explain(lambda game: gaussian_process(game, self._budget(n_samples), generator=generator))
+        return _explain_with_maps(pairs, self._budget(n_samples), gaussian_process, count_least, generator)
 
 
 @final
 class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
-    Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default and at most 8192; one that
-    covers all coalitions is exact. For a two-tower model use `FactorisedShapleyTaylor`, which embeds each image alone.
+    Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default, of which the pairs take at
+    most 8192; one that covers all coalitions is exact. For a two-tower model use `FactorisedShapleyTaylor`, which embeds each image alone.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.

@@ -38,10 +38,10 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     n_players = game.n_players
     if 2**n_players <= n_samples:
         return exact(game, n_samples)
-    each, base = n_players * (n_players - 1) // 2 - 1, n_players + 2
-    refuse_small_budget(n_samples, base + each, f"one permutation of {n_players} players")
+    least, base = count_coalitions(n_players), n_players + 2
+    refuse_small_budget(n_samples, least, f"one permutation of {n_players} players")
     generator = default_generator(generator)
-    n_permutations = (n_samples - base) // each
+    n_permutations = (n_samples - base) // (least - base)
     orders = torch.stack([torch.randperm(n_players, generator=generator, device=generator.device) for _ in range(n_permutations)]).cpu()
     ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, n_players))
     singles = game.values(torch.eye(n_players, dtype=torch.bool, device="cpu"))
@@ -49,6 +49,11 @@ def permutation(game: Game, n_samples: int, *, generator: torch.Generator | None
     errors = _mean_error(samples, game.n_query) if n_permutations > 1 else None
     blocks = {"first_order": (singles - ends[0])[None], **split_blocks(samples.mean(0, keepdim=True), game.n_query)}
     return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **blocks)
+
+
+def count_coalitions(n_players: int) -> int:
+    """The coalitions of one permutation, with the empty one, the full one and the single players."""
+    return n_players + 2 + n_players * (n_players - 1) // 2 - 1
 
 
 def _extension_values(game: Game, orders: Orders, singles: Float[Tensor, " players"], ends: Float[Tensor, "2"]) -> Tables:

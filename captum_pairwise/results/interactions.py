@@ -14,55 +14,13 @@ from torch import Tensor
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.files.tensors import make_file_error, read_tensors
 from captum_pairwise.players.regions import Players, average
+from captum_pairwise.results.credits import AXES, WITHOUT_MAPS, Between, Credits, get_blocks
 
-AXES = {
-    "first_order": ("players",),
-    "marginal": ("players",),
-    "given_other": ("players",),
-    "between": ("query", "retrieved"),
-    "within_query": ("query", "query"),
-    "within_retrieved": ("retrieved", "retrieved"),
-}
 ENDS = ("full", "empty", "without_query", "without_retrieved")  # similarities of the images and of their baselines
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
-Between = Float[Tensor, "batch query retrieved"]
 DIRECTIONS = ("query->retrieved", "retrieved->query")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credits:
-    r"""Credits of players and of pairs of players, for a batch of games. A block that was not computed is None, never zeros.
-
-    Attributes:
-        first_order: $\phi_i$, query players first.
-        marginal: a player's own credit and half of the credit of each of its pairs, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$. For
-            Shapley–Taylor indices these are the Shapley values, for integrated Hessians the integrated gradients.
-        given_other: the Shapley value (or integrated gradient) of a player in the game of its own image, with the whole other image
-            present (paper eq. 2). This is the heat map of each image.
-        between: $\phi_{ij}$ of a query player and a retrieved player.
-        within_query: $\phi_{ij}$ of two query players, symmetric with a zero diagonal. Each entry is the full credit of the unordered pair.
-        within_retrieved: the same of two retrieved players.
-    """
-
-    first_order: Float[Tensor, "batch players"] | None = None
-    marginal: Float[Tensor, "batch players"] | None = None
-    given_other: Float[Tensor, "batch players"] | None = None
-    between: Between | None = None
-    within_query: Float[Tensor, "batch query query"] | None = None
-    within_retrieved: Float[Tensor, "batch retrieved retrieved"] | None = None
-
-    def __getitem__(self, name: str) -> Float[Tensor, "batch ..."]:
-        """The block of this name.
-
-        Raises:
-            ValueError: the block was not computed.
-        """
-        block = getattr(self, name)
-        if block is None:
-            raise ValueError(f"Expected {name} to have been computed, but this result does not have it. Take a method that computes it.")
-        return block
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -70,6 +28,13 @@ class Interactions(Credits):
     """Credits of a batch of pairs of images, with the values and the players that belong to them.
 
     `marginal` is computed if all the other blocks are given.
+
+    A heat map is of single parts while the other image is whole; the pairs are of parts of both images. For Shapley–Taylor indices of games
+    in which at most two parts act together, the map value of a part is its own credit (`first_order`), the whole credit of its pairs with
+    the other image (`between`), and half of the credit of its pairs within its own image. Joint effects of three or more parts are shared
+    differently in the two. In `LayerPairwiseSAM` and `JaggedShapleyTaylor`, whose credit has no pairs within an image, a map value is
+    always the sum of the part's own credit and all of its pairs. `marginal` has only half of each pair, because the other half belongs
+    to the other image.
 
     Attributes:
         n_query: number of query players; all others are players of the retrieved image.
@@ -149,7 +114,7 @@ class Interactions(Credits):
             ValueError: the maps were not computed.
         """
         if self.without_query is None or self.without_retrieved is None:
-            raise ValueError("Expected the similarities without each image, but this result does not have them. Take another method.")
+            raise ValueError(f"Expected the similarities without each image, but this result does not have them. {WITHOUT_MAPS}")
         query, retrieved = self.full - self.without_query, self.full - self.without_retrieved
         return query - self.query_map.sum(1), retrieved - self.retrieved_map.sum(1)
 
@@ -248,11 +213,6 @@ def _has_axes(block: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> bo
     return block.dim() == len(axes) and all(size >= 0 and sizes.setdefault(axis, size) == size for axis, size in named)
 
 
-def get_blocks(credits: Credits) -> dict[str, Tensor]:
-    """The blocks that were computed, by name."""
-    return {name: block for name in AXES if (block := getattr(credits, name)) is not None}
-
-
 def split_blocks(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:
     """The three blocks of matrices of all pairs, by name. It is the inverse of `Interactions.second_order`."""
     return {
@@ -273,10 +233,10 @@ def project(between: Between, query_signal: Float[Tensor, "batch query"]) -> Flo
 
 
 def stack_interactions(pairs: Sequence[Interactions]) -> Interactions:
-    """One batch of the interactions of several pairs with the same numbers of players."""
+    """One batch of the interactions of several pairs with the same numbers of players, with the blocks that all of them have."""
 
     def concatenate(parts: Sequence[Credits]) -> dict[str, Any]:
-        names = [name for name, value in vars(parts[0]).items() if isinstance(value, Tensor)]
+        names = [name for name in vars(parts[0]) if all(isinstance(getattr(part, name), Tensor) for part in parts)]
         return {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
 
     errors = [pair.standard_error for pair in pairs if pair.standard_error is not None]

@@ -8,21 +8,21 @@ from conftest import LAYER, images, make
 import captum_pairwise as cp
 from captum_pairwise.attr import kernel, lime, partition, sbsm, shapley_taylor
 
-DEFAULTS = {  # as the classes describe them: the estimator, its argument, and the budget without `n_samples`
+DEFAULTS = {  # as the classes describe them: the estimator and its budget without `n_samples`
     cp.KernelShapley: (kernel, "kernel_shapley", 5000),
     cp.LayerKernelSAM: (kernel, "kernel_shapley", 5000),
-    cp.KernelShapleyTaylor: (kernel, "kernel_taylor", 2000),
-    cp.LayerKernelShapleyTaylor: (kernel, "kernel_taylor", 20_000),
+    cp.KernelShapleyTaylor: (kernel, "estimate_with_maps", 2000),
+    cp.LayerKernelShapleyTaylor: (kernel, "estimate_with_maps", 20_000),
     cp.SuperpixelLime: (lime, "fit_lime", 5000),
     cp.PairwiseLime: (lime, "lime", 20_000),
     cp.PartitionShap: (partition, "partition_shapley", 5000),
     cp.PairwiseSBSM: (sbsm, "weigh_window_pairs", 20_000),
     cp.FactorisedShapleyTaylor: (shapley_taylor, "factorise", 500),
     cp.LayerFactorisedShapleyTaylor: (shapley_taylor, "factorise", 2000),
-    cp.ShapleyTaylorSampling: (shapley_taylor, "permutation", 2000),
-    cp.LayerShapleyTaylorSampling: (shapley_taylor, "permutation", 20_000),
-    cp.GaussianProcessShapleyTaylor: (shapley_taylor, "gaussian_process", 2000),
-    cp.LayerGaussianProcessShapleyTaylor: (shapley_taylor, "gaussian_process", 2000),
+    cp.ShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 2000),
+    cp.LayerShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 20_000),
+    cp.GaussianProcessShapleyTaylor: (shapley_taylor, "estimate_with_maps", 2000),
+    cp.LayerGaussianProcessShapleyTaylor: (shapley_taylor, "estimate_with_maps", 2000),
     cp.JaggedShapleyTaylor: (shapley_taylor, "share_dividends", 500),
     cp.LayerJaggedShapleyTaylor: (shapley_taylor, "share_dividends", 2000),
     cp.ExactShapleyTaylor: (shapley_taylor, "exact", 2**16),
@@ -67,6 +67,7 @@ OPTIONS = {
 @pytest.mark.parametrize("cls", OPTIONS)
 def test_all_options_arrive_at_the_estimator(cls, model, monkeypatch):
     module, name, _ = DEFAULTS[cls]
+    name = "kernel_taylor" if name == "estimate_with_maps" else name
     signature, seen = inspect.signature(getattr(module, name)), []
 
     def record(*given, **more):

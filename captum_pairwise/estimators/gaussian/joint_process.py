@@ -7,6 +7,7 @@ from torch import Tensor
 from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_singles
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.process import Process, fit_process
+from captum_pairwise.estimators.gaussian.shapley_process import ROWS_FOR_KERNEL, count_least, posterior_error, predict_values
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.games.game import Game
@@ -15,7 +16,6 @@ from captum_pairwise.results.interactions import Credits, Interactions, make_int
 
 MOST_SAMPLES = 8192
 NUMBERS_AT_ONCE = 2**23  # covariances in memory at once
-ROWS_FOR_KERNEL = 512  # more than for a tower, because a single output tells less about the kernel than many channels
 
 
 def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
@@ -46,14 +46,14 @@ def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator |
     values = game.values(rows)
     path, process = diagonal_path(game.n_players), fit_process(rows, values[:, None], ROWS_FOR_KERNEL)
     second, second_errors = (numbers.to(values) for numbers in _predict_pairs(process, path))
-    marginal_errors = _marginal_errors(process, path).to(values)
+    marginal_errors = predict_values(process, path)[1].to(values)
     errors = Credits(marginal=marginal_errors[None], **split_blocks(second_errors[None], game.n_query))
     blocks = {"first_order": (values[2 : len(base)] - values[0])[None], **split_blocks(second[None], game.n_query)}
     return make_interactions(values[:2], game.n_query, game.n_evaluations, standard_error=errors, **blocks)
 
 
 def _refuse_budget(n_samples: int, n_players: int) -> None:
-    refuse_small_budget(n_samples, min(2 * n_players + 2, 2**n_players), f"{n_players} players")
+    refuse_small_budget(n_samples, count_least(n_players), f"{n_players} players")
     needed, available = 8 * (4 * n_samples**2 + 3 * max(NUMBERS_AT_ONCE, n_samples * n_players)), get_memory_bytes(torch.device("cpu"))
     if n_samples > MOST_SAMPLES or needed > available:
         raise ValueError(
@@ -69,19 +69,6 @@ def _predict_pairs(process: Process, path: Path) -> tuple[Float[Tensor, "players
     for covariances, variances in process.kernel.pair_covariances(path.nodes, path.taylor, process.rows, at_once):
         whitened = process.whiten(covariances)
         second.append((whitened @ process.whitened)[..., 0])
-        errors.append(_posterior_error(process, variances, whitened))
+        errors.append(posterior_error(process, variances, whitened))
     upper_second, upper_errors = torch.cat(second).triu(1), torch.cat(errors).triu(1)  # symmetric to the last digit
     return upper_second + upper_second.T, upper_errors + upper_errors.T
-
-
-def _marginal_errors(process: Process, path: Path) -> Float[Tensor, " players"]:
-    """The standard errors of the Shapley values, `∫ E_p[v(A∪i) - v(A)] dp`."""
-    _, slopes = process.kernel.expectations(path.nodes, process.rows)
-    whitened = process.whiten(torch.einsum("k,ikr->ir", path.weights, slopes))
-    prior = torch.einsum("k,l,ikl->i", path.weights, path.weights, process.kernel.slope_covariance(path.nodes))
-    return _posterior_error(process, prior, whitened)
-
-
-def _posterior_error(process: Process, prior: Float[Tensor, "*targets"], whitened: Float[Tensor, "*targets rows"]) -> Tensor:
-    """Posterior standard deviations, from prior variances and whitened covariances with the rows."""
-    return ((prior - whitened.square().sum(-1)).clamp(min=0) * process.channels.square().sum()).sqrt()

@@ -21,10 +21,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import default_generator
+from captum_pairwise.estimators.heat_maps import attach_maps
 from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
 from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
 from captum_pairwise.files.arguments import check_count
-from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.game import Game, TwoTowerGame, make_one_image_games
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions, split_blocks
 
 NOTICED = 1e-5  # a change relative to the largest value that is no rounding error
@@ -109,6 +110,23 @@ def integrate_hessians(game: Game, index: PathIndex, path: Path | None, *, is_ra
         start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64, device="cpu"))
         credits |= {name: credits[name] + start for name in ("first_order", "marginal")}
     return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **credits)
+
+
+def integrate_with_maps(game: Game, index: PathIndex, path: Path, *, within: bool, is_random: bool = False) -> Interactions:
+    """`integrate_hessians`, and the heat maps: the integrated gradients of each image's players while the other image is whole.
+
+    Args:
+        game: the game.
+        index: nodes and weights of the pairs.
+        path: quadrature of the integrated gradients, of the maps and without `within` of `marginal`.
+        within: True for the complete index.
+        is_random: True if the nodes of the index are independent samples.
+    """
+    pairs = integrate_hessians(game, index, None if within else path, is_random=is_random)
+    if not min(game.n_query, game.n_retrieved):  # an image without players
+        return pairs
+    query, retrieved = (integrate_gradients(image_game, path) for image_game in make_one_image_games(game))
+    return attach_maps(pairs, query, retrieved, game.n_evaluations)
 
 
 def _evaluate_ends(game: Game) -> Float[Tensor, "2"]:

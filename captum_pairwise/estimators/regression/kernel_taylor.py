@@ -1,6 +1,6 @@
 """The kernel estimator: Shapley–Taylor indices of any game as a weighted least-squares fit (paper §5.2, eq. 7)."""
 
-from math import comb
+from math import ceil, comb
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 ROWS_AT_ONCE = 2048
 PRODUCTS_AT_ONCE = 2**21
 SMALL = 0.25
+DETERMINING = 1.5  # coalitions for each unknown pair, below which the error of the fit explodes
 Targets = Float[Tensor, " coalitions"]
 
 
@@ -68,6 +69,11 @@ def kernel_taylor(
         second[pairs] = fit_pairs(drawn, targets, total, ridge, message, subtract_sizes=sampling == "distinct")
     blocks = {"first_order": first[None], **split_blocks((second + second.T).to(first)[None], game.n_query)}
     return make_interactions(ends, game.n_query, game.n_evaluations, **blocks)
+
+
+def count_determining(n_players: int) -> int:
+    """The coalitions that determine all pairs well. Fewer may have an answer, with a large error."""
+    return ceil(DETERMINING * (n_players * (n_players - 1) // 2 - 1))
 
 
 def fit_pairs(
