@@ -24,6 +24,9 @@ from .attr.shapley_taylor import (
 )
 from .attr.vesm import LayerVESM
 from .estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
+from .explanations.calls import explain, explain_ranking
+from .explanations.explanation import Explanation
+from .explanations.ranking import Ranking
 from .models import backbones, clip, text
 from .models.similarity import SimilarityWrapper
 from .network.layer_view import SplitEncoder
@@ -38,6 +41,7 @@ __all__ = [
     "Backgrounds",
     "Counterfactual",
     "ExactShapleyTaylor",
+    "Explanation",
     "FactorisedShapleyTaylor",
     "GaussianProcessShapleyTaylor",
     "IntegratedHessians",
@@ -61,6 +65,7 @@ __all__ = [
     "PairwiseLime",
     "PairwiseSBSM",
     "PartitionShap",
+    "Ranking",
     "ShapleyTaylorSampling",
     "SimilarityWrapper",
     "SplitEncoder",
@@ -72,6 +77,8 @@ __all__ = [
     "clip",
     "counterfactual",
     "datasets",
+    "explain",
+    "explain_ranking",
     "grid",
     "harsanyi_dividends",
     "interop",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 RELIABLE, ROUGH, UNREADABLE = "reliable", "rough", "do not read this"
+SENTENCES = {RELIABLE: "These numbers are reliable.", ROUGH: "These numbers are rough.", UNREADABLE: "Do not read this as an explanation."}
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,4 @@ class Verdict:
 
     def __str__(self) -> str:
         warnings = [f"Warning: {warning}." for warning in self.warnings]
-        return " ".join([*warnings, *self.sentences, f"These numbers are {self.trust.label}."])
+        return " ".join([*warnings, *self.sentences, SENTENCES[self.trust.label]])

@@ -1,1 +1,0 @@
-"""The console command `captum-pairwise`, and its web page."""

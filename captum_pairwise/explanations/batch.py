@@ -1,0 +1,196 @@
+"""Explain one query against one or more others, in one call of a method."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.randomness import make_context
+from captum_pairwise.explanations.explanation import Explanation
+from captum_pairwise.explanations.held_out import measure_fit
+from captum_pairwise.explanations.inputs import Inputs, read_inputs
+from captum_pairwise.explanations.places import Places
+from captum_pairwise.explanations.plan import BLURRED, Options, Plan, make_plan
+from captum_pairwise.explanations.preprocessing import Transform
+from captum_pairwise.explanations.trust import judge_numbers
+from captum_pairwise.explanations.untrained import find_untrained
+from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, write_verdict
+from captum_pairwise.games.build import find_wrapper
+from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.models.heads import HEADS
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.players.baselines import blur_baseline
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.selection import take_pair
+
+MOST_MEMBERS = 8  # images of a background that take the place of absent parts
+LAYER_COALITIONS, INPUT_COALITIONS = 64, 16  # held out; after a layer only the tail of the network runs
+ROWS = 16  # of a background in one forward pass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of one query and of the others.
+
+    Attributes:
+        forward_func: the model.
+        query: the query, one row.
+        retrieved: the others.
+        background: images of a gallery in the space of the retrieved side, or None.
+    """
+
+    forward_func: ForwardFunc
+    query: Inputs
+    retrieved: Inputs
+    background: Tensor | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Both batches, with the query repeated."""
+        n_pairs = len(self.retrieved.batch)
+        return self.query.batch.expand(n_pairs, *self.query.batch.shape[1:]), self.retrieved.batch
+
+
+def wrap_model(model: Any) -> ForwardFunc:
+    """A `SimilarityWrapper` of an encoder; a wrapper or a function of two inputs is returned unchanged.
+
+    Raises:
+        ValueError: the model is neither.
+    """
+    if not callable(model):
+        raise ValueError(
+            f"Expected an encoder, a SimilarityWrapper or a function f(query, retrieved), got {type(model).__name__}. Pass one."
+        )
+    forward_func: Any = model
+    wrapper = find_wrapper(forward_func)
+    if wrapper is None and isinstance(model, nn.Module) and _count_required(model.forward) < 2:
+        return SimilarityWrapper(model)
+    return forward_func if wrapper is None else wrapper
+
+
+def _count_required(forward: Any) -> int:
+    """The number of arguments that a function needs."""
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except ValueError:  # compiled code has no signature
+        return 1
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in named and parameter.default is inspect.Parameter.empty for parameter in parameters)
+
+
+def read_batch(
+    model: Any,
+    query: object,
+    others: Sequence[object],
+    names: Sequence[str],
+    transform: Transform | None,
+    background: Sequence[object] | None,
+) -> Batch:
+    """The inputs of one query and of the others.
+
+    Raises:
+        ValueError: an input cannot be read.
+    """
+    forward_func = wrap_model(model)
+    encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
+    query_inputs = read_inputs(encoders[0], [query], ["query"], transform)
+    retrieved = read_inputs(encoders[1], others, names, transform)
+    gallery = None
+    if background is not None:
+        items = list(background)
+        if not items:
+            raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
+        gallery = read_inputs(encoders[1], items, [f"background {k}" for k in range(len(items))], transform).batch
+    return Batch(forward_func, query_inputs, retrieved, gallery)
+
+
+@disable_autocast()
+def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
+    """The explanation of each pair.
+
+    Raises:
+        ValueError: an option does not fit.
+    """
+    options = replace(options, background=_choose_members(batch))
+    plan = make_plan(batch.forward_func, batch.inputs, options)
+    interactions = plan.method.interactions(batch.inputs, **plan.arguments)
+    if not isinstance(interactions, Interactions):
+        raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
+    pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
+    fits = _measure_fits(batch, plan, pairs, options.seed)
+    warnings, gallery, own = _find_warnings(batch), _score_gallery(batch), _score_own_blurs(batch, plan)
+    explanations = []
+    for number, pair in enumerate(pairs):
+        contents = batch.query.contents[0], batch.retrieved.contents[number]
+        sides = Places(contents[0], pair.query_players), Places(contents[1], pair.retrieved_players)
+        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own[number] if own else None, gallery)
+        weak_layer = find_weak_layer(pair)
+        stamps = [*warnings, weak_layer] if weak_layer is not None else warnings
+        verdict = write_verdict(pair, setting, judge_numbers(pair, fits[number], stamps), stamps)
+        explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
+    return explanations
+
+
+def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+    """A few images of the background for each side whose parts they can replace; sentences cannot replace words of another sentence."""
+    model, images = batch.forward_func, batch.background
+    if images is None or not images.is_floating_point():
+        return None, None
+    members = images[:: -(-len(images) // MOST_MEMBERS)]
+    is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
+    fits = [is_shared and batch.query.batch.shape[1:] == members.shape[1:], batch.retrieved.batch.shape[1:] == members.shape[1:]]
+    return (members if fits[0] else None), (members if fits[1] else None)
+
+
+def _measure_fits(batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int) -> list[tuple[float, float]]:
+    """`R²` of the maps of each pair, on coalitions that are drawn anew."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
+    context = make_context(batch.forward_func, None, None, None)
+    with torch.no_grad():
+        games = plan.build(context).games()
+        return [measure_fit(game, pair, generator, n_coalitions) for game, pair in zip(games, pairs, strict=True)]
+
+
+def _find_warnings(batch: Batch) -> list[str]:
+    """Signs that an encoder was not trained."""
+    model = batch.forward_func
+    if not isinstance(model, SimilarityWrapper):
+        return []
+    towers = {model.retrieved_tower: batch.retrieved.batch, model.query_encoder: batch.query.batch}
+    return list(dict.fromkeys(warning for tower, inputs in towers.items() if (warning := find_untrained(tower, inputs)) is not None))
+
+
+@torch.no_grad()
+def _score_gallery(batch: Batch) -> Tensor | None:
+    """The similarity of the query and each image of the background."""
+    if batch.background is None:
+        return None
+    model, query = batch.forward_func, batch.query.batch
+    return torch.cat([model(query.expand(len(rows), *query.shape[1:]), rows).cpu() for rows in batch.background.split(ROWS)])
+
+
+@torch.no_grad()
+def _score_own_blurs(batch: Batch, plan: Plan) -> list[tuple[float, float]] | None:
+    """For each pair, the similarity of the query and its blur, and of the other and its blur; None where blurs replace nothing."""
+    model = batch.forward_func
+    is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
+    if not is_shared or plan.absent != (BLURRED, BLURRED):
+        return None
+    query, *others = (model(row, blur_baseline(row)).item() for images in (batch.query, batch.retrieved) for row in images.batch.split(1))
+    return [(query, other) for other in others]
+
+
+def _name_head(forward_func: ForwardFunc) -> str:
+    return next((name for name, head in HEADS.items() if getattr(forward_func, "head", None) is head), "")
+
+
+def _join_choices(batch: Batch, plan: Plan) -> str:
+    """All choices in one line."""
+    descriptions = dict.fromkeys(filter(None, (batch.query.description, batch.retrieved.description)))
+    return " ".join([*plan.choices, *(f"{text[:1].upper()}{text[1:]}." for text in descriptions)])

@@ -1,0 +1,113 @@
+"""`explain` and `explain_ranking`: a pair or a ranked list, explained in one call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from captum_pairwise.explanations.batch import explain_batch, read_batch
+from captum_pairwise.explanations.explanation import Explanation
+from captum_pairwise.explanations.plan import Options
+from captum_pairwise.explanations.preprocessing import Transform
+from captum_pairwise.explanations.ranking import Ranking
+from captum_pairwise.games.context import Baselines, Masks
+
+
+def explain(
+    model: Any,
+    query: Any,
+    retrieved: Any,
+    *,
+    layer: Any = None,
+    method: Any = None,
+    n_samples: int | None = None,
+    baselines: Baselines = None,
+    background: Sequence[Any] | None = None,
+    feature_mask: Masks = None,
+    transform: Transform | None = None,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> Explanation:
+    """Why two photos or sentences are similar: a picture, a page, a verdict in words, and all numbers.
+
+    The model decides what is run, and `Explanation.choices` says what and why. The parts are the places of the last layer before pooling
+    or before the class token, or the tokens of a sentence, or superpixels where no layer is known. The method is the closed form for a dot
+    product behind pooling and linear layers, the factorised estimator for other similarities of two embeddings, integrated Hessians for
+    layers of more than 256 places, and a Gaussian process for a function that is no `SimilarityWrapper`.
+
+    Args:
+        model: an encoder in evaluation mode (cosine similarity), a `SimilarityWrapper`, or any function `f(query, retrieved) -> [B]` of two
+            batches.
+        query: a photo (file, Pillow image, or array of bytes), an input of the network `[3, H, W]`, or a sentence for an encoder of text.
+        retrieved: the photo or sentence that it is compared with.
+        layer: the layer whose places are the parts, or its name; or a pair, one for each tower.
+        method: `"closed form"`, `"factorised"`, `"path"`, `"opaque"`, or a class of this package for pairs of parts.
+        n_samples: the budget of the method, as for its class.
+        baselines: a pair, one for each image, in the space of the network's inputs, as for the classes; None is a blur of each photo, and
+            random words for a sentence.
+        background: images of a gallery, given like `retrieved`. Eight of them take the place of absent parts ("why this one rather than
+            any other"), and the verdict says more than what share of them the pair is similar.
+        feature_mask: a pair of integer masks over the network's inputs; their ids are the parts.
+        transform: maps a Pillow image to the network's input `[3, H, W]`. None takes `encoder.transform`, what timm's networks say of
+            themselves, and for torchvision's networks a resize to 224 × 224 and the normalisation of ImageNet.
+        seed: the seed of random numbers; global random state is never touched.
+        show_progress: show a progress bar.
+
+    Raises:
+        ValueError: a photo cannot be read, or an argument does not fit; the message says what was expected.
+    """
+    options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
+    batch = read_batch(model, query, [retrieved], ["retrieved"], transform, background)
+    return explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))[0]
+
+
+def explain_ranking(
+    model: Any,
+    query: Any,
+    results: Sequence[Any],
+    *,
+    names: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    layer: Any = None,
+    method: Any = None,
+    n_samples: int | None = None,
+    baselines: Baselines = None,
+    background: Sequence[Any] | None = None,
+    feature_mask: Masks = None,
+    transform: Transform | None = None,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> Ranking:
+    """Why these are the results of a search, and why the first comes before the second. The query is embedded once for all results.
+
+    Arguments and errors are as for `explain`, with these differences.
+
+    Args:
+        model: as for `explain`.
+        query: as for `explain`.
+        results: the results of the search, the best first, each given like `retrieved` of `explain`.
+        names: of the results; None takes the names of their files.
+        scores: of the search; None takes the similarities.
+        layer: as for `explain`.
+        method: as for `explain`.
+        n_samples: as for `explain`.
+        baselines: as for `explain`.
+        background: as for `explain`.
+        feature_mask: as for `explain`; the mask of the results has a row for each, or one for all.
+        transform: as for `explain`.
+        seed: as for `explain`.
+        show_progress: as for `explain`.
+
+    Raises:
+        ValueError: there is no result, or the numbers of names, scores and results differ.
+    """
+    items = list(results)
+    if not items:
+        raise ValueError("Expected at least one result, got none. Pass the results of the search, the best first.")
+    for given, what in ((names, "names"), (scores, "scores")):
+        if given is not None and len(given) != len(items):
+            raise ValueError(f"Expected {len(items)} {what}, one for each result, got {len(given)}. Give one for each, or leave them out.")
+    options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
+    batch = read_batch(model, query, items, [f"result {place}" for place in range(1, len(items) + 1)], transform, background)
+    explanations = explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))
+    named = tuple(names) if names is not None else tuple(content.name for content in batch.retrieved.contents)
+    values = tuple(map(float, scores)) if scores is not None else tuple(explanation.similarity for explanation in explanations)
+    return Ranking(tuple(explanations), named, values)

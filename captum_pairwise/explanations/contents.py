@@ -1,0 +1,71 @@
+"""Contents of an explanation: photos and sentences, their parts, and pairs of parts."""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as it was given.
+
+    Attributes:
+        pixels: the part that the network sees, RGB in [0, 1], at most 1024 pixels on the longer side.
+        name: the name of its file, or its role.
+        view: the part that the network sees, in pixels of the photo.
+    """
+
+    pixels: Float[Tensor, "1 3 height width"] = field(repr=False)
+    name: str
+    view: Box
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence as the network reads it.
+
+    Attributes:
+        tokens: the words and pieces of words that get credit.
+        name: the sentence.
+    """
+
+    tokens: tuple[str, ...]
+    name: str
+
+
+Content = Photo | Sentence
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a photo or a token of a sentence.
+
+    Attributes:
+        number: its number in the tensors.
+        words: where it is in the photo, or the token in quotes.
+        box: the smallest box around it, in pixels of the photo; None for a token.
+    """
+
+    number: int
+    words: str
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A part of the query and a part of the retrieved image that raise the similarity together.
+
+    Attributes:
+        query: the part of the query.
+        retrieved: the part of the retrieved image.
+        credit: of the pair, in units of the similarity.
+        standard_error: of the credit, or None if it is unknown.
+    """
+
+    query: Part
+    retrieved: Part
+    credit: float
+    standard_error: float | None

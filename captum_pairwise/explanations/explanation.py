@@ -1,0 +1,135 @@
+"""The explanation of one pair: its numbers, its verdict, and its picture and page."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_pairwise.explanations.contents import Content, Match, Photo
+from captum_pairwise.explanations.places import Places
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.pair_figures import pair_figure
+from captum_pairwise.visualization.parts import strongest_parts
+from captum_pairwise.visualization.token_figure import caption_figure, token_figure
+from captum_pairwise.visualization.viewer import Viewer, viewer
+
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+RESOLUTION = 150  # pixels an inch of a saved picture
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why two photos or sentences are similar. A notebook shows it as a page.
+
+    Attributes:
+        query: the photo or sentence that was searched for.
+        retrieved: the photo or sentence that it is compared with.
+        interactions: all numbers, a batch of one.
+        verdict: what they say in words.
+        choices: the layer, the method and the baselines, and why they were chosen.
+    """
+
+    query: Content
+    retrieved: Content
+    interactions: Interactions
+    verdict: Verdict
+    choices: str = field(repr=False)
+
+    @property
+    def similarity(self) -> float:
+        """The similarity of the two."""
+        return self.interactions.full.item()
+
+    @property
+    def query_map(self) -> Float[Tensor, " query"]:
+        """What each part of the query adds while the other is whole, in units of the similarity."""
+        return self.interactions.query_map[0]
+
+    @property
+    def retrieved_map(self) -> Float[Tensor, " retrieved"]:
+        """What each part of the retrieved one adds while the query is whole, in units of the similarity."""
+        return self.interactions.retrieved_map[0]
+
+    @property
+    def pairs(self) -> Float[Tensor, "query retrieved"]:
+        """The credit of every pair of parts, in units of the similarity."""
+        return self.interactions["between"][0]
+
+    def matches(self, n_matches: int = 8) -> list[Match]:
+        """The query parts with the strongest matches, each with its match; no two share a match, and each raises the similarity.
+
+        Args:
+            n_matches: the largest number of matches.
+
+        Raises:
+            ValueError: `n_matches` is below 1.
+        """
+        if n_matches < 1:
+            raise ValueError(f"Expected n_matches of at least 1, got {n_matches}. Leave it out for 8.")
+        between, errors = self.pairs, self.interactions.standard_error
+        sides = self.places
+        chosen = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]
+        error = errors.between[0] if errors is not None and errors.between is not None else None
+        return [
+            Match(
+                sides[0].describe_part(query),
+                sides[1].describe_part(retrieved),
+                between[query, retrieved].item(),
+                None if error is None else error[query, retrieved].item(),
+            )
+            for query, retrieved in chosen
+        ]
+
+    @property
+    def places(self) -> tuple[Places, Places]:
+        """The parts of both."""
+        return Places(self.query, self.interactions.query_players), Places(self.retrieved, self.interactions.retrieved_players)
+
+    def figure(self) -> Figure:
+        """The picture: both maps and the strongest matches; for sentences the matrix of all pairs."""
+        shown = show_content(self.query), show_content(self.retrieved)
+        if isinstance(self.query, Photo) and isinstance(self.retrieved, Photo):
+            return pair_figure(self.interactions, shown, verdict=self.verdict)
+        if not isinstance(self.query, Photo) and not isinstance(self.retrieved, Photo):
+            return token_figure(self.interactions, *shown, title=self.verdict.question)
+        photo, tokens = shown if isinstance(self.query, Photo) else shown[::-1]
+        return caption_figure(self.interactions, photo, tokens, title=self.verdict.question)
+
+    def page(self) -> Viewer:
+        """The page on which parts can be clicked."""
+        shown = show_content(self.query), show_content(self.retrieved)
+        return viewer(self.interactions, shown, title=self.verdict.question)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file `.html`, or the picture to `.png`, `.pdf`, `.svg` or `.jpg`.
+
+        Raises:
+            ValueError: the name has another ending.
+        """
+        return save_view(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        return self.page()._repr_html_()
+
+
+def show_content(content: Content) -> Any:
+    """What the figures take: pixels of a photo, or tokens."""
+    return content.pixels if isinstance(content, Photo) else list(content.tokens)
+
+
+def save_view(view: Any, path: Path) -> Path:
+    """Write the page or the picture of an explanation or of a ranking; the ending of the name says which.
+
+    Raises:
+        ValueError: the ending is unknown.
+    """
+    if path.suffix == ".html":
+        return view.page().save(path)
+    if path.suffix not in PICTURES:
+        raise ValueError(f"Expected a name that ends in .html, {', '.join(PICTURES)}, got {path.name!r}. Choose one of these.")
+    view.figure().savefig(path, dpi=RESOLUTION)
+    return path

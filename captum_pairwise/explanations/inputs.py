@@ -1,0 +1,123 @@
+"""Read photos and sentences: the batch for the network, and the contents that a picture shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from captum_pairwise.explanations.contents import Content, Photo, Sentence
+from captum_pairwise.explanations.preprocessing import Preprocessing, Transform, find_preprocessing
+from captum_pairwise.files.images import read_rgb
+from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+from captum_pairwise.models.text import TokenEncoder
+
+LARGEST_SHOWN = 1024  # pixels of the longer side
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of one side.
+
+    Attributes:
+        batch: the input of the network, one row for each item.
+        contents: what each row shows.
+        description: in words, how the items became inputs; may be empty.
+    """
+
+    batch: Tensor
+    contents: tuple[Content, ...]
+    description: str = ""
+
+
+def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Sequence[str], transform: Transform | None) -> Inputs:
+    """The inputs for an encoder.
+
+    Args:
+        encoder: the encoder, or None for a function of both inputs.
+        items: photos (files, Pillow images, arrays, tensors `[3, H, W]` or `[1, 3, H, W]`), or sentences for an encoder of text.
+        names: a name for each item that is no file.
+        transform: maps a photo to the encoder's input; None takes what the encoder names.
+
+    Raises:
+        ValueError: an item cannot be read, or the inputs have different sizes.
+    """
+    if isinstance(encoder, TokenEncoder):
+        return _read_sentences(encoder, items)
+    if all(isinstance(item, Tensor) for item in items):
+        return _take_tensors(items, names)
+    if any(isinstance(item, Tensor) for item in items):
+        raise ValueError("Expected either photos or tensors on one side, got both. Pass all of them as photos, or all as tensors.")
+    return _read_photos(find_preprocessing(encoder, transform), items, names)
+
+
+def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
+    sentences = [item for item in items if isinstance(item, str)]
+    if len(sentences) < len(items):
+        raise ValueError(
+            f"Expected sentences, because {type(encoder).__name__} reads text, got {_name_other_type(items, str)}. Pass strings."
+        )
+    ids = encoder.ids(sentences)
+    contents = tuple(Sentence(tuple(tokens), text) for tokens, text in zip(encoder.pieces(ids), sentences, strict=True))
+    return Inputs(ids, contents)
+
+
+def _name_other_type(items: Sequence[object], expected: type) -> str:
+    return next(type(item).__name__ for item in items if not isinstance(item, expected))
+
+
+def _take_tensors(items: Sequence[object], names: Sequence[str]) -> Inputs:
+    """Tensors as they are: they are inputs of the network."""
+    rows = [item for item in items if isinstance(item, Tensor)]
+    rows = [row[None] if row.dim() == 3 else row for row in rows]
+    if unfit := [tuple(row.shape) for row in rows if len(row) != 1]:
+        raise ValueError(f"Expected one image for each tensor, [3, H, W] or [1, 3, H, W], got shape {unfit[0]}. Explain pairs one by one.")
+    contents = tuple(_show_tensor(row, name) for row, name in zip(rows, names, strict=True))
+    return Inputs(_join_rows(rows), contents)
+
+
+def _show_tensor(row: Tensor, name: str) -> Photo:
+    """The photo behind an input of the network: unchanged if it is in [0, 1], else its normalisation is undone."""
+    if row.dim() != 4 or row.shape[1] not in (1, 3):
+        raise ValueError(f"Expected an image [3, H, W], got a tensor of shape {tuple(row.shape)}. Other inputs: call a method's class.")
+    pixels = row.detach().cpu().float().expand(-1, 3, -1, -1)
+    if pixels.min() < 0 or pixels.max() > 1:
+        mean, std = (torch.tensor(values, device="cpu")[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+        shown = pixels * std + mean
+        is_imagenet = shown.min() > -0.05 and shown.max() < 1.05
+        pixels = shown if is_imagenet else (pixels - pixels.min()) / (pixels.max() - pixels.min())
+    return Photo(pixels.clamp(0, 1), name, (0, 0, pixels.shape[3], pixels.shape[2]))
+
+
+def _read_photos(preprocessing: Preprocessing, items: Sequence[object], names: Sequence[str]) -> Inputs:
+    photos = [read_rgb(item) for item in items]
+    named = [Path(item).name if isinstance(item, (str, Path)) else name for item, name in zip(items, names, strict=True)]
+    rows = [preprocessing.make_input(photo) for photo in photos]
+    contents = tuple(_show_photo(preprocessing, *entry) for entry in zip(photos, rows, named, strict=True))
+    return Inputs(_join_rows(rows), contents, preprocessing.description)
+
+
+def _show_photo(preprocessing: Preprocessing, photo: Image.Image, row: Tensor, name: str) -> Photo:
+    """The photo in its own pixels, cut to what the network sees; where that is unknown, the input of the network."""
+    view = preprocessing.find_view(photo)
+    if view is None:
+        return _show_tensor(row, name)
+    left, top, right, bottom = map(round, view)
+    shown = photo.crop((left, top, right, bottom))
+    shown.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), Image.Resampling.LANCZOS)
+    return Photo(pil_to_tensor(shown).float()[None] / np.iinfo(np.uint8).max, name, view)
+
+
+def _join_rows(rows: Sequence[Tensor]) -> Tensor:
+    """One batch.
+
+    Raises:
+        ValueError: the rows have different sizes.
+    """
+    if shapes := {tuple(row.shape) for row in rows} - {tuple(rows[0].shape)}:
+        raise ValueError(f"Expected inputs of one size, got {tuple(rows[0].shape)} and {shapes.pop()}. Resize them in `transform`.")
+    return torch.cat(list(rows))

@@ -1,0 +1,197 @@
+"""Choose the layer to explain: the last one that still has places and that all information passes."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import isqrt, prod
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.network.channel_axis import ChannelTracker
+from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
+from captum_pairwise.network.thread_hooks import this_thread_only
+from captum_pairwise.players.regions import Layout, token_grid
+
+FEWEST_PLACES = 4
+LEAST_SHARE = 0.5  # of the places that have to move the embedding
+MOST_PREFIX = 16  # class token and registers before the patches
+MOST_TRIALS = 40  # layers
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """A layer and its parts.
+
+    Attributes:
+        layer: a module of the encoder.
+        name: its name in the encoder.
+        mask: the `layer_mask` of its parts; None makes each place a part.
+        parts: the parts in words.
+        n_parts: their number, 0 if it is unknown.
+    """
+
+    layer: nn.Module
+    name: str
+    mask: Tensor | Layout | None
+    parts: str
+    n_parts: int
+
+
+@dataclass
+class _Call:
+    """One output of a module in a forward pass."""
+
+    name: str
+    module: nn.Module
+    output: Tensor
+    axis: int | None = None
+    n_calls: int = 1
+
+
+def choose_layer(embedder: Embedder, images: Tensor) -> LayerChoice | None:
+    """The last layer with places before pooling or the class token, or None if the encoder has none.
+
+    A layer qualifies if it has at least four places, runs once, most of its places move the embedding, and the embedding depends on the
+    input through it alone: not a branch beside a skip connection, and not the last block where only the class token is used.
+
+    Args:
+        embedder: the encoder with its pooling.
+        images: a batch; the first one is used.
+    """
+    encoder, image = embedder.encoder, images[:1]
+    if isinstance(encoder, TokenEncoder):
+        return _divide_words(encoder, encoder.embedding_layer, images)
+    with torch.inference_mode(False), torch.enable_grad():
+        image = image.clone()
+        for call in reversed(_record_places(encoder, image)[-MOST_TRIALS:]):
+            if _moves_embedding(embedder, call, image):
+                return _divide_layer(encoder, call, image)
+    return None
+
+
+def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor) -> LayerChoice:
+    """The parts of a layer that the user named.
+
+    Args:
+        embedder: the encoder with its pooling.
+        layer: a module of it.
+        images: a batch.
+    """
+    encoder = embedder.encoder
+    if isinstance(encoder, TokenEncoder):
+        return _divide_words(encoder, layer, images)
+    with torch.no_grad():
+        calls = [call for call in _record_places(encoder, images[:1]) if call.module is layer]
+    return _divide_layer(encoder, calls[-1], images) if calls else LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0)
+
+
+def find_named_layer(encoder: nn.Module, name: str) -> nn.Module:
+    """The module with this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    modules = dict(encoder.named_modules())
+    if name not in modules or not name:
+        ends = [other for other in modules if other.endswith(name.rsplit(".", 1)[-1])] or list(modules)[1:]
+        raise ValueError(f"Expected the name of a layer of {type(encoder).__name__}, got {name!r}. Some of its layers: {ends[-5:]}.")
+    return modules[name]
+
+
+def _find_name(encoder: nn.Module, layer: nn.Module) -> str:
+    return next((name for name, module in encoder.named_modules() if module is layer), type(layer).__name__)
+
+
+def _record_places(encoder: nn.Module, image: Tensor) -> list[_Call]:
+    """The outputs of all modules that ran once and have places, in the order in which they were finished."""
+    calls: dict[nn.Module, _Call] = {}
+
+    def record(name: str, module: nn.Module, _inputs: object, returned: object) -> None:
+        output = get_first_tensor(returned)
+        if module in calls:
+            calls[module].n_calls += 1
+        elif output is not None:
+            calls[module] = _Call(name, module, output)
+
+    without_hooks = (nn.Identity, torch.jit.ScriptModule)  # an identity says nothing to the user, and TorchScript takes no hooks
+    modules = [(name, module) for name, module in encoder.named_modules() if name and not isinstance(module, without_hooks)]
+    with ExitStack() as hooks, ChannelTracker() as tracker, torch.no_grad():
+        for name, module in modules:
+            hooks.enter_context(module.register_forward_hook(this_thread_only(partial(record, name))))
+        encoder(image)
+        for call in calls.values():
+            call.axis = tracker.get_axis(call.output)
+    return [call for call in calls.values() if call.n_calls == 1 and _count_places(call) >= FEWEST_PLACES]
+
+
+def _count_places(call: _Call) -> int:
+    """The number of places of an output, 0 if its channels are unknown."""
+    if call.axis is None or not 3 <= call.output.dim() <= 5 or not call.output.is_floating_point():
+        return 0
+    return call.output[0].numel() // call.output.shape[call.axis]
+
+
+def _moves_embedding(embedder: Embedder, call: _Call, image: Tensor) -> bool:
+    """True if most places of a layer move the embedding, and the input moves it through this layer alone."""
+    pixels = image.detach().requires_grad_()
+    with _cut(call.module) as outputs:
+        embedding = embedder.embed(pixels)
+    if len(outputs) != 1 or not embedding.requires_grad:
+        return False
+    direction = torch.linspace(-1, 1, embedding.numel(), dtype=embedding.dtype, device=embedding.device).reshape(embedding.shape)
+    slope, beside = torch.autograd.grad((embedding * direction).sum(), [outputs[0], pixels], allow_unused=True)
+    if slope is None or (beside is not None and beside.any()):
+        return False
+    axes = [axis for axis in range(1, slope.dim()) if axis != call.axis]
+    moves = slope.movedim(call.axis or 1, -1)[0].ne(0).any(-1)
+    return bool(axes) and moves.double().mean().item() > LEAST_SHARE
+
+
+@contextmanager
+def _cut(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Cut the graph of the network at a layer.
+
+    Yields:
+        a list that gets the output, a new leaf.
+    """
+    outputs: list[Tensor] = []
+
+    def replace(_module: nn.Module, _inputs: object, returned: object) -> object:
+        output = get_first_tensor(returned)
+        if output is None:
+            return returned
+        outputs.append(output.detach().requires_grad_())
+        return replace_first_tensor(returned, outputs[-1].clone())  # a copy, because a step in place may follow
+
+    with layer.register_forward_hook(this_thread_only(replace)):
+        yield outputs
+
+
+def _divide_words(encoder: TokenEncoder, layer: nn.Module, ids: Tensor) -> LayerChoice:
+    mask = encoder.layer_mask(ids)
+    return LayerChoice(layer, _find_name(encoder, layer), mask, "words and pieces of words", int(mask.max()) + 1)
+
+
+def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor) -> LayerChoice:
+    """The parts of an output: the cells of a map, or the patches of a vision transformer without the tokens before them."""
+    places = [size for axis, size in enumerate(call.output.shape) if axis not in (0, call.axis)]
+    if len(places) == 1 and image.dim() == 4 and (size := _find_patches(encoder, image, places[0])):
+        mask = token_grid(*size, n_prefix=places[0] - size[0] * size[1])
+        return LayerChoice(call.module, call.name, mask, f"{size[0]} × {size[1]} patches", size[0] * size[1])
+    words = f"{' × '.join(map(str, places))} {'cells' if len(places) > 1 else 'places'}"
+    return LayerChoice(call.module, call.name, None, words, prod(places))
+
+
+def _find_patches(encoder: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, int] | None:
+    """Rows and columns of the patches of a vision transformer: by its patch embedding, or a square number of tokens."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.in_channels == image.shape[1]:
+            rows, columns = (side // step for side, step in zip(image.shape[2:], module.stride, strict=True))
+            if 0 <= n_tokens - rows * columns <= MOST_PREFIX:
+                return rows, columns
+    side = isqrt(n_tokens)
+    return (side, side) if n_tokens - side**2 <= MOST_PREFIX and image.shape[2] == image.shape[3] else None

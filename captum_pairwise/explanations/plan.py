@@ -1,0 +1,233 @@
+"""Choose the method, its parts and its budget by what the model is, and say why."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
+from captum_pairwise.attr.sam import LayerPairwiseSAM
+from captum_pairwise.attr.shapley_taylor import (
+    FactorisedShapleyTaylor,
+    GaussianProcessShapleyTaylor,
+    LayerFactorisedShapleyTaylor,
+    LayerGaussianProcessShapleyTaylor,
+)
+from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
+from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
+from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
+from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.network.batching import MemoryNotice
+from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.baselines import Backgrounds
+from captum_pairwise.players.regions import superpixels
+
+# by name: the class without and with a layer
+METHODS: dict[str, tuple[Any, Any]] = {
+    "closed form": (None, LayerPairwiseSAM),
+    "factorised": (FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor),
+    "path": (IntegratedHessians, LayerIntegratedHessians),
+    "opaque": (GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor),
+}
+REASONS = {
+    "closed form": "the similarity is a dot product and only pooling and linear layers follow, so its indices have a closed form",
+    "factorised": "each image is embedded alone, so its parts are sampled alone",
+    "path": "there are too many parts to sample",
+    "opaque": "the similarity cannot be split into two embeddings",
+}
+MOST_SAMPLED = 256  # parts of an image
+SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 200  # of a layer's tail
+PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
+OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
+BLURRED, OWN_BASELINES = "blurred", "replaced by your baselines"
+N_MEMBERS = 4  # random sentences of the background of a text
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose; None is left to the model.
+
+    Attributes:
+        layer: the layer, its name, or a pair of these.
+        method: the name of a method, or a class.
+        n_samples: the budget.
+        baselines: a pair, one for each image.
+        background: the images of a gallery, inputs of the network for each side.
+        feature_mask: a pair of masks over the inputs.
+        seed: of random numbers.
+        show_progress: True for a progress bar.
+    """
+
+    layer: Any = None
+    method: Any = None
+    n_samples: int | None = None
+    baselines: Baselines = None
+    background: tuple[Tensor | None, Tensor | None] = (None, None)
+    feature_mask: Masks = None
+    seed: int = 0
+    show_progress: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The call of a method.
+
+    Attributes:
+        method: an object of one of the classes of methods.
+        arguments: of its `interactions`.
+        build: builds the games of the same call in a context.
+        choices: the parts and the method, and why they were chosen, one sentence each.
+        absent: what happens to absent parts of each image, in words such as "blurred".
+    """
+
+    method: Any
+    arguments: dict[str, Any]
+    build: Callable[[ForwardContext], Pairs]
+    choices: tuple[str, ...]
+    absent: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of both images: the layer, None for the inputs themselves, the masks by the name of their argument, and words."""
+
+    layer: Layers | None
+    masks: dict[str, Any]
+    words: str
+
+
+def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Plan:
+    """The call that explains these inputs.
+
+    Raises:
+        ValueError: an option does not fit.
+    """
+    layers = _choose_layers(forward_func, inputs, options)
+    name, method_class = _choose_class(forward_func, inputs, options, layers)
+    parts = _choose_parts(method_class, inputs, options, layers)
+    baselines, absent = _choose_baselines(forward_func, inputs, options)
+    make_method: Any = partial(method_class, weight="taylor") if name == "path" else method_class
+    method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
+    functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
+    build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
+    n_samples = options.n_samples or _choose_budget(name, layers, parts)
+    wanted = {"baselines": baselines, **parts.masks, "n_samples": n_samples, "show_progress": options.show_progress}
+    wanted["generator"] = torch.Generator().manual_seed(options.seed)
+    known = inspect.signature(method.interactions).parameters
+    arguments = {key: value for key, value in wanted.items() if key in known and value is not None}
+    budget = f", {n_samples} samples" if "n_samples" in arguments else ""
+    reason = f", because {REASONS[name]}" if name and options.method is None else ""
+    run = f"Method: {method_class.__name__}{budget}{reason}."
+    return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+
+
+def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice]) -> _Parts:
+    """The layer and the masks that a method takes."""
+    if not issubclass(method_class, LayerPairAttribution):
+        masks = {"feature_mask": options.feature_mask or tuple(map(_divide_image, inputs))}
+        return _Parts(None, masks, "Parts: your mask." if options.feature_mask else "Parts: superpixels of each photo.")
+    if not layers:
+        raise ValueError(f"Expected layer= for {method_class.__name__}, because no layer of the model has places. Name a layer.")
+    masks = {"layer_mask": (layers[0].mask, layers[-1].mask)}
+    return _Parts(_join_layers(layers), masks, _describe_parts(layers, options.layer is not None))
+
+
+def _join_layers(layers: Sequence[LayerChoice]) -> Layers:
+    """One layer for both images, or a pair."""
+    first, last = layers[0].layer, layers[-1].layer
+    return first if first is last else (first, last)
+
+
+def _choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[LayerChoice]:
+    """The layer of each side; empty if the parts are those of the inputs."""
+    if options.feature_mask is not None or not isinstance(forward_func, SimilarityWrapper):
+        named = [] if options.layer is None else options.layer if isinstance(options.layer, (tuple, list)) else [options.layer]
+        return [LayerChoice(module, type(module).__name__, None, "its places", 0) for module in named]
+    choices = []
+    for side, images in enumerate(inputs):
+        embedder = forward_func.make_embedder(side)
+        named = options.layer[side] if isinstance(options.layer, (tuple, list)) else options.layer
+        if isinstance(named, str):
+            named = find_named_layer(embedder.encoder, named)
+        choice = choose_layer(embedder, images) if named is None else describe_layer(embedder, named, images)
+        if choice is None:
+            return []
+        choices.append(choice)
+    return choices
+
+
+def _choose_class(forward_func: ForwardFunc, inputs: Images, options: Options, choices: Sequence[LayerChoice]) -> tuple[str, Any]:
+    """The name of the method, "" if the user passed a class, and its class."""
+    if options.method is not None and not isinstance(options.method, str):
+        if not inspect.isclass(options.method) or getattr(options.method, "order", None) != 2:
+            actual = getattr(options.method, "__name__", type(options.method).__name__)
+            raise ValueError(
+                f"Expected method to be one of {list(METHODS)} or a class for pairs of parts, got {actual}. Pass one of these."
+            )
+        return "", options.method
+    name = options.method or _choose_method(forward_func, inputs, choices)
+    if name not in METHODS:
+        raise ValueError(f"Expected method to be one of {list(METHODS)} or a class of this package, got {name!r}. Pass one of these.")
+    method_class = METHODS[name][bool(choices)]
+    if method_class is None:
+        raise ValueError(f"Expected a layer for method={name!r}. Pass layer=, or another method.")
+    return name, method_class
+
+
+def _choose_method(forward_func: ForwardFunc, inputs: Images, choices: Sequence[LayerChoice]) -> str:
+    """The cheapest method that is right for this model."""
+    if not isinstance(forward_func, SimilarityWrapper) or forward_func.head.lift_query is None:
+        return "opaque"
+    if choices and forward_func.head.frozen_norm is False:
+        views = build_layer_views(forward_func, _join_layers(choices), inputs, None, MemoryNotice())[1]
+        if all(view.tail.is_affine for view in views):
+            return "closed form"
+    return "path" if max((choice.n_parts for choice in choices), default=0) > MOST_SAMPLED else "factorised"
+
+
+def _choose_baselines(forward_func: ForwardFunc, inputs: Images, options: Options) -> tuple[Baselines, tuple[str, str]]:
+    """The baselines, and in words what happens to absent parts of each image."""
+    if options.baselines is not None:
+        return options.baselines, (OWN_BASELINES, OWN_BASELINES)
+    wrapper = forward_func if isinstance(forward_func, SimilarityWrapper) else None
+    encoders = (wrapper.query_encoder, wrapper.retrieved_tower) if wrapper is not None else (None, None)
+    sides = [_choose_baseline(*side, options.seed) for side in zip(encoders, inputs, options.background, strict=True)]
+    return (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
+
+
+def _choose_baseline(encoder: nn.Module | None, images: Tensor, background: Tensor | None, seed: int) -> tuple[Any, str]:
+    if background is not None:
+        return Backgrounds(background), f"replaced by {len(background)} images of the background"
+    if isinstance(encoder, TokenEncoder):
+        return encoder.random_words(images, N_MEMBERS, torch.Generator().manual_seed(seed)), "replaced by random words"
+    return None, BLURRED if images.dim() == 4 else "set to 0"
+
+
+def _divide_image(images: Tensor) -> Tensor | None:
+    """Superpixels of images; None makes each number of other inputs a part."""
+    return superpixels(images, OPAQUE_SEGMENTS) if images.dim() == 4 and images.shape[1] == 3 else None
+
+
+def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:
+    words = list(dict.fromkeys(f"{choice.parts} of `{choice.name}`" for choice in choices))
+    is_text = any(choice.parts.startswith("words") for choice in choices)
+    reason = "" if is_named or is_text else ", the last layer with places"
+    return f"Parts: {' and '.join(words)}{reason}."
+
+
+def _choose_budget(name: str, layers: Sequence[LayerChoice], parts: _Parts) -> int | None:
+    """The number of samples; None is the default of the class."""
+    if name == "factorised" and parts.layer is not None:
+        n_parts = max(choice.n_parts for choice in layers)
+        return max(FEWEST_SAMPLES, SAMPLES_PER_PART * n_parts) if n_parts else None
+    if name == "factorised":
+        n_parts = max((int(mask.max()) + 1 for mask in parts.masks["feature_mask"] if mask is not None), default=0)
+        return max(FEWEST_PASSES, PASSES_PER_PART * n_parts)
+    return OPAQUE_SAMPLES if name == "opaque" and parts.layer is None else None

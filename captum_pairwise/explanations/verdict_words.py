@@ -1,0 +1,151 @@
+"""Verdicts in words, computed from the numbers of an explanation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captum_pairwise.explanations.contents import Sentence
+from captum_pairwise.explanations.places import Places
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Trust, Verdict
+
+HALF, FEW = 0.5, 0.1
+SMALL = 0.01  # differences below it have more digits
+NO_CHANGE = 1e-3  # of the similarity
+BEST = {"cosine": 1.0, "euclidean": 0.0}  # the similarity of an equal pair
+LEAST_GAIN = 0.05  # of the way from the similarity with a baseline to that of an equal pair
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The words and numbers beside the results of a pair.
+
+    Attributes:
+        sides: the parts of the query and of the retrieved image.
+        absent: what happens to each image when it is absent, such as "blurred".
+        head: the name of the similarity, such as "cosine"; may be empty.
+        own_blurs: the similarity of each image and its own blur, or None.
+        gallery: similarities of the query and the images of the background, or None.
+    """
+
+    sides: tuple[Places, Places]
+    absent: tuple[str, str]
+    head: str = ""
+    own_blurs: tuple[float, float] | None = None
+    gallery: Tensor | None = None
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """The names of both in sentences."""
+        kind = "sentence" if isinstance(self.sides[1].content, Sentence) else "photo"
+        return "query", f"retrieved {kind}"
+
+
+def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, warnings: Sequence[str] = ()) -> Verdict:
+    """The verdict on a pair.
+
+    With a background, a pair is similar if it is more similar than the query and most images of the background. Without one, three
+    yardsticks are in the pair itself: it is similar if each image raises the similarity above that of its baseline, by at least 5 % of what
+    is left to an equal pair, and if the images are not both more similar to their own blurs than to each other.
+
+    Args:
+        interactions: a batch of one.
+        setting: names and places.
+        trust: how far to trust the numbers.
+        warnings: what is wrong with the model.
+    """
+    reason = _find_dissimilarity(interactions, setting)
+    question = "Why are these similar?" if reason is None else "Why are these not more alike?"
+    sentences = [_tell_similarity(interactions, setting), reason]
+    if interactions.given_other is not None:
+        maps = interactions.query_map[0], interactions.retrieved_map[0]
+        tell = _tell_support if reason is None else _tell_difference
+        sentences += [tell(*side) for side in zip(maps, setting.sides, setting.nouns, strict=True)]
+    if interactions.between is not None:
+        sentences.append(_tell_match(interactions.between[0], setting))
+    return Verdict(question, tuple(filter(None, sentences)), trust, tuple(warnings), reason is None)
+
+
+def find_weak_layer(interactions: Interactions) -> str | None:
+    """The warning that nothing which leaves changes the similarity; None if it changes."""
+    ends = [end for end in _get_ends(interactions) if end is not None]
+    scale = max([interactions.full.abs().item(), *(end.abs().item() for end in ends)])
+    changes = [(interactions.full - end).abs().item() for end in ends]
+    if interactions.given_other is not None:
+        changes.append(interactions.given_other.abs().max().item())
+    return f"no part changes the similarity by more than {NO_CHANGE:.1%}" if changes and max(changes) <= NO_CHANGE * scale else None
+
+
+def format_difference(value: float) -> str:
+    """A difference of similarities with two digits, or with two significant digits if it is small."""
+    return f"{value:.2f}" if abs(value) >= SMALL or value == 0 else f"{value:.2g}"
+
+
+def _find_dissimilarity(interactions: Interactions, setting: Setting) -> str | None:
+    """The sentence that says why a pair is not similar; None if it is similar."""
+    full = interactions.full.item()
+    if setting.gallery is not None:
+        return None if full > setting.gallery.median().item() else "Most images of the background are more similar to the query."
+    best = BEST.get(setting.head, full)  # of other similarities, the value of an equal pair is unknown
+    for end, noun in zip(_get_ends(interactions), setting.nouns, strict=True):
+        if end is not None and full - end.item() <= LEAST_GAIN * (best - end.item()):
+            return f"So what the {noun} shows hardly makes them more alike."
+    if setting.own_blurs is not None and full <= min(setting.own_blurs):
+        query, retrieved = (f"{value:.2f}" for value in setting.own_blurs)
+        return f"Each is more similar to its own blur ({query} and {retrieved}) than to the other."
+    return None
+
+
+def _get_ends(interactions: Interactions) -> tuple[Tensor | None, Tensor | None]:
+    """The similarities without the query and without the retrieved image."""
+    return interactions.without_query, interactions.without_retrieved
+
+
+def _tell_similarity(interactions: Interactions, setting: Setting) -> str:
+    head = f" ({setting.head})" if setting.head else ""
+    sentence = f"Their similarity is {interactions.full.item():.2f}{head}"
+    if setting.gallery is not None:
+        share = (setting.gallery < interactions.full.cpu()).double().mean().item()
+        sentence += f", above that of the query and {share:.0%} of the {len(setting.gallery)} images of the background"
+    changes = [
+        f"{end.item():.2f} with the {noun} {absent}"
+        for end, noun, absent in zip(_get_ends(interactions), setting.nouns, setting.absent, strict=True)
+        if end is not None
+    ]
+    return f"{sentence}; it would be {' and '.join(changes)}." if changes else f"{sentence}."
+
+
+def _tell_support(credits: Tensor, places: Places, noun: str) -> str:
+    """The parts that most of what an image adds rests on."""
+    raised = credits.clamp(min=0)
+    if not raised.any():
+        return f"No part of the {noun} raises the similarity."
+    order = raised.argsort(descending=True)
+    n_parts = int((raised[order].cumsum(0) < HALF * raised.sum()).sum()) + 1
+    chosen = torch.zeros_like(raised).index_put_((order[:n_parts],), raised[order[:n_parts]])
+    kind = "words" if isinstance(places.content, Sentence) else "parts"
+    parts = f"{n_parts} of its {len(credits)} {kind}"
+    return f"Half of what the {noun} adds rests on {parts}, {places.describe_group(chosen)}."
+
+
+def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
+    """The parts that lower the similarity."""
+    lowered = (-credits).clamp(min=0)
+    kind = "words" if isinstance(places.content, Sentence) else "parts"
+    if lowered.sum() <= FEW * credits.abs().sum():
+        return f"The {kind} of the {noun} hardly lower it; they add only {format_difference(credits.sum().item())} together."
+    n_parts, total = int((lowered > 0).sum()), format_difference(lowered.sum().item())
+    verb = "lower" if n_parts > 1 else "lowers"
+    return f"{n_parts} of the {len(credits)} {kind} of the {noun} {verb} it by {total}, {places.describe_group(lowered)}."
+
+
+def _tell_match(between: Tensor, setting: Setting) -> str:
+    """The strongest pair."""
+    place = int(between.argmax())
+    if between.flatten()[place] <= 0:
+        return "No part of one has a match in the other."
+    parts = zip(setting.sides, divmod(place, between.shape[1]), setting.nouns, strict=True)
+    query, retrieved = (f"{side.describe_part(number).words} of the {noun}" for side, number, noun in parts)
+    return f"The strongest match is {query} and {retrieved}."
