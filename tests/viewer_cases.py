@@ -31,8 +31,9 @@ def build_interactions(query, retrieved, seed=0, **changes):
         "within_retrieved": build_symmetric(m, seed + 3),
         "given_other": random_tensor(1, n + m, seed=seed + 4),
     }
-    errors = {name: block.abs() / 10 for name, block in blocks.items()}
+    errors = {name: block.abs() / 100 for name, block in blocks.items()}
     ends = {"empty": torch.tensor([0.25]), "full": torch.tensor([0.75]), "n_evaluations": torch.tensor([8])}
+    ends |= {"without_query": torch.tensor([0.5]), "without_retrieved": torch.tensor([0.375])}
     everything = blocks | ends | {"query_players": query, "retrieved_players": retrieved, "standard_error": Credits(**errors)}
     return Interactions(n_query=n, **everything | changes)
 

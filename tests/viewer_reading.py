@@ -110,3 +110,14 @@ def has_colour(page, side, colour):
         new Uint32Array(data.buffer).forEach((pixel) => {{ n += pixel === wanted; }}); return n; }}"""
     red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
     return find_plate(page, side).locator(".marks").evaluate(count, (255 << 24) + (blue << 16) + (green << 8) + red) > 40
+
+
+def compute_luminance(colour):
+    """Relative luminance by WCAG of a colour `rgb(r, g, b)`."""
+    channels = np.array([float(value) for value in colour[4:-1].split(",")]) / 255
+    return np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def compute_contrast(ink, ground):
+    dark, light = sorted(map(compute_luminance, (ink, ground)))
+    return (light + 0.05) / (dark + 0.05)

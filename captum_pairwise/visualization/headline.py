@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 
-from captum_pairwise.results.verdict import RELIABLE, ROUGH, Verdict
-from captum_pairwise.visualization.style import escape_text
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Verdict
+from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, write_errors
 
 WARNING, MARGIN = "#b2182b", 0.15  # colour of a warning; inches beside the words
 TRUST_COLOURS = {RELIABLE: "#1b7837", ROUGH: "#b35806"}  # any other label is a warning
@@ -111,3 +113,23 @@ def _draw_lines(panel: SubFigure, lines: Sequence[Line], width: float, height: f
         style = {"size": line.size, "color": line.colour, "weight": line.weight, "va": "center"}
         panel.text(MARGIN / width, (top - step / 2) / height, line.text, **style)
         top -= step
+
+
+def choose_colours(verdict: Verdict | None) -> str | Colormap:
+    """Colours of maps: grey if nobody should read the numbers."""
+    return UNREADABLE_COLOURS if verdict and verdict.trust.label == UNREADABLE else SIGNED
+
+
+def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
+    """The numbers behind the verdict's trust, or else the typical errors."""
+    return " ".join(verdict.trust.evidence) if verdict and verdict.trust.evidence else write_errors(interactions, example)
+
+
+def ask_question(kinds: tuple[str, str]) -> str:
+    """The question that the pictures of a pair answer if no verdict asks another one.
+
+    >>> ask_question(("photo", "photo")), ask_question(("photo", "sentence"))
+    ('Why are these two photos alike?', 'Why are this photo and this sentence alike?')
+    """
+    query, retrieved = kinds
+    return f"Why are these two {query}s alike?" if query == retrieved else f"Why are this {query} and this {retrieved} alike?"

@@ -15,21 +15,22 @@ from torch import Tensor
 
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
+from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.headline import choose_colours
 from captum_pairwise.visualization.marks import PART_COLOURS
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.photos import check_photos
-from captum_pairwise.visualization.style import SIGNED
+from captum_pairwise.visualization.photos import LARGEST_PHOTO, check_photos
 
 Side = Tensor | Sequence[str]  # a batch of photos, or the tokens of one sentence
-SHOWN = ("marginal", "between", "within_query", "within_retrieved")
-LARGEST_PHOTO, LARGEST_MASK = 1024, 512  # pixels of the longer side on the page
+SHOWN = ("given_other", "between", "within_query", "within_retrieved")
+LARGEST_MASK = 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
 
 
 def merge_sides(result: Any) -> Any:
-    """One result from a first-order method's results for each image: the credit of the parts of both images, without pairs.
+    """One result from a first-order method's results for each image: the map of each image, without pairs.
 
-    Each image has its own baseline value, so `empty` is NaN and the completeness gap is unknown. Other results are returned unchanged.
+    Each image has its own baseline value, so `empty` is NaN. Other results are returned unchanged.
     """
     if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(side, Interactions) for side in result):
         return result
@@ -39,15 +40,17 @@ def merge_sides(result: Any) -> Any:
         n_query=query["marginal"].shape[1],
         empty=torch.full_like(query.empty, torch.nan),
         full=query.full,
+        without_query=query.empty,
+        without_retrieved=retrieved.empty,
         n_evaluations=query.n_evaluations + retrieved.n_evaluations,
-        marginal=torch.cat([query["marginal"], retrieved["marginal"]], 1),
-        standard_error=Credits(marginal=torch.cat(errors, 1)) if len(errors) == 2 else None,
+        given_other=torch.cat([query["marginal"], retrieved["marginal"]], 1),
+        standard_error=Credits(given_other=torch.cat(errors, 1)) if len(errors) == 2 else None,
         query_players=query.query_players,
         retrieved_players=retrieved.query_players or retrieved.retrieved_players,
     )
 
 
-def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], example: int) -> dict[str, Any]:
+def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side], example: int, verdict: Verdict | None) -> dict[str, Any]:
     """All data of the page, as values for JSON.
 
     Raises:
@@ -56,11 +59,17 @@ def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side
     _check_methods(methods, example)
     n_pairs = len(next(iter(methods.values())).full)
     return {
-        "palette": _encode(matplotlib.colormaps[SIGNED](np.arange(256), bytes=True)[:, :3]),
-        "pinColours": PART_COLOURS,
+        **build_colours(verdict),
+        "isSimilar": verdict is None or verdict.is_similar,
         "sides": [_describe_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
         "methods": [_describe_method(name, interactions, sides, example) for name, interactions in methods.items()],
     }
+
+
+def build_colours(verdict: Verdict | None) -> dict[str, Any]:
+    """The colours of the page: of values, and of numbered parts."""
+    palette = matplotlib.colormaps.get_cmap(choose_colours(verdict))(np.arange(256), bytes=True)[:, :3]
+    return {"palette": _encode(palette), "pinColours": PART_COLOURS}
 
 
 def _check_methods(methods: Mapping[str, Interactions], example: int) -> None:
@@ -93,10 +102,8 @@ def _describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[st
 
 
 def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int) -> dict[str, Any]:
-    if images.dim() != 4 or images.shape[1] != 3 or len(images) != n_pairs:
-        raise ValueError(
-            f"Expected {name} photos [{n_pairs}, 3, H, W], one for each pair, got {tuple(images.shape)}. Repeat channels of grey images."
-        )
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) != n_pairs:
+        raise ValueError(f"Expected {name} photos [{n_pairs}, 3, H, W], one for each pair, got {tuple(images.shape)}. Pass the same batch.")
     photo = check_photos(images[example : example + 1], f"the {name} photo")[0]
     image = Image.fromarray((photo * 255).round().astype(np.uint8))
     image.thumbnail((LARGEST_PHOTO, LARGEST_PHOTO), Image.Resampling.LANCZOS)
@@ -118,24 +125,26 @@ def _describe_method(name: str, interactions: Interactions, sides: tuple[Side, S
     if lost := [block for block in credit if credit[block].count_nonzero() < interactions[block][example].count_nonzero()]:
         raise ValueError(f"Expected a token for each player with credit, got too few for {lost} of {name!r}. Name all tokens that play.")
     errors = _select_blocks(interactions.standard_error or Credits(), n_shown, n_players[0], example)
-    values = {"full": interactions.full, "empty": interactions.empty}
-    if interactions.marginal is not None:
-        values["gap"] = interactions.completeness_gap
+    ends = (interactions.full, interactions.without_query, interactions.without_retrieved)
+    full, *without = (None if end is None or not isfinite(end[example]) else end[example].item() for end in ends)
+    gaps = [] if interactions.given_other is None or None in without else [gap[example].abs().item() for gap in interactions.map_gaps]
     return {
         "name": name,
         "parts": [_locate(*side, example) for side in zip(sides, players, n_players, SIDES, strict=True)],
         "credit": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in credit.items()},
         "error": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in errors.items()},
-        **{value_name: value[example].item() if isfinite(value[example]) else None for value_name, value in values.items()},
+        "full": full,
+        "without": without,
+        "gap": max(gaps, default=None),
     }
 
 
 def _count_players(interactions: Interactions, name: str) -> tuple[int, int]:
     if interactions.between is not None:
         return interactions.between.shape[1], interactions.between.shape[2]
-    if interactions.marginal is not None:
-        return interactions.n_query, interactions.marginal.shape[1] - interactions.n_query
-    raise ValueError(f"Expected `marginal` or `between` of {name!r}, got neither. Use a method that computes them.")
+    if interactions.given_other is not None:
+        return interactions.n_query, interactions.given_other.shape[1] - interactions.n_query
+    raise ValueError(f"Expected `given_other` or `between` of {name!r}, got neither. Use a method that computes them.")
 
 
 def _count_shown(side: Side, n_players: int, name: str) -> int:

@@ -9,26 +9,29 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from captum_pairwise.results.interactions import SIDES, Interactions
-from captum_pairwise.results.verdict import UNREADABLE, Verdict
-from captum_pairwise.visualization.headline import build_page, write_headline, write_small_print
+from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.headline import (
+    ask_question,
+    build_page,
+    choose_colours,
+    write_headline,
+    write_numbers,
+    write_small_print,
+)
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, strongest_parts
 from captum_pairwise.visualization.photos import Array, draw_photo, fit_height, fit_widths, hide_frames
 from captum_pairwise.visualization.style import (
-    SIGNED,
-    UNREADABLE_COLOURS,
     draw_bar_beside,
     draw_half_bar,
     find_scale,
     format_similarities,
-    write_errors,
 )
 
 WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
 BAR = 0.9  # inches for a colour bar beside photos
 WORDS = 0.75  # inches above and below the photos of a row
-QUESTION = "Why are these two photos alike?"
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 MAP_MEANING = (
     "A map shows what each part of a photo adds to the similarity while the other photo is whole. Red parts raise it, blue parts lower it. "
@@ -73,7 +76,7 @@ def pair_figure(
     between = interactions["between"][example].detach().cpu().double()
     sign = choose_sign(between, verdict)
     parts = strongest_parts(sign * between, n_parts)
-    above = write_headline(title or (verdict.question if verdict else QUESTION), verdict, WIDTH)
+    above = write_headline(title or (verdict.question if verdict else ask_question(("photo", "photo"))), verdict, WIDTH)
     below = write_small_print([MAP_MEANING, PAIR_MEANING, write_numbers(interactions, example, verdict)], WIDTH)
     heights = _fit_rows(sides, len(parts))
     figure, (top, bottom) = build_page(WIDTH, [height + WORDS for height in heights], above, below)
@@ -89,16 +92,6 @@ def pair_figure(
 def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
     """-1 if the pairs that lower the similarity come first: of photos that are not similar, if there are such pairs. Otherwise 1."""
     return -1 if verdict and not verdict.is_similar and bool((between < 0).any()) else 1
-
-
-def choose_colours(verdict: Verdict | None) -> str | Colormap:
-    """Colours of maps: grey if nobody should read the numbers."""
-    return UNREADABLE_COLOURS if verdict and verdict.trust.label == UNREADABLE else SIGNED
-
-
-def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
-    """The numbers behind the verdict's trust, or else the typical errors."""
-    return " ".join(verdict.trust.evidence) if verdict and verdict.trust.evidence else write_errors(interactions, example)
 
 
 def _fit_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> tuple[float, float]:

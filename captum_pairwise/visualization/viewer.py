@@ -8,16 +8,18 @@ from functools import cache
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from jinja2 import Environment, StrictUndefined, Template
 
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.visualization.headline import TRUST_COLOURS, ask_question, describe_trust
 from captum_pairwise.visualization.page_data import Side, build_page_data, merge_sides
 
 PAGE = "page"  # the folder beside this file
-SCRIPTS = ("numbers.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # each needs the scripts before it
+SCRIPTS = ("numbers.js", "elements.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # each needs the scripts before it
 FRAME_HEIGHT = 900  # pixels in a notebook, until the script of the page sets it
 
 
@@ -51,12 +53,21 @@ class Viewer:
 Result = Interactions | tuple[Interactions, Interactions]  # of pairs of parts, or a first-order result for each image
 
 
-def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side], example: int = 0, title: str = "") -> Viewer:
-    """Page that shows, for a part of either image, its matches in the other image.
+def viewer(
+    interactions: Result | Mapping[str, Result],
+    images: tuple[Side, Side],
+    example: int = 0,
+    title: str = "",
+    *,
+    verdict: Verdict | None = None,
+    choices: str = "",
+) -> Viewer:
+    """Page that shows the map of each image, and for a part of either image, its matches in the other image.
 
-    Both images share one colour scale. Its ends are the largest absolute credit of all parts, or of all pairs of parts. Photos are reduced
-    to at most 1024 pixels a side, masks to 512. A pair of parts takes 5.3 bytes, and its standard error as much again: 98 parts on each
-    side make a page of less than 1 MB, 392 parts of up to 6 MB.
+    A map holds what each part adds while the other image is whole. If the verdict says that the two are not similar, the page opens with
+    the parts that lower the similarity. Both images share one colour scale. Its ends are the largest absolute value of all parts, or of all
+    pairs of parts. Photos are reduced to at most 1024 pixels a side, masks to 512. A pair of parts takes 5.3 bytes, and its standard error
+    as much again: 98 parts on each side make a page of less than 1 MB, 392 parts of up to 6 MB.
 
     >>> import torch
     >>> from captum_pairwise.players.regions import cells
@@ -76,12 +87,15 @@ def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side
 
     Args:
         interactions: the result of a method's `interactions(...)`, or the results of several methods for the same pairs, by name. Methods
-            may have different parts. Results without `between`, as of first-order methods, show the credit of each part only; results
-            without `marginal` show pairs only.
-        images: query and retrieved photos, RGB `[B, 3, H, W]` in [0, 1]. Either side may be the tokens of one sentence, a list of strings.
-            The photos may be larger than the network's inputs, if they show the same content.
+            may have different parts. Results without `between`, as of first-order methods, show the maps only; results without maps
+            (`given_other`) show pairs only.
+        images: query and retrieved photos, RGB `[B, 3, H, W]` or grey `[B, 1, H, W]` in [0, 1]. Either side may be the tokens of one
+            sentence, a list of strings. The photos may be larger than the network's inputs, if they show the same content.
         example: the number of the pair in the batch.
-        title: the title of the page.
+        title: the title of the page; "" for the verdict's question.
+        verdict: words above the images. Its warnings are a banner. A click on its trust shows the numbers behind it. If the numbers are
+            not to be read, the maps are grey.
+        choices: one line in small print: which layer, players, method and budget the explanation uses.
 
     Raises:
         ValueError: the arguments do not fit together, the places of the players are unknown, or numbers are not finite.
@@ -91,17 +105,29 @@ def viewer(interactions: Result | Mapping[str, Result], images: tuple[Side, Side
         raise ValueError(f"Expected images to be a pair (query, retrieved), got {type(images).__name__}. Give both in a tuple.")
     if not isinstance(methods, Mapping):
         raise ValueError(f"Expected Interactions or a mapping from names to them, got {type(interactions).__name__}. Explain a pair first.")
-    data = build_page_data({name: merge_sides(result) for name, result in methods.items()}, images, example)
-    return Viewer(_load_template().render(data=data, title=title))
+    data = build_page_data({name: merge_sides(result) for name, result in methods.items()}, images, example, verdict)
+    query, retrieved = ("sentence" if "tokens" in side else "photo" for side in data["sides"])
+    words = describe_verdict(verdict, ask_question((query, retrieved))) | {"choices": choices}
+    return Viewer(load_template("viewer.html", SCRIPTS).render(data=data, **words | ({"title": title} if title else {})))
+
+
+def describe_verdict(verdict: Verdict | None, question: str) -> dict[str, Any]:
+    """The words at the top of a page, for its template. Without a verdict: the question, and a name for the numbers."""
+    if verdict is None:
+        no_words = Verdict(question, (), Trust("", ()))
+        return {"verdict": no_words, "title": question, "trust": "The numbers", "trust_class": ""}
+    label = verdict.trust.label
+    trust_class = label if label in TRUST_COLOURS else "unreadable"
+    return {"verdict": verdict, "title": verdict.question, "trust": describe_trust(label), "trust_class": trust_class}
 
 
 @cache
-def _load_template() -> Template:
-    """Template of the page with its style, scripts and their digests. The page's content security policy allows only these."""
-    style, scripts = _read_asset("viewer.css"), [_read_asset(name) for name in SCRIPTS]
+def load_template(page: str, script_names: tuple[str, ...]) -> Template:
+    """Template of a page with its style, scripts and their digests. The page's content security policy allows only these."""
+    style, scripts = _read_asset("viewer.css"), [_read_asset(name) for name in script_names]
     digests = {"style_digest": _hash(style), "script_digests": " ".join(map(_hash, scripts))}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(_read_asset("viewer.html"), globals={"style": style, "scripts": scripts, **digests})
+    return environment.from_string(_read_asset(page), globals={"style": style, "scripts": scripts, **digests})
 
 
 def _read_asset(name: str) -> str:

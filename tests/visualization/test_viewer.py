@@ -30,9 +30,10 @@ from viewer_cases import (
 import captum_pairwise as cp
 from captum_pairwise.players.regions import Players, parse_mask
 from captum_pairwise.results.interactions import stack_interactions
+from captum_pairwise.results.verdict import Trust, Verdict
 from captum_pairwise.visualization.viewer import SCRIPTS
 
-BLOCKS = ("marginal", "between", "within_query", "within_retrieved")
+BLOCKS = ("given_other", "between", "within_query", "within_retrieved")
 
 
 def test_the_page_contains_all_numbers_and_parts_of_each_method():
@@ -43,8 +44,8 @@ def test_the_page_contains_all_numbers_and_parts_of_each_method():
         for block in BLOCKS:
             assert np.array_equal(decode_floats(method["credit"][block]), known[block][0].flatten().float())
             assert np.array_equal(decode_floats(method["error"][block]), known.standard_error[block][0].flatten().float())
-        ends = [known.full.item(), known.empty.item(), known.completeness_gap.item()]
-        assert [method["full"], method["empty"], method["gap"]] == ends
+        assert [method["full"], method["without"]] == [0.75, [0.5, 0.375]]
+        assert method["gap"] == max(abs(0.25 - known.query_map.sum()), abs(0.375 - known.retrieved_map.sum())).item()
         for part, players in zip(method["parts"], (known.query_players, known.retrieved_players), strict=True):
             assert part["n"] == players.n_players
             assert np.array_equal(decode_owners(part), players.ids[0, 0])
@@ -111,10 +112,10 @@ def test_labels_are_escaped():
     known = build_interactions(word_players(2), cell_players())
     page = cp.viewer({NASTY: known}, (tokens, PHOTOS[0]), title=NASTY)
     elements, data = Elements(page.html), read_data(page)
-    assert len(elements.find("script")) == 7 and "hacked" not in str([attributes for _, attributes, _ in elements.tags])
+    assert len(elements.find("script")) == 1 + len(SCRIPTS) and "hacked" not in str([attributes for _, attributes, _ in elements.tags])
     assert html.unescape(re.search("<title>(.*?)</title>", page.html, re.S).group(1)) == NASTY
     assert data["sides"][0]["tokens"] == tokens and data["methods"][0]["name"] == NASTY
-    assert page.html.count("<!--") == 0 and page.html.count("</script") == 7
+    assert page.html.count("<!--") == 0 and page.html.count("</script") == 1 + len(SCRIPTS)
 
 
 def test_a_notebook_shows_the_page_in_a_frame():
@@ -148,29 +149,54 @@ def test_size_of_the_page(sides, megabytes):
     assert len(page.html.encode()) < megabytes * 1e6
 
 
-@pytest.mark.parametrize("missing", ["marginal", "between"])
+@pytest.mark.parametrize("missing", ["given_other", "between"])
 def test_one_order_alone_is_enough(missing):
     without = {"within_query": None, "within_retrieved": None, "standard_error": None, missing: None}
     (method,) = read_data(cp.viewer(build_interactions(cell_players(), cell_players(2, 2), **without), PHOTOS))["methods"]
-    assert set(method["credit"]) == {"marginal", "between"} - {missing} and method["error"] == {}
-    assert ("gap" in method) == (missing == "between")
+    assert set(method["credit"]) == {"given_other", "between"} - {missing} and method["error"] == {}
+    assert (method["gap"] is None) == (missing == "given_other")
 
 
 def test_unknown_similarities_are_none():
-    (method,) = read_data(cp.viewer(replace(CELLS, empty=torch.tensor([torch.nan])), PHOTOS))["methods"]
-    assert method["empty"] is None and method["gap"] is None and method["full"] == 0.75
+    known = replace(CELLS, without_query=torch.tensor([torch.nan]), without_retrieved=None)
+    (method,) = read_data(cp.viewer(known, PHOTOS))["methods"]
+    assert method["without"] == [None, None] and method["gap"] is None and method["full"] == 0.75
+
+
+VERDICT = Verdict("Why so alike?", ("They are.", "Cats."), Trust("rough", ("R² 0.8.",)), ("random weights",))
+
+
+def test_the_page_shows_the_verdict_and_the_choices():
+    page = cp.viewer(CELLS, PHOTOS, verdict=VERDICT, choices="layer features").html
+    texts = [" ".join("".join(text).split()) for _, _, text in Elements(page).tags]
+    words = ["Warning: random weights", "Why so alike?", "They are.", "Cats.", "These numbers are rough.", "R² 0.8.", "layer features"]
+    assert [text for text in texts[texts.index(words[0]) :] if text in words] == words
+    assert "<title>Why so alike?</title>" in page and "<h1>Mine</h1>" in cp.viewer(CELLS, PHOTOS, title="Mine", verdict=VERDICT).html
+    assert "Why are these two photos alike?" in cp.viewer(CELLS, PHOTOS).html
+
+
+def test_numbers_that_nobody_should_read_are_grey():
+    verdict = replace(VERDICT, trust=Trust("do not read this", ()))
+    palette = base64.b64decode(read_data(cp.viewer(CELLS, PHOTOS, verdict=verdict))["palette"])
+    assert all(len(set(palette[k : k + 3])) == 1 for k in range(0, 768, 3))
+
+
+def test_grey_photos_are_shown():
+    grey = PHOTOS[0][:, :1], PHOTOS[1]
+    shown = np.asarray(decode_photo(read_data(cp.viewer(CELLS, grey))["sides"][0]), dtype=float)
+    assert np.abs(shown - 255 * grey[0][0, 0].numpy()[..., None]).max() < 60 and np.ptp(shown, axis=2).max() <= 3
 
 
 def test_players_without_a_token_are_left_out():
-    names = ["marginal", "between", "within_query", "within_retrieved"]
+    names = ["given_other", "between", "within_query", "within_retrieved"]
     known = build_interactions(word_players(3), word_players(4))
     blocks = {name: known[name].clone() for name in names}
-    for name, axes in {"marginal": [(1, 2)], "between": [(1, 2)], "within_query": [(1, 2), (2, 2)]}.items():
+    for name, axes in {"given_other": [(1, 2)], "between": [(1, 2)], "within_query": [(1, 2), (2, 2)]}.items():
         for axis, place in axes:
             blocks[name].select(axis, place).zero_()
     (method,) = read_data(cp.viewer(replace(known, standard_error=None, **blocks), (["a", "b"], list("wxyz"))))["methods"]
     assert np.array_equal(decode_floats(method["credit"]["between"]).reshape(2, 4), blocks["between"][0, :2].float())
-    assert np.array_equal(decode_floats(method["credit"]["marginal"]), blocks["marginal"][0, [0, 1, 3, 4, 5, 6]].float())
+    assert np.array_equal(decode_floats(method["credit"]["given_other"]), blocks["given_other"][0, [0, 1, 3, 4, 5, 6]].float())
     assert_refused(lambda: cp.viewer(known, (["a", "b"], list("wxyz"))), "a token for each player with credit.*Name all")
 
 
@@ -194,7 +220,7 @@ WRONG = {
     ),
     "photos not in [0, 1]": (lambda: cp.viewer(CELLS, (PHOTOS[0] * 255, PHOTOS[1])), r"photos in \[0, 1\]"),
     "photos that are not finite": (lambda: cp.viewer(CELLS, (PHOTOS[0] / 0, PHOTOS[1])), r"photos in \[0, 1\], got the query photo from"),
-    "grey photos": (lambda: cp.viewer(CELLS, (PHOTOS[0][:, :1], PHOTOS[1])), r"photos \[1, 3, H, W\].*\(1, 1, 60, 80\)"),
+    "photos of two channels": (lambda: cp.viewer(CELLS, (PHOTOS[0][:, :2], PHOTOS[1])), r"photos \[1, 3, H, W\].*\(1, 2, 60, 80\)"),
     "another batch": (lambda: cp.viewer(CELLS, (PHOTOS[0].expand(2, -1, -1, -1), PHOTOS[1])), r"one for each pair.*\(2, 3"),
     "one string": (
         lambda: cp.viewer(build_interactions(word_players(2), cell_players()), ("a b", PHOTOS[0])),
@@ -213,7 +239,7 @@ WRONG = {
         "up to 2 query tokens.*got 3",
     ),
     "nothing in place of a photo": (lambda: cp.viewer(CELLS, (None, PHOTOS[1])), "tokens of one sentence.*got NoneType"),
-    "nothing to show": (lambda: cp.viewer(replace(CELLS, between=None, marginal=None, first_order=None), PHOTOS), "neither"),
+    "nothing to show": (lambda: cp.viewer(replace(CELLS, between=None, given_other=None), PHOTOS), "neither"),
 }
 
 
@@ -240,11 +266,11 @@ def test_first_order_results_are_shown_without_pairs():
     of_query, of_retrieved = method.interactions(images(2))
     (shown_method,) = read_data(cp.viewer({"KSAM": (of_query, of_retrieved)}, images(2), example=1))["methods"]
     assert np.array_equal(
-        decode_floats(shown_method["credit"]["marginal"]), torch.cat([of_query["marginal"], of_retrieved["marginal"]], 1)[1].float()
+        decode_floats(shown_method["credit"]["given_other"]), torch.cat([of_query["marginal"], of_retrieved["marginal"]], 1)[1].float()
     )
     assert (
         "between" not in shown_method["credit"]
-        and shown_method["empty"] is None
+        and shown_method["without"] == [of_query.empty[1].item(), of_retrieved.empty[1].item()]
         and [part["n"] for part in shown_method["parts"]] == [9, 9]
     )
 

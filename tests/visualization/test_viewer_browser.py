@@ -12,6 +12,7 @@ from viewer_reading import (
     assert_without_colours,
     choose,
     click,
+    compute_contrast,
     find_plate,
     hover,
     largest,
@@ -25,6 +26,7 @@ from viewer_reading import (
 
 import captum_pairwise as cp
 from captum_pairwise.players.regions import Players
+from captum_pairwise.results.verdict import Trust, Verdict
 from captum_pairwise.visualization.viewer import SCRIPTS
 
 pytestmark = pytest.mark.slow
@@ -47,11 +49,11 @@ def test_hovering_a_part_shows_its_pairs_on_the_other_image(visit, interactions)
         assert_painted(page, 1 - side, sides[1 - side], values, largest(between))
         assert_strongest(page, 1 - side, sides[1 - side], values)
         assert_without_colours(page, side)
-        credit = interactions.marginal[0, index + side * interactions.n_query].item()
+        credit = interactions.given_other[0, index + side * interactions.n_query].item()
         numbers = read_part(page, side)
         name = name_part(sides[side], index)
-        assert parse_number(numbers[f"{name.capitalize()}, credit"]) == pytest.approx(credit, abs=6e-3)
-        assert parse_number(numbers[f"sum of its pairs with the {('retrieved', 'query')[side]}"]) == pytest.approx(values.sum(), abs=6e-3)
+        assert list(numbers) == [f"{name.capitalize()}, adds while the other photo is whole"]  # no second number for one part
+        assert [parse_number(text) for text in numbers.values()] == pytest.approx([credit], abs=6e-3)
         assert read_part(page, 1 - side) == {}
         spoken = page.locator(".spoken").inner_text()
         assert name in spoken and all(partner in spoken for partner, _ in read_strongest(page, 1 - side)[:3])
@@ -64,15 +66,20 @@ def test_standard_errors_are_beside_the_values(visit):
     values, errors = (sorted(block[0, 5].abs().tolist(), reverse=True) for block in (CELLS.between, CELLS.standard_error.between))
     assert [float(text.split(" ± ")[1]) for text in shown] == pytest.approx(errors, abs=6e-3)
     assert [abs(parse_number(text)) for text in shown] == pytest.approx(values, abs=6e-3)
-    assert read_part(page, 0)["Cell (1, 1), credit"].endswith(f"± {CELLS.standard_error.marginal[0, 5]:.2f}")
+    assert read_part(page, 0)["Cell (1, 1), adds while the other photo is whole"].endswith(
+        f"± {CELLS.standard_error.given_other[0, 5]:.1g}"
+    )
 
 
 def test_the_page_shows_the_similarities(visit):
     page = visit(cp.viewer(CELLS, PHOTOS, title="Two photos"))
+    assert not page.locator(".facts").is_visible()
+    page.locator(".trust summary").click()
     facts = dict(zip(page.locator(".facts dt").all_inner_texts(), page.locator(".facts dd").all_inner_texts(), strict=True))
-    assert facts.keys() == {"similarity", "of the baselines", "completeness gap"}
-    assert [facts["similarity"], facts["of the baselines"]] == ["0.7500", "0.2500"]
-    assert parse_number(facts["completeness gap"]) == pytest.approx(CELLS.completeness_gap.item(), abs=6e-4)
+    assert facts.keys() == {"similarity", "without the query", "without the retrieved", "gap of the maps"}
+    assert list(facts.values())[:3] == ["0.75", "0.50", "0.38"]
+    gap = max(gap.abs().item() for gap in CELLS.map_gaps)
+    assert parse_number(facts["gap of the maps"]) == pytest.approx(gap, abs=6e-4)
     assert page.title() == page.locator("h1").inner_text() == "Two photos"
     ticks = page.locator(".ticks span").all_inner_texts()
     assert [parse_number(tick) for tick in ticks] == pytest.approx([-largest(CELLS.between), 0, largest(CELLS.between)], abs=6e-3)
@@ -91,9 +98,33 @@ def test_the_page_does_not_open_with_a_negative_pair(visit):
     assert "pairs with query cell (1, 0)" in page.locator(".side[data-side='1'] h2").inner_text()
 
 
+def test_the_page_of_a_pair_that_is_not_similar_opens_with_the_parts_that_lower_the_similarity(visit):
+    verdict = Verdict("Why not more alike?", (), Trust("reliable", ()), is_similar=False)
+    page = visit(cp.viewer(CELLS, PHOTOS, verdict=verdict))
+    lowering = (-CELLS.between[0]).clamp(min=0)
+    index = lowering.max(1).values.argmax().item()
+    assert page.locator("h1").inner_text() == "Why not more alike?" and page.locator("input[value=negative]").is_checked()
+    assert_painted(page, 1, cell_players(2, 2), -lowering[index].numpy(), lowering.max().item())
+    assert_strongest(page, 1, cell_players(2, 2), -lowering[index].numpy())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("label", ["reliable", "rough", "do not read this"])
+def test_the_trust_can_be_read_and_opens_its_numbers(visit, scheme, label):
+    verdict = Verdict("Why?", ("So.",), Trust(label, ("R² 0.5.",)), ("random weights",))
+    page = visit(cp.viewer(CELLS, PHOTOS, verdict=verdict), color_scheme=scheme)
+    both = "element => [getComputedStyle(element).color, getComputedStyle(element).backgroundColor]"
+    for element in (page.locator(".trust summary"), page.locator(".banner")):
+        assert compute_contrast(*element.evaluate(both)) >= 4.5
+    assert not page.get_by_text("R² 0.5.").is_visible()
+    page.locator(".trust summary").focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_text("R² 0.5.").is_visible()
+
+
 def test_arrow_keys_skip_a_part_without_pixels(visit):
     players = Players(mask_players().ids + 1, (mask_players().n_players + 1,))  # the first and the last have no pixels
-    zeros = {name: block * 0 for name, block in (("marginal", torch.ones(1, 12)), ("between", torch.ones(1, 8, 4)))}
+    zeros = {name: block * 0 for name, block in (("given_other", torch.ones(1, 12)), ("between", torch.ones(1, 8, 4)))}
     page = visit(cp.viewer(build_interactions(players, cell_players(2, 2), **zeros), PHOTOS))
     find_plate(page, 0).focus()
     for key in ("ArrowRight", "ArrowDown"):
@@ -105,14 +136,15 @@ def test_arrow_keys_skip_a_part_without_pixels(visit):
 
 
 @pytest.mark.parametrize("sign", ["positive", "negative"])
-def test_the_choice_of_a_sign_keeps_the_scale(visit, sign):
+def test_the_choice_of_a_sign_sets_the_scale(visit, sign):
     page = visit(cp.viewer(CELLS, PHOTOS))
     hover(page, 1, cell_players(2, 2), 2)
     choose(page, "sign", sign)
     column = CELLS.between[0, :, 2].numpy()
     values = np.where(column > 0 if sign == "positive" else column < 0, column, 0)
     assert 0 < np.count_nonzero(values) < len(values)
-    assert_painted(page, 0, cell_players(), values, largest(CELLS.between))
+    of_sign = CELLS.between[CELLS.between > 0 if sign == "positive" else CELLS.between < 0]
+    assert_painted(page, 0, cell_players(), values, largest(of_sign))
     assert_strongest(page, 0, cell_players(), values)
     choose(page, "sign", "both")
     assert_painted(page, 0, cell_players(), column, largest(CELLS.between))
@@ -121,8 +153,8 @@ def test_the_choice_of_a_sign_keeps_the_scale(visit, sign):
 def test_first_order_shows_both_images_on_one_scale(visit):
     page = visit(cp.viewer(CELLS, PHOTOS))
     choose(page, "order", "parts")
-    for side, (players, values) in enumerate(((cell_players(), CELLS.query_marginal), (cell_players(2, 2), CELLS.retrieved_marginal))):
-        assert_painted(page, side, players, values[0].numpy(), largest(CELLS.marginal))
+    for side, (players, values) in enumerate(((cell_players(), CELLS.query_map), (cell_players(2, 2), CELLS.retrieved_map))):
+        assert_painted(page, side, players, values[0].numpy(), largest(CELLS.given_other))
         assert_strongest(page, side, players, values[0].numpy())
     choose(page, "order", "pairs")
     assert_without_colours(page, 0)
@@ -161,7 +193,7 @@ def test_pins_keep_their_place_when_the_method_changes(visit):
     hover(page, 0, mask_players(), 4)
     assert_painted(page, 1, cell_players(2, 2), MASK.between[0, 4].numpy(), largest(MASK.between))
     choose(page, "order", "parts")
-    assert_painted(page, 0, mask_players(), MASK.query_marginal[0].numpy(), largest(MASK.marginal))
+    assert_painted(page, 0, mask_players(), MASK.query_map[0].numpy(), largest(MASK.given_other))
 
 
 def test_methods_with_one_order_disable_the_other_order(visit):
@@ -169,11 +201,11 @@ def test_methods_with_one_order_disable_the_other_order(visit):
         cell_players(), cell_players(2, 2), between=None, within_query=None, within_retrieved=None, standard_error=None
     )
     second = build_interactions(
-        cell_players(), cell_players(2, 2), marginal=None, within_query=None, within_retrieved=None, standard_error=None
+        cell_players(), cell_players(2, 2), given_other=None, within_query=None, within_retrieved=None, standard_error=None
     )
     page = visit(cp.viewer({"first": first, "second": second}, PHOTOS))
     assert page.locator("[value=pairs]").is_disabled() and page.locator("[value=parts]").is_checked()
-    assert_painted(page, 0, cell_players(), first.query_marginal[0].numpy(), largest(first.marginal))
+    assert_painted(page, 0, cell_players(), first.query_map[0].numpy(), largest(first.given_other))
     page.locator("[name=method]").select_option("second")
     assert page.locator("[value=parts]").is_disabled() and page.locator("[value=pairs]").is_checked()
     hover(page, 0, cell_players(), 1)
@@ -196,7 +228,7 @@ def test_the_page_fits_the_width_of_the_screen(visit, content):
         find_plate(page, side).focus()
         for key in ("ArrowRight", "Enter", "ArrowDown", "Enter"):
             page.keyboard.press(key)
-    page.locator("summary").click()
+    page.locator(".help summary").click()
     for width in (1280, 390, 320):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -212,7 +244,7 @@ def test_two_viewers_in_a_notebook_are_independent(visit):
     click(first, 0, cell_players(), 4)
     assert len(read_pins(first)) == 1 and read_pins(second) == []
     second.locator("input[value=parts]").locator("..").click()
-    assert_painted(second, 0, mask_players(), MASK.query_marginal[0].numpy(), largest(MASK.marginal))
+    assert_painted(second, 0, mask_players(), MASK.query_map[0].numpy(), largest(MASK.given_other))
     hover(first, 0, cell_players(), 9)
     assert_painted(first, 1, cell_players(2, 2), CELLS.between[0, 9].numpy(), largest(CELLS.between))
     for frame in (first, second):

@@ -19,7 +19,7 @@ from viewer_reading import (
 )
 
 import captum_pairwise as cp
-from captum_pairwise.visualization.parts import PART_COLOURS
+from captum_pairwise.visualization.marks import PART_COLOURS
 
 pytestmark = pytest.mark.slow
 

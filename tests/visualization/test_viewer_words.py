@@ -1,9 +1,18 @@
 """Viewer in a browser: sentences."""
 
-import numpy as np
 import pytest
 from viewer_cases import PHOTOS, SENTENCES, WORDS, build_interactions, mask_players, word_players
-from viewer_reading import assert_painted, choose, expected_colours, find_plate, hover, largest, read_strongest
+from viewer_reading import (
+    assert_painted,
+    choose,
+    compute_contrast,
+    compute_luminance,
+    expected_colours,
+    find_plate,
+    hover,
+    largest,
+    read_strongest,
+)
 
 import captum_pairwise as cp
 
@@ -37,17 +46,6 @@ def test_colours_and_contrast_of_words(visit, scheme):
     for element in [page.locator("body"), *find_plate(page, 0).locator(".word").all()]:
         assert compute_contrast(*element.evaluate(both)) >= 4.5
     assert (compute_luminance(page.locator("body").evaluate(both)[1]) < 0.5) == (scheme == "dark")
-
-
-def compute_luminance(colour):
-    """Relative luminance by WCAG of a colour `rgb(r, g, b)`."""
-    channels = np.array([float(value) for value in colour[4:-1].split(",")]) / 255
-    return np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-
-
-def compute_contrast(ink, ground):
-    dark, light = sorted(map(compute_luminance, (ink, ground)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_words_can_be_pinned_by_keyboard(visit):

@@ -3,6 +3,7 @@
 
 const N_STRONGEST = 5;
 const ROUNDING_ERROR = 1e-12;
+const DIRECTION = { both: '', positive: ' that raise the similarity', negative: ' that lower the similarity' };
 
 function draw() {
   const write = writer(scale());
@@ -13,7 +14,7 @@ function draw() {
     panel.mark(marksOn(side), state.here?.side === side);
     drawSource(side);
     drawHere(side);
-    drawStrongest(side, values, write);
+    drawStrongest(side, values);
   });
   drawPins(write);
   drawLegend(write);
@@ -26,9 +27,17 @@ function drawMarks() {
 
 function drawSource(side) {
   const source = sourceOf(side);
-  const text = order() === 'parts' ? 'credit of each part' : source ? `pairs with ${nameOf(source)}` : '';
+  const text = order() === 'parts' ? `what each part adds${compareEnds(side)}` : source ? `pairs with ${nameOf(source)}${DIRECTION[state.sign]}` : '';
   find(`.side[data-side="${side}"] .source`).textContent = text;
   root.dataset[`source${side}`] = source ? `${source.side}:${source.index}` : '';
+}
+
+/** The similarity with this side, and with its baseline in its place. */
+function compareEnds(side) {
+  const { full, without } = method();
+  if (full === null || without[side] === null) return '';
+  const [present, absent] = writeSimilarities([full, without[side]]);
+  return `: similarity ${present} with this ${kindOf(side)}, ${absent} without it`;
 }
 
 function drawHere(side) {
@@ -39,36 +48,34 @@ function drawHere(side) {
   facts(here).forEach(([what, value], k) => list.append(pair(k ? what : `${capital(name)}, ${what}`, value)));
 }
 
-/** Numbers of one part: its credit, the sum of its pairs, and its pairs with the pins of the other side. */
+/** Numbers of one part: what it adds, and its pairs with the pins of the other side. */
 function facts(part) {
   const { credit, error } = method(), known = [], pairs = credit.pairs(part, 1 - part.side);
-  if (credit.has('marginal')) {
-    const write = writer(credit.largest(['marginal']));
-    known.push(['credit', withError(credit.parts(part.side)[part.index], error.parts(part.side)?.[part.index], write)]);
+  if (credit.has('given_other')) {
+    const value = withError(credit.parts(part.side)[part.index], error.parts(part.side)?.[part.index], credit.largest(['given_other']));
+    known.push([`adds while the other ${kindOf(1 - part.side)} is whole`, value]);
   }
-  if (!pairs) return known;
-  const write = writer(credit.largest(['between']));
-  known.push([`sum of its pairs with the ${NAMES[1 - part.side]}`, write(pairs.reduce((sum, value) => sum + value, 0))]);
-  for (const pin of state.pins.filter(({ side }) => side !== part.side)) {
-    known.push([`pair with pin ${pin.number}`, withError(pairs[pin.index], error.pairs(part, 1 - part.side)?.[pin.index], write)]);
+  for (const pin of state.pins.filter(({ side }) => pairs && side !== part.side)) {
+    const value = withError(pairs[pin.index], error.pairs(part, 1 - part.side)?.[pin.index], credit.largest(['between']));
+    known.push([`pair with pin ${pin.number}`, value]);
   }
   return known;
 }
 
-function drawStrongest(side, values, write) {
+function drawStrongest(side, values) {
   const list = find(`.reading[data-side="${side}"] .strongest`), errors = errorsOn(side);
   list.replaceChildren();
   if (!values) return;
-  for (const index of strongest(values, N_STRONGEST)) list.append(entry({ side, index }, values[index], errors?.[index], write));
+  for (const index of strongest(values, N_STRONGEST)) list.append(entry({ side, index }, values[index], errors?.[index]));
   if (!list.children.length) list.append(element('li', 'none', 'none of this sign'));
 }
 
-function entry(part, value, error, write) {
+function entry(part, value, error) {
   const item = element('li', '', ''), bar = element('span', 'bar', '');
   bar.append(element('span', 'length', ''));
   bar.firstChild.style.width = `${(100 * Math.abs(value)) / scale()}%`;
   bar.firstChild.style.backgroundColor = `rgb(${colourOf(Math.sign(value) * 0.75, 1, 1, palette).slice(0, 3).join(' ')})`;
-  item.append(element('span', 'name', panels[part.side].name(part.index)), bar, element('span', 'value', withError(value, error, write)));
+  item.append(element('span', 'name', panels[part.side].name(part.index)), bar, element('span', 'value', withError(value, error, scale())));
   item.addEventListener('pointerenter', () => hint(part));
   item.addEventListener('pointerleave', () => hint(null));
   return item;
@@ -105,16 +112,27 @@ function drawLegend(write) {
   least.textContent = write(-scale());
   most.textContent = write(scale());
   root.dataset.scale = scale();
-  const what = order() === 'parts' ? 'credit of a part' : state.within ? 'pair, within or between the images' : 'pair between the images';
-  find('.legend figcaption').textContent = `full colour: the largest ${what}`;
+  const what = order() === 'parts' ? 'value of a part' : state.within ? 'pair, within or between the two' : 'pair between the two';
+  find('.legend figcaption').textContent = `similarity; full colour: the largest ${what}`;
+  find('.relation').textContent = relation();
   find('.scale-rule').textContent =
-    `Both images share one scale. Its ends are the largest absolute ${what} by this method, for all parts, so that colours can be `
-    + 'compared between parts. The choice of a sign does not change the scale.';
+    `Both sides share one scale. Its ends are the largest absolute ${what} by this method, for all parts, so that colours can be `
+    + 'compared between parts. The choice of a sign sets the scale to the largest value of this sign.';
+}
+
+/** What the colours mean, and how the values of parts and of pairs are related. */
+function relation() {
+  const [hasParts, hasPairs] = ['given_other', 'between'].map((block) => method().credit.has(block));
+  if (!hasParts) return 'This method gives pairs of parts, but no value of a single part.';
+  const part = 'The value of a part is what it adds to the similarity while the other side is whole.';
+  if (!hasPairs) return `${part} This method gives no pairs.`;
+  return `${part} A pair counts it against one part of the other side. What a part also adds beside the baseline of the other side belongs `
+    + 'to no pair: the pairs of a part need not sum to its value.';
 }
 
 function drawControls() {
   const { credit } = method();
-  const choices = { pairs: credit.has('between'), parts: credit.has('marginal') };
+  const choices = { pairs: credit.has('between'), parts: credit.has('given_other') };
   for (const input of root.querySelectorAll('[name=order]')) {
     input.checked = input.value === order();
     input.disabled = !choices[input.value];
@@ -122,13 +140,14 @@ function drawControls() {
   find('.within').hidden = !(order() === 'pairs' && (credit.hasWithin(0) || credit.hasWithin(1)));
 }
 
+/** The numbers behind the words; the badge opens them. */
 function drawFacts() {
-  const { full, empty, gap } = method(), known = (value) => value !== null && value !== undefined, list = find('.facts');
+  const { full, without, gap } = method(), list = find('.facts');
   list.replaceChildren();
-  const write = writer(Math.min(1, Math.max(Math.abs(full ?? 0), Math.abs(empty ?? 0))) / 50), plain = (value) => write(value).replace('+', '');
-  if (known(full)) list.append(pair('similarity', plain(full)));
-  if (known(empty)) list.append(pair('of the baselines', plain(empty)));
-  if (known(gap)) list.append(pair('completeness gap', writer(0.01)(Math.abs(gap) < ROUNDING_ERROR ? 0 : gap)));
+  const ends = [['similarity', full], ['without the query', without[0]], ['without the retrieved', without[1]]].filter(([, value]) => value !== null);
+  const texts = writeSimilarities(ends.map(([, value]) => value));
+  ends.forEach(([what], k) => list.append(pair(what, texts[k])));
+  if (gap !== null) list.append(pair('gap of the maps', writer(0.01)(Math.abs(gap) < ROUNDING_ERROR ? 0 : gap)));
 }
 
 function speak() {
@@ -141,30 +160,4 @@ function speak() {
   const sentences = [`${capital(nameOf(here))}${pinned ? `, pin ${pinned.number}` : ''}`, known.join(', ')];
   if (partners.length) sentences.push(`strongest in the ${NAMES[other]}: ${partners.join(', ')}`);
   find('.spoken').textContent = sentences.filter(Boolean).join('; ');
-}
-
-// elements
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-function pair(what, value) {
-  const group = element('div', '', '');
-  group.append(element('dt', '', what), element('dd', '', value));
-  return group;
-}
-
-function button(className, text, act) {
-  const made = element('button', className, text);
-  made.type = 'button';
-  made.addEventListener('click', act);
-  return made;
-}
-
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
 }

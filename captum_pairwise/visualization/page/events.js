@@ -112,12 +112,13 @@ function handleKey(event, panel, side) {
   event.preventDefault();
 }
 
-/** Among parts with a place, the part with the strongest partner, or with the most credit if pairs are unknown. */
+/** Among parts with a place, the part with the strongest partner of the shown sign, or with the largest value if pairs are unknown. */
 function strongestPart(side) {
-  const { credit } = method();
+  const { credit } = method(), direction = state.sign === 'negative' ? -1 : 1;
   const strength = places(side).map((isSomewhere, index) => {
     if (!isSomewhere) return -Infinity;
-    return credit.has('between') ? Math.max(...credit.pairs({ side, index }, 1 - side)) : Math.abs(credit.parts(side)[index]);
+    if (!credit.has('between')) return Math.abs(credit.parts(side)[index]);
+    return Math.max(...credit.pairs({ side, index }, 1 - side).map((value) => direction * value));
   });
   const index = strength.indexOf(Math.max(...strength));
   return strength.some((value) => isFinite(value) && value) ? { side, index } : null;
@@ -144,6 +145,14 @@ function listenToControls() {
   document.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
 }
 
+/** If the two are not similar, show the parts that lower the similarity first. */
+function chooseSign() {
+  const lowers = (values) => values?.some((value) => value < 0);
+  if (data.isSimilar || !lowers(method().credit.blocks.between ?? method().credit.blocks.given_other)) return;
+  state.sign = 'negative';
+  find('[name=sign][value=negative]').checked = true;
+}
+
 /** In a notebook, make the frame as tall as the page. */
 function fitFrame() {
   try {
@@ -152,10 +161,12 @@ function fitFrame() {
 }
 
 function start() {
+  root.classList.toggle('framed', window !== window.parent);
   panels.forEach((panel, side) => panel.place(method().parts[side]));
   panels.forEach(listenToPanel);
   listenToControls();
   drawFacts();
+  chooseSign();
   state.here = strongestPart(0); // the page opens with an example
   draw();
   new ResizeObserver(() => {

@@ -18,7 +18,7 @@ class Credits {
   constructor(blocks, counts) {
     this.blocks = floatsOfAll(blocks);
     this.counts = counts;
-    this.largestOf = new Map(Object.entries(this.blocks).map(([name, block]) => [name, largestIn(block)]));
+    this.most = new Map(Object.entries(this.blocks).map(([name, block]) => [name, extremesOf(block)]));
   }
 
   has(name) {
@@ -29,9 +29,9 @@ class Credits {
     return this.has(side === 0 ? 'within_query' : 'within_retrieved');
   }
 
-  /** Credit of every part of a side. */
+  /** What every part of a side adds while the other side is whole. */
   parts(side) {
-    const all = this.blocks.marginal;
+    const all = this.blocks.given_other;
     if (!all) return null;
     return side === 0 ? all.subarray(0, this.counts[0]) : all.subarray(this.counts[0]);
   }
@@ -51,20 +51,27 @@ class Credits {
     return block ? block.subarray(part.index * n, (part.index + 1) * n) : null;
   }
 
-  /** Largest absolute value of some blocks. */
-  largest(names) {
-    return Math.max(0, ...names.map((name) => this.largestOf.get(name) ?? 0));
+  /** Largest absolute value of some blocks, of one sign or of both. */
+  largest(names, sign = 'both') {
+    const ends = names.flatMap((name) => this.most.get(name) ?? []);
+    return Math.max(0, ...ends.map((value) => (hasSign(value, sign) ? Math.abs(value) : 0)));
   }
 }
 
-function largestIn(values) {
-  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+/** Least and largest value. */
+function extremesOf(values) {
+  return [values.reduce((a, b) => Math.min(a, b), 0), values.reduce((a, b) => Math.max(a, b), 0)];
 }
 
-/** Function that writes the numbers of a scale, all with the same number of decimals. */
-function writer(scale) {
-  if (scale > 0 && (scale < 1e-6 || scale >= 1e6)) return (value) => value.toExponential(2).replace('-', '−');
-  const decimals = scale > 0 ? Math.min(8, Math.max(0, 2 - Math.floor(Math.log10(scale)))) : 2;
+function hasSign(value, sign) {
+  return sign === 'both' || (sign === 'positive' ? value > 0 : value < 0);
+}
+
+/** Function that writes the numbers of a scale, all with the same number of decimals, and none that their error makes meaningless. */
+function writer(scale, error = 0) {
+  if (scale > 0 && (scale < 1e-6 || scale >= 1e6)) return (value) => value.toExponential(error > 0.05 * Math.abs(value) ? 0 : 2).replace('-', '−');
+  const fitting = scale > 0 ? Math.min(8, Math.max(0, 2 - Math.floor(Math.log10(scale)))) : 2;
+  const decimals = error > 0 ? Math.min(fitting, Math.max(0, -Math.floor(Math.log10(error)))) : fitting;
   return (value) => {
     const text = Math.abs(value).toFixed(decimals);
     if (!Number(text)) return text;
@@ -72,16 +79,20 @@ function writer(scale) {
   };
 }
 
-/** A number with its standard error, with at least one digit; without the error if it is only a rounding error. */
-function withError(value, error, write) {
-  const text = write(value);
-  if (!(error > 1e-6 * Math.abs(value))) return text;
-  const shown = unsigned(write(error));
-  return `${text} ± ${Number(shown) ? shown : error.toPrecision(1)}`;
+/** A number of a scale with its standard error; without the error if it is only a rounding error. */
+function withError(value, error, scale) {
+  if (!(error > 1e-6 * Math.abs(value))) return writer(scale)(value);
+  return `${writer(scale, error)(value)} ± ${Number(error.toPrecision(1))}`;
 }
 
-function unsigned(text) {
-  return text.replace(/^[+−]/, '');
+/** Similarities as text, with two decimals, or with the decimals that tell them apart; numbers of 10 and more have fewer. */
+function writeSimilarities(values) {
+  const digits = Math.floor(Math.log10(Math.max(1, ...values.map(Math.abs))));
+  for (let decimals = Math.max(0, 2 - digits); decimals < 7; decimals++) {
+    const texts = values.map((value) => value.toFixed(decimals).replace('-', '−'));
+    if (new Set(texts).size === new Set(values).size) return texts;
+  }
+  return values.map((value) => value.toPrecision(2));
 }
 
 /** Colour of a credit as red, green, blue and opacity, from 0 to 255. Stronger credit is more opaque. */

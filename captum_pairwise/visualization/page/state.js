@@ -22,12 +22,13 @@ const cursor = [null, null]; // for each side, the last part that was `here`
 
 const same = (a, b) => a !== null && b !== null && a.side === b.side && a.index === b.index;
 const method = () => methods[state.method];
+const kindOf = (side) => (data.sides[side].tokens ? 'sentence' : 'photo');
 const nameOf = (part) => `${NAMES[part.side]} ${panels[part.side].name(part.index)}`;
 const latest = (pins) => pins.reduce((best, pin) => (best && best.turn > pin.turn ? best : pin), null);
 
 function order() {
   if (!method().credit.has('between')) return 'parts';
-  return method().credit.has('marginal') ? state.order : 'pairs';
+  return method().credit.has('given_other') ? state.order : 'pairs';
 }
 
 function withinIsShown(side) {
@@ -43,16 +44,12 @@ function sourceOf(side) {
   return latest(pins);
 }
 
-function hasSign(value) {
-  return state.sign === 'both' || (state.sign === 'positive' ? value > 0 : value < 0);
-}
-
 /** Credits that a side shows, with 0 for the hidden sign; null for the photo without colours. */
 function shownOn(side) {
   const source = sourceOf(side);
   if (order() === 'pairs' && !source) return null;
   const values = source ? method().credit.pairs(source, side) : method().credit.parts(side);
-  return values && values.map((value) => (hasSign(value) ? value : 0));
+  return values && values.map((value) => (hasSign(value, state.sign) ? value : 0));
 }
 
 function errorsOn(side) {
@@ -60,10 +57,10 @@ function errorsOn(side) {
   return source ? method().error.pairs(source, side) : method().error.parts(side);
 }
 
-/** Credit with the full colour: the largest credit that this view can show. */
+/** Credit with the full colour: the largest credit of the chosen sign that this view can show. */
 function scale() {
   const within = state.within ? ['within_query', 'within_retrieved'] : [];
-  return method().credit.largest(order() === 'parts' ? ['marginal'] : ['between', ...within]);
+  return method().credit.largest(order() === 'parts' ? ['given_other'] : ['between', ...within], state.sign);
 }
 
 function colourOfPin(pin) {
@@ -72,7 +69,7 @@ function colourOfPin(pin) {
 
 function partnerOf(pin) {
   const values = method().credit.pairs(pin, 1 - pin.side);
-  const [index] = values ? strongest(values.map((value) => (hasSign(value) ? value : 0)), 1) : [];
+  const [index] = values ? strongest(values.map((value) => (hasSign(value, state.sign) ? value : 0)), 1) : [];
   return index;
 }
 
