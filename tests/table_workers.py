@@ -10,10 +10,10 @@ from threading import RLock
 import torch
 from tqdm.auto import tqdm
 
-from captum_pairwise.evaluation import __main__ as command
+from captum_pairwise.commands import command_line as command
 
 PROCESSES = get_context("forkserver")  # imports once, then forks, so a start is fast
-PROCESSES.set_forkserver_preload(["captum_pairwise.evaluation.__main__"])
+PROCESSES.set_forkserver_preload(["captum_pairwise.commands.command_line", "captum_pairwise.evaluation.tables.command"])
 
 
 def work(rank, size, arguments, log):

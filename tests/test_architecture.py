@@ -30,6 +30,8 @@ FOLDERS = [
     "explanations",
     "api",
     "evaluation",
+    "commands",
+    "__main__",
 ]
 USE_THE_API = {"testing.method_table"}  # lists the public classes, as users see them
 # packages that a folder does not import; optional ones are imported where they are used

@@ -267,5 +267,5 @@ figure
 # | two towers | `FactorisedShapleyTaylor`, or `LayerFactorisedShapleyTaylor` for a layer |
 # | gradients too | the [next page](04_integrated_hessians.ipynb) |
 #
-# `tutorials/measurements/superpixels.py` compares all of them on a network with 43 + 43 superpixels. `python -m captum_pairwise.evaluation
+# `tutorials/measurements/superpixels.py` compares all of them on a network with 43 + 43 superpixels. `captum-pairwise
 # convergence` compares them on random games, together with the estimators of other packages.

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 import captum_pairwise as cp
 from captum_pairwise import backbones, metrics
-from captum_pairwise.evaluation.__main__ import run_command as evaluation
+from captum_pairwise.commands.command_line import run_command as evaluation
 from captum_pairwise.visualization import heatmap_figure, projection_figure, table_figure
 
 temporary = tempfile.TemporaryDirectory()  # your project folder
@@ -169,7 +169,7 @@ for name, overlap, similarity in (("projected", found, kept), ("random", by_chan
 # In a terminal, in your folder, this is
 #
 # ```sh
-# python -m captum_pairwise.evaluation tables --pairs pairs.csv --backbones mine=my_model:make_encoder \
+# captum-pairwise tables --pairs pairs.csv --backbones mine=my_model:make_encoder \
 #     --methods factorised sam random --preset quick --set n_embeddings=40 --out results
 # ```
 #

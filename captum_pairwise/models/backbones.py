@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from captum_pairwise.files.factories import call_factory
 from captum_pairwise.files.images import read_rgb
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.files.weights import State, read_weights
@@ -216,23 +217,13 @@ def parse(text: str) -> ImageEncoder:
     """
     name, equals, source = text.partition("=")
     if name not in BACKBONES and ":" in source and not Path(source).is_file():
-        return _call_factory(source)
+        encoder = call_factory(source)
+        if not isinstance(encoder, ImageEncoder):
+            raise ValueError(f"Expected {source} to return a captum_pairwise.backbones.ImageEncoder, got {type(encoder).__name__}.")
+        return encoder.eval()
     if equals and not Path(source).is_file():
         raise ValueError(f"Expected {name}= to be followed by a file of weights, got {source!r}, which is no file. Check the path.")
     return create(name, source or None)
-
-
-def _call_factory(source: str) -> ImageEncoder:
-    """The encoder that a user's function returns."""
-    module, _, function = source.partition(":")
-    try:
-        make = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"Expected module:function that can be imported, got {source!r}: {error}. Check the name.") from error
-    encoder = make()
-    if not isinstance(encoder, ImageEncoder):
-        raise ValueError(f"Expected {source} to return a captum_pairwise.backbones.ImageEncoder, got {type(encoder).__name__}.")
-    return encoder.eval()
 
 
 def _select_tensors(backbone: _Backbone, state: State) -> State:

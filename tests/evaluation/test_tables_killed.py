@@ -13,7 +13,7 @@ from conftest import LONG
 from table_cases import command_line, read_all_rows, remove_time, write_cases
 from table_workers import Workers
 
-from captum_pairwise.evaluation import __main__ as command
+from captum_pairwise.commands import command_line as command
 from captum_pairwise.evaluation.rows import read_rows
 from captum_pairwise.evaluation.tables.study import TableRow
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS
@@ -48,7 +48,7 @@ def started(tmp_path):
 
 def _process(arguments, launcher, folder):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]), "OMP_NUM_THREADS": "1"}
-    module = [*launcher, "-m", "captum_pairwise.evaluation"]
+    module = [*launcher, "-m", "captum_pairwise"]
     return subprocess.Popen(
         [sys.executable, *module, *arguments], env=environment, stdout=(folder / "log").open("ab"), stderr=subprocess.STDOUT
     )

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from table_cases import ROW, SETTINGS, SMALL, command_line, make_model, read_all_rows, read_results, remove_time, with_head, write_cases
 
+from captum_pairwise.commands import command_line as command
 from captum_pairwise.datasets.pair_list import read_pairs, write_pairs
-from captum_pairwise.evaluation import __main__ as command
 from captum_pairwise.evaluation.tables import command as tables_command
 from captum_pairwise.evaluation.tables import study
 from captum_pairwise.evaluation.tables.image_pair import Model
@@ -117,13 +117,13 @@ def test_an_interrupted_run_can_be_continued(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(study, "measure_run", interrupt)
     assert command.run_command(command_line(tmp_path)) == command.INTERRUPTED
-    assert "continues" in capsys.readouterr().err and len(read_all_rows(tmp_path / "out")) == 4
+    assert capsys.readouterr().err.endswith("interrupted.\n") and len(read_all_rows(tmp_path / "out")) == 4
     assert command.run_command(command_line(tmp_path)) == 0 and len(read_all_rows(tmp_path / "out")) == 9
 
 
 def test_two_commands_do_not_write_to_one_file(tmp_path, capsys):
-    with study.exclusive_lock(tmp_path / "out" / "rows" / "rank-0.csv"), pytest.raises(SystemExit):
-        command.run_command(command_line(tmp_path))
+    with study.exclusive_lock(tmp_path / "out" / "rows" / "rank-0.csv"):
+        assert command.run_command(command_line(tmp_path)) == command.WRONG_INPUT
     assert "another process" in capsys.readouterr().err
     assert command.run_command(command_line(tmp_path)) == 0
 
@@ -148,8 +148,7 @@ def fail_with(monkeypatch, error):
 
 def test_exhausted_memory_stops_the_process(tmp_path, monkeypatch):
     fail_with(monkeypatch, MemoryError())
-    with pytest.raises(MemoryError):
-        command.run_command(command_line(tmp_path, methods=["sam"]))
+    assert command.run_command(command_line(tmp_path, methods=["sam"])) == command.FAILED
     assert not read_all_rows(tmp_path / "out")
 
 
@@ -227,6 +226,5 @@ def test_ambiguous_plans_are_refused(tmp_path):
     ],
 )
 def test_wrong_options_are_refused(tmp_path, capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        command.run_command([*command_line(tmp_path), *arguments])
+    assert command.run_command([*command_line(tmp_path), *arguments]) == command.WRONG_INPUT
     assert message in capsys.readouterr().err

@@ -1,9 +1,8 @@
-"""`python -m captum_pairwise.evaluation convergence`: its options and its output."""
+"""`captum-pairwise convergence`: its options and its output."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from captum_pairwise.evaluation.convergence import report
 from captum_pairwise.evaluation.convergence.random_games import GAMES
@@ -15,14 +14,13 @@ from captum_pairwise.files.arguments import parse_positive
 QUICK = ("A", "B-towers", "D"), (300, 600), 2  # games, budgets, number of seeds
 
 
-def add_convergence_command(studies: Any) -> None:
-    """Add the study to the command line."""
-    parser = studies.add_parser(
-        "convergence",
-        help="error over budget, on random games whose exact indices are known",
-        description="The paper's Figures 5 and 10, and beyond: how fast estimators of Shapley–Taylor indices approach the exact ones.",
-        epilog="Writes convergence.csv and convergence.png. A budget counts evaluations of v, or, on the games of two towers (B-towers, "
-        "C), network passes; an estimator without access to the towers needs two passes for an evaluation.",
+def add_convergence_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, and add its options."""
+    parser.description = "The paper's Figures 5 and 10, and beyond: how fast estimators of Shapley–Taylor indices approach the exact ones."
+    parser.epilog = (
+        "Writes convergence.csv and convergence.png; the same command continues after an interruption. A budget counts evaluations of v, "
+        "or, on the games of two towers (B-towers, C), network passes; an estimator without access to the towers needs two passes for an "
+        "evaluation."
     )
     parser.add_argument("--out", type=Path, default=Path("convergence"), help="folder; rows that it already has are not computed again")
     parser.add_argument("--games", nargs="+", choices=GAMES, help="default: all")

@@ -93,7 +93,7 @@ def run_tasks(tasks: Sequence[Task], estimators: dict[str, StudyEstimator], jour
     """The rows of these tasks; those that the journal lacks are computed, and each is written at once."""
     done = {row.task for row in journal.rows}
     missing = [task for task in tasks if task not in done]
-    with tqdm(total=len(missing), desc="convergence", unit="run", dynamic_ncols=True) as progress:
+    with tqdm(total=len(missing), desc="convergence", unit="run", dynamic_ncols=True, disable=None) as progress:
         for (name, seed), group in groupby(missing, lambda task: (task.game, task.seed)):
             game = GAMES[name](seed)
             truth = game.judge_pairs(exact(game.build()[0]).second_order[0])

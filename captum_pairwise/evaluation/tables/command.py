@@ -1,11 +1,10 @@
-"""`python -m captum_pairwise.evaluation tables`: its options and its output."""
+"""`captum-pairwise tables`: its options and its output."""
 
 import argparse
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,16 +22,16 @@ from captum_pairwise.models import backbones
 from captum_pairwise.visualization.study_figures import table_figure
 
 
-def add_tables_command(studies: Any) -> None:
-    """Add the study to the command line."""
-    parser = studies.add_parser(
-        "tables",
-        help="every method of the paper on pairs of images: its Tables 1, 2 and 4",
-        description="Faithfulness, inefficiency and label propagation of every method of the paper, for your models and pairs of images.",
-        epilog="Writes each row to OUT/rows as soon as it is done, then results.csv and table.md, .tex and .png. The same command "
-        "continues after an interruption. Rows know images by the names of their files: choose a new OUT when the images change. Several "
-        "processes can share the pairs, on several machines if all of them see OUT: `torchrun --nproc-per-node 2 -m "
-        "captum_pairwise.evaluation tables ...`; `--max-restarts 3` replaces a process that dies. The exit status is 1 if a run failed.",
+def add_tables_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, and add its options."""
+    parser.description = (
+        "Faithfulness, inefficiency and label propagation of every method of the paper, for your models and pairs of images."
+    )
+    parser.epilog = (
+        "Writes each row to OUT/rows as soon as it is done, then results.csv and table.md, .tex and .png. The same command continues after "
+        "an interruption. Rows know images by the names of their files: choose a new OUT when the images change. Several processes can "
+        "share the pairs, on several machines if all of them see OUT: torchrun --nproc-per-node 2 -m captum_pairwise tables ...; "
+        "--max-restarts 3 replaces a process that dies."
     )
     _add_inputs(parser)
     _add_methods(parser)

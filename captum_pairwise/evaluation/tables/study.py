@@ -186,7 +186,7 @@ def exclusive_lock(file: Path) -> AbstractContextManager:
 def _run_share(jobs: Sequence[PairJob], settings: Settings, seed: int, journal: Journal[TableRow], ranks: Ranks) -> None:
     name = "tables" if ranks.size == 1 else f"tables, rank 0 of {ranks.size}"
     total = sum(len(job.runs) for job in jobs)
-    with tqdm(total=total, desc=name, unit="row", dynamic_ncols=True, smoothing=0.05, disable=not ranks.is_first) as progress:
+    with tqdm(total=total, desc=name, unit="row", dynamic_ncols=True, smoothing=0.05, disable=None if ranks.is_first else True) as progress:
         for job in jobs:
             pair = _open_or_error(job, settings)
             for run in job.runs:

