@@ -56,7 +56,7 @@ class Preprocessing:
         return pixels.reshape(1, *pixels.shape[-3:])
 
     def find_view(self, photo: Image.Image) -> Box | None:
-        """The part of a photo that the encoder sees, in its pixels; None if it is not an upright rectangle."""
+        """The part of a photo that the encoder sees, to the pixel; None if it is not an upright rectangle."""
         if self.sees_all:
             return 0, 0, photo.width, photo.height
         return _measure_view(self.make_input, photo.size)
@@ -109,7 +109,7 @@ def _measure_view(make_input: Callable[[Image.Image], Tensor], size: tuple[int, 
     if ends[0] is None or ends[1] is None:
         return None
     (left, right), (top, bottom) = ends[0], ends[1]
-    return max(0.0, left * width), max(0.0, top * height), min(float(width), right * width), min(float(height), bottom * height)
+    return max(0, round(left * width)), max(0, round(top * height)), min(width, round(right * width)), min(height, round(bottom * height))
 
 
 def _fit_line(share: Float[Tensor, "height width"], axis: int) -> tuple[float, float] | None:

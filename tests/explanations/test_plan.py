@@ -1,0 +1,109 @@
+"""The method, the baselines and the budget that are chosen."""
+
+import pytest
+import torch
+from conftest import images, tiny_encoder
+from torch import nn
+
+import captum_pairwise as cp
+from captum_pairwise.explanations.plan import MOST_SAMPLED, Options, make_plan
+
+PAIR = images(1)
+
+
+def choose(model, pair=PAIR, **options):
+    return make_plan(model, pair, Options(**options))
+
+
+def wide_encoder():
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU()).double().eval()
+
+
+@pytest.mark.parametrize(
+    ("similarity", "encoder", "expected"),
+    [
+        ("cosine", tiny_encoder, cp.LayerFactorisedShapleyTaylor),
+        ("euclidean", tiny_encoder, cp.LayerFactorisedShapleyTaylor),
+        ("dot", tiny_encoder, cp.LayerPairwiseSAM),
+        (
+            "dot",
+            lambda: nn.Sequential(*tiny_encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)),
+            cp.LayerFactorisedShapleyTaylor,
+        ),
+        ("cosine", lambda: nn.Sequential(*wide_encoder(), nn.Upsample(scale_factor=3)), cp.LayerIntegratedHessians),
+        (lambda u, w: (u - w).abs().sum(1), tiny_encoder, cp.LayerGaussianProcessShapleyTaylor),
+    ],
+    ids=["cosine", "euclidean", "dot and pooling", "dot and more", "many parts", "callable"],
+)
+def test_the_method_follows_from_the_model(similarity, encoder, expected):
+    plan = choose(cp.SimilarityWrapper(encoder(), similarity=similarity))
+    assert type(plan.method) is expected
+    assert expected.__name__ in " ".join(plan.choices)
+
+
+def test_many_parts_are_more_than_the_most_that_are_sampled():
+    assert 36 * 36 > MOST_SAMPLED > 9
+
+
+def test_a_function_is_a_black_box():
+    plan = choose(lambda query, retrieved: (query * retrieved).sum((1, 2, 3)))
+    assert type(plan.method) is cp.GaussianProcessShapleyTaylor
+    assert "cannot be split" in plan.choices[1]
+
+
+def test_an_encoder_without_places_has_superpixels():
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(432, 5)).double()
+    plan = choose(cp.SimilarityWrapper(encoder))
+    assert type(plan.method) is cp.FactorisedShapleyTaylor
+    assert plan.arguments["feature_mask"][0].shape == (1, 1, 12, 12)
+
+
+@pytest.mark.parametrize("method", ["closed form", "factorised", "path", "opaque", cp.LayerKernelShapleyTaylor, cp.KernelShapleyTaylor])
+def test_the_user_may_name_the_method(method):
+    model = cp.SimilarityWrapper(tiny_encoder())
+    plan = choose(model, method=method)
+    name = {"closed form": "LayerPairwiseSAM", "path": "LayerIntegratedHessians"}.get(method, "")
+    assert name in type(plan.method).__name__
+    assert "because" not in plan.choices[1]
+
+
+def test_the_user_may_choose_the_layer_the_budget_and_the_baselines():
+    encoder = tiny_encoder()
+    plan = choose(cp.SimilarityWrapper(encoder), layer="2", n_samples=77, baselines=(0, 0))
+    assert plan.method.layer is encoder[2]
+    assert (plan.arguments["n_samples"], plan.arguments["baselines"]) == (77, (0, 0))
+    assert "77 samples" in plan.choices[1] and "your baselines" in plan.choices[2]
+
+
+def test_a_mask_of_the_user_has_his_parts():
+    masks = (cp.grid(12, 12, 2, 2),) * 2
+    plan = choose(cp.SimilarityWrapper(tiny_encoder()), feature_mask=masks)
+    assert type(plan.method) is cp.FactorisedShapleyTaylor
+    assert plan.arguments["feature_mask"] is masks
+
+
+def test_the_background_replaces_absent_parts():
+    members = images(3)[0]
+    plan = choose(cp.SimilarityWrapper(tiny_encoder()), background=(members, members))
+    assert all(torch.equal(baseline.images, members) for baseline in plan.arguments["baselines"])
+    assert plan.absent == ("replaced by 3 images of the background",) * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "shapley"}, "Expected method to be one of"),
+        ({"method": cp.LayerKernelSAM}, "Expected method to be one of"),
+        ({"method": 3}, "Expected method to be one of"),
+        ({"layer": "9"}, "Expected the name of a layer"),
+        ({"method": "closed form", "feature_mask": (cp.grid(12, 12, 2, 2),) * 2}, "Expected a layer for method='closed form'"),
+    ],
+)
+def test_other_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        choose(cp.SimilarityWrapper(tiny_encoder()), **options)
+
+
+def test_a_layer_method_needs_a_layer():
+    with pytest.raises(ValueError, match="Expected layer= for LayerKernelShapleyTaylor"):
+        choose(lambda query, retrieved: query.sum((1, 2, 3)) * retrieved.sum((1, 2, 3)), method=cp.LayerKernelShapleyTaylor)

@@ -1,0 +1,58 @@
+"""The label of trust by its three limits, and its evidence."""
+
+from dataclasses import replace
+from math import nan
+
+import pytest
+import torch
+from explanation_cases import make_pair
+
+from captum_pairwise.explanations.trust import judge_numbers
+from captum_pairwise.results.interactions import Credits
+from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE
+
+GOOD = make_pair([0.3, 0.2], [0.1, 0.3])  # sums 0.5 and 0.4, as `full` minus the ends
+
+
+def with_errors(maps=0.0, pairs=0.0):
+    """Relative standard errors of the maps and of the pairs."""
+    errors = {"given_other": maps * GOOD.given_other.norm(), "between": pairs * GOOD.between.norm()}
+    blocks = {
+        name: torch.full_like(getattr(GOOD, name), float(error)) / getattr(GOOD, name).numel() ** 0.5 for name, error in errors.items()
+    }
+    return replace(GOOD, standard_error=Credits(**blocks))
+
+
+@pytest.mark.parametrize(
+    ("interactions", "fit", "label"),
+    [
+        (GOOD, (0.9, 0.9), RELIABLE),
+        (with_errors(0.09, 0.29), (0.9, 0.9), RELIABLE),
+        (with_errors(maps=0.11), (0.9, 0.9), ROUGH),
+        (with_errors(pairs=0.31), (0.9, 0.9), ROUGH),
+        (with_errors(maps=0.31), (0.9, 0.9), UNREADABLE),
+        (with_errors(pairs=1.1), (0.9, 0.9), UNREADABLE),
+        (GOOD, (0.71, 0.9), RELIABLE),
+        (GOOD, (0.9, 0.69), ROUGH),
+        (GOOD, (0.39, 0.9), UNREADABLE),
+        (GOOD, (nan, nan), RELIABLE),
+        (make_pair([0.3, 0.22], [0.1, 0.3]), (0.9, 0.9), RELIABLE),  # a gap of 0.02 in 0.5
+        (make_pair([0.3, 0.25], [0.1, 0.3]), (0.9, 0.9), ROUGH),
+        (make_pair([0.3, 0.35], [0.1, 0.3]), (0.9, 0.9), UNREADABLE),
+        (replace(GOOD, given_other=None), (nan, nan), RELIABLE),
+    ],
+)
+def test_the_label(interactions, fit, label):
+    assert judge_numbers(interactions, fit).label == label
+
+
+def test_a_warning_makes_the_best_numbers_unreadable():
+    trust = judge_numbers(GOOD, (1.0, 1.0), ["the network has random weights"])
+    assert trust.label == UNREADABLE
+    assert trust.evidence[0] == "The network has random weights."
+
+
+def test_the_evidence_has_the_numbers():
+    evidence = " ".join(judge_numbers(with_errors(0.07, 0.12), (0.83, 0.96)).evidence)
+    assert all(number in evidence for number in ("7.0%", "12.0%", "83%", "96%"))
+    assert "exact" in " ".join(judge_numbers(GOOD, (1.0, 1.0)).evidence)
