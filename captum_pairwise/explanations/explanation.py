@@ -102,7 +102,7 @@ class Explanation:
     def page(self) -> Viewer:
         """The page on which parts can be clicked."""
         shown = show_content(self.query), show_content(self.retrieved)
-        return viewer(self.interactions, shown, title=self.verdict.question)
+        return viewer(self.interactions, shown, verdict=self.verdict, choices=self.choices)
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file `.html`, or the picture to `.png`, `.pdf`, `.svg` or `.jpg`.

@@ -43,7 +43,8 @@ REASONS = {
     "opaque": "the similarity cannot be split into two embeddings",
 }
 MOST_SAMPLED = 256  # parts of an image
-SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 200  # of a layer's tail
+SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 100  # of a layer's tail
+MOST_ENUMERATED = 9  # parts of a photo whose coalitions are all evaluated; the tail of a network of text is slower
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
 BLURRED, OWN_BASELINES = "blurred", "replaced by your baselines"
@@ -225,8 +226,9 @@ def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:
 def _choose_budget(name: str, layers: Sequence[LayerChoice], parts: _Parts) -> int | None:
     """The number of samples; None is the default of the class."""
     if name == "factorised" and parts.layer is not None:
-        n_parts = max(choice.n_parts for choice in layers)
-        return max(FEWEST_SAMPLES, SAMPLES_PER_PART * n_parts) if n_parts else None
+        n_parts, is_text = max(choice.n_parts for choice in layers), any(isinstance(choice.mask, Tensor) for choice in layers)
+        sampled = max(FEWEST_SAMPLES, SAMPLES_PER_PART * n_parts) if n_parts else None
+        return 2**n_parts if 0 < n_parts <= MOST_ENUMERATED and not is_text else sampled
     if name == "factorised":
         n_parts = max((int(mask.max()) + 1 for mask in parts.masks["feature_mask"] if mask is not None), default=0)
         return max(FEWEST_PASSES, PASSES_PER_PART * n_parts)

@@ -50,7 +50,7 @@ def test_a_black_box_is_explained():
 def test_the_verdict_counts_the_background():
     gallery = [make_photo(seed=seed) for seed in range(10, 20)]
     encoder = encoder_of_photos()
-    why = cp.explain(encoder, make_photo(seed=1), make_photo(seed=2), background=gallery, n_samples=100)
+    why = cp.explain(encoder, make_photo(seed=1), make_photo(seed=2), background=gallery)
     model = cp.SimilarityWrapper(encoder)
     query = encoder.transform(make_photo(seed=1))[None]
     scores = [model(query, encoder.transform(item)[None]).item() for item in gallery]
@@ -61,7 +61,7 @@ def test_the_verdict_counts_the_background():
     assert len(members[::2]) <= MOST_MEMBERS
     method = cp.LayerFactorisedShapleyTaylor(model, encoder[4])
     pair = query, encoder.transform(make_photo(seed=2))[None]
-    expected = method.interactions(pair, (cp.Backgrounds(members[::2]),) * 2, n_samples=100)
+    expected = method.interactions(pair, (cp.Backgrounds(members[::2]),) * 2)
     torch.testing.assert_close(why.interactions.without_query, expected.without_query)
 
 
@@ -73,10 +73,10 @@ def test_an_empty_background_is_refused():
 def test_random_weights_are_stamped():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU()).double().eval()
-    why = cp.explain(network, QUERY, RETRIEVED, n_samples=100)
+    why = cp.explain(network, QUERY, RETRIEVED)
     assert "the network has random weights" in why.verdict.warnings
     assert why.verdict.trust.label == UNREADABLE
-    assert "the network has random weights" not in cp.explain(train_a_little(network), QUERY, RETRIEVED, n_samples=100).verdict.warnings
+    assert "the network has random weights" not in cp.explain(train_a_little(network), QUERY, RETRIEVED).verdict.warnings
 
 
 def test_stochastic_encoders_are_averaged():

@@ -23,12 +23,12 @@ def explain_pair(query_map, full):
 
 @pytest.fixture(scope="module")
 def ranking():
-    return cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS, names=["a", "b", "c"], n_samples=150)
+    return cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS, names=["a", "b", "c"])
 
 
 def test_each_pair_is_explained(ranking):
     for k, result in enumerate(RESULTS):
-        alone = cp.explain(encoder_of_photos(), make_photo(seed=1), result, n_samples=150)
+        alone = cp.explain(encoder_of_photos(), make_photo(seed=1), result)
         assert ranking[k].similarity == pytest.approx(alone.similarity, abs=1e-12)
         torch.testing.assert_close(ranking[k].query_map, alone.query_map, rtol=0, atol=0.1 * alone.query_map.abs().max().item())
         assert ranking.interactions[k] is ranking[k].interactions
@@ -37,14 +37,14 @@ def test_each_pair_is_explained(ranking):
 
 def test_the_query_is_embedded_once():
     """All results but the first count the coalitions of one tower alone."""
-    ranking = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS, n_samples=150)
+    ranking = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS)
     counts = [int(pair.n_evaluations) for pair in ranking.interactions]
     assert counts[1] == counts[2] == counts[0] / 2
 
 
 def test_scores_are_similarities_or_those_of_the_search(ranking):
     assert ranking.scores == tuple(explanation.similarity for explanation in ranking)
-    given = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS[:1], scores=[7], n_samples=150)
+    given = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS[:1], scores=[7])
     assert given.scores == (7.0,)
     assert given.margin == ""
 
@@ -88,5 +88,5 @@ def test_wrong_numbers_of_things_are_refused(results, options, message):
 
 def test_tensors_are_results():
     query, results = images(3)
-    ranking = cp.explain_ranking(encoder_of_photos(), query[0], list(results), n_samples=150)
+    ranking = cp.explain_ranking(encoder_of_photos(), query[0], list(results))
     assert ranking.names == ("result 1", "result 2", "result 3")
