@@ -1,25 +1,27 @@
 """Choose the layer to explain: the last one that still has places and that all information passes."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from math import isqrt, prod
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.explanations.bottlenecks import Bottlenecks
+from captum_pairwise.models.embedder import Embedder, check_output
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
-from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
+from captum_pairwise.network.layer_outputs import get_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only
 from captum_pairwise.players.regions import Layout, token_grid
 
 FEWEST_PLACES = 4
 LEAST_SHARE = 0.5  # of the places that have to move the embedding
 MOST_PREFIX = 16  # class token and registers before the patches
-MOST_TRIALS = 40  # layers
+POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)  # a small map has fewer places than their result
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Call:
     name: str
     module: nn.Module
     output: Tensor
+    edge: GradientEdge | None
     axis: int | None = None
     n_calls: int = 1
 
@@ -62,14 +65,35 @@ def choose_layer(embedder: Embedder, images: Tensor) -> LayerChoice | None:
         embedder: the encoder with its pooling.
         images: a batch; the first one is used.
     """
-    encoder, image = embedder.encoder, images[:1]
+    encoder = embedder.encoder
     if isinstance(encoder, TokenEncoder):
         return _divide_words(encoder, encoder.embedding_layer, images)
+    if not images.is_floating_point():
+        return None
     with torch.inference_mode(False), torch.enable_grad():
-        image = image.clone()
-        for call in reversed(_record_places(encoder, image)[-MOST_TRIALS:]):
-            if _moves_embedding(embedder, call, image):
-                return _divide_layer(encoder, call, image)
+        image = images[:1].detach().clone().requires_grad_()
+        calls, output = _record_places(encoder, image)
+        output = check_output(output)
+        if not output.requires_grad:
+            return None
+        call = _choose_call(calls, image, output)
+    return None if call is None else _divide_layer(encoder, call, image)
+
+
+def _choose_call(calls: Sequence[_Call], image: Tensor, output: Tensor) -> _Call | None:
+    """The last output that the whole output of the network depends on, and at most of its places."""
+    direction = torch.linspace(-1, 1, output.numel(), device=output.device, dtype=torch.float32).reshape(output.shape)
+    total = (output.float() * direction).sum()
+    bottlenecks = Bottlenecks(image, total)
+    for call in reversed(calls):
+        if call.edge is None or call.edge not in bottlenecks or isinstance(call.module, POOLS):
+            continue
+        (slope,) = torch.autograd.grad(total, call.edge, retain_graph=True)
+        if not slope.any():
+            return None  # nor does anything before it change the output
+        moves = slope.movedim(call.axis or 1, -1)[0].ne(0).any(-1)
+        if moves.double().mean().item() > LEAST_SHARE:
+            return call
     return None
 
 
@@ -85,7 +109,7 @@ def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor) -> Laye
     if isinstance(encoder, TokenEncoder):
         return _divide_words(encoder, layer, images)
     with torch.no_grad():
-        calls = [call for call in _record_places(encoder, images[:1]) if call.module is layer]
+        calls = [call for call in _record_places(encoder, images[:1])[0] if call.module is layer]
     return _divide_layer(encoder, calls[-1], images) if calls else LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0)
 
 
@@ -106,26 +130,27 @@ def _find_name(encoder: nn.Module, layer: nn.Module) -> str:
     return next((name for name, module in encoder.named_modules() if module is layer), type(layer).__name__)
 
 
-def _record_places(encoder: nn.Module, image: Tensor) -> list[_Call]:
-    """The outputs of all modules that ran once and have places, in the order in which they were finished."""
+def _record_places(encoder: nn.Module, image: Tensor) -> tuple[list[_Call], object]:
+    """The outputs of all modules that ran once and have places, in the order in which they were finished, and the network's output."""
     calls: dict[nn.Module, _Call] = {}
 
     def record(name: str, module: nn.Module, _inputs: object, returned: object) -> None:
         output = get_first_tensor(returned)
         if module in calls:
             calls[module].n_calls += 1
-        elif output is not None:
-            calls[module] = _Call(name, module, output)
+        elif output is not None:  # the edge is taken now, because a step in place may follow
+            calls[module] = _Call(name, module, output, get_gradient_edge(output) if output.requires_grad else None)
 
     without_hooks = (nn.Identity, torch.jit.ScriptModule)  # an identity says nothing to the user, and TorchScript takes no hooks
     modules = [(name, module) for name, module in encoder.named_modules() if name and not isinstance(module, without_hooks)]
-    with ExitStack() as hooks, ChannelTracker() as tracker, torch.no_grad():
+    with ExitStack() as hooks, ChannelTracker() as tracker:
         for name, module in modules:
             hooks.enter_context(module.register_forward_hook(this_thread_only(partial(record, name))))
-        encoder(image)
+        returned = encoder(image.clone())  # a copy, because the network may change its input in place
         for call in calls.values():
             call.axis = tracker.get_axis(call.output)
-    return [call for call in calls.values() if call.n_calls == 1 and _count_places(call) >= FEWEST_PLACES]
+    once = [call for call in calls.values() if call.n_calls == 1 and len(call.output) == len(image)]  # windows may be rows, too
+    return [call for call in once if _count_places(call) >= FEWEST_PLACES], returned
 
 
 def _count_places(call: _Call) -> int:
@@ -133,42 +158,6 @@ def _count_places(call: _Call) -> int:
     if call.axis is None or not 3 <= call.output.dim() <= 5 or not call.output.is_floating_point():
         return 0
     return call.output[0].numel() // call.output.shape[call.axis]
-
-
-def _moves_embedding(embedder: Embedder, call: _Call, image: Tensor) -> bool:
-    """True if most places of a layer move the embedding, and the input moves it through this layer alone."""
-    pixels = image.detach().requires_grad_()
-    with _cut(call.module) as outputs:
-        embedding = embedder.embed(pixels)
-    if len(outputs) != 1 or not embedding.requires_grad:
-        return False
-    direction = torch.linspace(-1, 1, embedding.numel(), dtype=embedding.dtype, device=embedding.device).reshape(embedding.shape)
-    slope, beside = torch.autograd.grad((embedding * direction).sum(), [outputs[0], pixels], allow_unused=True)
-    if slope is None or (beside is not None and beside.any()):
-        return False
-    axes = [axis for axis in range(1, slope.dim()) if axis != call.axis]
-    moves = slope.movedim(call.axis or 1, -1)[0].ne(0).any(-1)
-    return bool(axes) and moves.double().mean().item() > LEAST_SHARE
-
-
-@contextmanager
-def _cut(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Cut the graph of the network at a layer.
-
-    Yields:
-        a list that gets the output, a new leaf.
-    """
-    outputs: list[Tensor] = []
-
-    def replace(_module: nn.Module, _inputs: object, returned: object) -> object:
-        output = get_first_tensor(returned)
-        if output is None:
-            return returned
-        outputs.append(output.detach().requires_grad_())
-        return replace_first_tensor(returned, outputs[-1].clone())  # a copy, because a step in place may follow
-
-    with layer.register_forward_hook(this_thread_only(replace)):
-        yield outputs
 
 
 def _divide_words(encoder: TokenEncoder, layer: nn.Module, ids: Tensor) -> LayerChoice:

@@ -9,7 +9,7 @@ from captum_pairwise.network.thread_hooks import this_thread_only
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
-FEWEST_WEIGHTS = 500  # fewer do not show how they are spread
+FEWEST_WEIGHTS, MOST_WEIGHTS = 500, 100_000  # fewer do not show how they are spread; more are not needed
 FEWEST_LAYERS = 4  # fewer may have the standard deviation of an initialisation by chance
 INSIDE, SPREAD = 1 + 1e-6, 0.05  # of a bound, and of a standard deviation
 CONSTANTS = (0.01, 0.02)  # standard deviations of initialisations that do not depend on the size of a layer
@@ -54,28 +54,33 @@ def _list_used(encoder: nn.Module, inputs: Tensor) -> list[nn.Module]:
     return list(used)
 
 
-def _list_state(norm: nn.Module) -> list[tuple[Tensor, float]]:
-    """The parameters and statistics of a normalisation layer, each with its initial value."""
-    initial = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
-    return [(value, start) for name, start in initial.items() if isinstance(value := getattr(norm, name, None), Tensor)]
+def _list_state(norm: nn.Module) -> list[tuple[Tensor, tuple[float, ...]]]:
+    """The parameters and statistics of a normalisation layer, each with its initial values: the last weight of a branch may start at 0."""
+    initial = {"bias": (0.0,), "weight": (1.0, 0.0), "running_mean": (0.0,), "running_var": (1.0,)}
+    return [(value, starts) for name, starts in initial.items() if isinstance(value := getattr(norm, name, None), Tensor)]
 
 
 def _is_untouched(norm: nn.Module) -> bool:
-    return all(bool((value == initial).all()) for value, initial in _list_state(norm))
+    return all(any(bool((value == start).all()) for start in starts) for value, starts in _list_state(norm))
 
 
 @torch.no_grad()
+def _sample_weights(layer: nn.Module) -> Tensor:
+    """Evenly spaced weights: enough to see their spread."""
+    weights = layer.get_parameter("weight").flatten()
+    return weights[:: -(-len(weights) // MOST_WEIGHTS)].double()
+
+
 def _is_uniform(layer: nn.Module) -> bool:
     """True if the weights are uniform between plus and minus one over the root of the fan-in, PyTorch's default."""
-    weight = layer.get_parameter("weight")
-    bound = weight[0].numel() ** -0.5
-    return bool(weight.abs().max() <= bound * INSIDE) and bool((weight.std() * 3**0.5 / bound - 1).abs() < SPREAD)
+    weights, bound = _sample_weights(layer), layer.get_parameter("weight")[0].numel() ** -0.5
+    return bool(weights.abs().max() <= bound * INSIDE) and bool((weights.std() * 3**0.5 / bound - 1).abs() < SPREAD)
 
 
-@torch.no_grad()
 def _has_initial_spread(layer: nn.Module) -> bool:
-    """True if the standard deviation of the weights is that of a common initialisation (He, Glorot, or a constant)."""
-    weight = layer.get_parameter("weight")
+    """True if the standard deviation of the weights is that of a common initialisation (He, Glorot, LeCun, or a constant)."""
+    weight, spread = layer.get_parameter("weight"), _sample_weights(layer).std().item()
     fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
-    expected = [(2 / fan_in) ** 0.5, (2 / fan_out) ** 0.5, (2 / (fan_in + fan_out)) ** 0.5, (3 * fan_in) ** -0.5, *CONSTANTS]
-    return any(abs(weight.std().item() / deviation - 1) < SPREAD for deviation in expected)
+    variances = [2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out), 1 / fan_in, 1 / (3 * fan_in)]
+    expected = [*(variance**0.5 for variance in variances), *CONSTANTS]
+    return any(abs(spread / deviation - 1) < SPREAD for deviation in expected)
