@@ -9,7 +9,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Verdict
@@ -39,7 +39,7 @@ def wrap_text(text: str, width: float, size: float, weight: str = "normal") -> l
         return []
 
     def measure(line: str) -> float:
-        return TextPath((0, 0), escape_text(line), prop=font).get_extents().width / POINTS
+        return text_to_path.get_text_width_height_descent(escape_text(line), font, ismath=False)[0] / POINTS
 
     n_letters, lines = len(words), [words]
     while n_letters > 1 and max(map(measure, lines)) > width:
