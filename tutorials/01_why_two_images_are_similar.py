@@ -92,10 +92,9 @@ figure = visualization.pair_figure(interactions, (query, retrieved))
 figure
 
 # %% [markdown]
-# The upper row shows the photos and the credit of each part: red parts make the images similar, blue parts make them dissimilar. The
-# motorcycle in front of the pagoda is red; the pagoda and the lake are blue. The whole query is slightly blue because of its baseline: [see
-# below](#What-to-watch-out-for). The lower row shows the matches of the four strongest parts of the query in the retrieved image. All of
-# them are on the motorcycle.
+# The upper row shows the photos and a heat map of each: what each part adds to the similarity while the other photo is whole. Red parts
+# make the images similar, blue parts make them dissimilar. Both maps are red on the motorcycle; the pagoda and the lake add almost nothing.
+# The lower row shows the matches of the four strongest parts of the query in the retrieved image. All of them are on the motorcycle.
 #
 # ## Pairs: which part matches which part
 #
@@ -133,25 +132,46 @@ figure = visualization.projection_figure((query, retrieved), query_mask, project
 figure
 
 # %% [markdown]
-# ## Heat maps answer two questions
+# ## Heat maps: one number for each part
 #
-# Often one map for each image is enough; this is the *first order*. There are two kinds of first-order maps, and they answer different
-# questions.
+# Often one map for each image is enough. `interactions.query_map` and `interactions.retrieved_map` say what each part adds *while the other
+# image is whole*: Shapley values of the game of one image. The query's map sums to $s(q, r) - s(\text{blur}(q), r)$, the similarity that
+# the query adds over its blur; `full - without_query` is this number. The same holds for the retrieved image.
 #
-# * `interactions.marginal` is the Shapley value of each part when the parts of *both* images may be absent. All 98 values sum to $v(N) -
-#   v(\emptyset)$.
-# * A first-order method such as `LayerKernelSAM` explains each image separately, *while the other image is complete*. The query's map sums
-#   to $s(q, r) - s(\text{blur}(q), r)$, the similarity that the query adds over its blur. The same holds for the retrieved image.
-#
-# Use the second kind to explain why this result was found for this query. Use the first kind to distribute the whole similarity.
+# A map and the pairs come from the same numbers. The map value of a part is its own credit, all of its pairs with the other image and half
+# of its pairs within its own image, if at most two parts act together. The effects of three or more parts together are shared differently.
 
 # %%
-query_map, retrieved_map = cp.LayerKernelSAM(model, encoder.features).attribute((query, retrieved))  # [B, 1, 7, 7] each
-marginals = interactions.query_marginal.reshape(-1, 1, 7, 7), interactions.retrieved_marginal.reshape(-1, 1, 7, 7)
-maps = {"parts of both absent": marginals, "other image complete": (query_map, retrieved_map)}
-for name, (of_query, of_retrieved) in maps.items():
-    print(f"{name}: sum of the query's map {of_query.sum():+.3f}, of the retrieved image's map {of_retrieved.sum():+.3f}")
-figure = visualization.heatmap_figure((query, retrieved), maps)
+query_map, retrieved_map = interactions.query_map.reshape(-1, 1, 7, 7), interactions.retrieved_map.reshape(-1, 1, 7, 7)
+assert interactions.without_query is not None and interactions.without_retrieved is not None
+for name, credit, end in (
+    ("query", query_map, interactions.without_query),
+    ("retrieved image", retrieved_map, interactions.without_retrieved),
+):
+    print(f"{name}: similarity {interactions.full.item():.3f}, and {end.item():.3f} with its blur; the map sums to {credit.sum():+.3f}")
+figure = visualization.heatmap_figure((query, retrieved), {"other image whole": (query_map, retrieved_map)})
+figure
+
+# %% [markdown]
+# Methods of *first order*, such as `LayerKernelSAM` and `LayerIGSAM`, compute such maps without the pairs. `LayerKernelSAM` samples
+# coalitions of one image while the other is whole:
+
+# %%
+sampled = cp.LayerKernelSAM(model, encoder.features).attribute((query, retrieved))[0]  # [B, 1, 7, 7]
+assert isinstance(sampled, torch.Tensor)
+print(f"difference of LayerKernelSAM's map of the query: {(sampled - query_map).norm() / query_map.norm():.0%}")
+
+# %% [markdown]
+# There is another question: what does each part add when the parts of *both* images may be absent? `interactions.marginal` answers it. All
+# 98 values sum to $v(N) - v(\emptyset)$. Two blurs are alike, more than these two photos, so these values have to sum to a negative number,
+# and nearly all of the query is blue. Use them to distribute $v(N) - v(\emptyset)$, not to see why this result was found for this query.
+
+# %%
+marginals = interactions.query_marginal, interactions.retrieved_marginal
+print(
+    f"similarity of the blurs {interactions.empty.item():.3f}; sums of the marginals {marginals[0].sum():+.3f}, {marginals[1].sum():+.3f}"
+)
+figure = visualization.joint_figure(interactions, (query, retrieved))
 figure
 
 # %% [markdown]
@@ -164,15 +184,16 @@ errors = interactions.standard_error
 assert errors is not None
 print(f"v(N) {interactions.full.item():.4f}, v(∅) {interactions.empty.item():.4f}")
 print(f"sum of the marginals {interactions['marginal'].sum():+.4f}, so the completeness gap is {interactions.completeness_gap.item():+.1e}")
-for name in ("between", "marginal"):
+for name in ("between", "given_other", "marginal"):
     print(f"{name}: relative standard error {errors[name].norm() / interactions[name].norm():.1%}")
 print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
 
 # %% [markdown]
 # * `full` and `empty` are $v(N)$ and $v(\emptyset)$.
 # * `completeness_gap` is $v(N) - v(\emptyset)$ minus the sum of all credit. It is 0 for an *efficient* method.
-# * `standard_error` estimates the error of each number that comes from sampling coalitions. At the same budget, pairs are more accurate
-#   than heat maps. Increase `n_samples` until the credits that you use are well above their errors.
+# * `standard_error` estimates the error of each number that comes from sampling coalitions. At the same budget, the pairs (`between`) and
+#   the heat maps (`given_other`) are more accurate than `marginal`. Increase `n_samples` until the credits that you use are well above
+#   their errors.
 # * `first_order`, `within_query` and `within_retrieved` are the other terms of the index. A term that was not computed is `None`, never 0.
 #   The pairs within an image need no additional network passes, only time: `LayerFactorisedShapleyTaylor(model, layer, within=True)`.
 # * `save` and `load` store the whole result in a file.
@@ -198,27 +219,29 @@ unrelated = encoder.preprocess(skimage.data.coffee()), encoder.preprocess(skimag
 means = query.mean((2, 3), keepdim=True).expand_as(query), retrieved.mean((2, 3), keepdim=True).expand_as(retrieved)
 baselines = {"blur": None, "black": (0, 0), "mean colour": means, "other photos": unrelated}
 over = {name: method.interactions((query, retrieved), baseline, n_samples=300) for name, baseline in baselines.items()}
-print(f"{'':14}{'v(∅)':>8}{'v(N)-v(∅)':>12}{'mean IoU':>10}{'correlation of the pairs with the pairs over a blur':>54}")
+blocks = "between", "given_other"
+print(f"{'':44}{'correlation with those over a blur':>37}")
+print(f"{'':14}{'v(∅)':>8}{'v(N)-v(∅)':>12}{'mean IoU':>10}{'pairs':>14}{'maps':>12}")
 for name, other in over.items():
     overlap = cp.metrics.label_propagation(other.project(query_mask).reshape(-1, 7, 7), retrieved_mask).mean_iou
-    alike = torch.corrcoef(torch.stack([other["between"].flatten(), over["blur"]["between"].flatten()]))[0, 1]
-    print(f"{name:14}{other.empty.item():8.2f}{(other.full - other.empty).item():+12.2f}{overlap.item():10.2f}{alike:54.2f}")
+    alike = [torch.corrcoef(torch.stack([other[block].flatten(), over["blur"][block].flatten()]))[0, 1] for block in blocks]
+    print(f"{name:14}{other.empty.item():8.2f}{(other.full - other.empty).item():+12.2f}{overlap.item():10.2f}", end="")
+    print(f"{alike[0]:14.2f}{alike[1]:12.2f}")
 
 # %% [markdown]
-# The pairs hardly depend on the baseline: the matches are similar, and so is the position of the motorcycle. The heat maps do depend on the
-# baseline, because $v(\emptyset)$ does. Two black images are identical, so their similarity is 1, and two blurs are more similar than these
-# photos. Over either baseline, the parts together must *reduce* the similarity. If your question is "why are these two images more similar
-# than any two images?", use other images as baselines, or a distribution of images: `cp.Backgrounds(images)`.
+# The pairs hardly depend on the baseline: the matches are similar, and so is the position of the motorcycle. The heat maps hardly depend on
+# it either, because one image is always a photo. But $v(\emptyset)$ and the joint credit `marginal` do depend on the baseline: two black
+# images are identical, so their similarity is 1, and two blurs are more similar than these photos. Over either baseline, the parts together
+# must *reduce* the similarity. If your question is "why are these two images more similar than any two images?", use other images as
+# baselines, or a distribution of images: `cp.Backgrounds(images)`.
 
 # %%
-marginal_maps = {
-    name: (other.query_marginal.reshape(-1, 1, 7, 7), other.retrieved_marginal.reshape(-1, 1, 7, 7)) for name, other in over.items()
-}
-figure = visualization.heatmap_figure((query, retrieved), marginal_maps, title="marginal credit over different baselines")
+baseline_maps = {name: (other.query_map.reshape(-1, 1, 7, 7), other.retrieved_map.reshape(-1, 1, 7, 7)) for name, other in over.items()}
+figure = visualization.heatmap_figure((query, retrieved), baseline_maps, title="heat maps over different baselines")
 figure
 
 # %% [markdown]
-# **The sign matters.** Blue is not noise: the pagoda and the lake make the two photos dissimilar. Do not remove negative credit.
+# **The sign matters.** Blue is not noise: a blue part makes the two photos less similar. Do not remove negative credit.
 #
 # **A map has the resolution of its layer.** One of the 7×7 positions is drawn as 32×32 pixels, but its receptive field is much larger.
 # Earlier layers, superpixels ([page 3](03_an_opaque_box.ipynb)) and projections through several layers ([page

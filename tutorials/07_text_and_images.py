@@ -51,35 +51,40 @@ over_words = method.interactions((query, retrieved), backgrounds, layer_mask=mas
 token_figure(over_words, *words)
 
 # %% [markdown]
-# The numbers in the middle are credits of *pairs*. The row above and the column on the left are the credits of single words (their Shapley
-# values). Cat and kitten are the strongest pair. The second pair is window and the first part of windowsill, which the tokenizer splits
-# into two tokens. The credit of all single words sums to the similarity minus the similarity of random words.
+# The numbers in the middle are credits of *pairs*. The column on the left and the row above are the maps of the two sentences: what each
+# word adds to the similarity while the other sentence is whole. Cat and kitten are the strongest words and the strongest pair. The second
+# pair is window and the first part of windowsill, which the tokenizer splits into two tokens. The map of a sentence sums to the similarity
+# minus the similarity of random words and the other sentence.
 
 # %%
 between = over_words["between"][0]
 strongest = [divmod(place, len(words[1])) for place in between.flatten().argsort(descending=True)[:5].tolist()]
 for row, column in strongest:
     print(f"{between[row, column]:+.3f}  {words[0][row]} – {words[1][column]}")
-print(f"sum of the credit: {over_words['marginal'].sum():.4f}; expected: {over_words.full.item() - over_words.empty.item():.4f}")
+assert over_words.without_query is not None
+expected = over_words.full.item() - over_words.without_query.item()
+print(f"sum of the query's map: {over_words.query_map.sum():.4f}; expected: {expected:.4f}")
 
 # %% [markdown]
 # ### Why not the mask token?
 #
-# If all words are masked, the two sentences are *identical* for the network. Their similarity is 1, so words can only reduce the
-# similarity, and each word gets negative credit:
+# If all words are masked, the two sentences are *identical* for the network. Their similarity is 1, so all words together can only reduce
+# it. The joint credit `marginal`, which sums to $v(N) - v(\emptyset)$, is therefore negative for most words. The maps keep one sentence
+# whole, so they do not have this problem:
 
 # %%
 over_masks = method.interactions((query, retrieved), (encoder.baseline, encoder.baseline), layer_mask=masks, n_samples=60)
 for name, found in (("random words", over_words), ("masks", over_masks)):
-    negative = (found["marginal"] < 0).double().mean()
+    joint, maps = ((found[block] < 0).double().mean() for block in ("marginal", "given_other"))
     print(f"over {name}: the similarity without any word is {found.empty.item():.4f},")
-    print(f"  sum of the credit {found['marginal'].sum():+.4f}; {negative:.0%} of the words have negative credit")
-agreement = torch.corrcoef(torch.stack([found["between"].flatten() for found in (over_words, over_masks)]))[0, 1]
-print(f"correlation of the pairs: {agreement:.2f}")
+    print(f"  joint credit {found['marginal'].sum():+.4f}, negative for {joint:.0%} of the words; maps negative for {maps:.0%}")
+both = over_words, over_masks
+agreement, alike = (torch.corrcoef(torch.stack([found[block].flatten() for found in both]))[0, 1] for block in ("between", "given_other"))
+print(f"correlation of the pairs: {agreement:.2f}, of the maps: {alike:.2f}")
 
 # %% [markdown]
-# The pairs still show the matching words, but the credits of single words do not explain why the sentences are similar. The same happens
-# with zeros and with the mean embedding.
+# Pairs and maps still show the matching words, but the joint credits of single words do not explain why the sentences are similar. The same
+# happens with zeros and with the mean embedding.
 #
 # ## A small CLIP, trained on this page
 #

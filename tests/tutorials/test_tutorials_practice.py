@@ -105,14 +105,16 @@ def test_strongest_pairs_of_two_sentences_are_matching_words(text):
     query, retrieved = text["words"]
     assert [(query[row], retrieved[column]) for row, column in text["strongest"][:2]] == [("cat", "kitten"), ("windows", "window")]
     assert text["over_words"].completeness_gap.abs().item() < 1e-4
-    assert text["over_words"]["marginal"].sum() > 0.3
+    assert text["over_words"].query_map.sum() > 0.3
+    assert text["over_words"].query_map.sum().item() == pytest.approx(text["expected"], abs=1e-4)
 
 
-def test_mask_tokens_give_words_negative_credit(text):
+def test_mask_tokens_give_words_negative_joint_credit_but_positive_maps(text):
     over_masks = text["over_masks"]
     assert over_masks.empty.item() == pytest.approx(1, abs=1e-5)
     assert (over_masks["marginal"] < 0).double().mean() > 0.8 and over_masks["marginal"].sum() < 0
-    assert text["agreement"] > 0.7
+    assert (over_masks["given_other"] < 0).double().mean() < 0.2
+    assert text["agreement"] > 0.7 and text["alike"] > 0.7
 
 
 def test_small_clip_has_learned_words_and_positions(text):

@@ -57,17 +57,19 @@ def test_both_kinds_of_heat_maps_have_their_expected_sums():
         whole, blurred = (shown.model(query, shown.retrieved) for query in (shown.query, shown.blurs[0]))
         both_blurred = shown.model(*shown.blurs)
     torch.testing.assert_close(shown.query_map.sum(), (whole - blurred)[0], atol=1e-5, rtol=0)
+    assert (shown.sampled - shown.query_map).norm() < 0.1 * shown.query_map.norm()
     assert shown.query_map.sum() > 0 > shown.marginals[0].sum()  # the two kinds answer different questions
     torch.testing.assert_close(sum(credit.sum() for credit in shown.marginals), (whole - both_blurred)[0], atol=1e-5, rtol=0)
 
 
-def test_pairs_hardly_depend_on_the_baseline_but_heat_maps_do():
+def test_pairs_and_heat_maps_hardly_depend_on_the_baseline_but_joint_credit_does():
     over = load_why().over
     torch.testing.assert_close(over["black"].empty, torch.ones(1), atol=1e-5, rtol=0)  # two identical images
     assert over["black"]["marginal"].sum() < over["blur"]["marginal"].sum() < 0 < over["other photos"]["marginal"].sum()
     for other in over.values():
-        both = torch.stack([other["between"].flatten(), over["blur"]["between"].flatten()])
-        assert torch.corrcoef(both)[0, 1] > 0.8
+        for block, least in (("between", 0.8), ("given_other", 0.9)):
+            both = torch.stack([other[block].flatten(), over["blur"][block].flatten()])
+            assert torch.corrcoef(both)[0, 1] > least
 
 
 def test_sam_by_hand_equals_the_classes():

@@ -70,14 +70,14 @@ def measure_real_features(budgets: tuple[int, ...], n_runs: int) -> None:
     model = cp.SimilarityWrapper(encoder)
     long = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit="chains")
     runs = [long.interactions(pair, n_samples=20_000, generator=torch.Generator().manual_seed(seed)) for seed in range(1, n_runs + 1)]
-    truth = {name: torch.stack([run[name] for run in runs]).mean(0) for name in ("between", "marginal")}
+    truth = {name: torch.stack([run[name] for run in runs]).mean(0) for name in ("between", "given_other")}
     passes = median(measure_seconds(lambda: [encoder(image) for image in pair]) for _ in range(5))
     print(f"EfficientNet-Lite0, 49 + 49 cells (two network passes: {passes:.2f} s):")
     for n_samples in budgets:
         for fit in FITS:
             method = cp.LayerFactorisedShapleyTaylor(model, encoder.features, fit=fit)
             interactions = method.interactions(pair, n_samples=n_samples)
-            pairs, maps = (relative_error(interactions[name], truth[name]) for name in ("between", "marginal"))
+            pairs, maps = (relative_error(interactions[name], truth[name]) for name in ("between", "given_other"))
             seconds = median(measure_seconds(lambda m=method, n=n_samples: m.attribute(pair, n_samples=n)) for _ in range(3)) - passes
             print(
                 f"  {n_samples:5d} embeddings per tower, {fit:7s}: relative MSE {pairs:.1e} (pairs), {maps:.1e} (heat maps), "
