@@ -1,5 +1,7 @@
 """What is installed explains a pair, and writes a picture and a page of it: for an environment with the package and nothing else."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,4 +27,5 @@ if __name__ == "__main__":
     installed = Path(cp.__file__).parent
     assert "site-packages" in installed.parts, f"this is the checkout, not what was installed: {installed}"
     explain_a_pair()
+    subprocess.run([Path(sys.executable).with_name("captum-pairwise"), "methods"], check=True, stdout=subprocess.DEVNULL)
     print(f"captum_pairwise {cp.__version__} works")

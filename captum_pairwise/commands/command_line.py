@@ -38,6 +38,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "explain": Command(
+        "show why two photos, or two sentences, are similar", "explain A.jpg B.jpg", "commands.explain_pair", "add_explain_options"
+    ),
+    "app": Command("open a web page to try it on your own photos and sentences", "app", "commands.web_app", "add_app_options"),
     "check": Command(
         "check that an encoder of yours is safe to explain",
         "check my_module:make_encoder --layer layer4",
@@ -95,7 +99,7 @@ def _run_words(words: list[str]) -> int:
         os.environ.setdefault(name, value)
     if "" not in sys.path:
         sys.path.append("")  # `module:function` may be a file in the current folder, as with `python -m`
-    options = build_parser(words[0] if words else "").parse_args(words)
+    options = build_command_parser(words[0] if words else "").parse_args(words)
     return options.run(options)
 
 
@@ -108,11 +112,11 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(WRONG_INPUT, f"{PROGRAM}: error: {message.rstrip('.')}. See {self.prog} --help.\n")
 
 
-def build_parser(chosen: str) -> CommandParser:
+def build_command_parser(chosen: str) -> CommandParser:
     """The parser of all commands; only the chosen command has its options."""
     parser = CommandParser(PROGRAM, description="Why are two photos, or two sentences, similar?")
-    parser.epilog = f"{PROGRAM} methods --help explains a command."
-    _format_help(parser, COMMANDS["methods"].example)
+    parser.epilog = f"{PROGRAM} explain --help explains a command."
+    _format_help(parser, COMMANDS["explain"].example)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, command in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=command.purpose, description=f"{command.purpose.capitalize()}.")

@@ -1,7 +1,8 @@
 """Embeddings of many images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -39,24 +40,53 @@ def embed(
     Raises:
         ValueError: the encoder is in training mode, an image cannot be read, or the norm of an embedding is 0 or not finite.
     """
-    if any(module.training for module in encoder.modules()):
-        raise ValueError("Expected an encoder in evaluation mode, as an embedding must not depend on its batch. Call `encoder.eval()`.")
-    store = EmbeddingStore(None, "") if cache is None else EmbeddingStore(Path(cache), fingerprint(encoder))
-    keys = [_hash_file(file) for file in files]
-    new = {key: file for key, file in zip(keys, files, strict=True) if key not in store.rows}
     read = ImageEncoder(nn.Identity(), size=encoder.size).preprocess  # without weights, on the CPU: other processes get a copy
-    batches = read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress else None)
+    store = EmbeddingStore(None, "") if cache is None else EmbeddingStore(Path(cache), fingerprint(encoder, encoder.preprocessing))
+    options = {"batch_size": batch_size, "n_workers": n_workers, "show_progress": show_progress}
+    rows = embed_readable(files, Embedder(encoder), read, store, **options)
+    return torch.stack([rows[file] for file in files])
+
+
+def embed_readable(
+    files: Sequence[Path],
+    embedder: Embedder,
+    read: Callable[[Path], Tensor | None],
+    store: EmbeddingStore,
+    *,
+    batch_size: int = 32,
+    n_workers: int = 0,
+    show_progress: bool = True,
+) -> dict[Path, Float[Tensor, " channels"]]:
+    """The embedding of each image that can be read, on the CPU.
+
+    Args:
+        files: any number of images.
+        embedder: an encoder in evaluation mode, with its pooling.
+        read: the input of the encoder `[1, 3, H, W]` for a file, or None to leave the file out; other processes must be able to import it.
+        store: the embeddings that are known, and where the others are written.
+        batch_size: images that go through the encoder together.
+        n_workers: processes that read images; 0 means this process.
+        show_progress: True shows a progress bar.
+
+    Raises:
+        ValueError: the encoder is in training mode, or the norm of an embedding is 0 or not finite.
+    """
+    if any(module.training for module in embedder.encoder.modules()):
+        raise ValueError("Expected an encoder in evaluation mode, as an embedding must not depend on its batch. Call `encoder.eval()`.")
+    keys = dict(zip(files, map(_hash_file, files), strict=True))
+    new = {key: file for file, key in keys.items() if key not in store.rows}
     new_keys, chunk = iter(new), Chunk(batch_size)
-    for batch in batches:
-        batch_keys = [next(new_keys) for _ in batch]
-        store.add(batch_keys, _embed_batch(encoder, torch.cat(batch), [new[key] for key in batch_keys], chunk))
+    for batch in read_in_batches(read, list(new.values()), batch_size, n_workers, "embeddings" if show_progress and new else None):
+        rows = {key: pixels for key, pixels in zip(islice(new_keys, len(batch)), batch, strict=True) if pixels is not None}
+        if rows:
+            store.add(rows, _embed_batch(embedder, torch.cat(list(rows.values())), [new[key] for key in rows], chunk))
     store.merge()
-    return torch.stack([store.rows[key] for key in keys])
+    return {file: store.rows[key] for file, key in keys.items() if key in store.rows}
 
 
-def fingerprint(encoder: ImageEncoder) -> str:
-    """A digest of everything in an encoder that changes its embeddings: structure, preprocessing and weights."""
-    digest = hashlib.sha256(f"{encoder!r} {encoder.preprocessing}".encode())
+def fingerprint(encoder: nn.Module, preprocessing: str) -> str:
+    """A digest of everything that changes the embeddings by an encoder: its structure and weights, and the steps before it in words."""
+    digest = hashlib.sha256(f"{encoder!r} {preprocessing}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
@@ -71,9 +101,9 @@ def _hash_file(file: Path) -> int:
 
 
 @torch.inference_mode()
-def _embed_batch(encoder: ImageEncoder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
-    embedder = Embedder(encoder)
-    embeddings = Evaluator(lambda rows: promote_half(embedder.embed(rows.to(encoder.mean))).cpu(), chunk)(pixels)
+def _embed_batch(embedder: Embedder, pixels: Tensor, files: list[Path], chunk: Chunk) -> Float[Tensor, "images channels"]:
+    example = next(chain(embedder.encoder.parameters(), embedder.encoder.buffers()), pixels)  # its device and type
+    embeddings = Evaluator(lambda rows: promote_half(embedder.embed(rows.to(example))).cpu(), chunk)(pixels)
     norms = torch.linalg.vector_norm(embeddings, dim=1)
     for file, norm in zip(files, norms.tolist(), strict=True):
         if not 0 < norm < float("inf"):

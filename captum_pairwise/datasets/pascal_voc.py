@@ -1,8 +1,7 @@
 """PASCAL VOC 2012, the segmentation challenge."""
 
+from importlib import import_module
 from pathlib import Path
-
-from torchvision.datasets import VOCSegmentation
 
 from captum_pairwise.datasets.labelled import LabelledImage, LabelledImages, refuse_missing
 from captum_pairwise.datasets.safe_paths import join_inside
@@ -29,7 +28,7 @@ def voc(root: str | Path, split: str) -> LabelledImages:
     if split not in SPLITS:
         raise ValueError(f"Expected a split of VOC, one of {SPLITS}, got {split!r}.")
     try:
-        files = VOCSegmentation(root, image_set=split)
+        files = import_module("torchvision.datasets").VOCSegmentation(root, image_set=split)  # the import takes a second
     except (RuntimeError, OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"Expected {root / 'VOCdevkit/VOC2012'} with ImageSets/Segmentation/{split}.txt, JPEGImages and SegmentationClass, got "

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from captum_pairwise.explanations.contents import Content, Photo, Sentence
 from captum_pairwise.explanations.preprocessing import Preprocessing, Transform, find_preprocessing
 from captum_pairwise.files.images import read_rgb
-from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, make_pixels
 from captum_pairwise.models.text import TokenEncoder
 
 LARGEST_SHOWN = 1024  # pixels of the longer side
@@ -109,7 +107,7 @@ def _show_photo(preprocessing: Preprocessing, photo: Image.Image, row: Tensor, n
     left, top, right, bottom = map(round, view)
     shown = photo.crop((left, top, right, bottom))
     shown.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), Image.Resampling.LANCZOS)
-    return Photo(pil_to_tensor(shown).float()[None] / np.iinfo(np.uint8).max, name, view)
+    return Photo(make_pixels(shown), name, view)
 
 
 def _join_rows(rows: Sequence[Tensor]) -> Tensor:

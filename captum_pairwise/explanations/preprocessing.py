@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize, pil_to_tensor, resize
 
 from captum_pairwise.explanations.contents import Box
-from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder
+from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder, make_pixels
 
 Transform = Callable[[Image.Image], Any]
 IMAGENET_SIZE = (224, 224)
@@ -86,12 +85,14 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
 
 
 def _resize_and_normalise(size: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
+    height, width = size
+    offset, scale = (torch.tensor(values, dtype=torch.float32, device="cpu")[:, None, None] for values in (mean, std))
+
     def transform(photo: Image.Image) -> Tensor:
-        pixels = resize(pil_to_tensor(photo).float() / 255, list(size), antialias=True).clamp(0, 1)
-        return normalize(pixels, list(mean), list(std))
+        return ((make_pixels(photo, (height, width)) - offset) / scale)[0]
 
     rounded = ", ".join(f"{value:.3g}" for value in mean)
-    return Preprocessing(transform, f"photos are resized to {size[0]} × {size[1]} and normalised (mean {rounded})")
+    return Preprocessing(transform, f"photos are resized to {height} × {width} and normalised (mean {rounded})")
 
 
 def _measure_view(make_input: Callable[[Image.Image], Tensor], size: tuple[int, int]) -> Box | None:

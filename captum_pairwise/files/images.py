@@ -29,6 +29,20 @@ def read_rgb(source: object) -> Image.Image:
     raise ValueError(f"Expected a file, a Pillow image or bytes [H, W, 3], got {type(source).__name__}. Resize a tensor to `encoder.size`.")
 
 
+def list_images(folder: Path) -> list[Path]:
+    """The files in a folder and its subfolders whose names end like those of images, in order; hidden ones are left out.
+
+    Raises:
+        ValueError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"Expected a folder of images, got {str(folder)!r}, which is none. Check the path.")
+    Image.init()
+    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN and name not in EXTERNAL_FORMATS}
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in endings and file.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
 def read_image(file: Path, what: str) -> Image.Image:
     """The image in a file, neither turned nor converted.
 

