@@ -53,6 +53,12 @@ class Part:
     words: str
     box: Box | None = None
 
+    def __str__(self) -> str:
+        if self.box is None:
+            return self.words
+        left, top, right, bottom = map(round, self.box)
+        return f"{self.words} (pixels {left} to {right} across, {top} to {bottom} down)"
+
 
 @dataclass(frozen=True)
 class Match:
@@ -69,3 +75,7 @@ class Match:
     retrieved: Part
     credit: float
     standard_error: float | None
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.1g}"
+        return f"{self.credit:+.2g}{error}: {self.query} and {self.retrieved}"

@@ -7,7 +7,7 @@ from explanation_cases import encoder_of_photos, make_photo, save_photo
 from matplotlib.figure import Figure
 
 import captum_pairwise as cp
-from captum_pairwise.explanations.contents import Photo
+from captum_pairwise.explanations.contents import Match, Part, Photo
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,12 @@ def test_boxes_are_in_pixels_of_the_photos(explanation):
     boxes = [explanation.places[side].describe_part(8).box for side in (0, 1)]  # the last of 3 × 3 cells
     assert boxes[0] == pytest.approx((40 * 2 / 3, 30 * 2 / 3, 40, 30))
     assert boxes[1] == pytest.approx((50 * 2 / 3, 20 * 2 / 3, 50, 20))
+
+
+def test_a_match_is_a_line_of_text():
+    parts = Part(4, "the middle", (20.2, 10.0, 40.7, 30.0)), Part(1, "“cat”")
+    assert str(Match(*parts, 0.01234, 0.00021)) == "+0.012 ± 0.0002: the middle (pixels 20 to 41 across, 10 to 30 down) and “cat”"
+    assert str(Match(*parts, 0.01234, None)).startswith("+0.012: the middle")
 
 
 def test_the_number_of_matches_is_checked(explanation):
