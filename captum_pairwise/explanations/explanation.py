@@ -12,9 +12,10 @@ from captum_pairwise.explanations.contents import Content, Match, Photo
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.caption_figure import caption_figure
 from captum_pairwise.visualization.pair_figures import pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
-from captum_pairwise.visualization.token_figure import caption_figure, token_figure
+from captum_pairwise.visualization.token_figure import token_figure
 from captum_pairwise.visualization.viewer import Viewer, viewer
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -95,9 +96,9 @@ class Explanation:
         if isinstance(self.query, Photo) and isinstance(self.retrieved, Photo):
             return pair_figure(self.interactions, shown, verdict=self.verdict)
         if not isinstance(self.query, Photo) and not isinstance(self.retrieved, Photo):
-            return token_figure(self.interactions, *shown, title=self.verdict.question)
+            return token_figure(self.interactions, *shown, verdict=self.verdict)
         photo, tokens = shown if isinstance(self.query, Photo) else shown[::-1]
-        return caption_figure(self.interactions, photo, tokens, title=self.verdict.question)
+        return caption_figure(self.interactions, photo, tokens, verdict=self.verdict)
 
     def page(self) -> Viewer:
         """The page on which parts can be clicked."""

@@ -3,6 +3,7 @@
 A figure of `Interactions` draws one pair of the batch, chosen by `example`. A figure of maps draws the whole batch.
 """
 
+from captum_pairwise.visualization.caption_figure import caption_figure
 from captum_pairwise.visualization.map_figures import counterfactual_figure, heatmap_figure, projection_figure
 from captum_pairwise.visualization.matches_figure import matches_figure
 from captum_pairwise.visualization.matrix_figure import matrix_figure
@@ -10,7 +11,7 @@ from captum_pairwise.visualization.overlays import overlay, paint_pixels
 from captum_pairwise.visualization.pair_figures import joint_figure, pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
 from captum_pairwise.visualization.study_figures import convergence_figure, table_figure
-from captum_pairwise.visualization.token_figure import caption_figure, token_figure
+from captum_pairwise.visualization.token_figure import token_figure
 
 to_pixels = paint_pixels  # the public name; `metrics.to_pixels` resizes maps instead
 

@@ -1,6 +1,7 @@
 """Words around a figure: the question and the verdict above it, with warnings as a red band, and the small print below it."""
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from matplotlib.textpath import text_to_path
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Verdict
-from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, write_errors
+from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, format_similarities, write_errors
 
 WARNING, MARGIN = "#b2182b", 0.15  # colour of a warning; inches beside the words
 TRUST_COLOURS = {RELIABLE: "#1b7837", ROUGH: "#b35806"}  # any other label is a warning
@@ -133,3 +134,19 @@ def ask_question(kinds: tuple[str, str]) -> str:
     """
     query, retrieved = kinds
     return f"Why are these two {query}s alike?" if query == retrieved else f"Why are this {query} and this {retrieved} alike?"
+
+
+def compare_ends(interactions: Interactions, example: int, side: int, name: str) -> str:
+    """The similarity of a pair, and the similarity with the baseline in the place of one side; empty if it is unknown.
+
+    Args:
+        interactions: of a batch of pairs.
+        example: the number of the pair.
+        side: 0 for the query, 1 for the retrieved image.
+        name: the name of the side in the text, such as "this photo".
+    """
+    end = (interactions.without_query, interactions.without_retrieved)[side]
+    if end is None or not isfinite(end[example]):
+        return ""
+    present, absent = format_similarities([interactions.full[example].item(), end[example].item()])
+    return f"similarity {present} with {name}, {absent} without it"

@@ -14,6 +14,7 @@ from captum_pairwise.visualization.headline import (
     ask_question,
     build_page,
     choose_colours,
+    compare_ends,
     write_headline,
     write_numbers,
     write_small_print,
@@ -31,15 +32,15 @@ from captum_pairwise.visualization.style import (
 
 WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
 BAR = 0.9  # inches for a colour bar beside photos
-WORDS = 0.75  # inches above and below the photos of a row
+WORDS = 0.95  # inches above and below the photos of a row
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 MAP_MEANING = (
     "A map shows what each part of a photo adds to the similarity while the other photo is whole. Red parts raise it, blue parts lower it. "
     "Without a photo, its baseline takes its place: by default a blur of the photo."
 )
 PAIR_MEANING = (
-    "A map counts a part against the whole other photo, a pair counts it against one part of that photo. What a part also adds beside the "
-    "other photo's baseline belongs to no pair: the pairs of a part need not sum to its value in the map."
+    "A pair is of one part of each photo. The value of a part in the map holds all its pairs with the other photo, and what it adds on its "
+    "own and with other parts of its own photo: its pairs need not sum to it."
 )
 NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."
 
@@ -115,10 +116,9 @@ def _draw_maps(
             _draw_no_map(panel, side, name)
         return axes
     maps = [side.paint(values[example]) for side, values in zip(sides, (interactions.query_map, interactions.retrieved_map), strict=True)]
-    ends = (interactions.without_query, interactions.without_retrieved)
-    for panel, side, heat, name, without in zip(axes[1:3], sides, maps, SIDES, ends, strict=True):
-        draw_photo(panel, overlay(side.photo, heat, find_scale(maps), colours), f"{name}: what each part adds")
-        panel.set_xlabel(compare_ends(interactions.full[example], without[example] if without is not None else None, name))
+    for number, (panel, side, heat, name) in enumerate(zip(axes[1:3], sides, maps, SIDES, strict=True)):
+        draw_photo(panel, overlay(side.photo, heat, find_scale(maps), colours), f"{name}:\nwhat each part adds")
+        panel.set_xlabel(compare_ends(interactions, example, number, "this photo").replace(", ", ",\n"))
     draw_bar_beside(row, axes, find_scale(maps), colours=colours)
     return axes
 
@@ -127,14 +127,6 @@ def _draw_no_map(panel: Axes, side: PhotoParts, name: str) -> None:
     draw_photo(panel, fade_to_grey(side.photo), name)
     box = {"facecolor": "white", "edgecolor": "0.6"}
     panel.text(0.5, 0.5, NO_MAP, transform=panel.transAxes, ha="center", va="center", size="small", bbox=box)
-
-
-def compare_ends(full: Tensor, without: Tensor | None, name: str) -> str:
-    """The similarity of the pair, and the similarity with the baseline in the place of one photo."""
-    if without is None or not isfinite(without):
-        return ""
-    texts = format_similarities([full.item(), without.item()])
-    return f"similarity {texts[0]} with this photo,\n{texts[1]} without it"
 
 
 def _draw_pairs(
@@ -184,7 +176,7 @@ def joint_figure(interactions: Interactions, images: tuple[Array, Array], exampl
     hide_frames(axes)
     for panels, side, heat, name in zip(axes.reshape(2, 2), sides, maps, SIDES, strict=True):
         draw_photo(panels[0], side.photo, name)
-        draw_photo(panels[1], overlay(side.photo, heat, find_scale(maps)), f"{name}: joint credit")
+        draw_photo(panels[1], overlay(side.photo, heat, find_scale(maps)), f"{name}:\njoint credit")
     draw_bar_beside(row, axes, find_scale(maps))
     return figure
 

@@ -126,8 +126,8 @@ function relation() {
   if (!hasParts) return 'This method gives pairs of parts, but no value of a single part.';
   const part = 'The value of a part is what it adds to the similarity while the other side is whole.';
   if (!hasPairs) return `${part} This method gives no pairs.`;
-  return `${part} A pair counts it against one part of the other side. What a part also adds beside the baseline of the other side belongs `
-    + 'to no pair: the pairs of a part need not sum to its value.';
+  return `${part} A pair is of one part of each side. The value of a part holds all its pairs with the other side, and also what it adds on `
+    + 'its own and with other parts of its own side: its pairs need not sum to it.';
 }
 
 function drawControls() {

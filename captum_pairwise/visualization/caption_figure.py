@@ -1,0 +1,108 @@
+"""Figure of a photo and a sentence: what each part of the photo adds, and where each token is found in it."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.headline import (
+    ask_question,
+    build_page,
+    choose_colours,
+    write_headline,
+    write_numbers,
+    write_small_print,
+)
+from captum_pairwise.visualization.overlays import overlay
+from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
+from captum_pairwise.visualization.photos import Array, check_photos, draw_photo
+from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, format_number
+from captum_pairwise.visualization.token_figure import NO_MAP, check_names, describe_ends
+
+COLUMNS = 5
+PHOTO_SIZE = 2.3  # inches of a photo below its title
+CAPTION_MEANING = (
+    "The value of a part or of a token is what it adds to the similarity while the other side is whole. The map shows the parts, the "
+    "numbers in the titles are of the tokens. Red raises the similarity, blue lowers it.",
+    "The map of a token shows its pairs with the parts of the photo. Its value holds all these pairs, and also what it adds on its own and "
+    "with other tokens: its pairs need not sum to it.",
+)
+
+
+def caption_figure(
+    interactions: Interactions,
+    images: Array,
+    tokens: Sequence[str],
+    example: int = 0,
+    title: str = "",
+    *,
+    verdict: Verdict | None = None,
+) -> Figure:
+    """Draw the photo, what each of its parts adds, and for each token a map of its pairs with the parts. The token maps share one scale.
+
+    Args:
+        interactions: of the parts of an image and the tokens of a sentence; either may be the query.
+        images: the photos, RGB `[B, 3, H, W]` in [0, 1].
+        tokens: names of the sentence's players in order.
+        example: the number of the pair in the batch.
+        title: the title of the figure; "" for the verdict's question.
+        verdict: words above the figure. Its warnings are a red band. If the numbers are not to be read, the maps are grey.
+
+    Raises:
+        ValueError: no side lies in an image, there are too few or too many names, a photo is not in [0, 1], or a credit is not finite.
+    """
+    players = check_players(interactions)
+    image = next((side for side in range(2) if players[side].ids.dim() == 4), None)
+    if image is None:
+        raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
+    check_pair(interactions, example)
+    between = interactions["between"][example] if image == 0 else interactions["between"][example].T
+    check_names(between, len(between), len(tokens))
+    maps = None if interactions.given_other is None else (interactions.query_map[example], interactions.retrieved_map[example])
+    parts = locate_in_photo(players[image], check_photos(images), example)
+    n_rows, width = -(-(2 + len(tokens)) // COLUMNS), 2.6 * COLUMNS
+    kinds = ("photo", "sentence") if image == 0 else ("sentence", "photo")
+    sentences = [*(CAPTION_MEANING if maps else (NO_MAP,)), *describe_ends(interactions, example, kinds)]
+    above = write_headline(title or (verdict.question if verdict else ask_question(kinds)), verdict, width)
+    below = write_small_print([*sentences, write_numbers(interactions, example, verdict)], width)
+    figure, (row,) = build_page(width, [(PHOTO_SIZE + 0.6) * n_rows + 0.4], above, below)
+    axes = list(row.subplots(n_rows, COLUMNS, squeeze=False).flat)
+    _draw_photo_map(row, axes[:2], parts, None if maps is None else maps[image], choose_colours(verdict))
+    _draw_token_maps(row, axes[2:], parts, between, tokens, None if maps is None else maps[1 - image], choose_colours(verdict))
+    return figure
+
+
+def _draw_photo_map(row: SubFigure, axes: Sequence[Axes], parts: PhotoParts, credit: Tensor | None, colours: str | Colormap) -> None:
+    """The photo, and what each of its parts adds."""
+    draw_photo(axes[0], parts.photo, "photo")
+    for panel in axes:
+        panel.set_axis_off()
+    if credit is not None:
+        heat = parts.paint(credit)
+        draw_photo(axes[1], overlay(parts.photo, heat, colours=colours), "photo: what each part adds")
+        draw_bar_beside(row, [axes[1]], find_scale([heat]), location="bottom", colours=colours)
+
+
+def _draw_token_maps(
+    row: SubFigure,
+    axes: Sequence[Axes],
+    parts: PhotoParts,
+    between: Tensor,
+    tokens: Sequence[str],
+    credit: Tensor | None,
+    colours: str | Colormap,
+) -> None:
+    """For each token the map of its pairs, and its own value in the title."""
+    maps = [parts.paint(between[:, token]) for token in range(len(tokens))]
+    scale, largest = find_scale(maps), 0.0 if credit is None else credit.abs().max().item()
+    for panel in axes:
+        panel.set_axis_off()
+    for number, (panel, heat, token) in enumerate(zip(axes, maps, tokens, strict=False)):
+        draw_photo(panel, overlay(parts.photo, heat, scale, colours))
+        value = "" if credit is None else f"  {format_number(credit[number].item(), largest)}"
+        panel.set_title(f"{escape_text(token)}{value}", weight="bold")
+    draw_bar_beside(row, axes, scale, "similarity of a pair of part and token", colours=colours)
