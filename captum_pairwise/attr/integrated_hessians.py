@@ -73,7 +73,8 @@ class IntegratedHessians(_HessianMethod):
     The path blends all parts together from the baselines to the images. The mixed derivative of two towers is a product of one Jacobian of
     each, so pairs between the images take `n_steps` Jacobians, by forward or reverse mode, and no Hessian; any other forward function takes
     Hessian–vector products. Without `within`, `marginal` holds the integrated gradients, and the completeness gap belongs to them: it says
-    nothing about the pairs, which have no expected sum.
+    nothing about the pairs, which have no expected sum. The heat maps are integrated gradients of one image with the other whole, as of
+    `LayerIGSAM`.
 
     A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss the change at
     its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The

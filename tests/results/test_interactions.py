@@ -216,6 +216,18 @@ def test_stacking_leaves_out_missing_blocks() -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1])
+def test_stacking_drops_maps_that_one_pair_lacks(missing: int) -> None:
+    """The budget of a black box may be enough for the maps of one pair and not for those of another, which has more parts."""
+    parts = [estimate(1, seed=0), estimate(1, seed=40)]
+    errors = replace(parts[missing].standard_error, given_other=None)
+    parts[missing] = replace(parts[missing], given_other=None, without_query=None, without_retrieved=None, standard_error=errors)
+    joined = stack_interactions(parts)
+    assert joined.given_other is None and joined.without_query is None and joined.standard_error["between"].shape == (2, 6, 4)
+    with pytest.raises(ValueError, match="Raise n_samples"):
+        _ = joined.query_map
+
+
+@pytest.mark.parametrize("missing", [0, 1])
 def test_stacking_drops_standard_errors_that_one_pair_lacks(missing: int) -> None:
     parts = [estimate(1, seed=0), estimate(1, seed=40)]
     parts[missing] = replace(parts[missing], standard_error=None)
@@ -239,7 +251,8 @@ def test_renumbering_gives_0_to_ids_without_players() -> None:
         assert_close(found[name], slow_renumber(pair[name], axes, ids, sizes))
         assert_close(found.standard_error[name], slow_renumber(pair.standard_error[name], axes, ids, sizes))
     assert found.n_query == sizes["query"]
-    assert_close(found.completeness_gap, pair.completeness_gap)
+    for gap, expected in zip((found.completeness_gap, *found.map_gaps), (pair.completeness_gap, *pair.map_gaps), strict=True):
+        assert_close(gap, expected)
     assert torch.equal(found.n_evaluations, pair.n_evaluations)
 
 

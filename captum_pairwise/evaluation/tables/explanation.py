@@ -30,12 +30,11 @@ def paint_retrieved(interactions: Interactions | tuple[Interactions, Interaction
     """The credits of the retrieved image's players with the query whole.
 
     Args:
-        interactions: of first order, one for each image; or jagged ones of the pair, where a player's Shapley value with the query whole is
-            its own credit and the credit of its pairs.
+        interactions: of first order, one for each image; or of the pair, with its heat maps.
     """
     if isinstance(interactions, tuple):
         return _paint_credit(interactions[1]["marginal"], interactions[1])
-    return _paint_credit(interactions["first_order"][:, interactions.n_query :] + interactions["between"].sum(1), interactions)
+    return _paint_credit(interactions.retrieved_map, interactions)
 
 
 def project_object(interactions: Interactions, query_mask: Bool[Tensor, "1 height width"]) -> Explanation:
