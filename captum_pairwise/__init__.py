@@ -5,8 +5,8 @@
 >>> model = cp.SimilarityWrapper(encoder)
 >>> query, retrieved = torch.rand(1, 3, 9, 9), torch.rand(1, 3, 9, 9)
 >>> interactions = cp.LayerFactorisedShapleyTaylor(model, encoder).interactions((query, retrieved))
->>> interactions.marginal.shape, interactions.between.shape
-(torch.Size([1, 32]), torch.Size([1, 16, 16]))
+>>> interactions.query_map.shape, interactions.between.shape
+(torch.Size([1, 16]), torch.Size([1, 16, 16]))
 """
 
 import lazy_loader
