@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
-from captum_pairwise.explanations.explanation import Explanation
+from captum_pairwise.explanations.explanation import Explanation, save_view, show_content
 from captum_pairwise.explanations.verdict_words import format_difference
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.ranking_figure import ranking_figure
+from captum_pairwise.visualization.ranking_viewer import ranking_viewer
+from captum_pairwise.visualization.viewer import Viewer
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,31 @@ class Ranking:
     def margin(self) -> str:
         """Why the first result comes before the second, in words; a warning if the model ranks the results in another order."""
         return tell_margin(self.explanations, self.names)
+
+    def figure(self) -> Figure:
+        """The picture: the query once, and the results in their order with their maps."""
+        return ranking_figure(*self._list_contents(), verdicts=self.verdicts, margin=self.margin)
+
+    def page(self) -> Viewer:
+        """The page on which a part of the query shows where it is in every result."""
+        choices = self.explanations[0].choices
+        return ranking_viewer(*self._list_contents(), verdicts=self.verdicts, margin=self.margin, choices=choices)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file `.html`, or the picture to `.png`, `.pdf`, `.svg` or `.jpg`.
+
+        Raises:
+            ValueError: the name has another ending.
+        """
+        return save_view(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        return self.page()._repr_html_()
+
+    def _list_contents(self) -> tuple[Any, ...]:
+        """What the figure and the page take first."""
+        retrieved = [show_content(explanation.retrieved) for explanation in self.explanations]
+        return self.interactions, show_content(self.explanations[0].query), retrieved, self.names, self.scores
 
 
 def tell_margin(explanations: Sequence[Explanation], names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from captum_pairwise.visualization.matrix_figure import matrix_figure
 from captum_pairwise.visualization.overlays import overlay, paint_pixels
 from captum_pairwise.visualization.pair_figures import joint_figure, pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
+from captum_pairwise.visualization.ranking_figure import ranking_figure
+from captum_pairwise.visualization.ranking_viewer import ranking_viewer
 from captum_pairwise.visualization.study_figures import convergence_figure, table_figure
 from captum_pairwise.visualization.token_figure import token_figure
 
@@ -26,6 +28,8 @@ __all__ = [
     "overlay",
     "pair_figure",
     "projection_figure",
+    "ranking_figure",
+    "ranking_viewer",
     "strongest_parts",
     "table_figure",
     "to_pixels",

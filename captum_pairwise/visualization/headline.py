@@ -34,18 +34,19 @@ class Line(NamedTuple):
 
 def wrap_text(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
     """Lines of a text that are at most `width` inches wide in a font of `size` points."""
-    words, font = " ".join(text.split()), FontProperties(size=size, weight=weight)
+    words = " ".join(text.split())
     if not words:
         return []
-
-    def measure(line: str) -> float:
-        return text_to_path.get_text_width_height_descent(escape_text(line), font, ismath=False)[0] / POINTS
-
     n_letters, lines = len(words), [words]
-    while n_letters > 1 and max(map(measure, lines)) > width:
-        n_letters = int(min(0.95 * n_letters, 1.1 * len(words) * width / measure(words)))
+    while n_letters > 1 and max(measure_text(line, size, weight) for line in lines) > width:
+        n_letters = int(min(0.95 * n_letters, 1.1 * len(words) * width / measure_text(words, size, weight)))
         lines = wrap(words, max(n_letters, 1))
     return list(map(escape_text, lines))
+
+
+def measure_text(text: str, size: float, weight: str = "normal") -> float:
+    """Inches of the width of a text in one line."""
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=size, weight=weight), ismath=False)[0] / POINTS
 
 
 def write_lines(text: str, width: float, size: float, weight: str = "normal", **style: str) -> list[Line]:
@@ -65,7 +66,7 @@ def write_headline(question: str, verdict: Verdict | None, width: float) -> list
         lines += write_lines(sentence, width, SENTENCE)
     label = verdict.trust.label
     colour = TRUST_COLOURS.get(label, WARNING)
-    return lines + write_lines(describe_trust(label), width, SENTENCE, colour=colour, weight="bold")
+    return lines if not label else lines + write_lines(describe_trust(label), width, SENTENCE, colour=colour, weight="bold")
 
 
 def describe_trust(label: str) -> str:

@@ -61,8 +61,8 @@ def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side
     return {
         **build_colours(verdict),
         "isSimilar": verdict is None or verdict.is_similar,
-        "sides": [_describe_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
-        "methods": [_describe_method(name, interactions, sides, example) for name, interactions in methods.items()],
+        "sides": [describe_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
+        "methods": [describe_method(name, interactions, sides, example) for name, interactions in methods.items()],
     }
 
 
@@ -90,7 +90,12 @@ def _check_methods(methods: Mapping[str, Interactions], example: int) -> None:
 # sides
 
 
-def _describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[str, Any]:
+def describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[str, Any]:
+    """The photo of one pair as a JPEG, or the tokens of a sentence, as values for JSON.
+
+    Raises:
+        ValueError: it is neither, or the photos are not one for each pair.
+    """
     if isinstance(side, Tensor):
         return _encode_photo(side, name, n_pairs, example)
     if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
@@ -115,7 +120,7 @@ def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int) -> dict
 # methods
 
 
-def _describe_method(name: str, interactions: Interactions, sides: tuple[Side, Side], example: int) -> dict[str, Any]:
+def describe_method(name: str, interactions: Interactions, sides: tuple[Side, Side], example: int) -> dict[str, Any]:
     """Numbers of one method, the places of its parts, and its errors."""
     n_players = _count_players(interactions, name)
     check_pair(interactions, example, SHOWN, f" of {name!r}")

@@ -106,9 +106,8 @@ function chip(pin, write) {
 }
 
 function drawLegend(write) {
-  const canvas = find('.legend canvas'), image = new ImageData(256, 1), [least, , most] = find('.legend .ticks').children;
-  for (let k = 0; k < 256; k++) image.data.set([...blendWithWhite(colourOf(k / 127.5 - 1, 1, state.opacity, palette)), 255], 4 * k);
-  canvas.getContext('2d').putImageData(image, 0, 0);
+  const [least, , most] = find('.legend .ticks').children;
+  drawScale(find('.legend canvas'), state.opacity, palette);
   least.textContent = write(-scale());
   most.textContent = write(scale());
   root.dataset.scale = scale();

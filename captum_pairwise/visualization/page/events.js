@@ -153,13 +153,6 @@ function chooseSign() {
   find('[name=sign][value=negative]').checked = true;
 }
 
-/** In a notebook, make the frame as tall as the page. */
-function fitFrame() {
-  try {
-    if (window.frameElement) window.frameElement.style.height = `${root.offsetHeight + 2}px`;
-  } catch {} // a frame of another origin keeps its height
-}
-
 function start() {
   root.classList.toggle('framed', window !== window.parent);
   panels.forEach((panel, side) => panel.place(method().parts[side]));
@@ -171,7 +164,7 @@ function start() {
   draw();
   new ResizeObserver(() => {
     draw();
-    fitFrame();
+    fitFrame(root);
   }).observe(root);
 }
 

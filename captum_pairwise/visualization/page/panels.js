@@ -172,7 +172,7 @@ class SentencePanel {
       word.classList.remove('marked', 'dashed');
       delete word.dataset.label;
     }
-    for (const { index, colour = 'currentcolor', label, dashed = false } of marks) {
+    for (const { index, colour = INK, label, dashed = false } of marks) {
       const word = this.words[index];
       word.style.setProperty('--mark', colour);
       word.classList.add('marked');

@@ -1,0 +1,80 @@
+"""A query and its ranked results: their photos with parts or their tokens, their maps, and one verdict on all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
+from captum_pairwise.visualization.photos import check_photos
+
+Side = Tensor | Sequence[str]  # photos [1, 3, H, W], or the tokens of one sentence
+WARNING_SIGN = "Warning: "
+QUESTION = "Why are these results similar to the query?"
+
+
+@dataclass(frozen=True)
+class RankedSide:
+    """The query or one result.
+
+    Attributes:
+        parts: the photo and its parts; None for a sentence.
+        tokens: of the sentence; empty for a photo.
+        values: what each part or token adds while the other side is whole; None if the method has no map.
+    """
+
+    parts: PhotoParts | None
+    tokens: tuple[str, ...]
+    values: Float[np.ndarray, " players"] | None
+
+
+def locate_ranking(results: Sequence[Interactions], query: Side, retrieved: Sequence[Side]) -> list[tuple[RankedSide, RankedSide]]:
+    """For each result, the query and the result with what their parts add.
+
+    Raises:
+        ValueError: a side does not fit its result, or a credit is not finite.
+    """
+    return [(_locate_side(result, 0, query), _locate_side(result, 1, side)) for result, side in zip(results, retrieved, strict=True)]
+
+
+def _locate_side(result: Interactions, number: int, side: Side) -> RankedSide:
+    check_pair(result, 0)
+    maps = None if result.given_other is None else (result.query_map, result.retrieved_map)[number][0].detach().cpu().double().numpy()
+    if isinstance(side, Tensor):
+        name = ("the query", "a retrieved photo")[number]
+        return RankedSide(locate_in_photo(check_players(result)[number], check_photos(side, name), 0), (), maps)
+    return RankedSide(None, tuple(side), None if maps is None else maps[: len(side)])
+
+
+def check_ranking(
+    results: Sequence[Interactions], retrieved: Sequence[Side], names: Sequence[str], scores: Sequence[float], verdicts: Sequence[Verdict]
+) -> None:
+    """Check that there is one of everything for each result.
+
+    Raises:
+        ValueError: there is not, or a result is a batch of several pairs.
+    """
+    counts = {"results": len(results), "retrieved": len(retrieved), "names": len(names), "scores": len(scores)}
+    if not results or len(set(counts.values())) > 1 or len(verdicts) not in (0, len(results)):
+        raise ValueError(f"Expected as many of each as results, got {counts} and {len(verdicts)} verdicts. Give one for each result.")
+    if sizes := [len(result.full) for result in results if len(result.full) != 1]:
+        raise ValueError(f"Expected interactions of one pair for each result, got a batch of {sizes[0]}. Explain each result alone.")
+
+
+def join_verdicts(verdicts: Sequence[Verdict], margin: str, title: str) -> Verdict:
+    """One verdict on a ranked list: the margin, all warnings, and the trust, in a sentence if the results differ in it."""
+    warnings = list(dict.fromkeys(warning for verdict in verdicts for warning in verdict.warnings))
+    is_warning = margin.startswith(WARNING_SIGN)
+    warnings += [margin.removeprefix(WARNING_SIGN)] if is_warning else []
+    sentences = [margin] if margin and not is_warning else []
+    places: dict[str, list[str]] = {}
+    for place, verdict in enumerate(verdicts, 1):
+        places.setdefault(verdict.trust.label, []).append(str(place))
+    if len(places) > 1:
+        sentences.append(" ".join(f"{label.capitalize()}: {', '.join(numbers)}." for label, numbers in places.items()))
+    trust = Trust(next(iter(places)) if len(places) == 1 else "", ())
+    return Verdict(title or QUESTION, tuple(sentences), trust, tuple(warnings))

@@ -1,0 +1,83 @@
+"""Interactive page of a ranked list: click a part of the query, and see where it is in every result."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.visualization.page_data import build_colours, describe_method, describe_side
+from captum_pairwise.visualization.ranked_sides import Side, check_ranking, join_verdicts
+from captum_pairwise.visualization.style import format_similarities
+from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
+
+RANKING_SCRIPTS = ("numbers.js", "elements.js", "parts.js", "panels.js", "ranking.js")  # each needs the scripts before it
+
+
+def ranking_viewer(
+    results: Sequence[Interactions],
+    query: Side,
+    retrieved: Sequence[Side],
+    names: Sequence[str],
+    scores: Sequence[float],
+    *,
+    title: str = "",
+    verdicts: Sequence[Verdict] = (),
+    margin: str = "",
+    choices: str = "",
+) -> Viewer:
+    """Page with the query once, and the results in their order with names, scores and maps.
+
+    A part of the query shows its pairs with the parts of every result. All results have one scale. The page loads no other file.
+
+    Args:
+        results: of the query and each result, batches of one.
+        query: the photo `[1, 3, H, W]` in [0, 1], or the tokens of a sentence.
+        retrieved: the photos or tokens of the results, in their order.
+        names: of the results.
+        scores: of the results.
+        title: the title of the page; "" for its question.
+        verdicts: on each result. Their warnings are a banner. A click on the trust of a result shows its sentences and numbers. Maps that
+            are not to be read are grey.
+        margin: why the first result comes before the second; a text that begins with "Warning: " becomes part of the banner.
+        choices: one line in small print: which layer, players, method and budget the explanations use.
+
+    Raises:
+        ValueError: there is not one of everything for each result, the players or credits do not fit, or a number is not finite.
+    """
+    check_ranking(results, retrieved, names, scores, verdicts)
+    if len({_count_query_parts(result) for result in results}) > 1:
+        raise ValueError("Expected the same parts of the query for all results, got other numbers of them. Explain all with one method.")
+    known: Sequence[Verdict | None] = verdicts or [None] * len(results)
+    data = {
+        "query": describe_side(query, "query", 1, 0),
+        "results": [
+            _describe_result(*result, query) for result in zip(results, retrieved, names, format_similarities(scores), known, strict=True)
+        ],
+    }
+    verdict = join_verdicts(verdicts, margin, title)
+    return Viewer(
+        load_template("ranking.html", RANKING_SCRIPTS).render(data=data, verdict=verdict, title=verdict.question, choices=choices)
+    )
+
+
+def _count_query_parts(result: Interactions) -> int:
+    return result.n_query if result.between is None else result.between.shape[1]
+
+
+def _describe_result(result: Interactions, side: Side, name: str, score: str, verdict: Verdict | None, query: Side) -> dict[str, Any]:
+    """One result with its name, its colours, and its verdict in words."""
+    words = describe_verdict(verdict, "")
+    known = verdict or Verdict("", (), Trust("", ()))
+    return {
+        "name": name,
+        "score": score,
+        "side": describe_side(side, "retrieved", 1, 0),
+        "method": describe_method(name, result, (query, side), 0),
+        "palette": build_colours(verdict)["palette"],
+        "words": {
+            "label": known.trust.label,
+            "trust": words["trust"] if verdict else "",
+            "trust_class": words["trust_class"],
+            "sentences": [*known.sentences, *known.trust.evidence],
+        },
+    }
