@@ -24,6 +24,8 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.heads import HEADS
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.network.batching import is_out_of_memory
+from captum_pairwise.network.layers import refuse_compiled
 from captum_pairwise.players.baselines import blur_baseline
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.selection import take_pair
@@ -60,7 +62,7 @@ def wrap_model(model: Any) -> ForwardFunc:
     """A `SimilarityWrapper` of an encoder; a wrapper or a function of two inputs is returned unchanged.
 
     Raises:
-        ValueError: the model is neither.
+        ValueError: the model is neither, or is compiled.
     """
     if not callable(model):
         raise ValueError(
@@ -69,7 +71,8 @@ def wrap_model(model: Any) -> ForwardFunc:
     forward_func: Any = model
     wrapper = find_wrapper(forward_func)
     if wrapper is None and isinstance(model, nn.Module) and _count_required(model.forward) < 2:
-        return SimilarityWrapper(model)
+        wrapper = SimilarityWrapper(model)
+    refuse_compiled(wrapper)
     return forward_func if wrapper is None else wrapper
 
 
@@ -106,7 +109,28 @@ def read_batch(
         if not items:
             raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
         gallery = read_inputs(encoders[1], items, [f"background {k}" for k in range(len(items))], transform).batch
-    return Batch(forward_func, query_inputs, retrieved, gallery)
+    batch = Batch(forward_func, query_inputs, retrieved, gallery)
+    _try_model(batch)
+    return batch
+
+
+@torch.no_grad()
+def _try_model(batch: Batch) -> None:
+    """Run the model on one pair.
+
+    Raises:
+        ValueError: it fails.
+    """
+    try:
+        batch.forward_func(batch.query.batch.clone(), batch.retrieved.batch[:1].clone())
+    except ValueError:
+        raise
+    except Exception as error:  # the model is the user's own code, which may raise anything
+        if is_out_of_memory(error):
+            raise
+        shapes = " and ".join(str(tuple(inputs.batch[:1].shape)) for inputs in (batch.query, batch.retrieved))
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. Pass another `transform`.") from error
 
 
 @disable_autocast()
@@ -116,14 +140,14 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     Raises:
         ValueError: an option does not fit.
     """
-    options = replace(options, background=_choose_members(batch))
-    plan = make_plan(batch.forward_func, batch.inputs, options)
-    interactions = plan.method.interactions(batch.inputs, **plan.arguments)
-    if not isinstance(interactions, Interactions):
-        raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
+    warnings = _find_warnings(batch)
+    try:
+        plan, interactions = _run_method(batch, replace(options, background=_choose_members(batch)))
+    except ValueError as error:  # the embeddings of a random network may all be zero or equal
+        raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
     fits = _measure_fits(batch, plan, pairs, options.seed)
-    warnings, gallery, own = _find_warnings(batch), _score_gallery(batch), _score_own_blurs(batch, plan)
+    gallery, own = _score_gallery(batch), _score_own_blurs(batch, plan)
     explanations = []
     for number, pair in enumerate(pairs):
         contents = batch.query.contents[0], batch.retrieved.contents[number]
@@ -134,6 +158,15 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         verdict = write_verdict(pair, setting, judge_numbers(pair, fits[number], stamps), stamps)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations
+
+
+def _run_method(batch: Batch, options: Options) -> tuple[Plan, Interactions]:
+    """The plan for these inputs and its results."""
+    plan = make_plan(batch.forward_func, batch.inputs, options)
+    interactions = plan.method.interactions(batch.inputs, **plan.arguments)
+    if not isinstance(interactions, Interactions):
+        raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
+    return plan, interactions
 
 
 def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:

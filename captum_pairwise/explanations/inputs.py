@@ -1,9 +1,10 @@
 """Read photos and sentences: the batch for the network, and the contents that a picture shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -46,11 +47,18 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
     """
     if isinstance(encoder, TokenEncoder):
         return _read_sentences(encoder, items)
-    if all(isinstance(item, Tensor) for item in items):
-        return _take_tensors(items, names)
-    if any(isinstance(item, Tensor) for item in items):
+    n_tensors = sum(isinstance(item, Tensor) for item in items)
+    if 0 < n_tensors < len(items):
         raise ValueError("Expected either photos or tensors on one side, got both. Pass all of them as photos, or all as tensors.")
-    return _read_photos(find_preprocessing(encoder, transform), items, names)
+    inputs = _take_tensors(items, names) if n_tensors else _read_photos(find_preprocessing(encoder, transform), items, names)
+    return replace(inputs, batch=_move_to_weights(encoder, inputs.batch))
+
+
+def _move_to_weights(encoder: nn.Module | None, batch: Tensor) -> Tensor:
+    """A batch on the device and with the precision of an encoder's first weights."""
+    weights = (parameter for parameter in encoder.parameters() if parameter.is_floating_point()) if encoder is not None else iter(())
+    first = next(weights, None)
+    return batch if first is None else batch.to(first)
 
 
 def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
@@ -64,8 +72,9 @@ def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
     return Inputs(ids, contents)
 
 
-def _name_other_type(items: Sequence[object], expected: type) -> str:
-    return next(type(item).__name__ for item in items if not isinstance(item, expected))
+def _name_other_type(items: Sequence[object], *expected: type) -> str:
+    """The type of the first item that has none of the expected types; empty if there is none."""
+    return next((type(item).__name__ for item in items if not isinstance(item, expected)), "")
 
 
 def _take_tensors(items: Sequence[object], names: Sequence[str]) -> Inputs:
@@ -74,8 +83,26 @@ def _take_tensors(items: Sequence[object], names: Sequence[str]) -> Inputs:
     rows = [row[None] if row.dim() == 3 else row for row in rows]
     if unfit := [tuple(row.shape) for row in rows if len(row) != 1]:
         raise ValueError(f"Expected one image for each tensor, [3, H, W] or [1, 3, H, W], got shape {unfit[0]}. Explain pairs one by one.")
+    for row in rows:
+        _refuse_other_numbers(row)
     contents = tuple(_show_tensor(row, name) for row, name in zip(rows, names, strict=True))
     return Inputs(_join_rows(rows), contents)
+
+
+def _refuse_other_numbers(row: Tensor) -> None:
+    """Refuse a tensor that is no input of a network.
+
+    Raises:
+        ValueError: it has no real numbers, or no numbers at all.
+    """
+    if not row.is_floating_point():
+        raise ValueError(
+            f"Expected a floating-point tensor, as the network takes it, got {row.dtype}. Scale it as the network was trained, or pass the "
+            "photo itself."
+        )
+    if row.layout != torch.strided or row.is_meta or not row.numel():
+        kind = f"{'meta' if row.is_meta else row.layout} {tuple(row.shape)}"
+        raise ValueError(f"Expected a dense tensor with the numbers of an image, got {kind}. Pass the image itself.")
 
 
 def _show_tensor(row: Tensor, name: str) -> Photo:
@@ -92,6 +119,8 @@ def _show_tensor(row: Tensor, name: str) -> Photo:
 
 
 def _read_photos(preprocessing: Preprocessing, items: Sequence[object], names: Sequence[str]) -> Inputs:
+    if actual := _name_other_type(items, str, Path, Image.Image, np.ndarray):
+        raise ValueError(f"Expected a photo (a file, a Pillow image, an array of bytes or a tensor), got {actual}. Pass one of these.")
     photos = [read_rgb(item) for item in items]
     named = [Path(item).name if isinstance(item, (str, Path)) else name for item, name in zip(items, names, strict=True)]
     rows = [preprocessing.make_input(photo) for photo in photos]

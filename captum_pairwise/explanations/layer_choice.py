@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from math import isqrt, prod
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from captum_pairwise.explanations.bottlenecks import Bottlenecks
+from captum_pairwise.explanations.patch_grid import find_grid
 from captum_pairwise.models.embedder import Embedder, check_output
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
@@ -20,7 +21,6 @@ from captum_pairwise.players.regions import Layout, token_grid
 
 FEWEST_PLACES = 4
 LEAST_SHARE = 0.5  # of the places that have to move the embedding
-MOST_PREFIX = 16  # class token and registers before the patches
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)  # a small map has fewer places than their result
 
 
@@ -64,36 +64,41 @@ def choose_layer(embedder: Embedder, images: Tensor) -> LayerChoice | None:
     Args:
         embedder: the encoder with its pooling.
         images: a batch; the first one is used.
+
+    Raises:
+        ValueError: the encoder returns neither embeddings nor a map.
     """
     encoder = embedder.encoder
     if isinstance(encoder, TokenEncoder):
         return _divide_words(encoder, encoder.embedding_layer, images)
-    if not images.is_floating_point():
+    is_inference = any(parameter.is_inference() for parameter in encoder.parameters())  # these have no gradients
+    if is_inference or not images.is_floating_point():
         return None
     with torch.inference_mode(False), torch.enable_grad():
         image = images[:1].detach().clone().requires_grad_()
         calls, output = _record_places(encoder, image)
         output = check_output(output)
-        if not output.requires_grad:
-            return None
-        call = _choose_call(calls, image, output)
-    return None if call is None else _divide_layer(encoder, call, image)
+        return _choose_call(encoder, calls, image, output) if output.requires_grad else None
 
 
-def _choose_call(calls: Sequence[_Call], image: Tensor, output: Tensor) -> _Call | None:
-    """The last output that the whole output of the network depends on, and at most of its places."""
+def _choose_call(encoder: nn.Module, calls: Sequence[_Call], image: Tensor, output: Tensor) -> LayerChoice | None:
+    """The last output with places that the whole output of the network depends on, and at most of its places."""
     direction = torch.linspace(-1, 1, output.numel(), device=output.device, dtype=torch.float32).reshape(output.shape)
     total = (output.float() * direction).sum()
     bottlenecks = Bottlenecks(image, total)
+    refused: set[torch.Size] = set()
     for call in reversed(calls):
-        if call.edge is None or call.edge not in bottlenecks or isinstance(call.module, POOLS):
+        if call.edge is None or call.edge not in bottlenecks or isinstance(call.module, POOLS) or call.output.shape in refused:
             continue
-        (slope,) = torch.autograd.grad(total, call.edge, retain_graph=True)
-        if not slope.any():
+        (slope,) = torch.autograd.grad(total, call.edge, retain_graph=True, allow_unused=True)
+        if slope is None or not slope.any():
             return None  # nor does anything before it change the output
         moves = slope.movedim(call.axis or 1, -1)[0].ne(0).any(-1)
         if moves.double().mean().item() > LEAST_SHARE:
-            return call
+            choice = _divide_layer(encoder, call, image)
+            if choice is not None:
+                return choice
+            refused.add(call.output.shape)
     return None
 
 
@@ -110,7 +115,8 @@ def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor) -> Laye
         return _divide_words(encoder, layer, images)
     with torch.no_grad():
         calls = [call for call in _record_places(encoder, images[:1])[0] if call.module is layer]
-    return _divide_layer(encoder, calls[-1], images) if calls else LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0)
+        choice = _divide_layer(encoder, calls[-1], images[:1]) if calls else None
+    return LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0) if choice is None else choice
 
 
 def find_named_layer(encoder: nn.Module, name: str) -> nn.Module:
@@ -165,22 +171,17 @@ def _divide_words(encoder: TokenEncoder, layer: nn.Module, ids: Tensor) -> Layer
     return LayerChoice(layer, _find_name(encoder, layer), mask, "words and pieces of words", int(mask.max()) + 1)
 
 
-def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor) -> LayerChoice:
-    """The parts of an output: the cells of a map, or the patches of a vision transformer without the tokens before them."""
+def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor) -> LayerChoice | None:
+    """The parts of an output: the cells of a map, or the patches of a vision transformer without the tokens before them.
+
+    None for tokens that are no places of the image.
+    """
     places = [size for axis, size in enumerate(call.output.shape) if axis not in (0, call.axis)]
-    if len(places) == 1 and image.dim() == 4 and (size := _find_patches(encoder, image, places[0])):
+    if len(places) == 1 and image.dim() == 4:
+        size = find_grid(encoder, call.module, image, places[0])
+        if size is None:
+            return None
         mask = token_grid(*size, n_prefix=places[0] - size[0] * size[1])
         return LayerChoice(call.module, call.name, mask, f"{size[0]} × {size[1]} patches", size[0] * size[1])
     words = f"{' × '.join(map(str, places))} {'cells' if len(places) > 1 else 'places'}"
     return LayerChoice(call.module, call.name, None, words, prod(places))
-
-
-def _find_patches(encoder: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, int] | None:
-    """Rows and columns of the patches of a vision transformer: by its patch embedding, or a square number of tokens."""
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.in_channels == image.shape[1]:
-            rows, columns = (side // step for side, step in zip(image.shape[2:], module.stride, strict=True))
-            if 0 <= n_tokens - rows * columns <= MOST_PREFIX:
-                return rows, columns
-    side = isqrt(n_tokens)
-    return (side, side) if n_tokens - side**2 <= MOST_PREFIX and image.shape[2] == image.shape[3] else None

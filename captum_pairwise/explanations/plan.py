@@ -118,7 +118,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
-    n_samples = options.n_samples or _choose_budget(name, layers, parts)
+    n_samples = _choose_budget(name, layers, parts) if options.n_samples is None else options.n_samples
     wanted = {"baselines": baselines, **parts.masks, "n_samples": n_samples, "show_progress": options.show_progress}
     wanted["generator"] = torch.Generator().manual_seed(options.seed)
     known = inspect.signature(method.interactions).parameters

@@ -1,6 +1,6 @@
 """From a photo to the input of an encoder, and the part of the photo that the encoder sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,20 +37,10 @@ class Preprocessing:
         """The input of the encoder for one photo.
 
         Raises:
-            ValueError: the transform draws at random, or does not return the input of one image.
+            ValueError: the transform draws at random, or does not return the input of one image, or not with finite numbers.
         """
-        pixels, again = (self.transform(photo) for _ in range(2))
-        if (
-            not isinstance(pixels, Tensor)
-            or not pixels.is_floating_point()
-            or pixels.dim() not in (3, 4)
-            or pixels.shape[:-3] not in ((), (1,))
-        ):
-            actual = f"{pixels.dtype} {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else type(pixels).__name__
-            raise ValueError(
-                f"Expected transform to return a floating-point tensor [3, H, W], got {actual}. End it with the encoder's input."
-            )
-        if not torch.equal(pixels, again):
+        pixels = _check_pixels(self.transform(photo))
+        if not torch.equal(pixels, _check_pixels(self.transform(photo))):
             raise ValueError("Expected a transform without randomness, but two calls differ. Take the transform of the validation set.")
         return pixels.reshape(1, *pixels.shape[-3:])
 
@@ -61,13 +51,32 @@ class Preprocessing:
         return _measure_view(self.make_input, photo.size)
 
 
+def _check_pixels(pixels: object) -> Tensor:
+    """The result of a transform, if it is the input of one image.
+
+    Raises:
+        ValueError: it is not.
+    """
+    is_image = isinstance(pixels, Tensor) and pixels.is_floating_point() and pixels.dim() in (3, 4) and pixels.shape[:-3] in ((), (1,))
+    if not isinstance(pixels, Tensor) or not is_image:
+        actual = f"{pixels.dtype} {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        is_processor = isinstance(pixels, Mapping) and "pixel_values" in pixels  # an image processor of transformers
+        remedy = "lambda photo: processor(photo, return_tensors='pt')['pixel_values']" if is_processor else "another function"
+        raise ValueError(f"Expected transform to return a floating-point tensor [3, H, W], got {actual}. Pass {remedy}.")
+    if not pixels.isfinite().all():
+        raise ValueError("Expected transform to return finite numbers, got NaN or infinity. Check what it divides by.")
+    return pixels
+
+
 def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -> Preprocessing:
     """The user's transform, or the one that the encoder names or was trained with.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it is no function.
     """
     transform = transform if transform is not None else getattr(encoder, "transform", None)
+    if transform is not None and not callable(transform):
+        raise ValueError(f"Expected transform to be a function from a PIL image, got {type(transform).__name__}. Pass a function.")
     if transform is not None:
         return Preprocessing(transform, "photos go through your transform", sees_all=False)
     if isinstance(encoder, ImageEncoder):

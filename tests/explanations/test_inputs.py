@@ -88,7 +88,7 @@ def test_other_tensors_are_shown_from_their_least_to_their_largest_value():
         ([torch.zeros(3, 4, 4), make_photo()], "Expected either photos or tensors"),
         ([torch.zeros(3, 4, 4), torch.zeros(3, 4, 5)], "Expected inputs of one size"),
         (["nothing.jpg"], "Expected nothing.jpg to be an image"),
-        ([3.0], "Expected a file, a Pillow image or bytes"),
+        ([3.0], r"Expected a photo \(a file, a Pillow image"),
     ],
 )
 def test_other_items_are_refused(items, message):

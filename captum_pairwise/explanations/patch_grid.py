@@ -1,0 +1,50 @@
+"""Rows and columns of the tokens of a vision transformer."""
+
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.network.layers import record_calls
+
+MOST_PREFIX = 16  # class token and registers before the patches
+LEAST_RATIO = 1.1  # of the changes of tokens at a changed corner and at the opposite corner
+
+
+def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, int] | None:
+    """Rows and columns of the tokens that a layer returns for an image; None if they are not known to lie on a grid.
+
+    The patch embedding says it. Without one that fits, a square grid is assumed and tested: a change of a corner of the image must change
+    the tokens at this corner more than those at the opposite corner. Latent tokens, which stand for no place, fail.
+
+    Args:
+        encoder: the network.
+        layer: a module of it.
+        image: one image `[1, C, H, W]`.
+        n_tokens: the number of tokens with those before the patches.
+    """
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.in_channels == image.shape[1]:
+            rows, columns = (side // step for side, step in zip(image.shape[2:], module.stride, strict=True))
+            if 0 <= n_tokens - rows * columns <= MOST_PREFIX:
+                return rows, columns
+    side = isqrt(n_tokens)
+    is_square = image.shape[2] == image.shape[3] and side > 1 and n_tokens - side**2 <= MOST_PREFIX
+    return (side, side) if is_square and _follows_corners(encoder, layer, image, side) else None
+
+
+@torch.no_grad()
+def _follows_corners(encoder: nn.Module, layer: nn.Module, image: Tensor, side: int) -> bool:
+    """True if each of two changed corners changes the tokens that would lie there more than those at the other corner."""
+    half, half_image = side // 2, image.shape[2] // 2
+    images = image.detach().repeat(3, 1, 1, 1)
+    images[1, :, :half_image, :half_image] = images[1, :, :half_image, :half_image].flip(-1, -2).neg()
+    images[2, :, -half_image:, -half_image:] = images[2, :, -half_image:, -half_image:].flip(-1, -2).neg()
+    with record_calls([layer]) as calls:
+        encoder(images)
+    outputs = calls[0][-1]
+    if not isinstance(outputs, Tensor) or len(outputs) != len(images):
+        return False
+    changes = (outputs[1:] - outputs[:1]).double().square().sum(-1)[:, -(side**2) :].unflatten(1, (side, side))
+    first, last = changes[:, :half, :half].mean((1, 2)), changes[:, -half:, -half:].mean((1, 2))
+    return bool(first[0] > LEAST_RATIO * last[0]) and bool(last[1] > LEAST_RATIO * first[1])
