@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Verdict
+from captum_pairwise.results.verdict import RELIABLE, ROUGH, SENTENCES, UNREADABLE, Verdict
 from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, format_similarities, write_errors
 
 WARNING, MARGIN = "#b2182b", 0.15  # colour of a warning; inches beside the words
@@ -66,16 +66,7 @@ def write_headline(question: str, verdict: Verdict | None, width: float) -> list
         lines += write_lines(sentence, width, SENTENCE)
     label = verdict.trust.label
     colour = TRUST_COLOURS.get(label, WARNING)
-    return lines if not label else lines + write_lines(describe_trust(label), width, SENTENCE, colour=colour, weight="bold")
-
-
-def describe_trust(label: str) -> str:
-    """A sentence from the label of a `Trust`.
-
-    >>> describe_trust("rough"), describe_trust("do not read this")
-    ('These numbers are rough.', 'Do not read this: the numbers cannot be trusted.')
-    """
-    return f"These numbers are {label}." if label in TRUST_COLOURS else f"{label.capitalize()}: the numbers cannot be trusted."
+    return lines if not label else lines + write_lines(SENTENCES[label], width, SENTENCE, colour=colour, weight="bold")
 
 
 def write_small_print(sentences: Iterable[str], width: float) -> list[Line]:

@@ -21,12 +21,13 @@ from captum_pairwise.visualization.headline import (
 )
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
-from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, strongest_parts
+from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts
 from captum_pairwise.visualization.photos import Array, draw_photo, fit_height, fit_widths, hide_frames
 from captum_pairwise.visualization.style import (
     draw_bar_beside,
     draw_half_bar,
     find_scale,
+    format_number,
     format_similarities,
 )
 
@@ -58,7 +59,7 @@ def pair_figure(
 
     Both maps show what each part adds while the other photo is whole (`Interactions.query_map`, `retrieved_map`), on one scale. Each map of
     pairs has a scale of its own. Each part has a number and a colour. The query photo shows the part itself. The retrieved photo shows its
-    strongest match. If the verdict says that the photos are not similar, the parts are those of the pairs that lower the similarity most.
+    strongest match. If the verdict says that the photos are not similar, the parts are those whose pairs lower the similarity most.
 
     Args:
         interactions: of parts of images, or of the cells of maps. Without maps (`given_other`), their places say so.
@@ -76,16 +77,15 @@ def pair_figure(
     sides = locate_parts(interactions, images, example)
     between = interactions["between"][example].detach().cpu().double()
     sign = choose_sign(between, verdict)
-    parts = strongest_parts(sign * between, n_parts)
+    parts = strongest_parts(between, n_parts) if sign > 0 else lowering_parts(between, n_parts)
     above = write_headline(title or (verdict.question if verdict else ask_question(("photo", "photo"))), verdict, WIDTH)
-    below = write_small_print([MAP_MEANING, PAIR_MEANING, write_numbers(interactions, example, verdict)], WIDTH)
+    below = write_small_print([MAP_MEANING, PAIR_MEANING, _sum_pairs(between, sign), write_numbers(interactions, example, verdict)], WIDTH)
     heights = _fit_rows(sides, len(parts))
     figure, (top, bottom) = build_page(WIDTH, [height + WORDS for height in heights], above, below)
     axes = _draw_maps(top, sides, interactions, example, choose_colours(verdict))
     mark_parts(axes[0], sides[0], [part for part, _ in parts])
-    mark_parts(
-        axes[3], sides[1], [match for part, match in parts if sign * between[part, match] > 0]
-    )  # strongest first: no number is skipped
+    matches = [match for part, match in parts if sign * between[part, match] > 0]  # strongest first: no number is skipped
+    mark_parts(axes[3], sides[1], matches)
     _draw_pairs(bottom, sides[1], between, parts, sign, choose_colours(verdict))
     return figure
 
@@ -93,6 +93,15 @@ def pair_figure(
 def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
     """-1 if the pairs that lower the similarity come first: of photos that are not similar, if there are such pairs. Otherwise 1."""
     return -1 if verdict and not verdict.is_similar and bool((between < 0).any()) else 1
+
+
+def _sum_pairs(between: Tensor, sign: int) -> str:
+    """How much the pairs of each sign sum to, if those that lower the similarity are drawn: their own scale makes small ones visible."""
+    if sign > 0:
+        return ""
+    lowered, raised = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
+    texts = [format_number(value, max(abs(value), 1e-5)) for value in (lowered, raised)]
+    return f"The lower row shows pairs that lower the similarity. All of them sum to {texts[0]}, and all pairs that raise it to {texts[1]}."
 
 
 def _fit_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.players.regions import NEVER_LEAVES, Players, paint, player_centres
@@ -109,8 +109,23 @@ def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> 
     >>> strongest_parts(torch.tensor([[3.0, 1.0], [2.0, 0.0], [0.0, 1.0]]), 2)
     [(0, 0), (2, 1)]
     """
-    strength, match = between.max(1)
+    return _choose_distinct(between.max(1).values, between.argmax(1), n_parts)
+
+
+def lowering_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> list[tuple[int, int]]:
+    """Query players whose pairs lower the similarity most, as `(query player, its most negative pair)`. No two have the same partner.
+
+    >>> lowering_parts(torch.tensor([[-3.0, 9.0], [-2.0, -2.5], [1.0, 1.0]]), 2)
+    [(1, 1), (0, 0)]
+    """
+    lowered = (-between).clamp(min=0).sum(1)
+    chosen = _choose_distinct(lowered, between.argmin(1), int((lowered > 0).sum()))
+    return [pair for pair in chosen if between[pair] < 0][:n_parts]
+
+
+def _choose_distinct(strength: Float[Tensor, " query"], partner: Int[Tensor, " query"], n_parts: int) -> list[tuple[int, int]]:
+    """The strongest players with their partners; of players with one partner, the strongest."""
     players: dict[int, int] = {}
     for player in strength.argsort(descending=True).tolist():
-        players.setdefault(int(match[player]), player)
+        players.setdefault(int(partner[player]), player)
     return [(player, partner) for partner, player in players.items()][:n_parts]

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import Trust, Verdict
-from captum_pairwise.visualization.headline import TRUST_COLOURS, ask_question, describe_trust
+from captum_pairwise.results.verdict import SENTENCES, Trust, Verdict
+from captum_pairwise.visualization.headline import TRUST_COLOURS, ask_question
 from captum_pairwise.visualization.page_data import Side, build_page_data, merge_sides
 
 PAGE = "page"  # the folder beside this file
@@ -118,7 +118,7 @@ def describe_verdict(verdict: Verdict | None, question: str) -> dict[str, Any]:
         return {"verdict": no_words, "title": question, "trust": "The numbers", "trust_class": ""}
     label = verdict.trust.label
     trust_class = label if label in TRUST_COLOURS else "unreadable"
-    return {"verdict": verdict, "title": verdict.question, "trust": describe_trust(label), "trust_class": trust_class}
+    return {"verdict": verdict, "title": verdict.question, "trust": SENTENCES[label], "trust_class": trust_class}
 
 
 @cache

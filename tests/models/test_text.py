@@ -314,9 +314,7 @@ def test_minilm_finds_the_cat(kind):
     assert found.completeness_gap.abs() < 0.01 * (found.full - found.empty).abs()
     figure = cp.visualization.token_figure(found, query, retrieved)
     figure.canvas.draw()
-    assert "completeness gap" in figure.get_suptitle() and "kitten" in [
-        label.get_text() for panel in figure.axes for label in panel.get_xticklabels()
-    ]
+    assert "kitten" in [label.get_text() for panel in figure.axes for label in panel.get_xticklabels()]
 
 
 def test_minilm_equals_sentence_transformers():

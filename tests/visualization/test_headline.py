@@ -30,7 +30,7 @@ def test_empty_text_has_no_lines():
     [
         ("reliable", ["These numbers are reliable."]),
         ("rough", ["These numbers are rough."]),
-        ("do not read this", ["Do not read this: the numbers cannot be trusted."]),
+        ("do not read this", ["Do not read this as an explanation."]),
         ("", []),
     ],
 )

@@ -98,12 +98,15 @@ def test_photos_that_are_not_similar_show_the_pairs_that_lower_the_similarity():
     known = build_interactions(random_tensor(2, 15, 6), MAP, MASK)
     figure = render(visualization.pair_figure(known, (QUERY, QUERY), n_parts=2, verdict=build_verdict(is_similar=False)))
     lowering = -known.between[0]
-    first = lowering.max(1).values.argmax().item()
+    first = lowering.clamp(min=0).sum(1).argmax().item()
     panel = find_panels(figure)[4]
     heat = -slow_paint(lowering[first].clamp(min=0), MASK, (20, 30))
     np.testing.assert_allclose(read_image(panel), slow_overlay(to_array(QUERY, 0), heat, -heat.min()), atol=1e-6)
     assert panel.get_title() == "what part 1 differs from"
     assert read_bars(figure)["similarity"][1] == pytest.approx((heat.min(), 0))
+    sums = [f"{block[0].sum():+.0f}" for block in (known.between.clamp(max=0), known.between.clamp(min=0))]
+    sentence = f"All of them sum to {sums[0]}, and all pairs that raise it to {sums[1]}."
+    assert f"The lower row shows pairs that lower the similarity. {sentence}" in " ".join(read_texts(figure))
     positive = replace(known, between=known.between.abs())  # nothing to differ from
     assert (
         find_panels(visualization.pair_figure(positive, (QUERY, QUERY), verdict=build_verdict(is_similar=False)))[4]
@@ -131,7 +134,7 @@ def test_numbers_that_nobody_should_read_are_grey():
     figure = render(visualization.pair_figure(known, PHOTOS, verdict=build_verdict(trust=UNREADABLE)))
     for panel in (*find_panels(figure)[1:3], *find_panels(figure)[4:]):
         assert np.ptp(read_image(panel), axis=2).max() < 1e-9
-    assert "Do not read this: the numbers cannot be trusted." in read_texts(figure)
+    assert "Do not read this as an explanation." in read_texts(figure)
 
 
 def test_a_method_without_maps_says_so_and_shows_its_pairs():

@@ -58,7 +58,7 @@ def test_the_verdict_is_above_the_tokens():
         visualization.caption_figure(build_interactions(random_tensor(2, 6, 4), MASK, TOKENS[1]), QUERY, NAMES[1], verdict=VERDICT)
     )
     for figure in (token, caption):
-        words = ["Warning: random weights", "Why so alike?", "They are.", "Do not read this: the numbers cannot be trusted."]
+        words = ["Warning: random weights", "Why so alike?", "They are.", "Do not read this as an explanation."]
         assert read_texts(figure)[:4] == words and "R² 0.1." in read_texts(figure)
     grey = token.axes[3].images[0]
     assert np.ptp(grey.cmap(grey.norm(grey.get_array()))[..., :3], axis=-1).max() < 1e-9

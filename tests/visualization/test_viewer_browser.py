@@ -102,7 +102,7 @@ def test_the_page_of_a_pair_that_is_not_similar_opens_with_the_parts_that_lower_
     verdict = Verdict("Why not more alike?", (), Trust("reliable", ()), is_similar=False)
     page = visit(cp.viewer(CELLS, PHOTOS, verdict=verdict))
     lowering = (-CELLS.between[0]).clamp(min=0)
-    index = lowering.max(1).values.argmax().item()
+    index = lowering.sum(1).argmax().item()
     assert page.locator("h1").inner_text() == "Why not more alike?" and page.locator("input[value=negative]").is_checked()
     assert_painted(page, 1, cell_players(2, 2), -lowering[index].numpy(), lowering.max().item())
     assert_strongest(page, 1, cell_players(2, 2), -lowering[index].numpy())

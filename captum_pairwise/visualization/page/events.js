@@ -112,13 +112,14 @@ function handleKey(event, panel, side) {
   event.preventDefault();
 }
 
-/** Among parts with a place, the part with the strongest partner of the shown sign, or with the largest value if pairs are unknown. */
+/** Among parts with a place, the part with the strongest partner, or whose pairs lower the similarity most if these are shown; without pairs, the part with the largest value. */
 function strongestPart(side) {
-  const { credit } = method(), direction = state.sign === 'negative' ? -1 : 1;
+  const { credit } = method(), lowered = (sum, value) => sum - Math.min(value, 0);
   const strength = places(side).map((isSomewhere, index) => {
     if (!isSomewhere) return -Infinity;
     if (!credit.has('between')) return Math.abs(credit.parts(side)[index]);
-    return Math.max(...credit.pairs({ side, index }, 1 - side).map((value) => direction * value));
+    const pairs = credit.pairs({ side, index }, 1 - side);
+    return state.sign === 'negative' ? pairs.reduce(lowered, 0) : Math.max(...pairs);
   });
   const index = strength.indexOf(Math.max(...strength));
   return strength.some((value) => isFinite(value) && value) ? { side, index } : null;
