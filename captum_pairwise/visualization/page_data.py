@@ -90,14 +90,14 @@ def _check_methods(methods: Mapping[str, Interactions], example: int) -> None:
 # sides
 
 
-def describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[str, Any]:
-    """The photo of one pair as a JPEG, or the tokens of a sentence, as values for JSON.
+def describe_side(side: Side, name: str, n_pairs: int, example: int, largest: int = LARGEST_PHOTO) -> dict[str, Any]:
+    """The photo of one pair as a JPEG of at most `largest` pixels a side, or the tokens of a sentence, as values for JSON.
 
     Raises:
         ValueError: it is neither, or the photos are not one for each pair.
     """
     if isinstance(side, Tensor):
-        return _encode_photo(side, name, n_pairs, example)
+        return _encode_photo(side, name, n_pairs, example, largest)
     if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
         actual = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
@@ -106,12 +106,12 @@ def describe_side(side: Side, name: str, n_pairs: int, example: int) -> dict[str
     return {"tokens": list(side)}
 
 
-def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int) -> dict[str, Any]:
+def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int, largest: int) -> dict[str, Any]:
     if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) != n_pairs:
         raise ValueError(f"Expected {name} photos [{n_pairs}, 3, H, W], one for each pair, got {tuple(images.shape)}. Pass the same batch.")
     photo = check_photos(images[example : example + 1], f"the {name} photo")[0]
     image = Image.fromarray((photo * 255).round().astype(np.uint8))
-    image.thumbnail((LARGEST_PHOTO, LARGEST_PHOTO), Image.Resampling.LANCZOS)
+    image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     file = BytesIO()
     image.save(file, "JPEG", quality=QUALITY, subsampling=0)
     return {"photo": f"data:image/jpeg;base64,{_encode(file.getvalue())}", "width": image.width, "height": image.height}

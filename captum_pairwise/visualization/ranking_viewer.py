@@ -11,6 +11,7 @@ from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
 
 RANKING_SCRIPTS = ("numbers.js", "elements.js", "parts.js", "panels.js", "ranking.js")  # each needs the scripts before it
+LARGEST_RESULT = 512  # pixels of the longer side of a result's photo
 
 
 def ranking_viewer(
@@ -71,7 +72,7 @@ def _describe_result(result: Interactions, side: Side, name: str, score: str, ve
     return {
         "name": name,
         "score": score,
-        "side": describe_side(side, "retrieved", 1, 0),
+        "side": describe_side(side, "retrieved", 1, 0, LARGEST_RESULT),
         "method": describe_method(name, result, (query, side), 0),
         "palette": build_colours(verdict)["palette"],
         "words": {

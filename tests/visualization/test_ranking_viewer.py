@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ranking_cases import VERDICT, build_photo_ranking, build_word_ranking
 from viewer_browser import NARROW
-from viewer_cases import NASTY, Elements, build_interactions, cell_players, decode_floats, read_data
+from viewer_cases import NASTY, Elements, build_interactions, cell_players, decode_floats, photo, read_data
 from viewer_reading import READ, expected_colours, find_middle
 
 from captum_pairwise import visualization
@@ -30,6 +30,13 @@ def test_the_page_contains_every_result_in_order():
     for result, known in zip(data["results"], ranking["results"], strict=True):
         for block in ("given_other", "between"):
             assert np.array_equal(decode_floats(result["method"]["credit"][block]), known[block][0].flatten().float())
+
+
+def test_photos_of_results_are_reduced():
+    ranking = build_photo_ranking(2)
+    ranking["retrieved"][1] = photo(300, 1500)
+    sides = [result["side"] for result in read_data(build_page(ranking))["results"]]
+    assert [(side["width"], side["height"]) for side in sides] == [(60, 30), (512, 102)]
 
 
 def test_the_page_allows_only_its_own_scripts_and_names_are_text():
