@@ -130,8 +130,9 @@ def serve_page(models: AppModels, host: str, port: int, is_opened: bool) -> Iter
         gr = import_optional("gradio", "the web page", "app")
         look = {"theme": gr.themes.Default(**FONTS), "footer_links": [], "quiet": True, "inbrowser": is_opened}
         private = {"share": False, "mcp_server": False, "enable_monitoring": False, "ssr_mode": False, "max_file_size": LARGEST_UPLOAD}
-        page = build_app(gr, models)
-        _, address, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **look, **private)
+        page, shown = build_app(gr, models), [photo for pair in find_example_photos() for photo in pair]
+        where = {"server_name": host, "server_port": port, "allowed_paths": shown, "prevent_thread_lock": True}
+        _, address, _ = page.launch(**where, **look, **private)
         try:
             yield address
         finally:

@@ -41,6 +41,12 @@ COMMANDS = {
     "explain": Command(
         "show why two photos, or two sentences, are similar", "explain A.jpg B.jpg", "commands.explain_pair", "add_explain_options"
     ),
+    "search": Command(
+        "find the photos of a folder that are most similar to a photo, and show why",
+        "search photo.jpg holiday_photos --top 5",
+        "commands.search_folder",
+        "add_search_options",
+    ),
     "app": Command("open a web page to try it on your own photos and sentences", "app", "commands.web_app", "add_app_options"),
     "check": Command(
         "check that an encoder of yours is safe to explain",

@@ -125,8 +125,16 @@ class LayerOptions:
         if self.layer_baseline is not None:
             absent = background_members(self.layer_baseline, output, f"the {self.name} layer_baselines", players.ids)
         else:
-            absent = [record(member) for member in background_members(self.baseline, images, f"the {self.name} baseline")]
+            absent = [_record_member(record, member) for member in background_members(self.baseline, images, f"the {self.name} baseline")]
         return Side(output, absent, players, place=place)
+
+
+def _record_member(record: Callable[[Tensor], Tensor], member: Tensor) -> Tensor:
+    """The layer's output for a member of the background; one run serves all examples that share the same image."""
+    if len(member) == 1 or member.stride(0) != 0:
+        return record(member)
+    output = record(member[:1])
+    return output.expand(len(member), *output.shape[1:])
 
 
 def _divide_output(output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:

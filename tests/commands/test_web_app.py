@@ -56,7 +56,7 @@ def open_page(browser, server):
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(server[0])
+        page.goto(server[0], wait_until="networkidle")  # the examples answer a click only then
         page.get_by_role("button", name="Explain").first.wait_for()
         return page
 
