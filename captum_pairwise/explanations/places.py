@@ -11,6 +11,7 @@ from captum_pairwise.players.regions import NEVER_LEAVES, Players
 
 ROWS, COLUMNS = ("upper", "", "lower"), ("left", "", "right")
 ENDS = {"upper": "top", "lower": "bottom", "": "middle"}  # of a column in the middle
+MOST_WORDS = 4  # of a group
 WIDE = 0.25  # of the photo's side: the standard deviation of parts that are everywhere is 0.29
 
 
@@ -26,10 +27,15 @@ class Places:
     content: Content
     players: Players | None
 
+    @property
+    def kind(self) -> str:
+        """The name of the parts."""
+        return "parts" if isinstance(self.content, Photo) else "words"
+
     def describe_part(self, number: int) -> Part:
         """A part with its place."""
         if not isinstance(self.content, Photo):
-            return Part(number, f"“{self.content.tokens[number]}”")
+            return Part(number, _quote(self.content.tokens[number]))
         box = self._find_box(number)
         if box is None:
             return Part(number, f"part {number}")
@@ -47,8 +53,9 @@ class Places:
         """
         numbers = weights.nonzero()[:, 0].tolist()
         if not isinstance(self.content, Photo):
-            strongest = sorted(numbers, key=lambda number: -weights[number].item())[:4]
-            return ", ".join(f"“{self.content.tokens[number]}”" for number in strongest)
+            strongest = sorted(numbers, key=lambda number: -weights[number].item())[:MOST_WORDS]
+            words = ", ".join(_quote(self.content.tokens[number]) for number in strongest)
+            return words if len(numbers) <= MOST_WORDS else f"above all {words}"
         centres = [self._find_centre(number) for number in numbers]
         points = torch.tensor([centre or (0.5, 0.5) for centre in centres], dtype=torch.float64, device="cpu")
         shares = (weights[numbers].double().cpu() / weights[numbers].sum().double().cpu())[:, None]
@@ -76,6 +83,11 @@ class Places:
             (columns.max().item() + 1) / width,
             (rows.max().item() + 1) / height,
         )
+
+
+def _quote(token: str) -> str:
+    """A token in quotes; a piece that continues a word begins with dots."""
+    return f"“…{token[2:]}”" if token.startswith("##") and len(token) > 2 else f"“{token}”"
 
 
 def name_place(across: float, down: float) -> str:

@@ -38,7 +38,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
 }
 REASONS = {
     "closed form": "the similarity is a dot product and only pooling and linear layers follow, so its indices have a closed form",
-    "factorised": "each image is embedded alone, so its parts are sampled alone",
+    "factorised": "each side is embedded alone, so its parts are sampled alone",
     "path": "there are too many parts to sample",
     "opaque": "the similarity cannot be split into two embeddings",
 }
@@ -112,7 +112,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     """
     layers = _choose_layers(forward_func, inputs, options)
     name, method_class = _choose_class(forward_func, inputs, options, layers)
-    parts = _choose_parts(method_class, inputs, options, layers)
+    parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
     baselines, absent = _choose_baselines(forward_func, inputs, options)
     make_method: Any = partial(method_class, weight="taylor") if name == "path" else method_class
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
@@ -129,11 +129,13 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
 
 
-def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice]) -> _Parts:
+def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice], is_encoder: bool) -> _Parts:
     """The layer and the masks that a method takes."""
     if not issubclass(method_class, LayerPairAttribution):
-        masks = {"feature_mask": options.feature_mask or tuple(map(_divide_image, inputs))}
-        return _Parts(None, masks, "Parts: your mask." if options.feature_mask else "Parts: superpixels of each photo.")
+        if options.feature_mask is not None:
+            return _Parts(None, {"feature_mask": options.feature_mask}, "Parts: your mask.")
+        reason = ", because no layer with places carries all information" if is_encoder and options.method is None else ""
+        return _Parts(None, {"feature_mask": tuple(map(_divide_image, inputs))}, f"Parts: superpixels of each photo{reason}.")
     if not layers:
         raise ValueError(f"Expected layer= for {method_class.__name__}, because no layer of the model has places. Name a layer.")
     masks = {"layer_mask": (layers[0].mask, layers[-1].mask)}
@@ -159,9 +161,23 @@ def _choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) 
             named = find_named_layer(embedder.encoder, named)
         choice = choose_layer(embedder, images) if named is None else describe_layer(embedder, named, images)
         if choice is None:
+            _refuse_words_without_layer(embedder.encoder, forward_func.make_embedder(1 - side).encoder)
             return []
         choices.append(choice)
     return choices
+
+
+def _refuse_words_without_layer(encoder: nn.Module, other: nn.Module) -> None:
+    """Refuse an encoder without a layer beside an encoder of text, whose words are parts of a layer.
+
+    Raises:
+        ValueError: the other is an encoder of text.
+    """
+    if isinstance(other, TokenEncoder):
+        raise ValueError(
+            f"Expected a layer of {type(encoder).__name__} that has places and carries all information, because words are explained at a "
+            "layer, got none. Pass a pair of layers."
+        )
 
 
 def _choose_class(forward_func: ForwardFunc, inputs: Images, options: Options, choices: Sequence[LayerChoice]) -> tuple[str, Any]:

@@ -75,8 +75,11 @@ def _list_evidence(errors: tuple[float, float], gap: float, fit: tuple[float, fl
                 f"The credits of {name} are exact." if error == 0 else f"The standard error of the credits of {name} is {error:.1%}."
             )
     if not isnan(gap):
-        sentences.append(f"The credits of the parts of an image sum to what the image adds, up to {gap:.1%}.")
-    for value, name in zip(fit, ("query", "retrieved image"), strict=True):
+        sentences.append(f"The credits of the parts sum to what their side adds, up to {gap:.1%}.")
+    for value, name in zip(fit, ("query", "retrieved one"), strict=True):
         if not isnan(value):
-            sentences.append(f"With a random half of the parts of the {name} absent, they explain {max(value, 0):.0%} of the differences.")
+            sentences.append(
+                f"If random halves of the parts of the {name} are absent, the credits explain {max(value, 0):.0%} of the changes of the "
+                "similarity."
+            )
     return sentences

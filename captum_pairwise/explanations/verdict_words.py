@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -11,11 +12,12 @@ from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Trust, Verdict
 
+SIMILAR, NOT_SIMILAR = "Why are these similar?", "Why are these not more alike?"
 HALF, FEW = 0.5, 0.1
 SMALL = 0.01  # differences below it have more digits
 NO_CHANGE = 1e-3  # of the similarity
 BEST = {"cosine": 1.0, "euclidean": 0.0}  # the similarity of an equal pair
-LEAST_GAIN = 0.05  # of the way from the similarity with a baseline to that of an equal pair
+LEAST_GAIN = 0.1  # of the way from the similarity with a baseline to that of an equal pair
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,18 @@ class Setting:
         kind = "sentence" if isinstance(self.sides[1].content, Sentence) else "photo"
         return "query", f"retrieved {kind}"
 
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What each does: a sentence says something, a photo shows it."""
+        return tuple("says" if isinstance(side.content, Sentence) else "shows" for side in self.sides)
+
 
 def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, warnings: Sequence[str] = ()) -> Verdict:
     """The verdict on a pair.
 
     With a background, a pair is similar if it is more similar than the query and most images of the background. Without one, three
-    yardsticks are in the pair itself: it is similar if each image raises the similarity above that of its baseline, by at least 5 % of what
-    is left to an equal pair, and if the images are not both more similar to their own blurs than to each other.
+    yardsticks are in the pair itself: it is similar if each image raises the similarity above that of its baseline, by at least 10 % of
+    what is left to an equal pair, and if the images are not both more similar to their own blurs than to each other.
 
     Args:
         interactions: a batch of one.
@@ -56,8 +63,9 @@ def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, wa
         trust: how far to trust the numbers.
         warnings: what is wrong with the model.
     """
+    if find_weak_layer(interactions) is not None:  # maps and matches would be rounding errors
+        return Verdict(SIMILAR, (_tell_similarity(interactions, setting), "So no part explains it."), trust, tuple(warnings))
     reason = _find_dissimilarity(interactions, setting)
-    question = "Why are these similar?" if reason is None else "Why are these not more alike?"
     sentences = [_tell_similarity(interactions, setting), reason]
     if interactions.given_other is not None:
         maps = interactions.query_map[0], interactions.retrieved_map[0]
@@ -65,6 +73,7 @@ def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, wa
         sentences += [tell(*side) for side in zip(maps, setting.sides, setting.nouns, strict=True)]
     if interactions.between is not None:
         sentences.append(_tell_match(interactions.between[0], setting))
+    question = SIMILAR if reason is None else NOT_SIMILAR
     return Verdict(question, tuple(filter(None, sentences)), trust, tuple(warnings), reason is None)
 
 
@@ -78,6 +87,11 @@ def find_weak_layer(interactions: Interactions) -> str | None:
     return f"no part changes the similarity by more than {NO_CHANGE:.1%}" if changes and max(changes) <= NO_CHANGE * scale else None
 
 
+def format_value(value: float) -> str:
+    """A similarity with two digits, without the sign of a rounded zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
 def format_difference(value: float) -> str:
     """A difference of similarities with two digits, or with two significant digits if it is small."""
     return f"{value:.2f}" if abs(value) >= SMALL or value == 0 else f"{value:.2g}"
@@ -89,9 +103,15 @@ def _find_dissimilarity(interactions: Interactions, setting: Setting) -> str | N
     if setting.gallery is not None:
         return None if full > setting.gallery.median().item() else "Most images of the background are more similar to the query."
     best = BEST.get(setting.head, full)  # of other similarities, the value of an equal pair is unknown
-    for end, noun in zip(_get_ends(interactions), setting.nouns, strict=True):
-        if end is not None and full - end.item() <= LEAST_GAIN * (best - end.item()):
-            return f"So what the {noun} shows hardly makes them more alike."
+    ends = [
+        (end.item(), noun, verb)
+        for end, noun, verb in zip(_get_ends(interactions), setting.nouns, setting.verbs, strict=True)
+        if end is not None
+    ]
+    end, noun, verb = max(ends, default=(-inf, "", ""))  # what adds least
+    if full - end <= LEAST_GAIN * (best - end) < inf:
+        change = "hardly makes them more alike" if full >= end else "makes them less alike"
+        return f"So what the {noun} {verb} {change}."
     if setting.own_blurs is not None and full <= min(setting.own_blurs):
         query, retrieved = (f"{value:.2f}" for value in setting.own_blurs)
         return f"Each is more similar to its own blur ({query} and {retrieved}) than to the other."
@@ -105,12 +125,16 @@ def _get_ends(interactions: Interactions) -> tuple[Tensor | None, Tensor | None]
 
 def _tell_similarity(interactions: Interactions, setting: Setting) -> str:
     head = f" ({setting.head})" if setting.head else ""
-    sentence = f"Their similarity is {interactions.full.item():.2f}{head}"
+    sentence = f"Their similarity is {format_value(interactions.full.item())}{head}"
     if setting.gallery is not None:
-        share = (setting.gallery < interactions.full.cpu()).double().mean().item()
-        sentence += f", above that of the query and {share:.0%} of the {len(setting.gallery)} images of the background"
+        n_lower, n_all = int((setting.gallery < interactions.full.cpu()).sum()), len(setting.gallery)
+        share = {0: "any", n_all: "all"}.get(n_lower, f"{n_lower / n_all:.0%}")
+        kind = "sentences" if isinstance(setting.sides[1].content, Sentence) else "images"
+        sentence += (
+            f", {'higher' if n_lower else 'not higher'} than the similarity of the query to {share} of the {n_all} {kind} of the background"
+        )
     changes = [
-        f"{end.item():.2f} with the {noun} {absent}"
+        f"{format_value(end.item())} with the {noun} {absent}"
         for end, noun, absent in zip(_get_ends(interactions), setting.nouns, setting.absent, strict=True)
         if end is not None
     ]
@@ -121,24 +145,30 @@ def _tell_support(credits: Tensor, places: Places, noun: str) -> str:
     """The parts that most of what an image adds rests on."""
     raised = credits.clamp(min=0)
     if not raised.any():
-        return f"No part of the {noun} raises the similarity."
-    order = raised.argsort(descending=True)
-    n_parts = int((raised[order].cumsum(0) < HALF * raised.sum()).sum()) + 1
-    chosen = torch.zeros_like(raised).index_put_((order[:n_parts],), raised[order[:n_parts]])
-    kind = "words" if isinstance(places.content, Sentence) else "parts"
-    parts = f"{n_parts} of its {len(credits)} {kind}"
-    return f"Half of what the {noun} adds rests on {parts}, {places.describe_group(chosen)}."
+        return f"No {places.kind[:-1]} of the {noun} raises the similarity."
+    return f"{_tell_half(raised, places, f'of what the {noun} adds')}."
+
+
+def _tell_half(weights: Tensor, places: Places, amount: str) -> str:
+    """The strongest parts whose weights are half of the sum."""
+    if len(weights) == 1:
+        return f"All {amount} rests on its only {places.kind[:-1]}, {places.describe_group(weights)}"
+    order = weights.argsort(descending=True)
+    n_parts = int((weights[order].cumsum(0) < HALF * weights.sum()).sum()) + 1
+    chosen = torch.zeros_like(weights).index_put_((order[:n_parts],), weights[order[:n_parts]])
+    return f"Half {amount} rests on {n_parts} of its {len(weights)} {places.kind}, {places.describe_group(chosen)}"
 
 
 def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
     """The parts that lower the similarity."""
-    lowered = (-credits).clamp(min=0)
-    kind = "words" if isinstance(places.content, Sentence) else "parts"
+    lowered, total = (-credits).clamp(min=0), format_difference(credits.sum().item())
     if lowered.sum() <= FEW * credits.abs().sum():
-        return f"The {kind} of the {noun} hardly lower it; they add only {format_difference(credits.sum().item())} together."
-    n_parts, total = int((lowered > 0).sum()), format_difference(lowered.sum().item())
-    verb = "lower" if n_parts > 1 else "lowers"
-    return f"{n_parts} of the {len(credits)} {kind} of the {noun} {verb} it by {total}, {places.describe_group(lowered)}."
+        return f"The {places.kind} of the {noun} hardly lower it; together they add {total}."
+    loss = format_difference(lowered.sum().item())
+    if int((lowered > 0).sum()) == 1:
+        return f"One of the {len(credits)} {places.kind} of the {noun} lowers it, by {loss}: {places.describe_group(lowered)}."
+    start = f"{places.kind[:1].upper()}{places.kind[1:]} of the {noun} lower it by {loss} together."
+    return f"{start} {_tell_half(lowered, places, 'of that')}."
 
 
 def _tell_match(between: Tensor, setting: Setting) -> str:
