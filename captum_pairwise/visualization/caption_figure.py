@@ -55,25 +55,34 @@ def caption_figure(
     Raises:
         ValueError: no side lies in an image, there are too few or too many names, a photo is not in [0, 1], or a credit is not finite.
     """
+    image, parts = _find_photo(interactions, images, example)
+    between = interactions["between"][example] if image == 0 else interactions["between"][example].T
+    check_names(between, len(between), len(tokens))
+    maps = (None, None) if interactions.given_other is None else (interactions.query_map[example], interactions.retrieved_map[example])
+    n_rows, width, colours = -(-(2 + len(tokens)) // COLUMNS), 2.6 * COLUMNS, choose_colours(verdict)
+    kinds = ("photo", "sentence") if image == 0 else ("sentence", "photo")
+    above = write_headline(title or (verdict.question if verdict else ask_question(kinds)), verdict, width)
+    meaning = (NO_MAP,) if interactions.given_other is None else CAPTION_MEANING
+    numbers = [*describe_ends(interactions, example, kinds), write_numbers(interactions, example, verdict)]
+    figure, (row,) = build_page(width, [(PHOTO_SIZE + 0.6) * n_rows + 0.4], above, write_small_print([*meaning, *numbers], width))
+    axes = list(row.subplots(n_rows, COLUMNS, squeeze=False).flat)
+    _draw_photo_map(row, axes[:2], parts, maps[image], colours)
+    _draw_token_maps(row, axes[2:], parts, between, tokens, maps[1 - image], colours)
+    return figure
+
+
+def _find_photo(interactions: Interactions, images: Array, example: int) -> tuple[int, PhotoParts]:
+    """The number of the side that is a photo, and its parts.
+
+    Raises:
+        ValueError: no side lies in an image, the photos do not fit, or a credit is not finite.
+    """
     players = check_players(interactions)
     image = next((side for side in range(2) if players[side].ids.dim() == 4), None)
     if image is None:
         raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
     check_pair(interactions, example)
-    between = interactions["between"][example] if image == 0 else interactions["between"][example].T
-    check_names(between, len(between), len(tokens))
-    maps = None if interactions.given_other is None else (interactions.query_map[example], interactions.retrieved_map[example])
-    parts = locate_in_photo(players[image], check_photos(images), example)
-    n_rows, width = -(-(2 + len(tokens)) // COLUMNS), 2.6 * COLUMNS
-    kinds = ("photo", "sentence") if image == 0 else ("sentence", "photo")
-    sentences = [*(CAPTION_MEANING if maps else (NO_MAP,)), *describe_ends(interactions, example, kinds)]
-    above = write_headline(title or (verdict.question if verdict else ask_question(kinds)), verdict, width)
-    below = write_small_print([*sentences, write_numbers(interactions, example, verdict)], width)
-    figure, (row,) = build_page(width, [(PHOTO_SIZE + 0.6) * n_rows + 0.4], above, below)
-    axes = list(row.subplots(n_rows, COLUMNS, squeeze=False).flat)
-    _draw_photo_map(row, axes[:2], parts, None if maps is None else maps[image], choose_colours(verdict))
-    _draw_token_maps(row, axes[2:], parts, between, tokens, None if maps is None else maps[1 - image], choose_colours(verdict))
-    return figure
+    return image, locate_in_photo(players[image], check_photos(images), example)
 
 
 def _draw_photo_map(row: SubFigure, axes: Sequence[Axes], parts: PhotoParts, credit: Tensor | None, colours: str | Colormap) -> None:

@@ -31,7 +31,7 @@ def check_photos(images: object, name: str = "the photos") -> Float[np.ndarray, 
         raise ValueError(f"Expected {name} to be a batch [B, 3, H, W], got {actual}. Give one image a batch dimension: `image[None]`.")
     batch = detach_to_cpu(images)
     if not batch.is_floating_point():
-        raise ValueError(f"Expected photos in [0, 1], got {batch.dtype} for {name}. Divide bytes by 255.")
+        raise ValueError(f"Expected photos in [0, 1], got {batch.dtype} for {name}. Divide bytes by 255, and 16-bit numbers by 65535.")
     low, high = batch.min().item(), batch.max().item()
     if not (low >= -0.01 and high <= 1.01):  # also true for NaN
         raise ValueError(f"Expected photos in [0, 1], got {name} from {low:.2f} to {high:.2f}. Pass the photos before normalisation.")

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.visualization.page_data import Side
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
 from captum_pairwise.visualization.photos import check_photos
 
-Side = Tensor | Sequence[str]  # photos [1, 3, H, W], or the tokens of one sentence
 WARNING_SIGN = "Warning: "
 QUESTION = "Why are these results similar to the query?"
 

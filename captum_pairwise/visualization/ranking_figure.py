@@ -21,8 +21,9 @@ from captum_pairwise.visualization.headline import (
     write_small_print,
 )
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
+from captum_pairwise.visualization.page_data import Side
 from captum_pairwise.visualization.photos import draw_photo, hide_frames
-from captum_pairwise.visualization.ranked_sides import RankedSide, Side, check_ranking, join_verdicts, locate_ranking
+from captum_pairwise.visualization.ranked_sides import RankedSide, check_ranking, join_verdicts, locate_ranking
 from captum_pairwise.visualization.style import SIGNED, draw_bar_in, find_scale, format_similarities
 from captum_pairwise.visualization.words import draw_words, measure_words
 
@@ -79,7 +80,7 @@ def ranking_figure(
     return figure
 
 
-class Cell(NamedTuple):
+class RankedCell(NamedTuple):
     """The query or a result in the figure, with the texts beside it and the colours of its map."""
 
     side: RankedSide
@@ -88,19 +89,19 @@ class Cell(NamedTuple):
     colours: str | Colormap = SIGNED
 
 
-Row = Sequence[Cell | None]  # photos beside each other with empty places, or one sentence
+Row = Sequence[RankedCell | None]  # photos beside each other with empty places, or one sentence
 
 
 def _list_rows(
     pairs: Sequence[tuple[RankedSide, RankedSide]], names: Sequence[str], scores: Sequence[float], verdicts: Sequence[Verdict]
 ) -> list[Row]:
     """The query and the results in rows: photos beside each other, each sentence in its own row."""
-    query = Cell(pairs[0][0], "query", "with its map for 1")
+    query = RankedCell(pairs[0][0], "query", "with its map for 1")
     colours = [choose_colours(verdict) for verdict in verdicts] or [SIGNED] * len(pairs)
     labels = [f"{place}. {name}" for place, name in enumerate(names, 1)]
     notes = [f"score {score}" for score in format_similarities(scores)]
     sides = [side for _, side in pairs]
-    cells = [Cell(*cell) for cell in zip(sides, labels, notes, colours, strict=True)]
+    cells = [RankedCell(*cell) for cell in zip(sides, labels, notes, colours, strict=True)]
     if cells[0].side.parts is None:
         return [[query], *([cell] for cell in cells)]
     has_photo = query.side.parts is not None
@@ -113,7 +114,7 @@ def _list_rows(
     return rows
 
 
-def _write_label(cell: Cell, width: float) -> list[str]:
+def _write_label(cell: RankedCell, width: float) -> list[str]:
     """Lines above a photo or before a sentence."""
     return [*wrap_text(cell.name, width - 0.1, NAME_SIZE), cell.note]
 
@@ -156,7 +157,7 @@ def _draw_row(row_panel: SubFigure, row: Row, scale: float) -> None:
         below.set_anchor("N")
 
 
-def _draw_sentence(row_panel: SubFigure, cell: Cell, scale: float) -> None:
+def _draw_sentence(row_panel: SubFigure, cell: RankedCell, scale: float) -> None:
     """A name and a score on the left, and the words on the colours of what they add."""
     height, left = _measure_row([cell]), LABEL_WIDTH / WIDTH
     panel = row_panel.add_axes((left, 0.1 / height, 1 - left - MARGIN / WIDTH, 1 - 0.15 / height))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import Trust, Verdict
-from captum_pairwise.visualization.page_data import build_colours, describe_method, describe_side
-from captum_pairwise.visualization.ranked_sides import Side, check_ranking, join_verdicts
+from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.page_data import Side, build_colours, describe_method, describe_side
+from captum_pairwise.visualization.ranked_sides import check_ranking, join_verdicts
 from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
 
@@ -48,17 +48,13 @@ def ranking_viewer(
     check_ranking(results, retrieved, names, scores, verdicts)
     if len({_count_query_parts(result) for result in results}) > 1:
         raise ValueError("Expected the same parts of the query for all results, got other numbers of them. Explain all with one method.")
-    known: Sequence[Verdict | None] = verdicts or [None] * len(results)
+    lists = (results, retrieved, names, format_similarities(scores), verdicts or [None] * len(results))
     data = {
         "query": describe_side(query, "query", 1, 0),
-        "results": [
-            _describe_result(*result, query) for result in zip(results, retrieved, names, format_similarities(scores), known, strict=True)
-        ],
+        "results": [_describe_result(*columns, query) for columns in zip(*lists, strict=True)],
     }
-    verdict = join_verdicts(verdicts, margin, title)
-    return Viewer(
-        load_template("ranking.html", RANKING_SCRIPTS).render(data=data, verdict=verdict, title=verdict.question, choices=choices)
-    )
+    verdict, template = join_verdicts(verdicts, margin, title), load_template("ranking.html", RANKING_SCRIPTS)
+    return Viewer(template.render(data=data, verdict=verdict, title=verdict.question, choices=choices))
 
 
 def _count_query_parts(result: Interactions) -> int:
@@ -68,7 +64,7 @@ def _count_query_parts(result: Interactions) -> int:
 def _describe_result(result: Interactions, side: Side, name: str, score: str, verdict: Verdict | None, query: Side) -> dict[str, Any]:
     """One result with its name, its colours, and its verdict in words."""
     words = describe_verdict(verdict, "")
-    known = verdict or Verdict("", (), Trust("", ()))
+    trust = words["verdict"].trust
     return {
         "name": name,
         "score": score,
@@ -76,9 +72,8 @@ def _describe_result(result: Interactions, side: Side, name: str, score: str, ve
         "method": describe_method(name, result, (query, side), 0),
         "palette": build_colours(verdict)["palette"],
         "words": {
-            "label": known.trust.label,
-            "trust": words["trust"] if verdict else "",
+            "label": trust.label,
             "trust_class": words["trust_class"],
-            "sentences": [*known.sentences, *known.trust.evidence],
+            "sentences": [*words["verdict"].sentences, *trust.evidence],
         },
     }

@@ -42,9 +42,13 @@ class Viewer:
         return file
 
     def _repr_html_(self) -> str:
-        """The page in its own frame, so that several pages in one notebook are independent."""
+        """The page in its own frame, so that several pages in one notebook are independent.
+
+        Letters beyond ASCII are character references: the digests of the scripts fit also in a notebook with another encoding.
+        """
         style = f"width: 100%; height: {FRAME_HEIGHT}px; border: 0"
-        return f'<iframe srcdoc="{escape(self.html)}" title="captum_pairwise viewer" style="{style}"></iframe>'
+        page = escape(self.html).encode("ascii", "xmlcharrefreplace").decode("ascii")
+        return f'<iframe srcdoc="{page}" title="captum_pairwise viewer" style="{style}"></iframe>'
 
     def __repr__(self) -> str:
         return f"Viewer({len(self.html) / 1e6:.2f} MB of HTML; `.save(path)` writes it to a file)"

@@ -157,6 +157,18 @@ def test_the_page_fits_the_screen(visit, build, viewport, scheme):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("charset", ["utf-8", "windows-1252"])
+def test_a_notebook_of_any_encoding_shows_the_page(visit, charset):
+    ranking = build_photo_ranking(3)
+    page = visit(f"<!doctype html><meta charset={charset}>{build_page(ranking)._repr_html_()}", {"width": 820, "height": 900})
+    frame = page.frames[1]
+    assert frame.locator(".best").first.inner_text().startswith("strongest: cell (")
+    assert frame.evaluate("window.innerHeight - document.getElementById('ranking').offsetHeight") in range(4)
+    boxes = [frame.locator(".result").nth(number).bounding_box() for number in range(2)]
+    assert boxes[0]["y"] == boxes[1]["y"]  # beside each other
+
+
+@pytest.mark.slow
 def test_a_click_on_the_trust_shows_the_verdict(visit):
     page = visit(build_page(build_photo_ranking(1), verdicts=[VERDICT]))
     assert not page.get_by_text("R² 0.9.").is_visible()
