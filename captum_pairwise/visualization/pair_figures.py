@@ -34,6 +34,7 @@ from captum_pairwise.visualization.style import (
 WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
 BAR = 0.9  # inches for a colour bar beside photos
 WORDS = 0.95  # inches above and below the photos of a row
+WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 MAP_MEANING = (
     "A map shows what each part of a photo adds to the similarity while the other photo is whole. Red parts raise it, blue parts lower it. "
@@ -59,7 +60,8 @@ def pair_figure(
 
     Both maps show what each part adds while the other photo is whole (`Interactions.query_map`, `retrieved_map`), on one scale. Each map of
     pairs has a scale of its own. Each part has a number and a colour. The query photo shows the part itself. The retrieved photo shows its
-    strongest match. If the verdict says that the photos are not similar, the parts are those whose pairs lower the similarity most.
+    strongest match. If the verdict says that the photos are not similar, and pairs lower the similarity by a tenth of what others raise it,
+    the parts are those whose pairs lower it most.
 
     Args:
         interactions: of parts of images, or of the cells of maps. Without maps (`given_other`), their places say so.
@@ -91,8 +93,9 @@ def pair_figure(
 
 
 def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
-    """-1 if the pairs that lower the similarity come first: of photos that are not similar, if there are such pairs. Otherwise 1."""
-    return -1 if verdict and not verdict.is_similar and bool((between < 0).any()) else 1
+    """-1 if the pairs that lower the similarity come first: of photos that are not similar, if they are worth a look. Otherwise 1."""
+    lowered, raised = -between.clamp(max=0).sum(), between.clamp(min=0).sum()
+    return -1 if verdict and not verdict.is_similar and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
 def _sum_pairs(between: Tensor, sign: int) -> str:
