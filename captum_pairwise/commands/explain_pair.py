@@ -29,7 +29,7 @@ def add_explain_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("query", nargs="?", metavar="A", help="a photo; for a model of text, a sentence in quotes")
     parser.add_argument("retrieved", nargs="?", metavar="B", help="the photo or sentence that A is compared with")
-    add_model_options(parser)
+    add_model_options(parser, "minilm for sentences, ")
     background = f"photos of a gallery: {N_BACKGROUND} of them take the place of absent parts, which are blurred otherwise"
     parser.add_argument("--background", type=Path, metavar="FOLDER", help=background)
     add_output_options(parser, Path(STEM))

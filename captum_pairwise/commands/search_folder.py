@@ -83,6 +83,8 @@ def _take_towers(name: str) -> SimilarityWrapper:
             f"Expected an encoder, or a SimilarityWrapper with cosine, dot product or euclidean distance, got {name}, which has no "
             "embeddings to search. Explain single pairs of it."
         )
+    if tell_text_towers(model)[1]:
+        raise ValueError(f"Expected a model whose second encoder reads photos, got {name}, which reads text. Take another model.")
     return model
 
 

@@ -1,16 +1,20 @@
 """The console command: help, exit status, and errors in one sentence."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
 from captum_pairwise.commands import command_line
 from captum_pairwise.commands.command_line import COMMANDS, FAILED, INTERRUPTED, WRONG_INPUT, Command, run_command
 
+REPOSITORY = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "captum_pairwise"]
 
 
@@ -46,6 +50,22 @@ def test_every_command_explains_itself(name, capsys):
     printed = capsys.readouterr().out
     assert f"example: captum-pairwise {name}" in printed and "exit status:" in printed and "--debug" in printed
     assert max(map(len, printed.splitlines())) <= command_line.WIDTH
+
+
+def list_commands_of_pages():
+    """The words of each command in the shell blocks of the pages, with the page's name."""
+    for page in (REPOSITORY / "README.md", REPOSITORY / "tutorials" / "measurements" / "README.md"):
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if any(word.endswith("captum-pairwise") for word in words):
+                    start = next(place for place, word in enumerate(words) if word.endswith("captum-pairwise"))
+                    yield words[start + 1 :]
+
+
+@pytest.mark.parametrize("words", list_commands_of_pages(), ids=" ".join)
+def test_the_commands_of_the_pages_can_be_parsed(words):
+    command_line.build_command_parser(words[0]).parse_args(words)
 
 
 @pytest.mark.parametrize("words", [[], ["explayn"], ["methods", "--loud"], ["check"]], ids=" ".join)

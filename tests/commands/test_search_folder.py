@@ -13,6 +13,7 @@ import captum_pairwise as cp
 from captum_pairwise.commands import search_folder
 from captum_pairwise.commands.command_line import WRONG_INPUT, run_command
 from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.text import TokenEncoder
 
 pytest.importorskip("faiss", reason="pip install 'captum-pairwise[search]'")
 pytest.importorskip("platformdirs", reason="pip install 'captum-pairwise[search]'")
@@ -31,6 +32,15 @@ def make_dot():
 
 def make_euclidean():
     return cp.SimilarityWrapper(make_encoder(), similarity="euclidean")
+
+
+class Words(TokenEncoder):
+    def forward(self, ids):
+        return ids.float()
+
+
+def make_text():
+    return Words(nn.Identity(), None)
 
 
 def make_function():
@@ -132,11 +142,12 @@ def test_only_new_photos_are_embedded_again_and_the_folder_stays_as_it_was(galle
     [
         ({"query": "nowhere.jpg"}, "which is no file"),
         ({"model": "make_function"}, "embeddings to search"),
+        ({"model": "make_text"}, "reads text"),
         ({"folder": "nowhere"}, "Expected a folder of images"),
         ({"folder": "empty"}, "none that can be read"),
         ({"folder": "query.png"}, "Expected a folder of images"),
     ],
-    ids=["query", "function", "missing folder", "empty folder", "photo as folder"],
+    ids=["query", "function", "text", "missing folder", "empty folder", "photo as folder"],
 )
 def test_wrong_input_is_one_sentence(gallery, capsys, arguments, message):
     (gallery.parent / "empty").mkdir()
