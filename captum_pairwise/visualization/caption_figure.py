@@ -20,7 +20,7 @@ from captum_pairwise.visualization.headline import (
 from captum_pairwise.visualization.overlays import overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
 from captum_pairwise.visualization.photos import Array, check_photos, draw_photo
-from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, format_number
+from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, find_typical_error, format_number
 from captum_pairwise.visualization.token_figure import NO_MAP, check_names, describe_ends
 
 COLUMNS = 5
@@ -67,7 +67,8 @@ def caption_figure(
     figure, (row,) = build_page(width, [(PHOTO_SIZE + 0.6) * n_rows + 0.4], above, write_small_print([*meaning, *numbers], width))
     axes = list(row.subplots(n_rows, COLUMNS, squeeze=False).flat)
     _draw_photo_map(row, axes[:2], parts, maps[image], colours)
-    _draw_token_maps(row, axes[2:], parts, between, tokens, maps[1 - image], colours)
+    values = _write_values(interactions, example, maps[1 - image], len(tokens))
+    _draw_token_maps(row, axes[2:], parts, between, tokens, values, colours)
     return figure
 
 
@@ -96,22 +97,28 @@ def _draw_photo_map(row: SubFigure, axes: Sequence[Axes], parts: PhotoParts, cre
         draw_bar_beside(row, [axes[1]], find_scale([heat]), location="bottom", colours=colours)
 
 
+def _write_values(interactions: Interactions, example: int, credit: Tensor | None, n_tokens: int) -> list[str]:
+    """The value of each token as text, with the digits that its typical error leaves; empty without values."""
+    if credit is None:
+        return [""] * n_tokens
+    error, largest = find_typical_error(interactions, example, "given_other") or 0.0, credit.abs().max().item()
+    return [format_number(value, largest, error) for value in credit.tolist()]
+
+
 def _draw_token_maps(
     row: SubFigure,
     axes: Sequence[Axes],
     parts: PhotoParts,
     between: Tensor,
     tokens: Sequence[str],
-    credit: Tensor | None,
+    values: Sequence[str],
     colours: str | Colormap,
 ) -> None:
     """For each token the map of its pairs, and its own value in the title."""
     maps = [parts.paint(between[:, token]) for token in range(len(tokens))]
-    scale, largest = find_scale(maps), 0.0 if credit is None else credit.abs().max().item()
     for panel in axes:
         panel.set_axis_off()
-    for number, (panel, heat, token) in enumerate(zip(axes, maps, tokens, strict=False)):
-        draw_photo(panel, overlay(parts.photo, heat, scale, colours))
-        value = "" if credit is None else f"  {format_number(credit[number].item(), largest)}"
-        panel.set_title(f"{escape_text(token)}{value}", weight="bold")
-    draw_bar_beside(row, axes, scale, "similarity of a pair of part and token", colours=colours)
+    for panel, heat, token, value in zip(axes, maps, tokens, values, strict=False):
+        draw_photo(panel, overlay(parts.photo, heat, find_scale(maps), colours))
+        panel.set_title(f"{escape_text(token)}  {value}".rstrip(), weight="bold")
+    draw_bar_beside(row, axes, find_scale(maps), "similarity of a pair of part and token", colours=colours)

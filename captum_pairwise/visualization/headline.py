@@ -113,6 +113,12 @@ def choose_colours(verdict: Verdict | None) -> str | Colormap:
     return UNREADABLE_COLOURS if verdict and verdict.trust.label == UNREADABLE else SIGNED
 
 
+def describe_colours(verdict: Verdict | None) -> str:
+    """A sentence with the meaning of the colours."""
+    is_grey = choose_colours(verdict) is UNREADABLE_COLOURS
+    return "The maps are grey, because they explain nothing." if is_grey else "Red parts raise it, blue parts lower it."
+
+
 def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
     """The numbers behind the verdict's trust, or else the typical errors."""
     return " ".join(verdict.trust.evidence) if verdict and verdict.trust.evidence else write_errors(interactions, example)

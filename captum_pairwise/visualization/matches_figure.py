@@ -9,7 +9,7 @@ from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.parts import locate_parts, strongest_parts
 from captum_pairwise.visualization.photos import Array, draw_photo, fit_widths, hide_frames
-from captum_pairwise.visualization.style import format_number, write_title
+from captum_pairwise.visualization.style import find_typical_error, format_number, write_title
 
 PHOTO_HEIGHT, FIGURE_WIDTH = 4.2, 8.5  # inches; the width is the least
 BEND = 0.04  # of a line's length
@@ -52,7 +52,7 @@ def matches_figure(
         ends = {"xyA": centres[0][query], "coordsA": axes[0].transData, "xyB": centres[1][retrieved], "coordsB": axes[1].transData}
         bend = BEND * (number % 5 - 2)  # straight lines between parts of the same row would cover each other
         figure.add_artist(ConnectionPatch(**ends, connectionstyle=f"arc3,rad={bend}", **_choose_style(number, credits)))
-    _draw_legend(figure, credits)
+    _draw_legend(figure, credits, find_typical_error(interactions, example, "between") or 0.0)
     return figure
 
 
@@ -64,9 +64,9 @@ def _choose_style(number: int, credits: list[float]) -> dict:
     return {"color": PART_COLOURS[number % len(PART_COLOURS)], "linestyle": dashes, "linewidth": width, "path_effects": halo, "zorder": 4}
 
 
-def _draw_legend(figure: Figure, credits: list[float]) -> None:
+def _draw_legend(figure: Figure, credits: list[float], error: float) -> None:
     """The credit of each line, beside the photos."""
-    labels = [f"{number}:  {format_number(credit, credits[0])}" for number, credit in enumerate(credits, 1)]
+    labels = [f"{number}:  {format_number(credit, credits[0], error)}" for number, credit in enumerate(credits, 1)]
     lines = [Line2D([], [], label=label, **_choose_style(number, credits)) for number, label in enumerate(labels)]
     no_lines = [Line2D([], [], linestyle="none", label="none: no pair\nof parts adds any")]
     figure.legend(handles=lines or no_lines, loc="outside right center", title="similarity that\na pair adds", frameon=False)

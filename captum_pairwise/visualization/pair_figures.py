@@ -15,6 +15,7 @@ from captum_pairwise.visualization.headline import (
     build_page,
     choose_colours,
     compare_ends,
+    describe_colours,
     write_headline,
     write_numbers,
     write_small_print,
@@ -37,8 +38,8 @@ WORDS = 0.95  # inches above and below the photos of a row
 WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 MAP_MEANING = (
-    "A map shows what each part of a photo adds to the similarity while the other photo is whole. Red parts raise it, blue parts lower it. "
-    "Without a photo, its baseline takes its place: by default a blur of the photo."
+    "A map shows what each part of a photo adds to the similarity while the other photo is whole. {} Without a photo, its baseline takes "
+    "its place: by default a blur of the photo."
 )
 PAIR_MEANING = (
     "A pair is of one part of each photo. The value of a part in the map holds all its pairs with the other photo, and what it adds on its "
@@ -81,7 +82,15 @@ def pair_figure(
     sign = choose_sign(between, verdict)
     parts = strongest_parts(between, n_parts) if sign > 0 else lowering_parts(between, n_parts)
     above = write_headline(title or (verdict.question if verdict else ask_question(("photo", "photo"))), verdict, WIDTH)
-    below = write_small_print([MAP_MEANING, PAIR_MEANING, _sum_pairs(between, sign), write_numbers(interactions, example, verdict)], WIDTH)
+    below = write_small_print(
+        [
+            MAP_MEANING.format(describe_colours(verdict)),
+            PAIR_MEANING,
+            _sum_pairs(between, sign),
+            write_numbers(interactions, example, verdict),
+        ],
+        WIDTH,
+    )
     heights = _fit_rows(sides, len(parts))
     figure, (top, bottom) = build_page(WIDTH, [height + WORDS for height in heights], above, below)
     axes = _draw_maps(top, sides, interactions, example, choose_colours(verdict))

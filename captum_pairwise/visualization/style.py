@@ -118,15 +118,21 @@ def write_errors(interactions: Interactions, example: int) -> str:
 
     A typical error is the root mean square of the standard errors.
     """
-    errors = interactions.standard_error or Credits()
     texts = []
     for name, block in (("part", "given_other"), ("pair", "between")):
-        deviations, values = getattr(errors, block), getattr(interactions, block)
-        if deviations is None or values is None:
-            continue
-        share = (deviations[example].square().mean().sqrt() / values[example].abs().max()).item()
-        texts += [f"{format_percent(share)} of the strongest {name}"] if isfinite(share) else []
+        error = find_typical_error(interactions, example, block)
+        if error is not None:
+            texts.append(f"{format_percent(error / max(interactions[block][example].abs().max().item(), 1e-30))} of the strongest {name}")
     return f"Typical error: {', '.join(texts)}." if texts else ""
+
+
+def find_typical_error(interactions: Interactions, example: int, block: str) -> float | None:
+    """Root mean square of the standard errors of a block of one pair; None if they are unknown."""
+    deviations = getattr(interactions.standard_error or Credits(), block)
+    if deviations is None or getattr(interactions, block) is None:
+        return None
+    error = deviations[example].square().mean().sqrt().item()
+    return error if isfinite(error) else None
 
 
 def format_percent(share: float) -> str:

@@ -21,7 +21,7 @@ from captum_pairwise.visualization.headline import (
     write_small_print,
 )
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, format_number
+from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, find_typical_error, format_number
 
 CELL = 0.55  # inches of a pair of tokens
 NUMBERED = 16  # at most this many tokens on a side leave room for numbers in the cells
@@ -98,9 +98,9 @@ def _draw_matrices(
     """The pairs, and beside them the tokens of the query and of the retrieved sentence."""
     n_query, n_retrieved = map(len, names)
     axes = row.subplots(2, 2, width_ratios=[1, n_retrieved], height_ratios=[1, n_query], squeeze=False)
-    has_numbers = max(n_query, n_retrieved) <= NUMBERED
+    errors = [find_typical_error(interactions, example, block) or 0.0 for block in ("between", "given_other")]
     pairs = interactions["between"][example][:n_query, :n_retrieved].detach().cpu().double().numpy()
-    _draw_matrix(axes[1, 1], pairs, find_scale([pairs]), has_numbers, colours)
+    _draw_matrix(axes[1, 1], pairs, find_scale([pairs]), errors[0], colours)
     axes[0, 0].set_axis_off()
     draw_bar_beside(row, axes[:, 1], find_scale([pairs]), "similarity that a pair adds", colours=colours)
     if interactions.given_other is None:
@@ -111,17 +111,21 @@ def _draw_matrices(
         axes[0, 0].text(0.5, 0.5, "each\ntoken", ha="center", va="center", size="small", transform=axes[0, 0].transAxes)
         draw_bar_beside(row, axes[:, 1], find_scale(strips), "similarity that a token adds", colours=colours)
     for panel, strip in zip((axes[1, 0], axes[0, 1]), strips, strict=True):
-        _draw_matrix(panel, strip, find_scale(strips), has_numbers, colours)
+        _draw_matrix(panel, strip, find_scale(strips), errors[1], colours)
     axes[0, 1].xaxis.tick_top()
     axes[0, 1].set_xticks(range(n_retrieved), names[1], rotation=45, ha="left", rotation_mode="anchor")
     axes[1, 0].set_yticks(range(n_query), names[0])
     axes[1, 1].set_xlabel("pairs of tokens", size="small")
 
 
-def _draw_matrix(panel: Axes, matrix: Float[np.ndarray, "rows columns"], scale: float, has_numbers: bool, colours: str | Colormap) -> None:
+def _draw_matrix(panel: Axes, matrix: Float[np.ndarray, "rows columns"], scale: float, error: float, colours: str | Colormap) -> None:
+    """Colours of a matrix, and its numbers if there is room, with the digits that their typical error leaves."""
     panel.imshow(matrix, cmap=colours, vmin=-(scale or 1.0), vmax=scale or 1.0, aspect="auto")
     panel.set(xticks=[], yticks=[])
-    for row, column in np.argwhere(np.abs(matrix) >= LEAST_SHARE * scale) if has_numbers else ():
-        label, colour = format_number(float(matrix[row, column]), scale), "white" if abs(matrix[row, column]) > 0.6 * scale else "black"
+    for row, column in np.argwhere(np.abs(matrix) >= LEAST_SHARE * scale) if max(matrix.shape) <= NUMBERED else ():
+        label, colour = (
+            format_number(float(matrix[row, column]), scale, error),
+            "white" if abs(matrix[row, column]) > 0.6 * scale else "black",
+        )
         if label != "0":
             panel.text(column, row, label.removeprefix("+"), ha="center", va="center", size="x-small", color=colour)

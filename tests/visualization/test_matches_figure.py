@@ -9,6 +9,7 @@ from matplotlib.patches import ConnectionPatch
 
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
+from captum_pairwise.results.interactions import Credits
 from captum_pairwise.visualization.parts import PhotoParts
 
 
@@ -46,3 +47,13 @@ def test_lines_connect_the_middles_of_the_strongest_pairs():
 def test_pairs_without_positive_credit_have_no_lines(between):
     figure = render(visualization.matches_figure(build_interactions(between), PHOTOS))
     assert not figure.artists and "none" in figure.legends[0].get_texts()[0].get_text()
+
+
+def test_numbers_have_no_digits_below_their_error():
+    between, errors = random_tensor(2, 15, 6), torch.full((2, 15, 6), 0.4)
+    sure = render(visualization.matches_figure(build_interactions(between), PHOTOS, n_matches=2))
+    unsure = render(
+        visualization.matches_figure(build_interactions(between, standard_error=Credits(between=100 * errors)), PHOTOS, n_matches=2)
+    )
+    (first, _), (rounded, _) = ([text.get_text() for text in figure.legends[0].get_texts()] for figure in (sure, unsure))
+    assert float(rounded.split()[1]) == round(float(first.split()[1])) and "." in first and "." not in rounded
