@@ -11,6 +11,7 @@ from torch import Tensor
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import (
+    Line,
     ask_question,
     build_page,
     choose_colours,
@@ -82,17 +83,9 @@ def pair_figure(
     sign = choose_sign(between, verdict)
     parts = strongest_parts(between, n_parts) if sign > 0 else lowering_parts(between, n_parts)
     above = write_headline(title or (verdict.question if verdict else ask_question(("photo", "photo"))), verdict, WIDTH)
-    below = write_small_print(
-        [
-            MAP_MEANING.format(describe_colours(verdict)),
-            PAIR_MEANING,
-            _sum_pairs(between, sign),
-            write_numbers(interactions, example, verdict),
-        ],
-        WIDTH,
-    )
-    heights = _fit_rows(sides, len(parts))
-    figure, (top, bottom) = build_page(WIDTH, [height + WORDS for height in heights], above, below)
+    below = _write_below(interactions, example, sign, verdict)
+    rows = [height + WORDS for height in _fit_rows(sides, len(parts))]
+    figure, (top, bottom) = build_page(WIDTH, rows, above, below)
     axes = _draw_maps(top, sides, interactions, example, choose_colours(verdict))
     mark_parts(axes[0], sides[0], [part for part, _ in parts])
     matches = [match for part, match in parts if sign * between[part, match] > 0]  # strongest first: no number is skipped
@@ -107,13 +100,19 @@ def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
     return -1 if verdict and not verdict.is_similar and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
-def _sum_pairs(between: Tensor, sign: int) -> str:
-    """How much the pairs of each sign sum to, if those that lower the similarity are drawn: their own scale makes small ones visible."""
-    if sign > 0:
-        return ""
-    lowered, raised = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
-    texts = [format_number(value, max(abs(value), 1e-5)) for value in (lowered, raised)]
-    return f"The lower row shows pairs that lower the similarity. All of them sum to {texts[0]}, and all pairs that raise it to {texts[1]}."
+def _write_below(interactions: Interactions, example: int, sign: int, verdict: Verdict | None) -> list[Line]:
+    """The small print: the meaning of the colours, and the numbers.
+
+    Each map of pairs has its own scale, which makes small pairs visible. So the print says how much the pairs that lower the similarity sum
+    to, if these are drawn.
+    """
+    sentences = [MAP_MEANING.format(describe_colours(verdict)), PAIR_MEANING]
+    if sign < 0:
+        between = interactions["between"][example].double()
+        sums = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
+        texts = [format_number(value, max(abs(value), 1e-5)) for value in sums]
+        sentences.append(f"The lower row shows pairs that lower it. All of them sum to {texts[0]}, and all that raise it to {texts[1]}.")
+    return write_small_print([*sentences, write_numbers(interactions, example, verdict)], WIDTH)
 
 
 def _fit_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> tuple[float, float]:

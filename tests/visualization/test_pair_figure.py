@@ -105,8 +105,8 @@ def test_photos_that_are_not_similar_show_the_pairs_that_lower_the_similarity():
     assert panel.get_title() == "what part 1 differs from"
     assert read_bars(figure)["similarity"][1] == pytest.approx((heat.min(), 0))
     sums = [f"{block[0].sum():+.0f}" for block in (known.between.clamp(max=0), known.between.clamp(min=0))]
-    sentence = f"All of them sum to {sums[0]}, and all pairs that raise it to {sums[1]}."
-    assert f"The lower row shows pairs that lower the similarity. {sentence}" in " ".join(read_texts(figure))
+    sentence = f"All of them sum to {sums[0]}, and all that raise it to {sums[1]}."
+    assert f"The lower row shows pairs that lower it. {sentence}" in " ".join(read_texts(figure))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Viewer in a browser: pairs, controls, and the page as a whole."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -106,6 +107,13 @@ def test_the_page_of_a_pair_that_is_not_similar_opens_with_the_parts_that_lower_
     assert page.locator("h1").inner_text() == "Why not more alike?" and page.locator("input[value=negative]").is_checked()
     assert_painted(page, 1, cell_players(2, 2), -lowering[index].numpy(), lowering.max().item())
     assert_strongest(page, 1, cell_players(2, 2), -lowering[index].numpy())
+
+
+def test_pairs_that_hardly_lower_the_similarity_do_not_come_first(visit):
+    between = CELLS.between.abs() - 0.2
+    verdict = Verdict("Why not more alike?", (), Trust("reliable", ()), is_similar=False)
+    page = visit(cp.viewer(replace(CELLS, between=between), PHOTOS, verdict=verdict))
+    assert 0 < -between.clamp(max=0).sum() < 0.1 * between.clamp(min=0).sum() and page.locator("input[value=both]").is_checked()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,7 @@
 'use strict';
 // Events of the pointer, touch, keys and controls.
 
+const WORTH_A_LOOK = 0.1; // as in the figure of a pair
 let tapped = null;
 
 // changes of the state
@@ -146,10 +147,11 @@ function listenToControls() {
   document.addEventListener('keydown', (event) => event.key === 'Escape' && clear());
 }
 
-/** If the two are not similar, show the parts that lower the similarity first. */
+/** If the two are not similar, show the parts that lower the similarity first, if they are more than noise beside those that raise it. */
 function chooseSign() {
-  const lowers = (values) => values?.some((value) => value < 0);
-  if (data.isSimilar || !lowers(method().credit.blocks.between ?? method().credit.blocks.given_other)) return;
+  const { blocks } = method().credit, values = Array.from(blocks.between ?? blocks.given_other);
+  const sum = (sign) => values.reduce((total, value) => total + Math.max(sign * value, 0), 0);
+  if (data.isSimilar || sum(-1) <= WORTH_A_LOOK * sum(1)) return;
   state.sign = 'negative';
   find('[name=sign][value=negative]').checked = true;
 }
