@@ -22,6 +22,7 @@ DELETE_EVERY, DELETE_AFTER = 600, 3600  # seconds
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # Gradio's own are loaded from Google
 PHOTO_HEIGHT, FRAME_HEIGHT = 280, 120  # pixels; the frame grows with its page
 LONGEST_SENTENCE = 2000  # characters
+MESSAGE_DURATION = 30  # seconds
 
 
 @final
@@ -107,7 +108,7 @@ def _add_controls(gr: Any, names: Sequence[str], pair: list[Any], examples: Sequ
 def answer_user(gr: Any, models: AppModels, name: str, query: str | None, retrieved: str | None) -> str:
     """The page of an explanation in a frame; every error becomes a message of one sentence."""
     if not query or not retrieved:
-        raise gr.Error("Give both A and B first.", title="Not yet", print_exception=False)
+        raise gr.Error("Give both A and B first.", print_exception=False)
     try:
         return cp.explain(models.load(name), query, retrieved)._repr_html_()
     except Exception as error:
@@ -115,7 +116,7 @@ def answer_user(gr: Any, models: AppModels, name: str, query: str | None, retrie
         message = str(error) if is_expected else f"{type(error).__name__}: {error}"
         for path in (query, retrieved):
             message = message.replace(path, Path(path).name)  # Gradio's folder says nothing to the user
-        raise gr.Error(escape(message), duration=None, title="No explanation", print_exception=not is_expected) from error
+        raise gr.Error(escape(message), duration=MESSAGE_DURATION, print_exception=not is_expected) from error
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def list_commands_of_pages():
                     yield words[start + 1 :]
 
 
-@pytest.mark.parametrize("words", list_commands_of_pages(), ids=" ".join)
+@pytest.mark.parametrize("words", list(list_commands_of_pages()), ids=" ".join)
 def test_the_commands_of_the_pages_can_be_parsed(words):
     command_line.build_command_parser(words[0]).parse_args(words)
 
