@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.randomness import make_context
+from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.held_out import measure_fit
 from captum_pairwise.explanations.inputs import Inputs, read_inputs
 from captum_pairwise.explanations.places import Places
-from captum_pairwise.explanations.plan import BLURRED, Options, Plan, make_plan
+from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.explanations.untrained import find_untrained
@@ -105,6 +107,8 @@ def read_batch(
     retrieved = read_inputs(encoders[1], others, names, transform)
     gallery = None
     if background is not None:
+        if isinstance(background, (str, Path)):
+            raise ValueError(f"Expected background to be a list of images, got {background!r} alone. Put it in a list.")
         items = list(background)
         if not items:
             raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
@@ -130,7 +134,7 @@ def _try_model(batch: Batch) -> None:
             raise
         shapes = " and ".join(str(tuple(inputs.batch[:1].shape)) for inputs in (batch.query, batch.retrieved))
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. Pass another `transform`.") from error
+        raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. Check the model and its inputs.") from error
 
 
 @disable_autocast()
@@ -174,7 +178,7 @@ def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     model, images = batch.forward_func, batch.background
     if images is None or not images.is_floating_point():
         return None, None
-    members = images[:: -(-len(images) // MOST_MEMBERS)]
+    members = images[torch.linspace(0, len(images) - 1, min(len(images), MOST_MEMBERS), device=images.device).round().long()]
     is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
     fits = [is_shared and batch.query.batch.shape[1:] == members.shape[1:], batch.retrieved.batch.shape[1:] == members.shape[1:]]
     return (members if fits[0] else None), (members if fits[1] else None)

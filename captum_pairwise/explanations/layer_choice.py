@@ -119,12 +119,14 @@ def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor) -> Laye
     return LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0) if choice is None else choice
 
 
-def find_named_layer(encoder: nn.Module, name: str) -> nn.Module:
+def find_named_layer(encoder: object, name: str) -> nn.Module:
     """The module with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or the model is no module.
     """
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"Expected a module as layer, because the model is a function, got the name {name!r}. Pass the module itself.")
     modules = dict(encoder.named_modules())
     if name not in modules or not name:
         ends = [other for other in modules if other.endswith(name.rsplit(".", 1)[-1])] or list(modules)[1:]
@@ -133,7 +135,7 @@ def find_named_layer(encoder: nn.Module, name: str) -> nn.Module:
 
 
 def _find_name(encoder: nn.Module, layer: nn.Module) -> str:
-    return next((name for name, module in encoder.named_modules() if module is layer), type(layer).__name__)
+    return next((name for name, module in encoder.named_modules() if module is layer and name), type(layer).__name__)
 
 
 def _record_places(encoder: nn.Module, image: Tensor) -> tuple[list[_Call], object]:

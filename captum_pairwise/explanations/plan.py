@@ -18,6 +18,7 @@ from captum_pairwise.attr.shapley_taylor import (
     LayerFactorisedShapleyTaylor,
     LayerGaussianProcessShapleyTaylor,
 )
+from captum_pairwise.explanations.absent_parts import choose_replacements
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
@@ -26,7 +27,7 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
-from captum_pairwise.players.baselines import Backgrounds
+from captum_pairwise.players.baselines import blur_baseline
 from captum_pairwise.players.regions import superpixels
 
 # by name: the class without and with a layer
@@ -47,8 +48,6 @@ SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 100  # of a layer's tail
 MOST_ENUMERATED = 9  # parts of a photo whose coalitions are all evaluated; the tail of a network of text is slower
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
-BLURRED, OWN_BASELINES = "blurred", "replaced by your baselines"
-N_MEMBERS = 4  # random sentences of the background of a text
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,16 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     Raises:
         ValueError: an option does not fit.
     """
+    _check_options(options)
     layers = _choose_layers(forward_func, inputs, options)
     name, method_class = _choose_class(forward_func, inputs, options, layers)
     parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
-    baselines, absent = _choose_baselines(forward_func, inputs, options)
+    replacements = choose_replacements(forward_func, inputs, options.baselines, options.background, options.seed)
+    baselines, absent = tuple(side.baseline for side in replacements), (replacements[0].words, replacements[1].words)
+    if issubclass(method_class, LayerPairwiseSAM):  # whose default is 0 in the space of the layer
+        baselines = tuple(
+            blur_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
+        )
     make_method: Any = partial(method_class, weight="taylor") if name == "path" else method_class
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
@@ -127,6 +132,22 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
     run = f"Method: {method_class.__name__}{budget}{reason}."
     return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that contradict each other or have another type.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if options.layer is not None and options.feature_mask is not None:
+        raise ValueError(
+            "Expected either layer= or feature_mask=, got both. The parts are places of a layer, or of the inputs: leave one out."
+        )
+    if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
+        raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")
+    if not isinstance(options.seed, int):
+        raise ValueError(f"Expected seed to be a whole number, got {options.seed!r}. Pass an int.")
 
 
 def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice], is_encoder: bool) -> _Parts:
@@ -152,7 +173,8 @@ def _choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) 
     """The layer of each side; empty if the parts are those of the inputs."""
     if options.feature_mask is not None or not isinstance(forward_func, SimilarityWrapper):
         named = [] if options.layer is None else options.layer if isinstance(options.layer, (tuple, list)) else [options.layer]
-        return [LayerChoice(module, type(module).__name__, None, "its places", 0) for module in named]
+        modules = [find_named_layer(forward_func, name) if isinstance(name, str) else name for name in named]
+        return [LayerChoice(module, type(module).__name__, None, "its places", 0) for module in modules]
     choices = []
     for side, images in enumerate(inputs):
         embedder = forward_func.make_embedder(side)
@@ -189,7 +211,7 @@ def _choose_class(forward_func: ForwardFunc, inputs: Images, options: Options, c
                 f"Expected method to be one of {list(METHODS)} or a class for pairs of parts, got {actual}. Pass one of these."
             )
         return "", options.method
-    name = options.method or _choose_method(forward_func, inputs, choices)
+    name = _choose_method(forward_func, inputs, choices) if options.method is None else options.method
     if name not in METHODS:
         raise ValueError(f"Expected method to be one of {list(METHODS)} or a class of this package, got {name!r}. Pass one of these.")
     method_class = METHODS[name][bool(choices)]
@@ -207,24 +229,6 @@ def _choose_method(forward_func: ForwardFunc, inputs: Images, choices: Sequence[
         if all(view.tail.is_affine for view in views):
             return "closed form"
     return "path" if max((choice.n_parts for choice in choices), default=0) > MOST_SAMPLED else "factorised"
-
-
-def _choose_baselines(forward_func: ForwardFunc, inputs: Images, options: Options) -> tuple[Baselines, tuple[str, str]]:
-    """The baselines, and in words what happens to absent parts of each image."""
-    if options.baselines is not None:
-        return options.baselines, (OWN_BASELINES, OWN_BASELINES)
-    wrapper = forward_func if isinstance(forward_func, SimilarityWrapper) else None
-    encoders = (wrapper.query_encoder, wrapper.retrieved_tower) if wrapper is not None else (None, None)
-    sides = [_choose_baseline(*side, options.seed) for side in zip(encoders, inputs, options.background, strict=True)]
-    return (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
-
-
-def _choose_baseline(encoder: nn.Module | None, images: Tensor, background: Tensor | None, seed: int) -> tuple[Any, str]:
-    if background is not None:
-        return Backgrounds(background), f"replaced by {len(background)} images of the background"
-    if isinstance(encoder, TokenEncoder):
-        return encoder.random_words(images, N_MEMBERS, torch.Generator().manual_seed(seed)), "replaced by random words"
-    return None, BLURRED if images.dim() == 4 else "set to 0"
 
 
 def _divide_image(images: Tensor) -> Tensor | None:
