@@ -51,8 +51,8 @@ def choose_replacements(
     wrapper = forward_func if isinstance(forward_func, SimilarityWrapper) else None
     encoders = (wrapper.query_encoder, wrapper.retrieved_tower) if wrapper is not None else (None, None)
     return [
-        _choose_replacement(*side, seed) if baseline is None else Replacement(baseline, OWN_BASELINES)
-        for baseline, *side in zip(own, encoders, inputs, background, strict=True)
+        _choose_replacement(encoder, images, members, seed) if baseline is None else Replacement(baseline, OWN_BASELINES)
+        for baseline, encoder, images, members in zip(own, encoders, inputs, background, strict=True)
     ]
 
 

@@ -1,6 +1,7 @@
 """`explain` and `explain_ranking`: a pair or a ranked list, explained in one call."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from captum_pairwise.explanations.batch import explain_batch, read_batch
@@ -97,8 +98,10 @@ def explain_ranking(
         show_progress: as for `explain`.
 
     Raises:
-        ValueError: there is no result, or the numbers of names, scores and results differ.
+        ValueError: there is no list or no result, or the numbers of names, scores and results differ.
     """
+    if isinstance(results, (str, Path)):
+        raise ValueError(f"Expected results to be a list, got {results!r} alone. Put it in a list.")
     items = list(results)
     if not items:
         raise ValueError("Expected at least one result, got none. Pass the results of the search, the best first.")

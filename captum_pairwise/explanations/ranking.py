@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isclose
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
+from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation, save_view, show_content
 from captum_pairwise.explanations.verdict_words import format_difference
 from captum_pairwise.results.interactions import Interactions
@@ -16,6 +19,9 @@ from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.ranking_figure import ranking_figure
 from captum_pairwise.visualization.ranking_viewer import ranking_viewer
 from captum_pairwise.visualization.viewer import Viewer
+
+EQUAL = 1e-6  # relative difference of similarities
+LONGEST_NAME = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -86,23 +92,43 @@ def tell_margin(explanations: Sequence[Explanation], names: Sequence[str]) -> st
     over its baseline, so the difference of the maps sums to the margin, less the margin that the query's baseline has.
     """
     values = [explanation.similarity for explanation in explanations]
+    shown = [_name_result(*result) for result in zip(explanations, names, strict=True)]
     for place, (better, worse) in enumerate(pairwise(values)):
-        if worse > better:
+        if worse > better and not isclose(worse, better, rel_tol=EQUAL):
             return (
-                f"Warning: this is not the model's order. {names[place + 1]} ({worse:.2f}) is more similar to the query than "
-                f"{names[place]} ({better:.2f}), which stands before it."
+                f"Warning: this is not the model's order. {shown[place + 1]} is more similar to the query than {shown[place]}, which "
+                f"stands before it ({' against '.join(_tell_apart(worse, better))})."
             )
     if len(explanations) < 2:
         return ""
-    first, second = explanations[:2]
-    sentence = f"{names[0]} comes before {names[1]} by {format_difference(values[0] - values[1])}."
-    credits = [explanation.interactions.given_other for explanation in (first, second)]
-    if any(block is None for block in credits):
-        return sentence
-    difference = first.query_map - second.query_map
-    raised = difference.clamp(min=0)
+    if isclose(*values[:2], rel_tol=EQUAL):
+        return f"{shown[0]} and {shown[1]} are equally similar to the query."
+    sentence = f"{shown[0]} comes before {shown[1]} by {format_difference(values[0] - values[1])}."
+    return " ".join([sentence, *_tell_favour(*explanations[:2])])
+
+
+def _tell_favour(first: Explanation, second: Explanation) -> list[str]:
+    """The parts of the query that raise the similarity to the first result more than to the second; empty without maps."""
+    if first.interactions.given_other is None or second.interactions.given_other is None:
+        return []
+    raised, places = (first.query_map - second.query_map).clamp(min=0), first.places[0]
     if not raised.any():
-        return f"{sentence} No part of the query favours it; the difference remains when the query is replaced."
+        return [f"No {places.kind[:-1]} of the query favours it; the difference remains when the query is replaced."]
     strongest = torch.where(raised >= raised.max() / 2, raised, 0)
-    where = first.places[0].describe_group(strongest)
-    return f"{sentence} The query's parts that favour it most add {format_difference(strongest.sum().item())}, {where}."
+    where, gain = places.describe_group(strongest), format_difference(strongest.sum().item())
+    return [f"The query's {places.kind} that favour it most add {gain}, {where}."]
+
+
+def _name_result(explanation: Explanation, name: object) -> str:
+    """The name of a result in a sentence; a sentence is quoted, and cut if it is long."""
+    quoted = isinstance(explanation.retrieved, Sentence)
+    return f"“{shorten(str(name), LONGEST_NAME, placeholder='…')}”" if quoted else str(name)
+
+
+def _tell_apart(first: float, second: float) -> tuple[str, str]:
+    """Two different numbers with as many digits, at least two, as tell them apart."""
+    for n_digits in range(2, 10):
+        texts = f"{first:.{n_digits}f}", f"{second:.{n_digits}f}"
+        if texts[0] != texts[1]:
+            return texts
+    return str(first), str(second)

@@ -64,7 +64,8 @@ def test_a_margin_that_no_part_favours():
 def test_a_wrong_order_is_a_warning():
     places = [explain_pair([0.1], full) for full in (0.9, 0.5, 0.7)]
     text = tell_margin(places, ["a", "b", "c"])
-    assert text.startswith("Warning: this is not the model's order. c (0.70) is more similar to the query than b (0.50)")
+    assert text.startswith("Warning: this is not the model's order. c is more similar to the query than b, which stands")
+    assert "(0.70 against 0.50)" in text
 
 
 def test_results_without_maps_have_a_margin():
