@@ -110,7 +110,8 @@ def answer_user(gr: Any, models: AppModels, name: str, query: str | None, retrie
     if not query or not retrieved:
         raise gr.Error("Give both A and B first.", print_exception=False)
     try:
-        return cp.explain(models.load(name), query, retrieved)._repr_html_()
+        model = models.load(name)
+        return cp.explain(model, query, retrieved, transform=getattr(model, "transform", None))._repr_html_()
     except Exception as error:
         is_expected = isinstance(error, (ValueError, ImportError, OSError))
         message = str(error) if is_expected else f"{type(error).__name__}: {error}"

@@ -44,7 +44,8 @@ def run_explain(options: argparse.Namespace) -> int:
     model = load_model(options.model)
     query, retrieved = choose_pair(model, options.query, options.retrieved)
     files = plan_files(options.out, STEM)
-    why = cp.explain(model, query, retrieved, background=background, **take_method(options))
+    transform = getattr(model, "transform", None)  # of a function; that of an encoder is known
+    why = cp.explain(model, query, retrieved, background=background, transform=transform, **take_method(options))
     print(f"{why.verdict}\n\n{why.choices}\n")
     save_views(why, files, options.open)
     return 0

@@ -20,7 +20,8 @@ def add_model_options(parser: argparse.ArgumentParser, others: str = "") -> None
     """Add the options for the model and the method; `others` names models that only some commands take."""
     names = f"efficientnet_lite0 (the default), {others}resnet50=weights.pth and other backbones with a file of weights"
     function = "or module:function, your function that returns an encoder or a SimilarityWrapper"
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"{names}, {function}")
+    transform = "its attribute transform maps a PIL image to its input, unless it is of timm or torchvision"
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"{names}, {function}; {transform}")
     parser.add_argument("--layer", metavar="NAME", help="the layer whose places are the parts, as layer4 (default: the last with places)")
     methods = "'closed form', factorised, path or opaque (default: the cheapest that is right for the model)"
     parser.add_argument("--method", metavar="NAME", help=methods)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -23,8 +24,20 @@ def make_tiny():
     return ImageEncoder(nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.ReLU()), size=(24, 24))
 
 
+def compare(query, retrieved):
+    return torch.cosine_similarity(query.flatten(1), retrieved.flatten(1))
+
+
 def make_function():
-    return lambda query, retrieved: torch.cosine_similarity(query.flatten(1), retrieved.flatten(1))
+    def compare_photos(query, retrieved):
+        return compare(query, retrieved)
+
+    compare_photos.transform = lambda photo: torch.from_numpy(np.array(photo.resize((12, 12)))).permute(2, 0, 1) / 255
+    return compare_photos
+
+
+def make_bare_function():
+    return compare
 
 
 @pytest.fixture
@@ -60,7 +73,14 @@ def test_the_options_reach_the_call(photos, tmp_path, monkeypatch):
     run_command(["explain", *photos, "--model", TINY, *options, "--out", str(tmp_path)])
     (_, *given), arguments = calls[0]
     assert given == photos and set(map(str, arguments.pop("background"))) == set(photos)
-    assert arguments == {"layer": "features.1", "method": "path", "n_samples": 7, "seed": 3, "show_progress": sys.stderr.isatty()}
+    assert arguments == {
+        "layer": "features.1",
+        "method": "path",
+        "n_samples": 7,
+        "seed": 3,
+        "transform": None,
+        "show_progress": sys.stderr.isatty(),
+    }
 
 
 def test_a_background_is_a_sample_of_eight(tmp_path):
@@ -71,9 +91,11 @@ def test_a_background_is_a_sample_of_eight(tmp_path):
     assert shared_options.sample_background(None, 0) is None
 
 
-def test_a_function_is_explained_without_a_layer(photos, tmp_path, capsys):
-    # a function says nothing of its input, so its photos need a transform, which only Python can give
-    assert run_command(["explain", *photos, "--model", f"{__name__}:make_function", "--out", str(tmp_path)]) == WRONG_INPUT
+def test_a_function_is_explained_through_its_transform(photos, tmp_path, capsys):
+    command = ["explain", *photos, "--samples", "100", "--out", str(tmp_path), "--model"]
+    assert run_command([*command, f"{__name__}:make_function"]) == 0
+    assert "superpixels" in capsys.readouterr().out
+    assert run_command([*command, f"{__name__}:make_bare_function"]) == WRONG_INPUT
     assert "transform" in capsys.readouterr().err
 
 
