@@ -5,9 +5,10 @@ import argparse
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.explanations.layer_choice import find_named_layer
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.named_models import AnyModel, load_model, select_layer
+from captum_pairwise.models.named_models import AnyModel, load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.players.layouts import LAYOUTS
@@ -52,8 +53,7 @@ def _take_encoder(model: AnyModel) -> nn.Module:
 
 def _choose_layer(encoder: nn.Module, name: str | None) -> nn.Module | None:
     if name is not None:
-        layer = select_layer(encoder, name)
-        return layer if isinstance(layer, nn.Module) else None
+        return find_named_layer(encoder, name)
     if isinstance(encoder, TokenEncoder):
         return encoder.embedding_layer
     return encoder.features if isinstance(encoder, ImageEncoder) else None

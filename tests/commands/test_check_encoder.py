@@ -43,7 +43,7 @@ def test_an_encoder_that_draws_at_random_fails(capsys):
     ("arguments", "message"),
     [
         (["resnet49"], "'resnet49'"),
-        ([f"{__name__}:make_safe", "--layer", "7"], "Expected the name of a layer, got '7'"),
+        ([f"{__name__}:make_safe", "--layer", "7"], "got '7'"),
         ([f"{__name__}:make_function"], "Expected an encoder"),
         ([f"{__name__}:nobody"], "nobody"),
         ([f"{__name__}:make_safe", "--size", "0"], "--size"),

@@ -2,8 +2,7 @@ import pytest
 from torch import nn
 
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.named_models import load_model, select_layer
-from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.named_models import load_model
 from captum_pairwise.models.text import TextEncoder
 
 HERE = __name__
@@ -51,13 +50,3 @@ def test_backbones_and_minilm_have_names():
 def test_other_texts_are_refused(text):
     with pytest.raises(ValueError, match=r"^Expected"):
         load_model(text)
-
-
-def test_layers_have_names():
-    encoder, other = make_module(), make_module()
-    assert select_layer(encoder, "1") is encoder[1] is select_layer(SimilarityWrapper(encoder), "1")
-    assert select_layer(SimilarityWrapper(encoder, other), "1") == (encoder[1], other[1])
-    with pytest.raises(ValueError, match=r"got 'Flatten'. Names are 0, 1, …"):
-        select_layer(encoder, "Flatten")
-    with pytest.raises(ValueError, match="function has no layers"):
-        select_layer(compare, "1")
