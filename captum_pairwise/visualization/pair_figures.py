@@ -90,28 +90,30 @@ def pair_figure(
     mark_parts(axes[0], sides[0], [part for part, _ in parts])
     matches = [match for part, match in parts if sign * between[part, match] > 0]  # strongest first: no number is skipped
     mark_parts(axes[3], sides[1], matches)
-    _draw_pairs(bottom, sides[1], between, parts, sign, choose_colours(verdict))
+    _draw_pairs(bottom, sides[1], between, parts, sign, verdict)
     return figure
+
+
+def is_alike(verdict: Verdict | None) -> bool:
+    """False if the verdict says that the photos are not similar."""
+    return verdict is None or verdict.is_similar
 
 
 def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
     """-1 if the pairs that lower the similarity come first: of photos that are not similar, if they are worth a look. Otherwise 1."""
     lowered, raised = -between.clamp(max=0).sum(), between.clamp(min=0).sum()
-    return -1 if verdict and not verdict.is_similar and bool(lowered > WORTH_A_LOOK * raised) else 1
+    return -1 if not is_alike(verdict) and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
 def _write_below(interactions: Interactions, example: int, sign: int, verdict: Verdict | None) -> list[Line]:
-    """The small print: the meaning of the colours, and the numbers.
-
-    Each map of pairs has its own scale, which makes small pairs visible. So the print says how much the pairs that lower the similarity sum
-    to, if these are drawn.
-    """
+    """The small print: the meaning of the colours, and the numbers; of photos that are not similar, also the sums of the pairs by sign."""
     sentences = [MAP_MEANING.format(describe_colours(verdict)), PAIR_MEANING]
-    if sign < 0:
+    if not is_alike(verdict):
         between = interactions["between"][example].double()
         sums = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
-        texts = [format_number(value, max(abs(value), 1e-5)) for value in sums]
-        sentences.append(f"The lower row shows pairs that lower it. All of them sum to {texts[0]}, and all that raise it to {texts[1]}.")
+        lowered, raised = (format_number(value, max(abs(value), 1e-5)) for value in sums)
+        shown = "The lower row shows pairs that lower it." if sign < 0 else "Few pairs lower it: the lower row shows pairs that raise it."
+        sentences.append(f"{shown} All that lower it sum to {lowered}, all that raise it to {raised}.")
     return write_small_print([*sentences, write_numbers(interactions, example, verdict)], WIDTH)
 
 
@@ -150,9 +152,12 @@ def _draw_no_map(panel: Axes, side: PhotoParts, name: str) -> None:
 
 
 def _draw_pairs(
-    row: SubFigure, retrieved: PhotoParts, between: Tensor, parts: list[tuple[int, int]], sign: int, colours: str | Colormap
+    row: SubFigure, retrieved: PhotoParts, between: Tensor, parts: list[tuple[int, int]], sign: int, verdict: Verdict | None
 ) -> None:
     """For each query part, its pairs of one sign with the retrieved parts, on its own scale."""
+    words = "what part {} differs from" if sign < 0 else "where part {} is found"
+    words = words if sign < 0 or is_alike(verdict) else "what part {} resembles most"
+    colours = choose_colours(verdict)
     axes = row.subplots(1, max(4, len(parts)), squeeze=False)[0]
     hide_frames(axes)
     for panel in axes[len(parts) :]:
@@ -160,9 +165,7 @@ def _draw_pairs(
     for number, (panel, pair) in enumerate(zip(axes, parts, strict=False)):
         heat = sign * np.clip(sign * retrieved.paint(between[pair[0]]), 0, None)
         draw_photo(panel, overlay(retrieved.photo, heat, find_scale([heat]), colours))
-        title = f"where part {number + 1} is found" if sign > 0 else f"what part {number + 1} differs from"
-        if sign * between[pair] <= 0:
-            title = f"part {number + 1} is found nowhere" if sign > 0 else f"part {number + 1} differs from nothing"
+        title = (words if sign * between[pair] > 0 else "part {} is found nowhere").format(number + 1)
         panel.set_title(title, color=PART_COLOURS[number], weight="bold", size="medium")
         draw_half_bar(panel, find_scale([heat]), sign, "similarity", colours)
 

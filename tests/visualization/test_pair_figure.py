@@ -105,12 +105,12 @@ def test_photos_that_are_not_similar_show_the_pairs_that_lower_the_similarity():
     assert panel.get_title() == "what part 1 differs from"
     assert read_bars(figure)["similarity"][1] == pytest.approx((heat.min(), 0))
     sums = [f"{block[0].sum():+.0f}" for block in (known.between.clamp(max=0), known.between.clamp(min=0))]
-    sentence = f"All of them sum to {sums[0]}, and all that raise it to {sums[1]}."
+    sentence = f"All that lower it sum to {sums[0]}, all that raise it to {sums[1]}."
     assert f"The lower row shows pairs that lower it. {sentence}" in " ".join(read_texts(figure))
 
 
 @pytest.mark.parametrize(
-    ("share", "title"), [(0.0, "where part 1 is found"), (0.09, "where part 1 is found"), (0.11, "what part 1 differs from")]
+    ("share", "title"), [(0.0, "what part 1 resembles most"), (0.09, "what part 1 resembles most"), (0.11, "what part 1 differs from")]
 )
 def test_pairs_that_hardly_lower_the_similarity_are_not_shown(share, title):
     """Of photos that are not similar, the pairs below 0 sum to this share of those above."""
