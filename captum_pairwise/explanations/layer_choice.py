@@ -15,7 +15,7 @@ from captum_pairwise.explanations.patch_grid import find_grid
 from captum_pairwise.models.embedder import Embedder, check_output
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
-from captum_pairwise.network.layer_outputs import get_first_tensor
+from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only
 from captum_pairwise.players.regions import Layout, token_grid
 
@@ -142,12 +142,17 @@ def _record_places(encoder: nn.Module, image: Tensor) -> tuple[list[_Call], obje
     """The outputs of all modules that ran once and have places, in the order in which they were finished, and the network's output."""
     calls: dict[nn.Module, _Call] = {}
 
-    def record(name: str, module: nn.Module, _inputs: object, returned: object) -> None:
+    def record(name: str, module: nn.Module, _inputs: object, returned: object) -> object:
         output = get_first_tensor(returned)
         if module in calls:
             calls[module].n_calls += 1
-        elif output is not None:  # the edge is taken now, because a step in place may follow
-            calls[module] = _Call(name, module, output, get_gradient_edge(output) if output.requires_grad else None)
+        elif output is not None and output.requires_grad:
+            copied = output.clone()  # so that steps in place, and other outputs of the module, do not pass this point of the graph
+            calls[module] = _Call(name, module, copied, get_gradient_edge(copied))
+            return replace_first_tensor(returned, copied)
+        elif output is not None:
+            calls[module] = _Call(name, module, output, None)
+        return returned
 
     without_hooks = (nn.Identity, torch.jit.ScriptModule)  # an identity says nothing to the user, and TorchScript takes no hooks
     modules = [(name, module) for name, module in encoder.named_modules() if name and not isinstance(module, without_hooks)]

@@ -68,17 +68,40 @@ class Windows(nn.Module):
         return self.linear(self.window(rows).mean((2, 3))).reshape(len(images), 4, 8).mean(1)
 
 
+class Pooled(nn.Module):
+    """A network inside a network, whose second output is pooled from the map that it also returns, as in transformers."""
+
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.stem = nn.Conv2d(3, 8, 8, stride=8)
+
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            maps = self.stem(images).relu()
+            return {"last_hidden_state": maps, "pooler_output": maps.mean((2, 3))}
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key, self.backbone = key, self.Backbone()
+
+    def forward(self, images: Tensor) -> Tensor:
+        returned = self.backbone(images)[self.key]
+        return returned.mean((2, 3)) if returned.dim() == 4 else returned
+
+
 @pytest.mark.parametrize(
     ("encoder", "name", "parts"),
     [
         (TinyTransformer(uses_class=True), "blocks.1", "4 × 4 patches"),
         (TinyTransformer(uses_class=False), "norm", "4 × 4 patches"),
         (InPlace(), "stem", "8 × 8 cells"),
+        (Pooled("pooler_output"), "backbone.stem", "8 × 8 cells"),
         (torchvision.models.vgg11(num_classes=10), "features", "2 × 2 cells"),
         (torchvision.models.resnet18(num_classes=10), "layer4", "2 × 2 cells"),
         (torchvision.models.swin_t(num_classes=10), "permute", "2 × 2 cells"),
     ],
-    ids=["class token", "mean of patches", "in place", "vgg11", "resnet18", "swin_t"],
+    ids=["class token", "mean of patches", "in place", "output beside", "vgg11", "resnet18", "swin_t"],
 )
 def test_the_last_layer_with_places_is_chosen_in_one_pass(encoder: nn.Module, name: str, parts: str) -> None:
     calls, images = count_calls(encoder), photos()
@@ -104,3 +127,8 @@ def test_no_layer_is_chosen_if_rows_are_windows_or_nothing_moves_the_embedding(e
     calls = count_calls(encoder)
     assert choose(encoder) is None
     assert calls[encoder] == 1
+
+
+def test_a_network_whose_first_output_is_used_is_the_layer() -> None:
+    choice = choose(Pooled("last_hidden_state"))
+    assert choice is not None and choice.name == "backbone"
