@@ -20,6 +20,7 @@ class _Limits:
     fit: float
 
 
+SHOWN_GAP = 5e-4  # smaller relative gaps are lost in the digits
 LABELS = {RELIABLE: _Limits(0.1, 0.3, 0.05, 0.7), ROUGH: _Limits(0.3, 1.0, 0.2, 0.4)}
 
 
@@ -75,7 +76,7 @@ def _list_evidence(errors: tuple[float, float], gap: float, fit: tuple[float, fl
                 f"The credits of {name} are exact." if error == 0 else f"The standard error of the credits of {name} is {error:.1%}."
             )
     if not isnan(gap):
-        sentences.append(f"The credits of the parts sum to what their side adds, up to {gap:.1%}.")
+        sentences.append(f"The credits of the parts sum to what their side adds{f', up to {gap:.1%}' if gap >= SHOWN_GAP else ''}.")
     for value, name in zip(fit, ("query", "retrieved one"), strict=True):
         if not isnan(value):
             sentences.append(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.evaluation.tables.explanation import Explanation, paint_retrieved, project_object
 from captum_pairwise.evaluation.tables.image_pair import ImagePair
+from captum_pairwise.evaluation.tables.retrieved_map import RetrievedMap, paint_retrieved, project_object
 from captum_pairwise.evaluation.tables.row_cache import RowCache
 from captum_pairwise.evaluation.tables.settings import Settings
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -56,19 +56,19 @@ class MethodRun:
         """The images, the number of samples and their source."""
         return {"inputs": self.pair.images, "n_samples": n_samples, "generator": self.generator}
 
-    def explain_parts(self, cls: Any, n_samples: int, mask: Tensor | None) -> Explanation:
+    def explain_parts(self, cls: Any, n_samples: int, mask: Tensor | None) -> RetrievedMap:
         """First order of the parts in a mask of the retrieved image, or of the players that the class chooses."""
         return paint_retrieved(cls(self.model).interactions(**self.budget(n_samples), feature_mask=(ONE_PLAYER, mask)))
 
-    def explain_cells(self, cls: Any, n_samples: int) -> Explanation:
+    def explain_cells(self, cls: Any, n_samples: int) -> RetrievedMap:
         """First order of cells."""
         return paint_retrieved(cls(*self.layer).interactions(**self.budget(n_samples), layer_mask=(ONE_PLAYER, None)))
 
-    def project_parts(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> Explanation:
+    def project_parts(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> RetrievedMap:
         """Second order of superpixels."""
         interactions = cls(self.model, **options).interactions(**self.budget(n_samples), feature_mask=self.pair.superpixels)
         return project_object(interactions, mask)
 
-    def project_cells(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> Explanation:
+    def project_cells(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> RetrievedMap:
         """Second order of cells."""
         return project_object(cls(*self.layer, **options).interactions(**self.budget(n_samples)), mask)

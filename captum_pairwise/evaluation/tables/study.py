@@ -18,10 +18,10 @@ from captum_pairwise import __version__
 from captum_pairwise.datasets.pair_list import Pair
 from captum_pairwise.evaluation.escaping import join_lines
 from captum_pairwise.evaluation.rows import Journal, read_rows
-from captum_pairwise.evaluation.tables.explanation import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.image_pair import ImagePair, Model, open_pair
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
 from captum_pairwise.evaluation.tables.processes import Ranks
+from captum_pairwise.evaluation.tables.retrieved_map import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.settings import Settings
 from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, explain_pair
 

@@ -10,8 +10,8 @@ from captum.attr import LayerGradCam
 from torch import Tensor
 
 import captum_pairwise as cp
-from captum_pairwise.evaluation.tables.explanation import Explanation, paint_retrieved, project_object
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
+from captum_pairwise.evaluation.tables.retrieved_map import RetrievedMap, paint_retrieved, project_object
 
 AGNOSTIC, DEPENDENT, CONTROL = "model agnostic", "architecture dependent", "control"
 
@@ -47,54 +47,54 @@ TABLE_METHODS = {
 }
 
 
-def explain_by_sbsm(run: MethodRun) -> Explanation:
+def explain_by_sbsm(run: MethodRun) -> RetrievedMap:
     """SBSM (§A.11)."""
-    return Explanation(cp.SBSM(run.model).attribute(run.pair.images, **run.windows)[1][:, 0])
+    return RetrievedMap(cp.SBSM(run.model).attribute(run.pair.images, **run.windows)[1][:, 0])
 
 
-def project_by_sbsm(run: MethodRun, mask: Tensor) -> Explanation:
+def project_by_sbsm(run: MethodRun, mask: Tensor) -> RetrievedMap:
     """SBSM of pairs of windows (§A.11)."""
     arguments: dict[str, Any] = run.budget(run.settings.second) | run.windows | {"feature_mask": run.pair.superpixels}
-    return Explanation(cp.PairwiseSBSM(run.model).window_pairs(**arguments).project(mask))
+    return RetrievedMap(cp.PairwiseSBSM(run.model).window_pairs(**arguments).project(mask))
 
 
-def explain_by_gradcam(run: MethodRun) -> Explanation:
+def explain_by_gradcam(run: MethodRun) -> RetrievedMap:
     """GradCAM without a ReLU (§A.3)."""
     (query, retrieved), (model, layer) = run.pair.images, run.layer
     heat_map = cast(Tensor, LayerGradCam(model.given_query(query), layer).attribute(retrieved)).detach()[:, 0]
-    return Explanation(heat_map, heat_map.flatten())
+    return RetrievedMap(heat_map, heat_map.flatten())
 
 
-def explain_by_sam(run: MethodRun) -> Explanation:
+def explain_by_sam(run: MethodRun) -> RetrievedMap:
     """SAM without a background (eq. 3)."""
     heat_map = cp.LayerSAM(*run.layer).attribute(run.pair.images)[1][:, 0]
-    return Explanation(heat_map, heat_map.flatten())
+    return RetrievedMap(heat_map, heat_map.flatten())
 
 
-def explain_by_igsam(run: MethodRun) -> Explanation:
+def explain_by_igsam(run: MethodRun) -> RetrievedMap:
     """IG-SAM (eq. 9)."""
     return paint_retrieved(cp.LayerIGSAM(*run.layer).interactions(run.pair.images, n_steps=run.settings.n_steps))
 
 
-def project_by_hessians(run: MethodRun, mask: Tensor) -> Explanation:
+def project_by_hessians(run: MethodRun, mask: Tensor) -> RetrievedMap:
     """Integrated Hessians (eq. 15)."""
     method = cp.LayerIntegratedHessians(*run.layer, within=True)
     return project_object(method.interactions(run.pair.images, n_steps=run.settings.n_nodes), mask)
 
 
-def draw_heat_map(run: MethodRun) -> Explanation:
+def draw_heat_map(run: MethodRun) -> RetrievedMap:
     """A map of random numbers."""
     retrieved = run.pair.images[1]
-    return Explanation(torch.rand(1, *retrieved.shape[2:], generator=run.generator, dtype=torch.float32, device="cpu").to(retrieved))
+    return RetrievedMap(torch.rand(1, *retrieved.shape[2:], generator=run.generator, dtype=torch.float32, device="cpu").to(retrieved))
 
 
-FIRST_ORDER: dict[str, Callable[[MethodRun], Explanation]] = {
+FIRST_ORDER: dict[str, Callable[[MethodRun], RetrievedMap]] = {
     "sbsm": explain_by_sbsm,
     "pshap": lambda run: run.explain_parts(cp.PartitionShap, run.settings.first, None),
     "lime": lambda run: run.explain_parts(cp.SuperpixelLime, run.settings.first, run.pair.superpixels[1]),
     "kshap": lambda run: run.explain_parts(cp.KernelShapley, run.settings.first, run.pair.superpixels[1]),
     "factorised": lambda run: run.explain_parts(cp.JaggedShapleyTaylor, run.settings.n_embeddings, run.pair.superpixels[1]),
-    "vesm": lambda run: Explanation(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0]),
+    "vesm": lambda run: RetrievedMap(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0]),
     "gcam": explain_by_gradcam,
     "sam": explain_by_sam,
     "igsam": explain_by_igsam,
@@ -102,7 +102,7 @@ FIRST_ORDER: dict[str, Callable[[MethodRun], Explanation]] = {
     "layer_factorised": lambda run: run.explain_cells(cp.LayerJaggedShapleyTaylor, run.settings.n_layer_embeddings),
     "random": draw_heat_map,
 }
-SECOND_ORDER: dict[str, Callable[[MethodRun, Tensor], Explanation]] = {  # the tensor is the mask of the query's object
+SECOND_ORDER: dict[str, Callable[[MethodRun, Tensor], RetrievedMap]] = {  # the tensor is the mask of the query's object
     "sbsm": project_by_sbsm,
     "lime": lambda run, mask: run.project_parts(cp.PairwiseLime, run.settings.second, mask),
     "kshap": lambda run, mask: run.project_parts(cp.KernelShapleyTaylor, run.settings.second, mask, sampling=run.settings.sampling),
@@ -117,7 +117,7 @@ SECOND_ORDER: dict[str, Callable[[MethodRun, Tensor], Explanation]] = {  # the t
 }
 
 
-def explain_pair(name: str, run: MethodRun) -> tuple[Explanation, Explanation | None]:
+def explain_pair(name: str, run: MethodRun) -> tuple[RetrievedMap, RetrievedMap | None]:
     """Both orders of a method on one pair; second order needs the masks of the pair."""
     first, masks = FIRST_ORDER[name](run), run.pair.masks
     return first, SECOND_ORDER[name](run, masks[0]) if name in SECOND_ORDER and masks is not None else None

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise import metrics
-from captum_pairwise.evaluation.tables.explanation import measure_explanation
+from captum_pairwise.evaluation.tables.retrieved_map import measure_explanation
 from captum_pairwise.evaluation.tables.table_methods import explain_pair
 
 

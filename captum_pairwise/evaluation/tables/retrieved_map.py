@@ -13,7 +13,7 @@ from captum_pairwise.results.interactions import Interactions
 
 
 @dataclass(frozen=True)
-class Explanation:
+class RetrievedMap:
     """An explanation of the retrieved image.
 
     Attributes:
@@ -26,7 +26,7 @@ class Explanation:
     credit: Float[Tensor, " credits"] | None = None
 
 
-def paint_retrieved(interactions: Interactions | tuple[Interactions, Interactions]) -> Explanation:
+def paint_retrieved(interactions: Interactions | tuple[Interactions, Interactions]) -> RetrievedMap:
     """The credits of the retrieved image's players with the query whole.
 
     Args:
@@ -37,17 +37,17 @@ def paint_retrieved(interactions: Interactions | tuple[Interactions, Interaction
     return _paint_credit(interactions.retrieved_map, interactions)
 
 
-def project_object(interactions: Interactions, query_mask: Bool[Tensor, "1 height width"]) -> Explanation:
+def project_object(interactions: Interactions, query_mask: Bool[Tensor, "1 height width"]) -> RetrievedMap:
     """The query's object projected to the retrieved image's players, with the credit of all players and pairs."""
     projected = _paint_credit(interactions.project(query_mask), interactions)
-    return Explanation(projected.heat_map, interactions["marginal"][0])
+    return RetrievedMap(projected.heat_map, interactions["marginal"][0])
 
 
-def _paint_credit(credit: Float[Tensor, "1 players"], interactions: Interactions) -> Explanation:
+def _paint_credit(credit: Float[Tensor, "1 players"], interactions: Interactions) -> RetrievedMap:
     players = interactions.retrieved_players
     if players is None:
         raise ValueError("Expected interactions with players of the retrieved image, got none. Explain both images.")
-    return Explanation(paint(credit, players.ids)[:, 0], credit[0])
+    return RetrievedMap(paint(credit, players.ids)[:, 0], credit[0])
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Measures:
     foreground_iou: float = torch.nan
 
 
-def measure_explanation(first: Explanation, second: Explanation | None, pair: ImagePair) -> Measures:
+def measure_explanation(first: RetrievedMap, second: RetrievedMap | None, pair: ImagePair) -> Measures:
     """The metrics of both orders of a method; second order needs the masks of the pair."""
     similarity = pair.model.wrapper
     drop = metrics.faithfulness(similarity, pair.images, first.heat_map)
@@ -86,7 +86,7 @@ def measure_explanation(first: Explanation, second: Explanation | None, pair: Im
     return Measures(**values)
 
 
-def _measure_inefficiency(explanation: Explanation, pair: ImagePair, order: int) -> float:
+def _measure_inefficiency(explanation: RetrievedMap, pair: ImagePair, order: int) -> float:
     if explanation.credit is None:
         return torch.nan
     return metrics.inefficiency(explanation.credit[None], pair.full, pair.empty[order - 1]).item()
