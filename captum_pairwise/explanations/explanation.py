@@ -67,10 +67,10 @@ class Explanation:
             n_matches: the largest number of matches.
 
         Raises:
-            ValueError: `n_matches` is below 1.
+            ValueError: `n_matches` is no whole number, or is below 1.
         """
-        if n_matches < 1:
-            raise ValueError(f"Expected n_matches of at least 1, got {n_matches}. Leave it out for 8.")
+        if not isinstance(n_matches, int) or n_matches < 1:
+            raise ValueError(f"Expected n_matches to be a whole number of at least 1, got {n_matches}. Leave it out for 8.")
         between, errors = self.pairs, self.interactions.standard_error
         sides = self.places
         chosen = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]
@@ -128,9 +128,9 @@ def save_view(view: Any, path: Path) -> Path:
     Raises:
         ValueError: the ending is unknown.
     """
-    if path.suffix == ".html":
+    if path.suffix.lower() == ".html":
         return view.page().save(path)
-    if path.suffix not in PICTURES:
+    if path.suffix.lower() not in PICTURES:
         raise ValueError(f"Expected a name that ends in .html, {', '.join(PICTURES)}, got {path.name!r}. Choose one of these.")
     view.figure().savefig(path, dpi=RESOLUTION)
     return path

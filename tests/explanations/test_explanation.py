@@ -51,7 +51,7 @@ def test_a_match_is_a_line_of_text():
 
 
 def test_the_number_of_matches_is_checked(explanation):
-    with pytest.raises(ValueError, match="Expected n_matches of at least 1"):
+    with pytest.raises(ValueError, match="Expected n_matches to be a whole number of at least 1"):
         explanation.matches(0)
 
 
