@@ -100,6 +100,21 @@ def explain_ranking(
     Raises:
         ValueError: there is no list or no result, or the numbers of names, scores and results differ.
     """
+    items = _list_results(results, names, scores)
+    options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
+    batch = read_batch(model, query, items, [f"result {place}" for place in range(1, len(items) + 1)], transform, background)
+    explanations = explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))
+    named = tuple(names) if names is not None else tuple(content.name for content in batch.retrieved.contents)
+    values = tuple(map(float, scores)) if scores is not None else tuple(explanation.similarity for explanation in explanations)
+    return Ranking(tuple(explanations), named, values)
+
+
+def _list_results(results: Sequence[Any], names: Sequence[str] | None, scores: Sequence[float] | None) -> list[Any]:
+    """The results, with as many names and scores.
+
+    Raises:
+        ValueError: there is no list or no result, or the numbers differ.
+    """
     if isinstance(results, (str, Path)):
         raise ValueError(f"Expected results to be a list, got {results!r} alone. Put it in a list.")
     items = list(results)
@@ -108,9 +123,4 @@ def explain_ranking(
     for given, what in ((names, "names"), (scores, "scores")):
         if given is not None and len(given) != len(items):
             raise ValueError(f"Expected {len(items)} {what}, one for each result, got {len(given)}. Give one for each, or leave them out.")
-    options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
-    batch = read_batch(model, query, items, [f"result {place}" for place in range(1, len(items) + 1)], transform, background)
-    explanations = explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))
-    named = tuple(names) if names is not None else tuple(content.name for content in batch.retrieved.contents)
-    values = tuple(map(float, scores)) if scores is not None else tuple(explanation.similarity for explanation in explanations)
-    return Ranking(tuple(explanations), named, values)
+    return items
