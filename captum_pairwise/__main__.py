@@ -2,7 +2,7 @@
 
 import sys
 
-from captum_pairwise.commands.command_line import run_command
+from captum_pairwise.commands.command_line import run_program
 
 if __name__ == "__main__":
-    sys.exit(run_command())
+    sys.exit(run_program())

@@ -23,17 +23,19 @@ from captum_pairwise.explanations.untrained import find_untrained
 from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, write_verdict
 from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.heads import HEADS
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import is_out_of_memory
 from captum_pairwise.network.layers import refuse_compiled
-from captum_pairwise.players.baselines import blur_baseline
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.selection import take_pair
 
 MOST_MEMBERS = 8  # images of a background that take the place of absent parts
 LAYER_COALITIONS, INPUT_COALITIONS = 64, 16  # held out; after a layer only the tail of the network runs
+Fit = tuple[float, float]  # of the map of the query, and of the map of the other
+OwnBlurs = tuple[float, float] | None
 ROWS = 16  # of a background in one forward pass
 
 
@@ -150,16 +152,15 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    fits = _measure_fits(batch, plan, pairs, options.seed)
-    gallery, own = _score_gallery(batch), _score_own_blurs(batch, plan)
+    measured, gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(batch)
     explanations = []
-    for number, pair in enumerate(pairs):
+    for number, (pair, (fit, own_blurs)) in enumerate(zip(pairs, measured, strict=True)):
         contents = batch.query.contents[0], batch.retrieved.contents[number]
         sides = Places(contents[0], pair.query_players), Places(contents[1], pair.retrieved_players)
-        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own[number] if own else None, gallery)
+        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery)
         weak_layer = find_weak_layer(pair)
         stamps = [*warnings, weak_layer] if weak_layer is not None else warnings
-        verdict = write_verdict(pair, setting, judge_numbers(pair, fits[number], stamps), stamps)
+        verdict = write_verdict(pair, setting, judge_numbers(pair, fit, stamps), stamps)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations
 
@@ -184,14 +185,33 @@ def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     return (members if fits[0] else None), (members if fits[1] else None)
 
 
-def _measure_fits(batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int) -> list[tuple[float, float]]:
-    """`R²` of the maps of each pair, on coalitions that are drawn anew."""
+def _measure_games(batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int) -> list[tuple[Fit, OwnBlurs]]:
+    """For each pair, `R²` of its maps on coalitions that are drawn anew, and the similarity of each image and its own blur."""
     generator = torch.Generator().manual_seed(seed + 1)
     n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
-    context = make_context(batch.forward_func, None, None, None)
+    has_blurs = _embeds_alike(batch.forward_func) and plan.absent == (BLURRED, BLURRED)
     with torch.no_grad():
-        games = plan.build(context).games()
-        return [measure_fit(game, pair, generator, n_coalitions) for game, pair in zip(games, pairs, strict=True)]
+        games = plan.build(make_context(batch.forward_func, None, None, None)).games()
+        return [
+            (measure_fit(game, pair, generator, n_coalitions), _compare_ends(game) if has_blurs else None)
+            for game, pair in zip(games, pairs, strict=True)
+        ]
+
+
+def _embeds_alike(forward_func: ForwardFunc) -> bool:
+    """True if the similarity is an inner product of what one encoder makes of either image."""
+    if not isinstance(forward_func, SimilarityWrapper) or forward_func.retrieved_tower is not forward_func.query_encoder:
+        return False
+    return forward_func.head.lift_query is not None and forward_func.head.lift_query is forward_func.head.lift_retrieved
+
+
+def _compare_ends(game: Game) -> OwnBlurs:
+    """The similarity of the query and its baseline, and of the other and its baseline; None for a game that is not of two towers."""
+    if not isinstance(game, TwoTowerGame):
+        return None
+    ends = torch.tensor([[False], [True]], device="cpu")
+    query, retrieved = game.embed_query(ends.expand(2, game.n_query)), game.embed_retrieved(ends.expand(2, game.n_retrieved))
+    return (query[0] @ query[1]).item(), (retrieved[0] @ retrieved[1]).item()
 
 
 def _find_warnings(batch: Batch) -> list[str]:
@@ -208,19 +228,12 @@ def _score_gallery(batch: Batch) -> Tensor | None:
     """The similarity of the query and each image of the background."""
     if batch.background is None:
         return None
-    model, query = batch.forward_func, batch.query.batch
-    return torch.cat([model(query.expand(len(rows), *query.shape[1:]), rows).cpu() for rows in batch.background.split(ROWS)])
-
-
-@torch.no_grad()
-def _score_own_blurs(batch: Batch, plan: Plan) -> list[tuple[float, float]] | None:
-    """For each pair, the similarity of the query and its blur, and of the other and its blur; None where blurs replace nothing."""
-    model = batch.forward_func
-    is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
-    if not is_shared or plan.absent != (BLURRED, BLURRED):
-        return None
-    query, *others = (model(row, blur_baseline(row)).item() for images in (batch.query, batch.retrieved) for row in images.batch.split(1))
-    return [(query, other) for other in others]
+    model, query, parts = batch.forward_func, batch.query.batch, batch.background.split(ROWS)
+    if not isinstance(model, SimilarityWrapper):
+        return torch.cat([model(query.expand(len(rows), *query.shape[1:]), rows).cpu() for rows in parts])
+    embedding = model.embed_query(query)
+    galleries = map(model.embed_retrieved, parts)
+    return torch.cat([model.head.score(embedding.expand(len(rows), *embedding.shape[1:]), rows).cpu() for rows in galleries])
 
 
 def _name_head(forward_func: ForwardFunc) -> str:
