@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, final
 
 import captum_pairwise as cp
 from captum_pairwise.commands.examples import SENTENCES, find_example_photos
-from captum_pairwise.commands.explain_pair import tell_text_towers
 from captum_pairwise.commands.shared_options import DEFAULT_MODEL
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.models.named_models import MINILM, AnyModel, load_model
+from captum_pairwise.models.text_towers import tell_text_towers
 
 NAMES = ("A", "B")
+UPLOADS = "GRADIO_TEMP_DIR"  # the variable that names the folder of uploads
 LARGEST_UPLOAD = "20mb"
 DELETE_EVERY, DELETE_AFTER = 600, 3600  # seconds
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # Gradio's own are loaded from Google
@@ -33,12 +34,12 @@ class AppModels:
         names: as for `load_model`, beside the built-in models. They are loaded at once, so that a wrong name is an error at the start.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or it reads a photo and a sentence.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._loaded: dict[str, AnyModel] = {name: load_model(name) for name in names}
-        reads_text = {name: any(tell_text_towers(model)) for name, model in self._loaded.items()}
+        reads_text = {name: _tell_text_reader(name, model) for name, model in self._loaded.items()}
         self.for_photos = [*(name for name in names if not reads_text[name]), DEFAULT_MODEL]
         self.for_sentences = [*(name for name in names if reads_text[name]), MINILM]
 
@@ -53,6 +54,20 @@ class AppModels:
         if name not in self._loaded:
             self._loaded[name] = load_model(name)
         return self._loaded[name]
+
+
+def _tell_text_reader(name: str, model: AnyModel) -> bool:
+    """True if a model reads two sentences, False if it reads two photos.
+
+    Raises:
+        ValueError: it reads one of each; its sentence would be taken for a file of this computer.
+    """
+    query, retrieved = tell_text_towers(model)
+    if query != retrieved:
+        raise ValueError(
+            f"Expected a model that reads two photos or two sentences, got {name}, which reads one of each. Use captum-pairwise explain."
+        )
+    return query
 
 
 def build_app(gr: Any, models: AppModels) -> Any:
@@ -121,14 +136,26 @@ def answer_user(gr: Any, models: AppModels, name: str, query: str | None, retrie
 
 
 @contextmanager
+def _keep_uploads(folder: str) -> Iterator[None]:
+    """Let Gradio keep its uploads in a folder; it asks for it when the page is built."""
+    previous = os.environ.get(UPLOADS)
+    os.environ[UPLOADS] = folder
+    try:
+        yield
+    finally:
+        os.environ.pop(UPLOADS, None)
+        if previous is not None:
+            os.environ[UPLOADS] = previous
+
+
+@contextmanager
 def serve_page(models: AppModels, host: str, port: int, is_opened: bool) -> Iterator[str]:
     """Serve the page until the end of the block. Then its uploads are deleted.
 
     Yields:
         the address of the page.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # read when the page is built
+    with tempfile.TemporaryDirectory() as folder, _keep_uploads(folder):
         gr = import_optional("gradio", "the web page", "app")
         look = {"theme": gr.themes.Default(**FONTS), "footer_links": [], "quiet": True, "inbrowser": is_opened}
         private = {"share": False, "mcp_server": False, "enable_monitoring": False, "ssr_mode": False, "max_file_size": LARGEST_UPLOAD}

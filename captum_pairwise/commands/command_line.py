@@ -89,7 +89,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run_words(words)
     except SystemExit as end:  # argparse ends after an error, and after help
-        return int(end.code or DONE)
+        return _take_status(end.code)
     except BrokenPipeError:  # as of `captum-pairwise methods | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -103,6 +103,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT if isinstance(error, (ValueError, ImportError, OSError)) else FAILED
     finally:
         warnings.formatwarning = format_warning
+
+
+def _take_status(code: object) -> int:
+    """The exit status of a `SystemExit`; a text, as of `sys.exit("no weights")`, is printed as Python does, and is a failure."""
+    if code is None or isinstance(code, int):
+        return int(code or DONE)
+    print(code, file=sys.stderr)
+    return FAILED
 
 
 def _run_words(words: list[str]) -> int:
@@ -156,7 +164,7 @@ def _describe_error(error: Exception) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, (ValueError, ImportError, OSError)):
         return message
-    return f"{type(error).__name__}: {message} Add --debug to see where."
+    return f"{type(error).__name__}: {message}".rstrip(": .") + ". Add --debug to see where."
 
 
 def _format_warning(message: Warning | str, *_: object) -> str:

@@ -15,8 +15,7 @@ from captum_pairwise.commands.shared_options import (
     take_method,
 )
 from captum_pairwise.models.named_models import AnyModel, load_model
-from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.models.text_towers import tell_text_towers
 
 STEM = "explanation"
 
@@ -55,7 +54,7 @@ def choose_pair(model: AnyModel, query: str | None, retrieved: str | None) -> tu
     """The two photos or sentences of the command line, or an example for the model.
 
     Raises:
-        ValueError: a photo is no file.
+        ValueError: a photo is no file, or there is no example for the model.
         ImportError: there is no example, because a package is missing.
     """
     if query is not None and retrieved is not None:
@@ -63,7 +62,10 @@ def choose_pair(model: AnyModel, query: str | None, retrieved: str | None) -> tu
             if not reads_text:
                 refuse_missing_photo(text)
         return query, retrieved
-    if any(tell_text_towers(model)):
+    reads_text = tell_text_towers(model)
+    if any(reads_text) and not all(reads_text):
+        raise ValueError("Expected A and B, because the model reads a photo and a sentence, got neither. Give one of each.")
+    if all(reads_text):
         return SENTENCES[0]
     examples = find_example_photos()
     if not examples:
@@ -72,12 +74,6 @@ def choose_pair(model: AnyModel, query: str | None, retrieved: str | None) -> tu
         )
     print(f"Example: {examples[0][0]} and {examples[0][1]}\n")
     return examples[0]
-
-
-def tell_text_towers(model: AnyModel) -> tuple[bool, bool]:
-    """True for the query and for the retrieved side if sentences are its inputs."""
-    towers = (model.query_encoder, model.retrieved_tower) if isinstance(model, SimilarityWrapper) else (model, model)
-    return isinstance(towers[0], TokenEncoder), isinstance(towers[1], TokenEncoder)
 
 
 def refuse_missing_photo(name: str) -> None:

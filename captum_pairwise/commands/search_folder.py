@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import captum_pairwise as cp
-from captum_pairwise.commands.explain_pair import refuse_missing_photo, tell_text_towers
+from captum_pairwise.commands.explain_pair import refuse_missing_photo
 from captum_pairwise.commands.shared_options import (
     N_BACKGROUND,
     add_model_options,
@@ -33,6 +33,7 @@ from captum_pairwise.files.images import list_images, read_rgb
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.models.named_models import load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text_towers import tell_text_towers
 
 FOLDER, STEM = "search", "ranking"
 N_NAMED = 3  # unreadable files that are named

@@ -6,7 +6,7 @@ import threading
 from captum_pairwise.commands.app_page import AppModels, serve_page
 
 HOST, PORT = "127.0.0.1", 7860
-OPEN_HOSTS = {"127.0.0.1", "localhost", "::1"}
+LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
 def add_app_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run_app(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     with serve_page(AppModels(options.model), options.host, options.port, options.open) as address:
         print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
-        if options.host not in OPEN_HOSTS:
-            print("Everybody in your network can use it.", flush=True)
+        if options.host not in LOCAL_HOSTS:
+            print("Other computers in your network can use it.", flush=True)
         threading.Event().wait()
     return 0

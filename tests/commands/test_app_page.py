@@ -1,5 +1,6 @@
 """The models that the web page offers, and its answers."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from captum_pairwise.commands.app_page import AppModels, answer_user
+from captum_pairwise.commands import app_page
+from captum_pairwise.commands.app_page import AppModels, answer_user, serve_page
+from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 
 
@@ -32,6 +35,10 @@ def make_broken():
             raise RuntimeError("<b>broken</b>")
 
     return Broken()
+
+
+def make_mixed():
+    return SimilarityWrapper(make_words(), make_photos())
 
 
 class Message(Exception):
@@ -61,6 +68,23 @@ def test_a_visitor_cannot_name_other_code():
 def test_a_wrong_name_is_an_error_at_the_start():
     with pytest.raises(ValueError, match="nobody"):
         AppModels([f"{__name__}:nobody"])
+
+
+def test_a_model_of_a_photo_and_a_sentence_is_refused():
+    with pytest.raises(ValueError, match=r"two photos or two sentences, got .*make_mixed, which reads one of each"):
+        AppModels([PHOTOS, f"{__name__}:make_mixed"])
+
+
+@pytest.mark.parametrize("previous", [None, "a folder"])
+def test_the_folder_of_uploads_is_restored_after_an_error(monkeypatch, previous):
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    if previous is not None:
+        monkeypatch.setenv("GRADIO_TEMP_DIR", previous)
+    during = []
+    monkeypatch.setattr(app_page, "import_optional", lambda *names: during.append(os.environ["GRADIO_TEMP_DIR"]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError), serve_page(AppModels([]), "127.0.0.1", 0, False):
+        pass
+    assert os.environ.get("GRADIO_TEMP_DIR") == previous != during[0]
 
 
 @pytest.mark.parametrize("pair", [(None, None), ("a.jpg", None), ("", "b.jpg")])

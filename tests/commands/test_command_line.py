@@ -81,14 +81,25 @@ def test_wrong_words_are_refused_in_one_line(words, capsys):
         (ValueError("Expected a photo,\n got none. Pass one."), WRONG_INPUT, "Expected a photo, got none. Pass one."),
         (FileNotFoundError(2, "No such file", "a.jpg"), WRONG_INPUT, "No such file: a.jpg"),
         (ImportError("Expected the package faiss."), WRONG_INPUT, "Expected the package faiss."),
-        (RuntimeError("no memory"), FAILED, "RuntimeError: no memory Add --debug to see where."),
+        (RuntimeError("no memory"), FAILED, "RuntimeError: no memory. Add --debug to see where."),
+        (RuntimeError("no memory."), FAILED, "RuntimeError: no memory. Add --debug to see where."),
+        (RuntimeError(), FAILED, "RuntimeError. Add --debug to see where."),
     ],
-    ids=["value", "file", "package", "unexpected"],
+    ids=["value", "file", "package", "unexpected", "full stop", "empty"],
 )
 def test_errors_are_one_line_without_a_traceback(command, capsys, error, code, message):
     command(raise_error(error))
     assert run_command(["explain"]) == code
     assert capsys.readouterr().err == f"captum-pairwise: error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"), [(None, 0, ""), (3, 3, ""), ("no weights", FAILED, "no weights\n")], ids=["none", "number", "text"]
+)
+def test_code_of_the_user_may_end_the_command(command, capsys, status, code, message):
+    command(raise_error(SystemExit(status)))
+    assert run_command(["explain"]) == code
+    assert capsys.readouterr().err == message
 
 
 def test_debug_shows_the_traceback(command):

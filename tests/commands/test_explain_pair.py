@@ -15,8 +15,10 @@ from captum_pairwise.commands import explain_pair, shared_options
 from captum_pairwise.commands.command_line import WRONG_INPUT, run_command
 from captum_pairwise.commands.examples import find_example_photos
 from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text import TokenEncoder
 
-TINY = f"{__name__}:make_tiny"
+TINY, MIXED = f"{__name__}:make_tiny", f"{__name__}:make_mixed"
 
 
 def make_tiny():
@@ -34,6 +36,15 @@ def make_function():
 
     compare_photos.transform = lambda photo: torch.from_numpy(np.array(photo.resize((12, 12)))).permute(2, 0, 1) / 255
     return compare_photos
+
+
+class Ids(TokenEncoder):
+    def forward(self, ids):
+        return ids.float()
+
+
+def make_mixed():
+    return SimilarityWrapper(make_tiny(), Ids(nn.Identity(), None))
 
 
 def make_bare_function():
@@ -103,6 +114,7 @@ def test_a_function_is_explained_through_its_transform(photos, tmp_path, capsys)
     ("arguments", "message"),
     [
         (["{photo}"], "got A alone"),
+        (["--model", MIXED], "reads a photo and a sentence, got neither"),
         (["{photo}", "{folder}/nowhere.jpg"], "which is no file"),
         (["{folder}", "{photo}"], "which is a folder"),
         (["{photo}", "{folder}/damaged.jpg"], "damaged.jpg to be an image"),
@@ -117,7 +129,7 @@ def test_a_function_is_explained_through_its_transform(photos, tmp_path, capsys)
         (["{photo}", "{photo}", "--out", "{folder}/file"], "File exists"),
     ],
     ids=[
-        *("one photo", "missing", "folder", "damaged", "sentences", "model", "weights", "layer", "method", "samples"),
+        *("one photo", "no example", "missing", "folder", "damaged", "sentences", "model", "weights", "layer", "method", "samples"),
         *("empty background", "missing background", "out"),
     ],
 )

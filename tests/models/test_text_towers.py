@@ -1,0 +1,30 @@
+import pytest
+from torch import nn
+
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.models.text_towers import tell_text_towers
+
+
+class Ids(TokenEncoder):
+    def forward(self, ids):
+        return ids.float()
+
+
+WORDS, PHOTOS = Ids(nn.Identity(), None), nn.Flatten()
+
+
+@pytest.mark.parametrize(
+    ("model", "reads_text"),
+    [
+        (WORDS, (True, True)),
+        (PHOTOS, (False, False)),
+        (max, (False, False)),
+        (SimilarityWrapper(WORDS), (True, True)),
+        (SimilarityWrapper(WORDS, PHOTOS), (True, False)),
+        (SimilarityWrapper(PHOTOS, WORDS), (False, True)),
+    ],
+    ids=["words", "photos", "function", "tied words", "words and photos", "photos and words"],
+)
+def test_sides_that_read_sentences(model, reads_text):
+    assert tell_text_towers(model) == reads_text
