@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.randomness import make_context
+from captum_pairwise.attr.sam import LayerPairwiseSAM
+from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.held_out import measure_fit
-from captum_pairwise.explanations.inputs import Inputs, read_inputs
+from captum_pairwise.explanations.inputs import Inputs, read_inputs, read_rows
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
@@ -104,6 +106,7 @@ def read_batch(
         ValueError: an input cannot be read.
     """
     forward_func = wrap_model(model)
+    transform = transform if transform is not None else getattr(model, "transform", None)
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
     query_inputs = read_inputs(encoders[0], [query], ["query"], transform)
     retrieved = read_inputs(encoders[1], others, names, transform)
@@ -114,7 +117,7 @@ def read_batch(
         items = list(background)
         if not items:
             raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
-        gallery = read_inputs(encoders[1], items, [f"background {k}" for k in range(len(items))], transform).batch
+        gallery = read_rows(encoders[1], items, transform)
     batch = Batch(forward_func, query_inputs, retrieved, gallery)
     _try_model(batch)
     return batch
@@ -159,8 +162,9 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         sides = Places(contents[0], pair.query_players), Places(contents[1], pair.retrieved_players)
         setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery)
         weak_layer = find_weak_layer(pair)
-        stamps = [*warnings, weak_layer] if weak_layer is not None else warnings
-        verdict = write_verdict(pair, setting, judge_numbers(pair, fit, stamps), stamps)
+        alarms = [*warnings, weak_layer] if weak_layer is not None else warnings
+        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair))
+        verdict = write_verdict(pair, setting, trust, alarms)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations
 
@@ -234,6 +238,15 @@ def _score_gallery(batch: Batch) -> Tensor | None:
     embedding = model.embed_query(query)
     galleries = map(model.embed_retrieved, parts)
     return torch.cat([model.head.score(embedding.expand(len(rows), *embedding.shape[1:]), rows).cpu() for rows in galleries])
+
+
+def _is_exact(forward_func: ForwardFunc, plan: Plan, pair: Interactions) -> bool:
+    """True if the credits follow from all coalitions, or from a closed form."""
+    if isinstance(plan.method, LayerPairwiseSAM):
+        return isinstance(forward_func, SimilarityWrapper) and forward_func.head.frozen_norm is False
+    n_players = sum(players.n_players for players in (pair.query_players, pair.retrieved_players) if players is not None)
+    is_enumerated = int(pair.n_evaluations) >= 2**n_players
+    return isinstance(plan.method, (ExactShapleyTaylor, LayerExactShapleyTaylor)) or is_enumerated
 
 
 def _name_head(forward_func: ForwardFunc) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_pairwise.explanations.contents import Content, Match, Photo
 from captum_pairwise.explanations.places import Places
+from captum_pairwise.files.arguments import check_count
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.caption_figure import caption_figure
@@ -70,8 +71,7 @@ class Explanation:
         Raises:
             ValueError: `n_matches` is no whole number, or is below 1.
         """
-        if not isinstance(n_matches, int) or n_matches < 1:
-            raise ValueError(f"Expected n_matches to be a whole number of at least 1, got {n_matches}. Leave it out for 8.")
+        n_matches = check_count(n_matches, "n_matches", least=1)
         between, errors = self.pairs, self.interactions.standard_error
         sides = self.places
         chosen = [pair for pair in strongest_parts(between, n_matches) if between[pair] > 0]

@@ -54,6 +54,27 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
     return replace(inputs, batch=_move_to_weights(encoder, inputs.batch))
 
 
+def read_rows(encoder: nn.Module | None, items: Sequence[object], transform: Transform | None) -> Tensor:
+    """The inputs of images that no picture shows, such as those of a gallery; one photo at a time is in memory.
+
+    Raises:
+        ValueError: as for `read_inputs`.
+    """
+    names = [f"item {number}" for number in range(len(items))]
+    if isinstance(encoder, TokenEncoder) or any(isinstance(item, Tensor) for item in items):
+        return read_inputs(encoder, items, names, transform).batch
+    preprocessing = find_preprocessing(encoder, transform)
+    return _move_to_weights(encoder, _join_rows([preprocessing.make_input(_read_photo(item)) for item in items]))
+
+
+def _read_photo(item: object) -> Image.Image:
+    if not isinstance(item, (str, Path, Image.Image, np.ndarray)):
+        raise ValueError(
+            f"Expected a photo (a file, a Pillow image, an array of bytes or a tensor), got {type(item).__name__}. Pass one of these."
+        )
+    return read_rgb(item)
+
+
 def _move_to_weights(encoder: nn.Module | None, batch: Tensor) -> Tensor:
     """A batch on the device and with the precision of an encoder's first weights."""
     weights = (parameter for parameter in encoder.parameters() if parameter.is_floating_point()) if encoder is not None else iter(())
@@ -64,17 +85,15 @@ def _move_to_weights(encoder: nn.Module | None, batch: Tensor) -> Tensor:
 def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
     sentences = [item for item in items if isinstance(item, str)]
     if len(sentences) < len(items):
-        raise ValueError(
-            f"Expected sentences, because {type(encoder).__name__} reads text, got {_name_other_type(items, str)}. Pass strings."
-        )
+        raise ValueError(f"Expected sentences, because {type(encoder).__name__} reads text, got {_name_other_type(items)}. Pass strings.")
     ids = encoder.ids(sentences)
     contents = tuple(Sentence(tuple(tokens), text) for tokens, text in zip(encoder.pieces(ids), sentences, strict=True))
     return Inputs(ids, contents)
 
 
-def _name_other_type(items: Sequence[object], *expected: type) -> str:
-    """The type of the first item that has none of the expected types; empty if there is none."""
-    return next((type(item).__name__ for item in items if not isinstance(item, expected)), "")
+def _name_other_type(items: Sequence[object]) -> str:
+    """The type of the first item that is no string."""
+    return next(type(item).__name__ for item in items if not isinstance(item, str))
 
 
 def _take_tensors(items: Sequence[object], names: Sequence[str]) -> Inputs:
@@ -119,9 +138,7 @@ def _show_tensor(row: Tensor, name: str) -> Photo:
 
 
 def _read_photos(preprocessing: Preprocessing, items: Sequence[object], names: Sequence[str]) -> Inputs:
-    if actual := _name_other_type(items, str, Path, Image.Image, np.ndarray):
-        raise ValueError(f"Expected a photo (a file, a Pillow image, an array of bytes or a tensor), got {actual}. Pass one of these.")
-    photos = [read_rgb(item) for item in items]
+    photos = list(map(_read_photo, items))
     named = [Path(item).name if isinstance(item, (str, Path)) else name for item, name in zip(items, names, strict=True)]
     rows = [preprocessing.make_input(photo) for photo in photos]
     contents = tuple(_show_photo(preprocessing, *entry) for entry in zip(photos, rows, named, strict=True))

@@ -28,9 +28,16 @@ class Places:
     players: Players | None
 
     @property
-    def kind(self) -> str:
-        """The name of the parts."""
-        return "parts" if isinstance(self.content, Photo) else "words"
+    def noun(self) -> str:
+        """The name of a part."""
+        return "part" if isinstance(self.content, Photo) else "word"
+
+    @property
+    def n_parts(self) -> int:
+        """The number of parts; a batch may have more players, for other photos or longer sentences."""
+        if not isinstance(self.content, Photo):
+            return len(self.content.tokens)
+        return 0 if self.players is None else int((self.players.ids[0].unique() != NEVER_LEAVES).sum())
 
     def describe_part(self, number: int) -> Part:
         """A part with its place."""

@@ -124,14 +124,24 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
     n_samples = _choose_budget(name, layers, parts) if options.n_samples is None else options.n_samples
-    wanted = {"baselines": baselines, **parts.masks, "n_samples": n_samples, "show_progress": options.show_progress}
-    wanted["generator"] = torch.Generator().manual_seed(options.seed)
-    known = inspect.signature(method.interactions).parameters
-    arguments = {key: value for key, value in wanted.items() if key in known and value is not None}
+    arguments = _list_arguments(method, options, {"baselines": baselines, **parts.masks, "n_samples": n_samples})
     budget = f", {n_samples} samples" if "n_samples" in arguments else ""
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
     run = f"Method: {method_class.__name__}{budget}{reason}."
     return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+
+
+def _list_arguments(method: Any, options: Options, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that a method takes.
+
+    Raises:
+        ValueError: the user chose a budget, and the method has none.
+    """
+    known, class_name = inspect.signature(method.interactions).parameters, type(method).__name__
+    if options.n_samples is not None and "n_samples" not in known:
+        raise ValueError(f"Expected no n_samples, because {class_name} draws nothing, got {options.n_samples}. Leave it out.")
+    wanted = {**chosen, "show_progress": options.show_progress, "generator": torch.Generator().manual_seed(options.seed)}
+    return {key: value for key, value in wanted.items() if key in known and value is not None}
 
 
 def _check_options(options: Options) -> None:

@@ -18,6 +18,7 @@ from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.ranking_figure import ranking_figure
 from captum_pairwise.visualization.ranking_viewer import ranking_viewer
+from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer
 
 EQUAL = 1e-6  # relative difference of similarities
@@ -97,7 +98,7 @@ def tell_margin(explanations: Sequence[Explanation], names: Sequence[str]) -> st
         if worse > better and not isclose(worse, better, rel_tol=EQUAL):
             return (
                 f"Warning: this is not the model's order. {shown[place + 1]} is more similar to the query than {shown[place]}, which "
-                f"stands before it ({' against '.join(_tell_apart(worse, better))})."
+                f"stands before it ({' against '.join(format_similarities([worse, better]))})."
             )
     if len(explanations) < 2:
         return ""
@@ -113,22 +114,13 @@ def _tell_favour(first: Explanation, second: Explanation) -> list[str]:
         return []
     raised, places = (first.query_map - second.query_map).clamp(min=0), first.places[0]
     if not raised.any():
-        return [f"No {places.kind[:-1]} of the query favours it; the difference remains when the query is replaced."]
+        return [f"No {places.noun} of the query raises the similarity to the first more than to the second."]
     strongest = torch.where(raised >= raised.max() / 2, raised, 0)
     where, gain = places.describe_group(strongest), format_difference(strongest.sum().item())
-    return [f"The query's {places.kind} that favour it most add {gain}, {where}."]
+    return [f"The {places.noun}s of the query that favour the first most add {gain} more to it than to the second: {where}."]
 
 
 def _name_result(explanation: Explanation, name: object) -> str:
     """The name of a result in a sentence; a sentence is quoted, and cut if it is long."""
     quoted = isinstance(explanation.retrieved, Sentence)
     return f"“{shorten(str(name), LONGEST_NAME, placeholder='…')}”" if quoted else str(name)
-
-
-def _tell_apart(first: float, second: float) -> tuple[str, str]:
-    """Two different numbers with as many digits, at least two, as tell them apart."""
-    for n_digits in range(2, 10):
-        texts = f"{first:.{n_digits}f}", f"{second:.{n_digits}f}"
-        if texts[0] != texts[1]:
-            return texts
-    return str(first), str(second)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.visualization.style import format_similarities
 
 SIMILAR, NOT_SIMILAR = "Why are these similar?", "Why are these not more alike?"
 HALF, FEW = 0.5, 0.1
@@ -45,6 +45,11 @@ class Setting:
         return "query", f"retrieved {kind}"
 
     @property
+    def items(self) -> str:
+        """What a background consists of."""
+        return "sentences" if isinstance(self.sides[1].content, Sentence) else "images"
+
+    @property
     def verbs(self) -> tuple[str, ...]:
         """What each does: a sentence says something, a photo shows it."""
         return tuple("says" if isinstance(side.content, Sentence) else "shows" for side in self.sides)
@@ -53,7 +58,7 @@ class Setting:
 def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, warnings: Sequence[str] = ()) -> Verdict:
     """The verdict on a pair.
 
-    With a background, a pair is similar if it is more similar than the query and most images of the background. Without one, three
+    With a background, a pair is similar if it is more similar than the query is to most images of the background. Without one, three
     yardsticks are in the pair itself: it is similar if each image raises the similarity above that of its baseline, by at least 10 % of
     what is left to an equal pair, and if the images are not both more similar to their own blurs than to each other.
 
@@ -87,11 +92,6 @@ def find_weak_layer(interactions: Interactions) -> str | None:
     return f"no part changes the similarity by more than {NO_CHANGE:.1%}" if changes and max(changes) <= NO_CHANGE * scale else None
 
 
-def format_value(value: float) -> str:
-    """A similarity with two digits, without the sign of a rounded zero."""
-    return f"{round(value, 2) + 0.0:.2f}"
-
-
 def format_difference(value: float) -> str:
     """A difference of similarities with two digits, or with two significant digits if it is small."""
     return f"{value:.2f}" if abs(value) >= SMALL or value == 0 else f"{value:.2g}"
@@ -101,17 +101,18 @@ def _find_dissimilarity(interactions: Interactions, setting: Setting) -> str | N
     """The sentence that says why a pair is not similar; None if it is similar."""
     full = interactions.full.item()
     if setting.gallery is not None:
-        return None if full > setting.gallery.median().item() else "Most images of the background are more similar to the query."
+        n_higher = int((setting.gallery > full).sum())
+        return f"Most {setting.items} of the background are more similar to the query." if 2 * n_higher > len(setting.gallery) else None
     best = BEST.get(setting.head, full)  # of other similarities, the value of an equal pair is unknown
     ends = [
         (end.item(), noun, verb)
         for end, noun, verb in zip(_get_ends(interactions), setting.nouns, setting.verbs, strict=True)
         if end is not None
     ]
-    end, noun, verb = max(ends, default=(-inf, "", ""))  # what adds least
-    if full - end <= LEAST_GAIN * (best - end) < inf:
-        change = "hardly makes them more alike" if full >= end else "makes them less alike"
-        return f"So what the {noun} {verb} {change}."
+    if ends:
+        end, noun, verb = max(ends)  # what adds least
+        if full - end <= LEAST_GAIN * (best - end):
+            return f"So what the {noun} {verb} {'hardly makes them more similar' if full >= end else 'makes them less similar'}."
     if setting.own_blurs is not None and full <= min(setting.own_blurs):
         query, retrieved = (f"{value:.2f}" for value in setting.own_blurs)
         return f"Each is more similar to its own blur ({query} and {retrieved}) than to the other."
@@ -125,19 +126,15 @@ def _get_ends(interactions: Interactions) -> tuple[Tensor | None, Tensor | None]
 
 def _tell_similarity(interactions: Interactions, setting: Setting) -> str:
     head = f" ({setting.head})" if setting.head else ""
-    sentence = f"Their similarity is {format_value(interactions.full.item())}{head}"
+    ends = [end.item() if end is not None else None for end in _get_ends(interactions)]
+    full, *shown = format_similarities([interactions.full.item(), *(end for end in ends if end is not None)])
+    sentence = f"Their similarity is {full}{head}"
     if setting.gallery is not None:
         n_lower, n_all = int((setting.gallery < interactions.full.cpu()).sum()), len(setting.gallery)
-        share = {0: "any", n_all: "all"}.get(n_lower, f"{n_lower / n_all:.0%}")
-        kind = "sentences" if isinstance(setting.sides[1].content, Sentence) else "images"
-        sentence += (
-            f", {'higher' if n_lower else 'not higher'} than the similarity of the query to {share} of the {n_all} {kind} of the background"
-        )
-    changes = [
-        f"{format_value(end.item())} with the {noun} {absent}"
-        for end, noun, absent in zip(_get_ends(interactions), setting.nouns, setting.absent, strict=True)
-        if end is not None
-    ]
+        share = {0: "none", n_all: "all"}.get(n_lower, n_lower)
+        sentence += f", higher than the similarity of the query to {share} of the {n_all} {setting.items} of the background"
+    known = [words for end, *words in zip(ends, setting.nouns, setting.absent, strict=True) if end is not None]
+    changes = [f"{value} with the {noun} {absent}" for value, (noun, absent) in zip(shown, known, strict=True)]
     return f"{sentence}; it would be {' and '.join(changes)}." if changes else f"{sentence}."
 
 
@@ -145,29 +142,33 @@ def _tell_support(credits: Tensor, places: Places, noun: str) -> str:
     """The parts that most of what an image adds rests on."""
     raised = credits.clamp(min=0)
     if not raised.any():
-        return f"No {places.kind[:-1]} of the {noun} raises the similarity."
-    return f"{_tell_half(raised, places, f'of what the {noun} adds')}."
+        return f"No {places.noun} of the {noun} raises the similarity."
+    has_few_lowering = credits.clamp(max=0).abs().sum() <= FEW * raised.sum()
+    amount = f"of what the {noun} adds" if has_few_lowering else f"of what raises the similarity in the {noun}"
+    return f"{_tell_half(raised, places, amount)}."
 
 
 def _tell_half(weights: Tensor, places: Places, amount: str) -> str:
     """The strongest parts whose weights are half of the sum."""
-    if len(weights) == 1:
-        return f"All {amount} rests on its only {places.kind[:-1]}, {places.describe_group(weights)}"
+    if places.n_parts == 1:
+        return f"All {amount} rests on its only {places.noun}, {places.describe_group(weights)}"
     order = weights.argsort(descending=True)
     n_parts = int((weights[order].cumsum(0) < HALF * weights.sum()).sum()) + 1
     chosen = torch.zeros_like(weights).index_put_((order[:n_parts],), weights[order[:n_parts]])
-    return f"Half {amount} rests on {n_parts} of its {len(weights)} {places.kind}, {places.describe_group(chosen)}"
+    return f"Half {amount} rests on {n_parts} of its {places.n_parts} {places.noun}s, {places.describe_group(chosen)}"
 
 
 def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
     """The parts that lower the similarity."""
     lowered, total = (-credits).clamp(min=0), format_difference(credits.sum().item())
     if lowered.sum() <= FEW * credits.abs().sum():
-        return f"The {places.kind} of the {noun} hardly lower it; together they add {total}."
+        return f"The {places.noun}s of the {noun} hardly lower the similarity; together they add {total}."
     loss = format_difference(lowered.sum().item())
     if int((lowered > 0).sum()) == 1:
-        return f"One of the {len(credits)} {places.kind} of the {noun} lowers it, by {loss}: {places.describe_group(lowered)}."
-    start = f"{places.kind[:1].upper()}{places.kind[1:]} of the {noun} lower it by {loss} together."
+        return (
+            f"One of the {places.n_parts} {places.noun}s of the {noun} lowers the similarity, by {loss}: {places.describe_group(lowered)}."
+        )
+    start = f"{places.noun.capitalize()}s of the {noun} lower the similarity by {loss} together."
     return f"{start} {_tell_half(lowered, places, 'of that')}."
 
 
@@ -175,7 +176,7 @@ def _tell_match(between: Tensor, setting: Setting) -> str:
     """The strongest pair."""
     place = int(between.argmax())
     if between.flatten()[place] <= 0:
-        return "No part of one has a match in the other."
+        return "No pair of parts raises the similarity."
     parts = zip(setting.sides, divmod(place, between.shape[1]), setting.nouns, strict=True)
     query, retrieved = (f"{side.describe_part(number).words} of the {noun}" for side, number, noun in parts)
     return f"The strongest match is {query} and {retrieved}."

@@ -27,7 +27,7 @@ class Verdict:
         question: the question that the explanation answers, the title of its picture.
         sentences: how similar the two are, and which parts the similarity rests on.
         trust: how far to trust it.
-        warnings: what is wrong with the model, if anything is: stamps on the picture, a few words each.
+        warnings: what is wrong with the model, if anything is: they stand in a red band on the picture, a few words each.
         is_similar: False if the two are not similar.
     """
 

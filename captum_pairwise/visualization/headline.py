@@ -128,10 +128,10 @@ def ask_question(kinds: tuple[str, str]) -> str:
     """The question that the pictures of a pair answer if no verdict asks another one.
 
     >>> ask_question(("photo", "photo")), ask_question(("photo", "sentence"))
-    ('Why are these two photos alike?', 'Why are this photo and this sentence alike?')
+    ('Why are these two photos similar?', 'Why are this photo and this sentence similar?')
     """
     query, retrieved = kinds
-    return f"Why are these two {query}s alike?" if query == retrieved else f"Why are this {query} and this {retrieved} alike?"
+    return f"Why are these two {query}s similar?" if query == retrieved else f"Why are this {query} and this {retrieved} similar?"
 
 
 def compare_ends(interactions: Interactions, example: int, side: int, name: str) -> str:

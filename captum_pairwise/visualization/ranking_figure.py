@@ -51,7 +51,7 @@ def ranking_figure(
 ) -> Figure:
     """Draw a ranked list: the query once with its map for the first result, and each result with its name, score and map.
 
-    Photos stand in rows of five, sentences below each other. All maps have one scale.
+    Photos stand in rows, the query first, and sentences below each other. All maps have one scale.
 
     Args:
         results: of the query and each result, batches of one.
@@ -60,7 +60,7 @@ def ranking_figure(
         names: of the results.
         scores: of the results.
         title: the title of the figure; "" for its question.
-        verdicts: on each result. Their warnings are a red band, and the figure says the least trust of all.
+        verdicts: on each result. Their warnings are a red band, and the figure says how far to trust them.
         margin: why the first result comes before the second; a text that begins with "Warning: " becomes part of the band.
 
     Raises:
@@ -96,8 +96,8 @@ def _list_rows(
     pairs: Sequence[tuple[RankedSide, RankedSide]], names: Sequence[str], scores: Sequence[float], verdicts: Sequence[Verdict]
 ) -> list[Row]:
     """The query and the results in rows: photos beside each other, each sentence in its own row."""
-    query = RankedCell(pairs[0][0], "query", "with its map for 1")
     colours = [choose_colours(verdict) for verdict in verdicts] or [SIGNED] * len(pairs)
+    query = RankedCell(pairs[0][0], "query", "with its map for 1", colours[0])
     labels = [f"{place}. {name}" for place, name in enumerate(names, 1)]
     notes = [f"score {score}" for score in format_similarities(scores)]
     sides = [side for _, side in pairs]

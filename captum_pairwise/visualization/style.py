@@ -50,7 +50,7 @@ def format_similarities(values: Sequence[float]) -> list[str]:
     """
     digits = floor(log10(max(1.0, *map(abs, values))))
     for decimals in range(max(0, 2 - digits), 7):
-        texts = [f"{value + 0.0:.{decimals}f}" for value in values]
+        texts = [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in values]
         if len(set(texts)) == len(set(values)):
             return texts
     return [f"{value:.2g}" for value in values]

@@ -107,3 +107,8 @@ def test_other_options_are_refused(options, message):
 def test_a_layer_method_needs_a_layer():
     with pytest.raises(ValueError, match="Expected layer= for LayerKernelShapleyTaylor"):
         choose(lambda query, retrieved: query.sum((1, 2, 3)) * retrieved.sum((1, 2, 3)), method=cp.LayerKernelShapleyTaylor)
+
+
+def test_a_budget_of_a_method_without_one_is_refused():
+    with pytest.raises(ValueError, match="Expected no n_samples, because LayerPairwiseSAM draws nothing, got 7"):
+        choose(cp.SimilarityWrapper(tiny_encoder(), similarity="dot"), n_samples=7)

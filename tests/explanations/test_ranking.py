@@ -52,13 +52,13 @@ def test_scores_are_similarities_or_those_of_the_search(ranking):
 def test_the_margin_names_the_parts_that_favour_the_first():
     first, second = explain_pair([0.3, 0.1, 0.1], 0.9), explain_pair([0.1, 0.1, 0.15], 0.75)
     assert tell_margin([first, second], ["a", "b"]) == (
-        "a comes before b by 0.15. The query's parts that favour it most add 0.20, at the left."
+        "a comes before b by 0.15. The parts of the query that favour the first most add 0.20 more to it than to the second: at the left."
     )
 
 
 def test_a_margin_that_no_part_favours():
     first, second = explain_pair([0.1, 0.1], 0.9), explain_pair([0.2, 0.3], 0.8)
-    assert "No part of the query favours it" in tell_margin([first, second], ["a", "b"])
+    assert "No part of the query raises the similarity to the first more" in tell_margin([first, second], ["a", "b"])
 
 
 def test_a_wrong_order_is_a_warning():

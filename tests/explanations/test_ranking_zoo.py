@@ -37,7 +37,7 @@ def test_sentences_are_quoted_and_cut() -> None:
     text = tell_margin(explanations(0.8, 0.2, content=sentence("the cat sleeps")), names)
     quoted = "word " * 11 + "word…"
     assert text.startswith(f"“A dog runs.” comes before “{quoted}” by 0.60.")
-    assert "The query's words that favour it most add 0.45, “the”, “cat”." in text
+    assert "The words of the query that favour the first most add 0.45 more to it than to the second: “the”, “cat”." in text
 
 
 def test_results_without_maps_have_the_margin_alone() -> None:

@@ -43,7 +43,7 @@ def with_errors(maps=0.0, pairs=0.0):
     ],
 )
 def test_the_label(interactions, fit, label):
-    assert judge_numbers(interactions, fit).label == label
+    assert judge_numbers(interactions, fit, is_exact=True).label == label
 
 
 def test_a_warning_makes_the_best_numbers_unreadable():
@@ -55,9 +55,24 @@ def test_a_warning_makes_the_best_numbers_unreadable():
 def test_the_evidence_has_the_numbers():
     evidence = " ".join(judge_numbers(with_errors(0.07, 0.12), (0.83, 0.96)).evidence)
     assert all(number in evidence for number in ("7.0%", "12.0%", "83%", "96%"))
-    assert "exact" in " ".join(judge_numbers(GOOD, (1.0, 1.0)).evidence)
+    assert "exact" in " ".join(judge_numbers(GOOD, (1.0, 1.0), is_exact=True).evidence)
 
 
-@pytest.mark.parametrize(("query_map", "text"), [([0.3, 0.2], "what their side adds."), ([0.3, 0.22], "what their side adds, up to 4.0%.")])
+@pytest.mark.parametrize(
+    ("query_map", "text"), [([0.3, 0.2], "what their side adds."), ([0.3, 0.22], "miss what their side adds by 4.0%.")]
+)
 def test_a_gap_is_told_if_there_is_one(query_map, text):
     assert text in " ".join(judge_numbers(make_pair(query_map, [0.1, 0.3]), (1.0, 1.0)).evidence)
+
+
+def test_unknown_errors_are_not_reliable():
+    trust = judge_numbers(GOOD, (1.0, 1.0))
+    assert trust.label == ROUGH
+    assert trust.evidence[:2] == tuple(f"This method gives no standard error of the credits of {name}." for name in ("parts", "pairs"))
+
+
+def test_a_gap_is_relative_to_what_its_own_image_adds():
+    interactions = make_pair([0.3, 0.2], [0.02, 0.04], ends=(0.4, 0.8))  # 0.04 of 0.1 are missing
+    assert judge_numbers(interactions, (1.0, 1.0), is_exact=True).label == UNREADABLE
+    little = make_pair([0.3, 0.2], [0.001], ends=(0.4, 0.9))  # of an image that adds nothing: 0.001 of a tenth of 0.5
+    assert judge_numbers(little, (1.0, 1.0), is_exact=True).label == RELIABLE

@@ -35,7 +35,7 @@ def test_half_of_a_map_rests_on_its_strongest_parts():
 def test_the_strongest_match():
     assert write().sentences[-1] == "The strongest match is the left of the query and the middle of the retrieved photo."
     without = replace(SIMILAR, between=-SIMILAR.between)
-    assert write(without).sentences[-1] == "No part of one has a match in the other."
+    assert write(without).sentences[-1] == "No pair of parts raises the similarity."
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_a_pair_that_is_less_similar_than_to_its_own_blurs():
 @pytest.mark.parametrize(
     ("gallery", "share", "is_similar"),
     [
-        ([0.1, 0.2, 0.95, 0.3], "higher than the similarity of the query to 75%", True),
-        ([0.95, 0.99, 0.91], "not higher than the similarity of the query to any", False),
+        ([0.1, 0.2, 0.95, 0.3], "higher than the similarity of the query to 3", True),
+        ([0.95, 0.99, 0.91], "higher than the similarity of the query to none", False),
     ],
 )
 def test_a_background_is_the_yardstick(gallery, share, is_similar):
@@ -75,13 +75,16 @@ def test_a_background_is_the_yardstick(gallery, share, is_similar):
 
 def test_parts_that_lower_the_similarity_are_told():
     verdict = write(make_pair([0.1, -0.2, -0.1], [0.2, 0.001, 0.0], full=0.2, ends=(0.4, 0.3)))
-    assert "Parts of the query lower it by 0.30 together. Half of that rests on 1 of its 3 parts, in the middle." in verdict.sentences
-    assert "The parts of the retrieved photo hardly lower it; together they add 0.20." in verdict.sentences
+    assert (
+        "Parts of the query lower the similarity by 0.30 together. Half of that rests on 1 of its 3 parts, in the middle."
+        in verdict.sentences
+    )
+    assert "The parts of the retrieved photo hardly lower the similarity; together they add 0.20." in verdict.sentences
 
 
 def test_a_single_part_that_lowers_it():
     assert any(
-        "One of the 2 parts of the query lowers it, by 0.20: at the right." in text
+        "One of the 2 parts of the query lowers the similarity, by 0.20: at the right." in text
         for text in write(make_pair([0.1, -0.2], [0.1], 0.2, (0.3, 0.1))).sentences
     )
 
@@ -120,3 +123,22 @@ def test_the_text_of_a_verdict_begins_with_its_warnings():
     verdict = replace(write(), warnings=("the network has random weights",), trust=Trust(UNREADABLE, ()))
     assert str(verdict).startswith("Warning: the network has random weights.")
     assert str(verdict).endswith("Do not read this as an explanation.")
+
+
+def test_padding_is_no_part():
+    """In a ranking the credits are as long as the longest sentence."""
+    interactions = make_pair([0.1, 0.4, 0.0, 0.0], [0.3, 0.1])
+    sides = places_of(interactions, (sentence("the cat"), sentence("kitten sleeps")))
+    assert "rests on 1 of its 2 words" in " ".join(write(interactions, sides=sides).sentences)
+
+
+def test_a_half_of_the_positive_credits_is_not_a_half_of_the_sum():
+    text = " ".join(write(make_pair([1.0, -0.8, 0.3], [0.1, 0.2])).sentences)
+    assert "Half of what raises the similarity in the query rests on 1 of its 3 parts" in text
+    assert "Half of what the retrieved photo adds rests on" in text
+
+
+def test_a_tie_with_the_background_is_no_majority():
+    assert write(gallery=torch.tensor([0.9])).is_similar
+    assert not write(gallery=torch.tensor([0.95, 0.95, 0.1])).is_similar
+    assert write(gallery=torch.tensor([0.95, 0.95, 0.1, 0.2])).is_similar

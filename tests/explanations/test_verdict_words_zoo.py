@@ -7,8 +7,9 @@ import torch
 from explanation_cases import BLURRED, make_pair, places_of, sentence
 
 from captum_pairwise.explanations.places import Places
-from captum_pairwise.explanations.verdict_words import Setting, format_value, write_verdict
+from captum_pairwise.explanations.verdict_words import Setting, write_verdict
 from captum_pairwise.results.verdict import RELIABLE, Trust, Verdict
+from captum_pairwise.visualization.style import format_similarities
 
 TRUST = Trust(RELIABLE, ())
 
@@ -25,9 +26,9 @@ def test_equal_photos_without_content_are_not_called_different() -> None:
 
 def test_the_image_that_adds_least_is_named_and_whether_it_lowers_the_similarity() -> None:
     lowered = write(make_pair([0.01, 0.0], [-0.1, -0.04], full=0.12, ends=(0.11, 0.26)))
-    assert "So what the retrieved photo shows makes them less alike." in lowered.sentences
+    assert "So what the retrieved photo shows makes them less similar." in lowered.sentences
     unchanged = write(make_pair([0.01, 0.0], [0.1, 0.04], full=0.12, ends=(0.11, -0.02)))
-    assert "So what the query shows hardly makes them more alike." in unchanged.sentences
+    assert "So what the query shows hardly makes them more similar." in unchanged.sentences
 
 
 @pytest.mark.parametrize("full", [-100.0, -0.1])
@@ -38,7 +39,10 @@ def test_distances_without_ends_are_not_judged(full: float) -> None:
 
 def test_parts_everywhere_that_lower_it_are_told_by_the_strongest_half() -> None:
     verdict = write(make_pair([-0.01, -0.2, -0.01], [0.2, 0.1, 0.0], full=0.2, ends=(0.42, -0.1)))
-    assert "Parts of the query lower it by 0.22 together. Half of that rests on 1 of its 3 parts, in the middle." in verdict.sentences
+    assert (
+        "Parts of the query lower the similarity by 0.22 together. Half of that rests on 1 of its 3 parts, in the middle."
+        in verdict.sentences
+    )
 
 
 def test_a_sentence_of_one_word() -> None:
@@ -63,4 +67,4 @@ def test_a_list_of_words_says_that_it_is_cut_and_pieces_begin_with_dots() -> Non
 
 @pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (0.001, "0.00"), (-0.006, "-0.01"), (0.456, "0.46")])
 def test_a_rounded_zero_has_no_sign(value: float, text: str) -> None:
-    assert format_value(value) == text
+    assert format_similarities([value]) == [text]
