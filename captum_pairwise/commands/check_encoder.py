@@ -8,14 +8,17 @@ from torch import Tensor, nn
 from captum_pairwise.explanations.layer_choice import find_named_layer
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.named_models import AnyModel, load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.players.layouts import LAYOUTS
+from captum_pairwise.testing.battery import Report
 from captum_pairwise.testing.model_check import check_model
 
 SENTENCES = ("a man is playing a guitar", "a cat sleeps on the sofa")
 SIZE = 224
+TITLES = ("encoder of the query:", "encoder of the retrieved images:")
 
 
 def add_check_options(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
         "Check that an encoder is safe to explain: evaluation mode, batches, the axes of its output, the effect of the layer, the tail "
         "after the layer, brute force. It runs about 150 times on single images. The exit status is 1 if a check fails."
     )
-    model = "module:function, your function that returns the encoder; or a built-in one, as resnet50=weights.pth or minilm"
+    model = "module:function, your function that returns an encoder or a SimilarityWrapper; or built in, as resnet50=weights.pth or minilm"
     parser.add_argument("model", help=model)
     parser.add_argument("--layer", metavar="NAME", help="the layer to explain, as layer4 (default: the features of a built-in encoder)")
     parser.add_argument("--layout", choices=LAYOUTS, help="the axes of the layer's output (default: found)")
@@ -34,21 +37,33 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
 
 
 def print_check(options: argparse.Namespace) -> int:
-    """Check the encoder and print the report; returns the exit status."""
-    encoder = _take_encoder(load_model(options.model))
-    layer = _choose_layer(encoder, options.layer)
-    example = _make_example(encoder, options.size)
-    report = check_model(encoder, example, layer=layer, layout=options.layout, output_layout=options.output_layout)
-    print(report)
-    return int(bool(report.failures))
+    """Check each encoder of the model and print its report; returns the exit status."""
+    embedders = _list_embedders(load_model(options.model))
+    has_layer = [options.layer in dict(embedder.encoder.named_modules()) for embedder in embedders]
+    reports = []
+    for embedder, title, is_named in zip(embedders, TITLES, has_layer, strict=False):
+        if len(embedders) > 1:
+            print(title)
+        reports.append(_check_tower(embedder, options, is_named or not any(has_layer)))
+        print(reports[-1])
+    return int(any(report.failures for report in reports))
 
 
-def _take_encoder(model: AnyModel) -> nn.Module:
+def _list_embedders(model: AnyModel) -> list[Embedder]:
+    """The encoder with the layout of its output; of a wrapper with two encoders, both."""
     if isinstance(model, SimilarityWrapper):
-        return model.query_encoder
+        return [model.make_embedder(side) for side in range(1 if model.is_tied else 2)]
     if isinstance(model, nn.Module):
-        return model
+        return [Embedder(model)]
     raise ValueError(f"Expected an encoder, an nn.Module, got a {type(model).__name__}. A function f(query, retrieved) needs no check.")
+
+
+def _check_tower(embedder: Embedder, options: argparse.Namespace, is_named: bool) -> Report:
+    """The report on one encoder; if the layer of the command line is of the other encoder, it is the default one here."""
+    name, layout = (options.layer, options.layout) if is_named else (None, None)
+    layer, example = _choose_layer(embedder.encoder, name), _make_example(embedder.encoder, options.size)
+    output_layout = options.output_layout or embedder.layout
+    return check_model(embedder.encoder, example, layer=layer, layout=layout, output_layout=output_layout)
 
 
 def _choose_layer(encoder: nn.Module, name: str | None) -> nn.Module | None:

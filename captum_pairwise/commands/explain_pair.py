@@ -42,7 +42,7 @@ def run_explain(options: argparse.Namespace) -> int:
     background = sample_background(options.background, options.seed)
     model = load_model(options.model)
     query, retrieved = choose_pair(model, options.query, options.retrieved)
-    files = plan_files(options.out, STEM)
+    files = plan_files(options.out, STEM, (query, retrieved, *(background or ())))
     transform = getattr(model, "transform", None)  # of a function; that of an encoder is known
     why = cp.explain(model, query, retrieved, background=background, transform=transform, **take_method(options))
     print(f"{why.verdict}\n\n{why.choices}\n")

@@ -2,14 +2,17 @@
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 import captum_pairwise as cp
@@ -31,12 +34,17 @@ from captum_pairwise.explanations.preprocessing import Preprocessing, find_prepr
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.files.images import list_images, read_rgb
 from captum_pairwise.files.optional_packages import import_optional
+from captum_pairwise.games.checks import promote_half
+from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.named_models import load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text_towers import tell_text_towers
 
 FOLDER, STEM = "search", "ranking"
 N_NAMED = 3  # unreadable files that are named
+PROBE_SIZE, PROBE_STEP = (320, 240), 101  # pixels of the picture that tells encoders apart; between its neighbouring values
+PROBE_KEY = 0  # of its embedding in a cache
+ROUNDING = 1e-3  # of the norm: the last digits change with the number of threads
 N_DIGITS = 16  # of the name of a cache
 
 
@@ -61,7 +69,9 @@ def run_search(options: argparse.Namespace) -> int:
     model = _take_towers(options.model)
     if not tell_text_towers(model)[0]:
         refuse_missing_photo(options.query)
-    gallery = embed_folder(model, options.folder, _list_others(options.folder, options.query))
+    others = _list_others(options.folder, options.query)
+    files = plan_files(options.out, STEM, (options.query, *others))
+    gallery = embed_folder(model, options.folder, others)
     index = faiss.IndexFlatIP(gallery.rows.shape[1])
     index.add(gallery.rows.numpy())
     _, places = index.search(_embed_query(model, options.query).numpy(), min(options.top, len(gallery.files)))
@@ -72,7 +82,7 @@ def run_search(options: argparse.Namespace) -> int:
     for place, (name, score) in enumerate(zip(names, ranking.scores, strict=True), 1):
         print(f"{place}. {score:.3f}  {name}")
     print(f"\n{ranking.margin}\n\n{ranking[0].choices}\n")
-    save_views(ranking, plan_files(options.out, STEM), options.open)
+    save_views(ranking, files, options.open)
     return 0
 
 
@@ -92,7 +102,7 @@ def _take_towers(name: str) -> SimilarityWrapper:
 def _list_others(folder: Path, query: str) -> list[Path]:
     """The photos in a folder without the query."""
     files = list_images(folder)
-    others = [file for file in files if not (Path(query).is_file() and file.samefile(query))]
+    others = [file for file in files if not (os.path.isfile(query) and file.samefile(query))]
     if len(others) < len(files):
         print(f"The query is in {folder} itself, and is left out.", file=sys.stderr)
     return others
@@ -122,6 +132,7 @@ def embed_folder(model: SimilarityWrapper, folder: Path, files: Sequence[Path]) 
     preprocessing = find_preprocessing(embedder.encoder, None)
     digest = fingerprint(embedder.encoder, preprocessing.description)
     store = EmbeddingStore(_find_cache(folder, digest), digest)
+    _drop_stale_rows(store, _embed_probe(embedder))
     rows = embed_readable(files, embedder, partial(_read_photo, preprocessing), store, show_progress=sys.stderr.isatty())
     unread = [file.name for file in files if file not in rows]
     if unread:
@@ -132,12 +143,30 @@ def embed_folder(model: SimilarityWrapper, folder: Path, files: Sequence[Path]) 
     return EmbeddedFolder(list(rows), model.head.lift_retrieved(torch.stack(list(rows.values()))).float())
 
 
+def _embed_probe(embedder: Embedder) -> Float[Tensor, " channels"]:
+    """The embedding of a fixed picture: it changes with the code of the transform, of the encoder and of its pooling."""
+    width, height = PROBE_SIZE
+    pixels = np.arange(height * width * 3) * PROBE_STEP % 256
+    probe = Image.fromarray(pixels.astype(np.uint8).reshape(height, width, 3))
+    batch = read_inputs(embedder.encoder, [probe], ["probe"], None).batch
+    return promote_half(embedder.embed(batch)).cpu()[0]
+
+
+def _drop_stale_rows(store: EmbeddingStore, probe: Float[Tensor, " channels"]) -> None:
+    """Empty a cache that was written when the fixed picture had another embedding than now."""
+    stored = store.rows.get(PROBE_KEY)
+    is_same = stored is not None and stored.shape == probe.shape and (stored - probe).norm() <= ROUNDING * probe.norm()
+    if not is_same:
+        store.rows.clear()
+        store.add([PROBE_KEY], probe[None])
+
+
 def _read_photo(preprocessing: Preprocessing, file: Path) -> Tensor | None:
     try:
-        pixels = preprocessing.transform(read_rgb(file))
+        photo = read_rgb(file)
     except ValueError:
         return None
-    return pixels.reshape(1, *pixels.shape[-3:])
+    return preprocessing.make_input(photo)
 
 
 def _find_cache(folder: Path, digest: str) -> Path:
@@ -149,8 +178,6 @@ def _find_cache(folder: Path, digest: str) -> Path:
 
 @torch.no_grad()
 def _embed_query(model: SimilarityWrapper, query: str) -> Float[Tensor, "1 channels"]:
-    encoder = model.query_encoder
-    example = next(encoder.parameters())
-    batch = read_inputs(encoder, [query], ["query"], None).batch.to(example.device)
+    batch = read_inputs(model.query_encoder, [query], ["query"], None).batch
     lift = model.head.lift_query or torch.nn.Identity()
     return lift(model.embed_query(batch)).cpu().float()

@@ -1,18 +1,20 @@
 """Options that several commands have: the model, the method, the output; and the checks of their values."""
 
 import argparse
+import os
 import random
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from captum_pairwise.explanations.explanation import PICTURES
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.files.images import list_images
 
 DEFAULT_MODEL = "efficientnet_lite0"
-ENDINGS = (".html", ".png", ".pdf", ".svg", ".jpg")
+ENDINGS = (".html", *PICTURES)
 N_BACKGROUND = 8  # photos of a gallery
 
 
@@ -61,9 +63,23 @@ def sample_background(folder: Path | None, seed: int) -> list[Path] | None:
     return photos
 
 
-def plan_files(out: Path, stem: str) -> list[Path]:
-    """The files to write: one if `out` names it, else a page and a picture in the folder `out`, which is made."""
-    folder, files = (out.parent, [out]) if out.suffix in ENDINGS else (out, [out / f"{stem}.html", out / f"{stem}.png"])
+def plan_files(out: Path, stem: str, inputs: Iterable[str | Path]) -> list[Path]:
+    """The files to write: one if `out` names it, else a page and a picture in the folder `out`, which is made.
+
+    Args:
+        out: the file or the folder.
+        stem: the name of the page and of the picture in the folder.
+        inputs: the photos and sentences of the user.
+
+    Raises:
+        ValueError: a file to write is one of the photos.
+    """
+    is_file = out.suffix.lower() in ENDINGS
+    folder, files = (out.parent, [out]) if is_file else (out, [out / f"{stem}.html", out / f"{stem}.png"])
+    written = [file for file in files if file.is_file()]
+    for photo in inputs if written else ():
+        if os.path.isfile(photo) and any(file.samefile(photo) for file in written):  # a long sentence is no path for pathlib
+            raise ValueError(f"Expected --out to leave your photos as they are, got {photo}, which is one. Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
     return files
 
@@ -72,6 +88,6 @@ def save_views(view: Any, files: Sequence[Path], is_opened: bool) -> None:
     """Save an explanation or a ranking under each name, and print where; open the first if asked."""
     for file in files:
         view.save(file)
-        print(f"{'page' if file.suffix == '.html' else 'picture'}: {file}")
+        print(f"{'page' if file.suffix.lower() == '.html' else 'picture'}: {file}")
     if is_opened:
         webbrowser.open(files[0].resolve().as_uri())

@@ -77,6 +77,32 @@ def test_one_file_is_written_if_it_is_named(photos, tmp_path):
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["why.html"]
 
 
+@pytest.mark.parametrize("name", ["why.HTML", "why.Jpg"])
+def test_endings_may_have_capitals(photos, tmp_path, name, capsys):
+    assert run_command(["explain", *photos, "--model", TINY, "--out", str(tmp_path / "out" / name)]) == 0
+    assert (tmp_path / "out" / name).is_file()
+    assert ("page" if name == "why.HTML" else "picture") + f": {tmp_path / 'out' / name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("out", ["b.jpg", "linked.jpg", "out", "gallery/0.png"])
+def test_no_photo_of_the_user_is_overwritten(photos, tmp_path, out, capsys):
+    (tmp_path / "linked.jpg").symlink_to(photos[1])
+    for folder, name in (("out", "explanation.png"), ("gallery", "0.png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(Path(photos[0]).read_bytes())
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
+    pair = [str(tmp_path / "out" / "explanation.png"), photos[1]]
+    command = ["explain", *pair, "--model", TINY, "--background", str(tmp_path / "gallery"), "--out", str(tmp_path / out)]
+    assert run_command(command) == WRONG_INPUT
+    assert "leave your photos as they are" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
+
+
+def test_a_sentence_may_be_longer_than_a_path(tmp_path):
+    (tmp_path / "why.html").touch()
+    assert shared_options.plan_files(tmp_path / "why.html", "why", ["word " * 400]) == [tmp_path / "why.html"]
+
+
 def test_the_options_reach_the_call(photos, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(explain_pair.cp, "explain", lambda *given, **options: calls.append((given, options)) or 1 / 0, raising=False)

@@ -39,6 +39,44 @@ class Words(TokenEncoder):
         return ids.float()
 
 
+WHITE = 255
+
+
+def make_transformed():
+    model = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Flatten()).eval()
+    model.transform = lambda photo: torch.from_numpy(np.array(photo.resize((24, 24)))).permute(2, 0, 1) / WHITE
+    return model
+
+
+class Positions(nn.Module):
+    """A map whose second axis may be channels or positions."""
+
+    def forward(self, images):
+        return images[:, :, :5, 0]
+
+
+def make_positions(layout="NTC"):
+    encoder = Positions()
+    encoder.transform = make_transformed().transform
+    return cp.SimilarityWrapper(encoder.eval(), layout=layout)
+
+
+def make_refusing():
+    model = make_transformed()
+
+    def refuse(photo):
+        raise ValueError("Expected a larger photo, got a small one. Take another.")
+
+    model.transform = refuse
+    return model
+
+
+def make_endless():
+    model = make_transformed()
+    model.transform = lambda photo: make_transformed().transform(photo) / (photo.width != 40)  # the photos of the gallery
+    return model
+
+
 def make_text():
     return Words(nn.Identity(), None)
 
@@ -137,9 +175,72 @@ def test_only_new_photos_are_embedded_again_and_the_folder_stays_as_it_was(galle
     assert len(list(cache.rglob("*.safetensors"))) == 1
 
 
+@pytest.fixture
+def count_read(monkeypatch):
+    """The number of photos that were embedded since the last call."""
+    read_files = []
+    read = search_folder._read_photo
+    monkeypatch.setattr(search_folder, "_read_photo", lambda *given: read_files.append(given[-1]) or read(*given))
+
+    def count():
+        n_read = len(read_files)
+        read_files.clear()
+        return n_read
+
+    return count
+
+
+def embed_gallery(gallery, model):
+    files = sorted(file for file in gallery.rglob("*.png") if not file.name.startswith("."))
+    return search_folder.embed_folder(cp.SimilarityWrapper(model) if not isinstance(model, cp.SimilarityWrapper) else model, gallery, files)
+
+
+def test_other_code_of_the_transform_makes_the_embeddings_anew(gallery, count_read, monkeypatch):
+    torch.manual_seed(0)
+    model = make_transformed()
+    before = embed_gallery(gallery, model)
+    assert count_read() == N_PHOTOS and torch.equal(embed_gallery(gallery, model).rows, before.rows) and count_read() == 0
+    monkeypatch.setitem(globals(), "WHITE", 128)
+    assert not torch.allclose(embed_gallery(gallery, model).rows, before.rows) and count_read() == N_PHOTOS
+
+
+def test_another_deviation_of_timm_makes_the_embeddings_anew(gallery, count_read):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Flatten()).eval()
+    for deviation in (0.5, 0.2):
+        model.pretrained_cfg = {"input_size": (3, 24, 24), "mean": (0.5,) * 3, "std": (deviation,) * 3}
+        embed_gallery(gallery, model)
+        assert count_read() == N_PHOTOS
+
+
+def test_another_layout_makes_the_embeddings_anew(gallery, count_read):
+    for layout, n_channels in (("NTC", 5), ("NCT", 3)):
+        model = make_positions(layout)
+        assert embed_gallery(gallery, model).rows.shape[1] == n_channels and count_read() == N_PHOTOS
+
+
+def test_rounding_keeps_the_embeddings(gallery, count_read):
+    """The number of threads changes the last digits of an embedding."""
+    for change, n_read in ((0, N_PHOTOS), (1e-5, 0), (1e-2, N_PHOTOS)):
+        model = make_positions()
+        model.query_encoder.register_forward_hook(lambda module, inputs, output, scale=1 + change: output * scale)
+        embed_gallery(gallery, model)
+        assert count_read() == n_read
+
+
+def test_existing_photos_are_not_overwritten_and_it_is_told_before_the_work(gallery, count_read, capsys):
+    before = (gallery / "3.png").read_bytes()
+    for out in (gallery / "3.png", gallery.parent / "query.png"):
+        assert search(gallery, "--out", str(out)) == WRONG_INPUT
+        assert "leave your photos as they are" in capsys.readouterr().err and count_read() == 0
+    assert (gallery / "3.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"model": "make_refusing"}, "Expected a larger photo"),
+        ({"model": "make_endless"}, "return finite numbers"),
         ({"query": "nowhere.jpg"}, "which is no file"),
         ({"model": "make_function"}, "embeddings to search"),
         ({"model": "make_text"}, "reads text"),
@@ -147,7 +248,7 @@ def test_only_new_photos_are_embedded_again_and_the_folder_stays_as_it_was(galle
         ({"folder": "empty"}, "none that can be read"),
         ({"folder": "query.png"}, "Expected a folder of images"),
     ],
-    ids=["query", "function", "text", "missing folder", "empty folder", "photo as folder"],
+    ids=["transform", "not finite", "query", "function", "text", "missing folder", "empty folder", "photo as folder"],
 )
 def test_wrong_input_is_one_sentence(gallery, capsys, arguments, message):
     (gallery.parent / "empty").mkdir()
