@@ -183,7 +183,9 @@ def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     model, images = batch.forward_func, batch.background
     if images is None or not images.is_floating_point():
         return None, None
-    members = images[torch.linspace(0, len(images) - 1, min(len(images), MOST_MEMBERS), device=images.device).round().long()]
+    members = images[
+        torch.linspace(0, len(images) - 1, min(len(images), MOST_MEMBERS), device=images.device, dtype=torch.float64).round().long()
+    ]
     is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
     fits = [is_shared and batch.query.batch.shape[1:] == members.shape[1:], batch.retrieved.batch.shape[1:] == members.shape[1:]]
     return (members if fits[0] else None), (members if fits[1] else None)
