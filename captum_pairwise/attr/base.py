@@ -128,7 +128,7 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
                 class describes, and makes every scalar of other inputs a player.
             n_samples: the budget: coalitions evaluated (first order: for each image); for the factorised estimator embeddings per tower. A
                 budget that covers them all is exact. None is the default of the class. Second-order methods that draw coalitions of both
-                images spend a fifth of it on the heat maps of `interactions`, unless the rest would be too little for the pairs.
+                images spend about a fifth of it on the heat maps of `interactions`, unless the rest would be too little for the pairs.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta`: the sum of all credits, including single players and pairs within an image,
                 minus `v(N) - v(∅)`, `[B]`; for first order `[B, 2]`, each sum minus the gain of that image over its baseline.

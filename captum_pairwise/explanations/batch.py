@@ -16,7 +16,7 @@ from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactSh
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.held_out import measure_fit
-from captum_pairwise.explanations.inputs import Inputs, read_inputs, read_rows
+from captum_pairwise.explanations.inputs import Inputs, read_gallery, read_inputs
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
@@ -117,7 +117,7 @@ def read_batch(
         items = list(background)
         if not items:
             raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
-        gallery = read_rows(encoders[1], items, transform)
+        gallery = read_gallery(encoders[1], items, transform)
     batch = Batch(forward_func, query_inputs, retrieved, gallery)
     _try_model(batch)
     return batch

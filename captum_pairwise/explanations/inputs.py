@@ -54,7 +54,7 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
     return replace(inputs, batch=_move_to_weights(encoder, inputs.batch))
 
 
-def read_rows(encoder: nn.Module | None, items: Sequence[object], transform: Transform | None) -> Tensor:
+def read_gallery(encoder: nn.Module | None, items: Sequence[object], transform: Transform | None) -> Tensor:
     """The inputs of images that no picture shows, such as those of a gallery; one photo at a time is in memory.
 
     Raises:
@@ -64,10 +64,10 @@ def read_rows(encoder: nn.Module | None, items: Sequence[object], transform: Tra
     if isinstance(encoder, TokenEncoder) or any(isinstance(item, Tensor) for item in items):
         return read_inputs(encoder, items, names, transform).batch
     preprocessing = find_preprocessing(encoder, transform)
-    return _move_to_weights(encoder, _join_rows([preprocessing.make_input(_read_photo(item)) for item in items]))
+    return _move_to_weights(encoder, _join_rows([preprocessing.make_input(_open_photo(item)) for item in items]))
 
 
-def _read_photo(item: object) -> Image.Image:
+def _open_photo(item: object) -> Image.Image:
     if not isinstance(item, (str, Path, Image.Image, np.ndarray)):
         raise ValueError(
             f"Expected a photo (a file, a Pillow image, an array of bytes or a tensor), got {type(item).__name__}. Pass one of these."
@@ -138,7 +138,7 @@ def _show_tensor(row: Tensor, name: str) -> Photo:
 
 
 def _read_photos(preprocessing: Preprocessing, items: Sequence[object], names: Sequence[str]) -> Inputs:
-    photos = list(map(_read_photo, items))
+    photos = list(map(_open_photo, items))
     named = [Path(item).name if isinstance(item, (str, Path)) else name for item, name in zip(items, names, strict=True)]
     rows = [preprocessing.make_input(photo) for photo in photos]
     contents = tuple(_show_photo(preprocessing, *entry) for entry in zip(photos, rows, named, strict=True))
