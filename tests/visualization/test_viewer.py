@@ -172,7 +172,7 @@ def test_the_page_shows_the_verdict_and_the_choices():
     words = ["Warning: random weights", "Why so alike?", "They are.", "Cats.", "These numbers are rough.", "R² 0.8.", "layer features"]
     assert [text for text in texts[texts.index(words[0]) :] if text in words] == words
     assert "<title>Why so alike?</title>" in page and "<h1>Mine</h1>" in cp.viewer(CELLS, PHOTOS, title="Mine", verdict=VERDICT).html
-    assert "Why are these two photos alike?" in cp.viewer(CELLS, PHOTOS).html
+    assert "Why are these two photos similar?" in cp.viewer(CELLS, PHOTOS).html
 
 
 def test_numbers_that_nobody_should_read_are_grey():
