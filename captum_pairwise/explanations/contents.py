@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
+Number = int | float
+Box = tuple[Number, Number, Number, Number]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _place_label(inside: np.ndarray, taken: np.ndarray) -> tuple[float, float]:
 
     def rate(place: np.ndarray) -> float:
         is_outside = bool((place - half < -1).any() or (place + half > np.array(sizes)).any())
-        return taken[list_pixels(place)].sum() + is_outside * inside.size
+        return float(taken[list_pixels(place)].sum() + is_outside * inside.size)
 
     places = []
     for axis, direction in product((1, 0), (-1, 1)):

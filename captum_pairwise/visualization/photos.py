@@ -54,7 +54,7 @@ def check_photo_batches(images: object, names: Sequence[str]) -> list[Float[np.n
     return [np.broadcast_to(batch, (max(counts), *batch.shape[1:])) for batch in photos]
 
 
-def reduce_photo(photo: Photo) -> Photo:
+def reduce_photo(photo: Photo) -> Float[np.ndarray, "rows columns 3"]:
     """The photo with at most `LARGEST_PHOTO` pixels on its longer side. A smaller photo stays as it is."""
     height, width, _ = photo.shape
     scale = LARGEST_PHOTO / max(height, width)

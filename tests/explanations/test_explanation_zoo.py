@@ -19,6 +19,7 @@ def test_endings_in_capitals(why, name: str, tmp_path: Path) -> None:
     assert why.save(tmp_path / name).stat().st_size > 0
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("n_matches", [0, 2.5], ids=["zero", "fraction"])
 def test_other_numbers_of_matches_are_refused(why, n_matches: object) -> None:
     with pytest.raises(ValueError, match="Expected n_matches to be a whole number of at least 1"):

@@ -66,6 +66,7 @@ def test_no_photo_is_refused(item: object) -> None:
         cp.explain(encoder(), item, photo(), transform=to_tensor)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("transform", "message"),
     [

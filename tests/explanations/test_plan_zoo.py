@@ -18,6 +18,7 @@ def explain(model=MODEL, **options) -> Explanation:
     return cp.explain(model, QUERY, RETRIEVED, **options)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -44,7 +44,7 @@ def test_the_query_is_embedded_once():
 
 def test_scores_are_similarities_or_those_of_the_search(ranking):
     assert ranking.scores == tuple(explanation.similarity for explanation in ranking)
-    given = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS[:1], scores=[7])
+    given = cp.explain_ranking(encoder_of_photos(), make_photo(seed=1), RESULTS[:1], scores=[7.0])
     assert given.scores == (7.0,)
     assert given.margin == ""
 
@@ -79,7 +79,7 @@ def test_results_without_maps_have_a_margin():
     [
         ([], {}, "Expected at least one result"),
         (RESULTS, {"names": ["a"]}, "Expected 3 names"),
-        (RESULTS, {"scores": [1, 2]}, "Expected 3 scores"),
+        (RESULTS, {"scores": [1.0, 2.0]}, "Expected 3 scores"),
     ],
 )
 def test_wrong_numbers_of_things_are_refused(results, options, message):
