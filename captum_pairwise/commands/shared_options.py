@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from captum_pairwise.explanations.explanation import PICTURES
+from captum_pairwise.explanations.shown import PICTURES
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.files.images import list_images
 

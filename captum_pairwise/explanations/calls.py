@@ -45,7 +45,7 @@ def explain(
         baselines: a pair, one for each image, in the space of the network's inputs, as for the classes; None is a blur of each photo, and
             random words for a sentence.
         background: images of a gallery, given like `retrieved`. Eight of them take the place of absent parts ("why this one rather than
-            any other"), and the verdict says more than what share of them the pair is similar.
+            any other"), and the verdict says to how many of them the query is less similar.
         feature_mask: a pair of integer masks over the network's inputs; their ids are the parts.
         transform: maps a Pillow image to the network's input `[3, H, W]`. None takes `encoder.transform`, what timm's networks say of
             themselves, and for torchvision's networks a resize to 224 × 224 and the normalisation of ImageNet.

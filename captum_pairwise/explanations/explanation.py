@@ -1,7 +1,6 @@
 """The explanation of one pair: its numbers, its verdict, and its picture and page."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from captum_pairwise.explanations.contents import Content, Match, Photo
 from captum_pairwise.explanations.places import Places
+from captum_pairwise.explanations.shown import Shown
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
@@ -19,13 +19,9 @@ from captum_pairwise.visualization.parts import strongest_parts
 from captum_pairwise.visualization.token_figure import token_figure
 from captum_pairwise.visualization.viewer import Viewer, viewer
 
-PICTURES = (".png", ".pdf", ".svg", ".jpg")
-RESOLUTION = 110  # pixels an inch of a saved picture
-FAST_PNG = {"pil_kwargs": {"compress_level": 3}}  # a third of the time, and files that are a tenth larger
-
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Shown):
     """Why two photos or sentences are similar. A notebook shows it as a page.
 
     Attributes:
@@ -106,32 +102,7 @@ class Explanation:
         shown = show_content(self.query), show_content(self.retrieved)
         return viewer(self.interactions, shown, verdict=self.verdict, choices=self.choices)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the page to a file `.html`, or the picture to `.png`, `.pdf`, `.svg` or `.jpg`.
-
-        Raises:
-            ValueError: the name has another ending.
-        """
-        return save_view(self, Path(path))
-
-    def _repr_html_(self) -> str:
-        return self.page()._repr_html_()
-
 
 def show_content(content: Content) -> Any:
     """What the figures take: pixels of a photo, or tokens."""
     return content.pixels if isinstance(content, Photo) else list(content.tokens)
-
-
-def save_view(view: Any, path: Path) -> Path:
-    """Write the page or the picture of an explanation or of a ranking; the ending of the name says which.
-
-    Raises:
-        ValueError: the ending is unknown.
-    """
-    if path.suffix.lower() == ".html":
-        return view.page().save(path)
-    if path.suffix.lower() not in PICTURES:
-        raise ValueError(f"Expected a name that ends in .html, {', '.join(PICTURES)}, got {path.name!r}. Choose one of these.")
-    view.figure().savefig(path, dpi=RESOLUTION, **FAST_PNG if path.suffix.lower() == ".png" else {})
-    return path

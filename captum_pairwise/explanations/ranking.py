@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isclose
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -12,7 +11,8 @@ import torch
 from matplotlib.figure import Figure
 
 from captum_pairwise.explanations.contents import Sentence
-from captum_pairwise.explanations.explanation import Explanation, save_view, show_content
+from captum_pairwise.explanations.explanation import Explanation, show_content
+from captum_pairwise.explanations.shown import Shown
 from captum_pairwise.explanations.verdict_words import format_difference
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
@@ -26,7 +26,7 @@ LONGEST_NAME = 60  # characters
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Shown):
     """The explanations of the results of one query. A notebook shows them as a page.
 
     Attributes:
@@ -68,17 +68,6 @@ class Ranking:
         """The page on which a part of the query shows where it is in every result."""
         choices = self.explanations[0].choices
         return ranking_viewer(*self._list_contents(), verdicts=self.verdicts, margin=self.margin, choices=choices)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the page to a file `.html`, or the picture to `.png`, `.pdf`, `.svg` or `.jpg`.
-
-        Raises:
-            ValueError: the name has another ending.
-        """
-        return save_view(self, Path(path))
-
-    def _repr_html_(self) -> str:
-        return self.page()._repr_html_()
 
     def _list_contents(self) -> tuple[Any, ...]:
         """What the figure and the page take first."""
