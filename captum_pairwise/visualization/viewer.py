@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, final
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
@@ -130,8 +130,8 @@ def load_template(page: str, script_names: tuple[str, ...]) -> Template:
     """Template of a page with its style, scripts and their digests. The page's content security policy allows only these."""
     style, scripts = _read_asset("viewer.css"), [_read_asset(name) for name in script_names]
     digests = {"style_digest": _hash(style), "script_digests": " ".join(map(_hash, scripts))}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(_read_asset(page), globals={"style": style, "scripts": scripts, **digests})
+    environment = Environment(loader=FunctionLoader(_read_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template(page, globals={"style": style, "scripts": scripts, **digests})
 
 
 def _read_asset(name: str) -> str:
