@@ -27,7 +27,7 @@ def explain(
     seed: int = 0,
     show_progress: bool = False,
 ) -> Explanation:
-    """Why two photos or sentences are similar: a picture, a page, a verdict in words, and all numbers.
+    """Explain why two photos or sentences are similar: a picture, a page, a verdict in words, and all numbers.
 
     The model decides what is run, and `Explanation.choices` says what and why. The parts are the places of the last layer before pooling
     or before the class token, or the tokens of a sentence, or superpixels where no layer is known. The method is the closed form for a dot
@@ -77,7 +77,7 @@ def explain_ranking(
     seed: int = 0,
     show_progress: bool = False,
 ) -> Ranking:
-    """Why these are the results of a search, and why the first comes before the second. The query is embedded once for all results.
+    """Explain the results of a search, and why the first comes before the second. The query is embedded once for all results.
 
     Arguments and errors are as for `explain`, with these differences.
 

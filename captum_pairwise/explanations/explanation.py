@@ -22,7 +22,7 @@ from captum_pairwise.visualization.viewer import Viewer, viewer
 
 @dataclass(frozen=True)
 class Explanation(Shown):
-    """Why two photos or sentences are similar. A notebook shows it as a page.
+    """The answer to why two photos or sentences are similar. A notebook shows it as a page.
 
     Attributes:
         query: the photo or sentence that was searched for.
@@ -45,12 +45,12 @@ class Explanation(Shown):
 
     @property
     def query_map(self) -> Float[Tensor, " query"]:
-        """What each part of the query adds while the other is whole, in units of the similarity."""
+        """The similarity that each part of the query adds while the other is whole."""
         return self.interactions.query_map[0]
 
     @property
     def retrieved_map(self) -> Float[Tensor, " retrieved"]:
-        """What each part of the retrieved one adds while the query is whole, in units of the similarity."""
+        """The similarity that each part of the retrieved one adds while the query is whole."""
         return self.interactions.retrieved_map[0]
 
     @property
@@ -104,5 +104,5 @@ class Explanation(Shown):
 
 
 def show_content(content: Content) -> Any:
-    """What the figures take: pixels of a photo, or tokens."""
+    """The content in the form that figures take: the pixels of a photo, or tokens."""
     return content.pixels if isinstance(content, Photo) else list(content.tokens)

@@ -52,7 +52,7 @@ OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose; None is left to the model.
+    """The choices of the user; None leaves a choice to the model.
 
     Attributes:
         layer: the layer, its name, or a pair of these.

@@ -57,7 +57,7 @@ class Ranking(Shown):
 
     @property
     def margin(self) -> str:
-        """Why the first result comes before the second, in words; a warning if the model ranks the results in another order."""
+        """The reason why the first result comes before the second, in words; a warning if the model ranks the results in another order."""
         return tell_margin(self.explanations, self.names)
 
     def figure(self) -> Figure:
@@ -70,13 +70,13 @@ class Ranking(Shown):
         return ranking_viewer(*self._list_contents(), verdicts=self.verdicts, margin=self.margin, choices=choices)
 
     def _list_contents(self) -> tuple[Any, ...]:
-        """What the figure and the page take first."""
+        """The first arguments of the figure and of the page."""
         retrieved = [show_content(explanation.retrieved) for explanation in self.explanations]
         return self.interactions, show_content(self.explanations[0].query), retrieved, self.names, self.scores
 
 
 def tell_margin(explanations: Sequence[Explanation], names: Sequence[str]) -> str:
-    """Why the first result comes before the second, or a warning; empty for a single result.
+    """The reason why the first result comes before the second, or a warning; empty for a single result.
 
     The sentence names the parts of the query that most of the difference of its two maps rests on. Each map sums to what the query adds
     over its baseline, so the difference of the maps sums to the margin, less the margin that the query's baseline has.

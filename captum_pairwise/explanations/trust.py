@@ -1,4 +1,4 @@
-"""How far the numbers of an explanation can be trusted: errors, gaps, and the fit on coalitions held out."""
+"""The trust in the numbers of an explanation: errors, gaps, and the fit on coalitions held out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -46,12 +46,12 @@ class Setting:
 
     @property
     def items(self) -> str:
-        """What a background consists of."""
+        """The name of the members of a background."""
         return "sentences" if isinstance(self.sides[1].content, Sentence) else "images"
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """What each does: a sentence says something, a photo shows it."""
+        """The verb of each side: a sentence says something, a photo shows it."""
         return tuple("says" if isinstance(side.content, Sentence) else "shows" for side in self.sides)
 
 

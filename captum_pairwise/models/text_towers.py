@@ -1,4 +1,4 @@
-"""Which of the two inputs of a model are sentences."""
+"""Tell which inputs of a model are sentences."""
 
 from captum_pairwise.models.named_models import AnyModel
 from captum_pairwise.models.similarity import SimilarityWrapper

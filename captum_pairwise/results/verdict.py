@@ -8,7 +8,7 @@ SENTENCES = {RELIABLE: "These numbers are reliable.", ROUGH: "These numbers are 
 
 @dataclass(frozen=True)
 class Trust:
-    """How far the numbers of an explanation can be trusted.
+    """The trust in the numbers of an explanation.
 
     Attributes:
         label: "reliable", "rough" or "do not read this".
@@ -21,7 +21,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an explanation says in words.
+    """An explanation in words.
 
     Attributes:
         question: the question that the explanation answers, the title of its picture.
