@@ -1,12 +1,11 @@
 """From the output of an encoder to its embeddings: maps and tokens are averaged over their positions."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from captum_pairwise.models.output_field import describe_output, list_fields
 from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.output_axis import run_and_find_axis
 from captum_pairwise.players.layouts import describe_layouts, get_channel_axis
@@ -76,18 +75,14 @@ def check_output(output: object) -> Tensor:
     if isinstance(output, Tensor) and 2 <= output.dim() <= 5:
         return output
     raise ValueError(
-        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {_describe_output(output)}. Wrap it in a module that "
-        "returns one of these."
+        f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {describe_output(output)}. {_suggest_field(output)}."
     )
 
 
-def _describe_output(output: Any) -> str:
-    """The shape of a tensor; the type of a container, and the name or index and the shape of each member."""
-    if isinstance(output, Tensor):
-        return str(tuple(output.shape))
-    fields = output._asdict() if hasattr(output, "_asdict") else output  # a named tuple
-    members = fields.items() if isinstance(fields, Mapping) else enumerate(fields) if isinstance(fields, (tuple, list)) else ()
-    listed = ", ".join(
-        f"{name}: {tuple(member.shape) if isinstance(member, Tensor) else type(member).__name__}" for name, member in members
-    )
-    return f"{type(output).__name__} with {listed}" if listed else type(output).__name__
+def _suggest_field(output: object) -> str:
+    """The remedy for an output that is no tensor: a field of it, embeddings first."""
+    tensors = [(name, member) for name, member in list_fields(output) if isinstance(member, Tensor) and 2 <= member.dim() <= 5]
+    if not tensors:
+        return "Wrap it in a module that returns one of these"
+    name, _ = min(tensors, key=lambda entry: entry[1].dim())
+    return f"Pass SimilarityWrapper(encoder, output={name!r}), or another field"

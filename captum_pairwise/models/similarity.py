@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.heads import Score, check_scores, make_head
 from captum_pairwise.models.one_sided import Gallery, OneSided
+from captum_pairwise.models.output_field import OutputFields, parse_output, select_field
 from captum_pairwise.models.twin import copy_settings, is_twin, make_twin, refuse_other_twin, renew_twin
 from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.module_hooks import has_captum_hooks, list_hook_ids
@@ -37,7 +38,7 @@ class SimilarityWrapper(nn.Module):
             error. Otherwise a method refuses an encoder that embeds the same image differently.
 
     Raises:
-        ValueError: `similarity` or `layout` is an unknown name, or an encoder is no module.
+        ValueError: `similarity` or `layout` is an unknown name, `output` names no field, or an encoder is no module.
 
     >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
     >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
@@ -51,6 +52,7 @@ class SimilarityWrapper(nn.Module):
         *,
         similarity: str | Score = "cosine",
         layout: LayoutNames = None,
+        output: OutputFields = None,
         stochastic: bool = False,
     ) -> None:
         super().__init__()
@@ -62,8 +64,10 @@ class SimilarityWrapper(nn.Module):
         self.is_stochastic = stochastic
         self.layouts = parse_layouts(layout)
         self._axes: tuple[dict[int, int | None], ...] = ({}, {})  # shared by the replicas of DataParallel
-        self.is_tied = retrieved_encoder is query_encoder
-        self.query_encoder, self.retrieved_encoder = query_encoder, retrieved_encoder
+        fields = parse_output(output)
+        self.is_tied = retrieved_encoder is query_encoder and fields[0] == fields[1]
+        self.query_encoder = select_field(query_encoder, fields[0])
+        self.retrieved_encoder = self.query_encoder if self.is_tied else select_field(retrieved_encoder, fields[1])
         self._compared_state, self._own_hooks = 0, set()
 
     @property
