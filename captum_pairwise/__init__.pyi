@@ -1,6 +1,6 @@
 """The public names, for type checkers and for `__init__.py`, which imports each name at its first use."""
 
-from . import datasets, interop, metrics, testing, visualization
+from . import datasets, interop, metrics, models, testing, visualization
 from .attr.counterfactual import Counterfactual, counterfactual
 from .attr.integrated_gradients import LayerIGCAM, LayerIGSAM
 from .attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
@@ -85,6 +85,7 @@ __all__ = [
     "jagged_credit",
     "mean_colour",
     "metrics",
+    "models",
     "paint",
     "patches",
     "project",

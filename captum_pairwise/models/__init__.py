@@ -1,5 +1,6 @@
 """Similarity models: two encoders and a head, and known encoders."""
 
 from captum_pairwise.models import backbones, clip, text
+from captum_pairwise.models.dual_encoder import DualEncoder
 
-__all__ = ["backbones", "clip", "text"]
+__all__ = ["DualEncoder", "backbones", "clip", "text"]

@@ -1,0 +1,50 @@
+"""Two encoders in one embedding space: of images, and of text."""
+
+from torch import nn
+
+from captum_pairwise.models.heads import Score
+from captum_pairwise.models.similarity import SimilarityWrapper
+
+
+class DualEncoder(nn.Module):
+    """An encoder of images and an encoder of text with a common embedding space, such as those of CLIP.
+
+    `explain` takes it as it is, and picks the encoder of each side by the input. For a class, make the model of one combination:
+    `SimilarityWrapper(dual.image, dual.text)`, or `dual.pair("image", "text")`.
+
+    Args:
+        image: an encoder of photos.
+        text: an encoder of sentences.
+        similarity: as for `SimilarityWrapper`.
+    """
+
+    def __init__(self, image: nn.Module, text: nn.Module, similarity: str | Score = "cosine") -> None:
+        super().__init__()
+        self.image, self.text, self.similarity = image, text, similarity
+
+    def pair(self, query: str, retrieved: str) -> SimilarityWrapper:
+        """The similarity of two inputs of these kinds.
+
+        Args:
+            query: `"image"` or `"text"`.
+            retrieved: `"image"` or `"text"`.
+
+        Raises:
+            ValueError: a kind is neither.
+        """
+        encoders = {"image": self.image, "text": self.text}
+        for kind in (query, retrieved):
+            if kind not in encoders:
+                raise ValueError(f"Expected 'image' or 'text', got {kind!r}. Pass one for the query and one for the retrieved side.")
+        return SimilarityWrapper(encoders[query], encoders[retrieved], similarity=self.similarity)
+
+    def forward(self, _inputs: object) -> None:
+        """No embedding: one of both encoders has to be chosen.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "Expected one of both encoders, because a dual encoder takes images and text, got the dual encoder itself. Pass `dual.image`, "
+            "`dual.text`, or `SimilarityWrapper(dual.image, dual.text)`."
+        )
