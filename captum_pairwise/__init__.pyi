@@ -32,6 +32,7 @@ from .models.similarity import SimilarityWrapper
 from .network.layer_view import SplitEncoder
 from .players.baselines import Backgrounds, blur_baseline, mean_colour
 from .players.regions import grid, paint, patches, superpixels, token_grid
+from .players.volumes import boxes, supervoxels
 from .results.interactions import Interactions, project
 from .results.window_pairs import WindowPairs
 from .visualization.viewer import Viewer, viewer
@@ -74,6 +75,7 @@ __all__ = [
     "WindowPairs",
     "backbones",
     "blur_baseline",
+    "boxes",
     "clip",
     "counterfactual",
     "datasets",
@@ -94,6 +96,7 @@ __all__ = [
     "shapley_taylor",
     "shapley_values",
     "superpixels",
+    "supervoxels",
     "testing",
     "text",
     "token_grid",

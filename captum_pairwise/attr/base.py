@@ -19,7 +19,8 @@ from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
-from captum_pairwise.players.regions import Players, default_players
+from captum_pairwise.players.regions import Players
+from captum_pairwise.players.volumes import default_players
 from captum_pairwise.results.interactions import Interactions
 
 DeviceIds = list[int] | None

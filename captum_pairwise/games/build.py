@@ -26,7 +26,8 @@ from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
-from captum_pairwise.players.regions import Players, default_players
+from captum_pairwise.players.regions import Players
+from captum_pairwise.players.volumes import default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
 

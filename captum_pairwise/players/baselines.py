@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from captum_pairwise.players.layouts import find_input_channels
 from captum_pairwise.players.regions import NEVER_LEAVES
 
-Images = Float[Tensor, "batch channels height width"]
+Images = Float[Tensor, "batch channels *places"]
 
 
 @dataclass(frozen=True)
@@ -32,32 +33,44 @@ Baseline = Backgrounds | Tensor | int | float | Callable[..., Tensor] | None
 
 
 def blur_baseline(image: Images, kernel_size: int = 25) -> Images:
-    """Box blur of each image with mirrored borders (the background of the paper, §A.2).
+    """Box blur of each image, volume, video or signal, with mirrored borders (the background of the paper, §A.2).
 
     Args:
-        image: a batch of images.
-        kernel_size: odd width of the box in pixels. It is reduced for an image that is too small to be mirrored that far.
+        image: a batch of images `[B, C, H, W]`, volumes `[B, C, D, H, W]`, videos `[B, 3, T, H, W]` or `[B, T, 3, H, W]`, or signals
+            `[B, C, T]`.
+        kernel_size: odd width of the box in pixels, along every axis of places. It is reduced for an axis that is too short to be mirrored
+            that far.
 
     Raises:
-        ValueError: `kernel_size` is even or below 1.
+        ValueError: `kernel_size` is even or below 1, or the batch has other axes.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"Expected an odd kernel_size of at least 1, got {kernel_size}. Take the next odd number.")
-    reach = [min(kernel_size // 2, size - 1) for size in image.shape[-2:]]
-    padded = F.pad(image, (reach[1], reach[1], reach[0], reach[0]), mode="reflect")
-    rows_averaged = F.avg_pool2d(padded, (2 * reach[0] + 1, 1), stride=1)  # a box filter is separable: 25 + 25 terms, not 25 · 25
-    return F.avg_pool2d(rows_averaged, (1, 2 * reach[1] + 1), stride=1)
+    if not 3 <= image.dim() <= 5:
+        raise ValueError(f"Expected a batch of images, volumes or signals to blur, got shape {tuple(image.shape)}. Pass another baseline.")
+    channels = find_input_channels(image)
+    blurred = image.movedim(channels, 1)
+    for axis in range(2, image.dim()):  # a box filter is separable: 25 + 25 terms, not 25 · 25
+        blurred = _blur_axis(blurred, axis, min(kernel_size // 2, image.movedim(channels, 1).shape[axis] - 1))
+    return blurred.movedim(1, channels)
+
+
+def _blur_axis(image: Tensor, axis: int, reach: int) -> Tensor:
+    """The mean over 2 · reach + 1 neighbours along one axis."""
+    rows = image.movedim(axis, -1)
+    flat = F.pad(rows.reshape(-1, 1, rows.shape[-1]), (reach, reach), mode="reflect")
+    return F.avg_pool1d(flat, 2 * reach + 1, stride=1).reshape(rows.shape).movedim(-1, axis)
 
 
 def mean_colour(image: Images, feature_mask: Int[Tensor, "..."] | None = None) -> Images:
-    """Images filled with their mean colour; with a mask, each player is filled with its own mean colour (the background of LIME).
+    """Images or volumes filled with their mean colour; with a mask, each player is filled with its own (the background of LIME).
 
     Args:
-        image: a batch of images.
+        image: a batch of images or volumes.
         feature_mask: integer ids, broadcastable to the images. Elements with id -1 keep their colours.
     """
     if feature_mask is None:
-        return image.mean((2, 3), keepdim=True).expand_as(image)
+        return image.mean(tuple(range(2, image.dim())), keepdim=True).expand_as(image)
     ids = feature_mask.expand_as(image).flatten(2)
     owner = torch.where(ids == NEVER_LEAVES, ids.max() + 1, ids)
     values = image.flatten(2).to(torch.promote_types(image.dtype, torch.float32))  # half precision is too coarse for sums over many pixels
@@ -67,13 +80,16 @@ def mean_colour(image: Images, feature_mask: Int[Tensor, "..."] | None = None) -
 
 
 def default_baseline(inputs: Tensor) -> Tensor:
-    """The blur of images `[B, C, H, W]`, and 0 for other inputs. Captum's default is 0 for all inputs: this is our one difference."""
-    return blur_baseline(inputs) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
+    """The blur of images `[B, C, H, W]`, volumes and videos, and 0 for other inputs. Captum's default is 0 for all: our one difference."""
+    return blur_baseline(inputs) if inputs.dim() in (4, 5) else inputs.new_zeros(inputs.shape)
 
 
 def part_colour(inputs: Tensor, ids: Tensor | None) -> Tensor:
-    """The default of LIME: the mean colour of each part of images `[B, C, H, W]`, and 0 for other inputs."""
-    return mean_colour(inputs, ids) if inputs.dim() == 4 else inputs.new_zeros(inputs.shape)
+    """The default of LIME: the mean colour of each part of images `[B, C, H, W]`, volumes and videos, and 0 for other inputs."""
+    if inputs.dim() not in (4, 5):
+        return inputs.new_zeros(inputs.shape)
+    channels = find_input_channels(inputs)
+    return mean_colour(inputs.movedim(channels, 1), None if ids is None else ids.movedim(channels, 1)).movedim(1, channels)
 
 
 def _refuse_for_ids(baseline: object, ids: Tensor, name: str) -> None:

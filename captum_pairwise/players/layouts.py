@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+COLOURS = 3  # channels of a video
 LAYOUTS = ("NCHW", "NHWC", "NTC", "NCT", "NCDHW")
 LayoutNames: TypeAlias = str | tuple[str | None, str | None] | None  # one name, or one for each image
 
@@ -45,3 +46,9 @@ def get_channel_axis(layout: str | None, output: Tensor, name: str) -> int | Non
 def describe_layouts(output: Tensor) -> str:
     """The names of the layouts that an output may have, for error messages."""
     return " or ".join(f"layout={name!r}" for name in LAYOUTS if len(name) == output.dim()) or "a layer with 2 to 5 axes"
+
+
+def find_input_channels(inputs: Tensor) -> int:
+    """The axis of the channels of inputs `[B, C, ...]`: 1, and 2 for videos whose frames come first, `[B, T, 3, H, W]`."""
+    frames_first = inputs.dim() == 5 and inputs.shape[2] == COLOURS and inputs.shape[1] not in (1, COLOURS)
+    return 2 if frames_first else 1

@@ -12,6 +12,7 @@ from skimage.segmentation import slic
 from torch import Tensor
 
 NEVER_LEAVES = -1
+LIGHTNESS = 100.0  # of white in the colour space in which SLIC compares colours
 Layout = Callable[[Tensor], Tensor]  # from tokens [B, T, C] to a map [B, C, H, W]
 
 
@@ -154,11 +155,6 @@ def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
     return layout
 
 
-def default_players(inputs: Tensor) -> Players:
-    """Superpixels for images `[B, C, H, W]`; one player for each scalar of other inputs."""
-    return parse_mask(superpixels(inputs), inputs, "feature_mask") if inputs.dim() == 4 else scalars(inputs)
-
-
 def scalars(inputs: Tensor) -> Players:
     """One player for each pixel of images `[B, C, H, W]`, or for each scalar of other inputs."""
     return cells(inputs, 1) if inputs.dim() == 4 else _number_elements(inputs, inputs.shape[1:], inputs.shape[1:])
@@ -189,23 +185,29 @@ def patches(height: int, width: int, size: int) -> Int[Tensor, "1 1 height width
 def superpixels(
     image: Float[Tensor, "*batch channels height width"], n_segments: int = 50, compactness: float = 10.0, sigma: float = 3.0
 ) -> Int[Tensor, "batch 1 height width"]:
-    """SLIC superpixels of RGB images, with ids from 0. The defaults are from the paper (§A.2).
+    """SLIC superpixels of images, with ids from 0. The defaults are from the paper (§A.2).
 
     Args:
-        image: one image or a batch. An image with values outside [0, 1] is first scaled to [0, 1].
+        image: one image or a batch, with any number of channels. An image with values outside [0, 1] is first scaled to [0, 1].
         n_segments: target number of superpixels; SLIC often finds a few less.
         compactness: weight of position relative to colour.
         sigma: width in pixels of the Gaussian that first smooths the image.
     """
     images = image.detach().reshape(-1, *image.shape[-3:]).float().cpu().numpy()
-    ids = [_slic(pixels, n_segments, compactness, sigma) for pixels in images]
+    ids = [divide_by_slic(pixels, n_segments, compactness, sigma) for pixels in images]
     return torch.from_numpy(np.stack(ids))[:, None].to(image.device)
 
 
-def _slic(image: np.ndarray, n_segments: int, compactness: float, sigma: float) -> np.ndarray:
+def divide_by_slic(image: np.ndarray, n_segments: int, compactness: float, sigma: float) -> np.ndarray:
+    """SLIC segments of one image `[C, H, W]` or volume `[C, D, H, W]`, numbered from 0.
+
+    Three channels are RGB, whose lightness is from 0 to 100. Others are from 0 to 1, so the compactness is reduced to mean the same.
+    """
     low, high = image.min(), image.max()
     if low < 0 or high > 1:
         image = (image - low) / max(high - low, np.finfo(image.dtype).tiny)
+    if len(image) != 3:
+        compactness *= len(image) ** 0.5 / LIGHTNESS
     # start_label=0: skimage's default of 1 would leave player 0 without elements
     labels = slic(image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)

@@ -44,6 +44,26 @@ def test_blur_width_is_limited_by_the_image(height: int, width: int) -> None:
     assert_close(blur_baseline(small), mirrored_box_mean(small, *reach))
 
 
+def test_blur_of_volumes_and_signals_covers_all_their_axes() -> None:
+    volume, signal = random_tensor(2, 1, 5, 12, 9), random_tensor(2, 4, 30)
+    reach = [min(2 * size - 1, 7) for size in volume.shape[2:]]
+    expected = torch.from_numpy(uniform_filter(volume.numpy(), (1, 1, *reach), mode="mirror"))
+    assert_close(blur_baseline(volume, 7), expected)
+    assert_close(blur_baseline(signal, 7), torch.from_numpy(uniform_filter(signal.numpy(), (1, 1, 7), mode="mirror")))
+
+
+def test_colours_of_a_video_with_frames_first_are_not_blurred_into_each_other() -> None:
+    frames_first = random_tensor(2, 6, 3, 8, 9)
+    expected = blur_baseline(frames_first.transpose(1, 2), 5).transpose(1, 2)
+    assert_close(blur_baseline(frames_first, 5), expected)
+    assert_close(part_colour(frames_first, None), frames_first.mean((1, 3, 4), keepdim=True).expand_as(frames_first))
+
+
+def test_inputs_without_places_are_not_blurred() -> None:
+    with pytest.raises(ValueError, match=r"images, volumes or signals to blur, got shape \(2, 5\)"):
+        blur_baseline(random_tensor(2, 5))
+
+
 @pytest.mark.parametrize("kernel_size", [-1, 0, 2, 24])
 def test_blur_needs_an_odd_width(kernel_size: int) -> None:
     with pytest.raises(ValueError, match=f"odd kernel_size of at least 1, got {kernel_size}"):

@@ -13,7 +13,6 @@ from captum_pairwise.players.regions import (
     apply_layout,
     average,
     cells,
-    default_players,
     grid,
     map_cells,
     paint,
@@ -102,17 +101,6 @@ def test_each_cell_owns_one_position(
     values = random_tensor(players.n_players)
     assert players.shape == of_players
     assert torch.equal(paint(values, players.ids).expand(shape), values.reshape(layout).expand(shape))
-
-
-def test_default_players_of_images_are_superpixels(photo: Tensor) -> None:
-    assert torch.equal(default_players(photo[None]).ids, superpixels(photo))
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 3)])
-def test_default_players_of_other_inputs_are_scalars(shape: tuple[int, ...]) -> None:
-    players, values = default_players(torch.zeros(shape)), random_tensor(*shape)
-    assert players.shape == shape[1:]
-    assert torch.equal(paint(values.flatten(1), players.ids), values)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 1, 3, 4), (2, 1, 3, 4), (2, 5, 3, 4), (2, 1, 1, 4)])
