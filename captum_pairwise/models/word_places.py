@@ -1,0 +1,96 @@
+"""The tokens that belong to a text, and how the user wrote them: prompts, templates and special tokens stand around them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+Encode = Callable[[Sequence[str]], list[int]]
+MARKERS = ("qzxqzxqzx", "jvkjvkjvk")  # texts that no template contains
+UNWRITTEN = "…"  # a token without characters of its own, such as the second byte of an emoji
+
+
+class Word(NamedTuple):
+    """A token of a text: its place among all tokens, and the text that it stands for."""
+
+    place: int
+    text: str
+
+
+class _Span(NamedTuple):
+    """The characters of one token in its text."""
+
+    place: int
+    start: int
+    end: int
+
+
+def find_words(tokenizer: Any, encode: Encode, texts: Sequence[str], prompt: str = "") -> list[list[Word]]:
+    """The tokens of each text, in order, spelled as in the text.
+
+    The tokenizer tells the characters of each token. Where the tokens come from a chat template, the template is rendered again around two
+    markers, and its characters are those that do not change.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        encode: the ids of one text, or of a pair, as the model gets them.
+        texts: one text or a pair.
+        prompt: stands before the first text, and is no part of it.
+
+    Raises:
+        ValueError: the tokenizer does not tell the characters, or the template changes a text.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"Expected a fast tokenizer, which tells the characters of each token, got {type(tokenizer).__name__}. Load it with "
+            "`use_fast=True`."
+        )
+    ids = encode(texts)
+    spans = _read_offsets(tokenizer, ids, texts, prompt)
+    spans = _read_template(tokenizer, encode, texts, ids) if spans is None else spans
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    return [_spell_spans(text, own, tokens) for text, own in zip(texts, spans, strict=True)]
+
+
+def _read_offsets(tokenizer: Any, ids: list[int], texts: Sequence[str], prompt: str) -> list[list[_Span]] | None:
+    """The tokens of each text; None if the tokenizer alone gives other ids."""
+    encoded = tokenizer(prompt + texts[0], *texts[1:], return_offsets_mapping=True, truncation=False)
+    if encoded["input_ids"] != ids:
+        return None
+    spans: list[list[_Span]] = [[] for _ in texts]
+    for place, (owner, (start, end)) in enumerate(zip(encoded.sequence_ids(0), encoded["offset_mapping"], strict=True)):
+        before = len(prompt) if owner == 0 else 0
+        if owner is not None and (end > before or start >= before):
+            spans[owner].append(_Span(place, max(start - before, 0), end - before))
+    return spans
+
+
+def _read_template(tokenizer: Any, encode: Encode, texts: Sequence[str], ids: list[int]) -> list[list[_Span]]:
+    """The tokens of each text inside a template."""
+    markers = MARKERS[: len(texts)]
+    rendered, frame = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in (ids, encode(markers)))
+    encoded = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+    expected = frame
+    for marker, text in zip(markers, texts, strict=True):
+        expected = expected.replace(marker, text)
+    if any(frame.count(marker) != 1 for marker in markers) or rendered != expected or encoded["input_ids"] != ids:
+        raise ValueError(
+            f"Expected a tokenizer, or a template around each text unchanged, got other tokens for {rendered[:80]!r}. Explain the "
+            "network of transformers and its tokenizer."
+        )
+    spans = []
+    for k, text in enumerate(texts):
+        begin = frame.index(markers[k])
+        begin += sum(len(texts[j]) - len(markers[j]) for j in range(len(texts)) if frame.index(markers[j]) < frame.index(markers[k]))
+        here = [(place, start - begin, end - begin) for place, (start, end) in enumerate(encoded["offset_mapping"])]
+        spans.append([_Span(place, max(start, 0), end) for place, start, end in here if start < len(text) and end > 0])
+    return spans
+
+
+def _spell_spans(text: str, spans: Sequence[_Span], tokens: Sequence[str]) -> list[Word]:
+    """The tokens with their characters: a character of several tokens stands in the first, and a piece within a word keeps its mark ##."""
+    words, done = [], 0
+    for place, start, end in spans:
+        written = text[max(start, done) : max(end, 0)].strip()
+        done = max(done, end)
+        is_piece = tokens[place].startswith("##") and tokens[place] != "##"
+        words.append(Word(place, f"##{written}" if is_piece else written or UNWRITTEN))
+    return words
