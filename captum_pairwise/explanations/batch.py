@@ -27,6 +27,7 @@ from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.heads import HEADS
+from captum_pairwise.models.metric_learning import is_inference_model
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import is_out_of_memory
@@ -65,21 +66,30 @@ class Batch:
 
 
 def wrap_model(model: Any) -> ForwardFunc:
-    """A `SimilarityWrapper` of an encoder; a wrapper or a function of two inputs is returned unchanged.
+    """A `SimilarityWrapper` of an encoder or of a function of one batch; a wrapper or a function of two batches is returned unchanged.
 
     Raises:
         ValueError: the model is neither, or is compiled.
     """
-    if not callable(model):
+    if not callable(model) and not is_inference_model(model):
         raise ValueError(
             f"Expected an encoder, a SimilarityWrapper or a function f(query, retrieved), got {type(model).__name__}. Pass one."
         )
     forward_func: Any = model
     wrapper = find_wrapper(forward_func)
-    if wrapper is None and isinstance(model, nn.Module) and _count_required(model.forward) < 2:
+    if wrapper is None and _takes_one_batch(model):
         wrapper = SimilarityWrapper(model)
     refuse_compiled(wrapper)
     return forward_func if wrapper is None else wrapper
+
+
+def _takes_one_batch(model: Any) -> bool:
+    """True for an encoder, False for a function of two batches."""
+    if is_inference_model(model):
+        return True
+    is_module = isinstance(model, nn.Module)
+    n_required = _count_required(model.forward if is_module else model)
+    return n_required < 2 if is_module else n_required == 1
 
 
 def _count_required(forward: Any) -> int:

@@ -81,7 +81,8 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
         return Preprocessing(transform, "photos go through your transform", sees_all=False)
     if isinstance(encoder, ImageEncoder):
         return Preprocessing(encoder.preprocess, f"photos are resized to {encoder.size[0]} × {encoder.size[1]}")
-    settings: Any = getattr(encoder, "pretrained_cfg", None)  # of a network by timm
+    modules = [] if encoder is None else encoder.modules()
+    settings: Any = next((module.pretrained_cfg for module in modules if hasattr(module, "pretrained_cfg")), None)  # of a network by timm
     if isinstance(settings, dict) and {"input_size", "mean", "std"} <= set(settings):
         return _resize_and_normalise(tuple(settings["input_size"][1:]), settings["mean"], settings["std"])
     if encoder is not None and any(type(module).__module__.startswith("torchvision.models.") for module in encoder.modules()):

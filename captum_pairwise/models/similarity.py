@@ -2,20 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.function_encoder import wrap_function
 from captum_pairwise.models.heads import Score, check_scores, make_head
+from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
 from captum_pairwise.models.one_sided import Gallery, OneSided
 from captum_pairwise.models.output_field import OutputFields, parse_output, select_field
 from captum_pairwise.models.twin import copy_settings, is_twin, make_twin, refuse_other_twin, renew_twin
 from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.network.module_hooks import has_captum_hooks, list_hook_ids
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
+
+Encoder = Any  # a module, a function of one batch, or an `InferenceModel`
 
 
 @final
@@ -26,8 +30,8 @@ class SimilarityWrapper(nn.Module):
     classes need other modules for each image; `tower_layers` makes a twin for them, which runs only while they do.
 
     Args:
-        query_encoder: a module that maps a batch to embeddings `[B, C]`, or to a map such as `[B, C, H, W]`, which is averaged over its
-            positions.
+        query_encoder: a module or a function that maps a batch to embeddings `[B, C]`, or to a map such as `[B, C, H, W]`, which is
+            averaged over its positions; or an `InferenceModel` of pytorch-metric-learning.
         retrieved_encoder: another encoder for the retrieved side, such as one of text; None, or the same encoder, ties the towers. Two
             encoders may share modules.
         similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]` of two batches of
@@ -38,7 +42,7 @@ class SimilarityWrapper(nn.Module):
             error. Otherwise a method refuses an encoder that embeds the same image differently.
 
     Raises:
-        ValueError: `similarity` or `layout` is an unknown name, `output` names no field, or an encoder is no module.
+        ValueError: `similarity` or `layout` is an unknown name, `output` names no field, or an encoder is neither a module nor a function.
 
     >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
     >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
@@ -47,8 +51,8 @@ class SimilarityWrapper(nn.Module):
 
     def __init__(
         self,
-        query_encoder: nn.Module,
-        retrieved_encoder: nn.Module | None = None,
+        query_encoder: Encoder,
+        retrieved_encoder: Encoder | None = None,
         *,
         similarity: str | Score = "cosine",
         layout: LayoutNames = None,
@@ -56,18 +60,18 @@ class SimilarityWrapper(nn.Module):
         stochastic: bool = False,
     ) -> None:
         super().__init__()
-        retrieved_encoder = query_encoder if retrieved_encoder is None else retrieved_encoder
-        for encoder in (query_encoder, retrieved_encoder):
-            _refuse_function(encoder)
+        is_tied = retrieved_encoder is None or retrieved_encoder is query_encoder
+        query_tower = _make_module(query_encoder)
+        retrieved_tower = query_tower if is_tied else _make_module(retrieved_encoder)
         self.head = make_head(similarity)
         self.similarity = self.head.module  # registered: `eval()`, `to()`, `state_dict()` and the check of the mode reach it
         self.is_stochastic = stochastic
         self.layouts = parse_layouts(layout)
         self._axes: tuple[dict[int, int | None], ...] = ({}, {})  # shared by the replicas of DataParallel
         fields = parse_output(output)
-        self.is_tied = retrieved_encoder is query_encoder and fields[0] == fields[1]
-        self.query_encoder = select_field(query_encoder, fields[0])
-        self.retrieved_encoder = self.query_encoder if self.is_tied else select_field(retrieved_encoder, fields[1])
+        self.is_tied = retrieved_tower is query_tower and fields[0] == fields[1]
+        self.query_encoder = select_field(query_tower, fields[0])
+        self.retrieved_encoder = self.query_encoder if self.is_tied else select_field(retrieved_tower, fields[1])
         self._compared_state, self._own_hooks = 0, set()
 
     @property
@@ -200,9 +204,6 @@ def _embed_fixed(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         return embeddings.clone()
 
 
-def _refuse_function(encoder: object) -> None:
-    if not isinstance(encoder, nn.Module):
-        raise ValueError(
-            f"Expected an encoder that is an nn.Module, got {type(encoder).__name__}. Pass the module itself, or a module whose `forward` "
-            "calls the function; a method without a layer also takes any function f(query, retrieved) -> [B]."
-        )
+def _make_module(encoder: object) -> nn.Module:
+    """The encoder as a module: functions and inference models are wrapped."""
+    return convert_inference_model(encoder) if is_inference_model(encoder) else wrap_function(encoder)

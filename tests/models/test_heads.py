@@ -99,9 +99,3 @@ def test_cosines_of_pytorch_are_the_cosine(score: Callable) -> None:
     for wrapper in (model, reference):
         maps = LayerSAM(wrapper, wrapper.query_encoder[4]).attribute(images())
     close(LayerSAM(model, model.query_encoder[4]).attribute(images()), maps)
-
-
-@pytest.mark.parametrize("encoder", [lambda x: x, nn.Flatten().forward, None], ids=["function", "method", "nothing"])
-@pytest.mark.usefixtures("without_type_checks")
-def test_an_encoder_that_is_no_module_is_refused(encoder: object) -> None:
-    assert_refused(lambda: SimilarityWrapper(encoder), "an encoder that is an nn.Module, got")
