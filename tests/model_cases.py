@@ -28,12 +28,27 @@ SLOW_HEADS = {
     "euclidean": lambda u, w: -sum((a - b) ** 2 for a, b in zip(u, w, strict=True)),
     asymmetric: lambda u, w: sum(a * b**2 for a, b in zip(u, w, strict=True)),
 }
+TOKEN_HEADS = pytest.mark.parametrize("name", ["maxsim", "meanmaxsim"])
 SIMILARITIES = pytest.mark.parametrize("similarity", SLOW_HEADS, ids=["cosine", "dot", "euclidean", "callable"])
 NAMED = pytest.mark.parametrize("similarity", [name for name in SLOW_HEADS if isinstance(name, str)])
 
 
 def slow_scores(similarity: str | Callable, u: Tensor, w: Tensor) -> Tensor:
     return torch.stack([SLOW_HEADS[similarity](a, b) for a, b in zip(u, w, strict=True)])
+
+
+def slow_maxsim(name: str, u: Tensor, w: Tensor) -> float:
+    """MaxSim of the tokens `[T, C]` of one pair; tokens that are 0 are left out."""
+    query, retrieved = ([token for token in tokens if token.abs().sum() > 0] for tokens in (u, w))
+    best = [max((float(q @ d) for d in retrieved), default=0.0) for q in query]
+    return sum(best) / max(len(best), 1) if name == "meanmaxsim" else sum(best)
+
+
+def token_embeddings() -> tuple[Tensor, Tensor]:
+    """Tokens of four pairs with padding at the end or in the middle; the last two have a side without tokens."""
+    u, w = random_tensor(4, 3, 5, seed=1), random_tensor(4, 4, 5, seed=2)
+    u[1, 2], w[1, 1:3], w[2], u[3] = 0, 0, 0, 0
+    return u, w
 
 
 def embeddings(rows: int = 5) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.permutation_sampling import count_coalitions, permutation
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.games.context import ForwardFunc
-from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.layouts import LayoutNames
@@ -32,11 +32,11 @@ class _TowerFit(PairMethod[Interactions]):
         return pairs.explain(lambda game: factorise(_require_towers(game), self._budget(n_samples), self.options, generator=generator))
 
 
-def _require_towers(game: Game) -> TwoTowerGame:
-    if not isinstance(game, TwoTowerGame):
+def _require_towers(game: Game) -> EmbeddedGame:
+    if not isinstance(game, EmbeddedGame):
         raise ValueError(
-            "Expected a SimilarityWrapper with cosine, dot product or Euclidean similarity, because each image is embedded alone. Pass "
-            "`SimilarityWrapper(encoder)`; for other functions take ExactShapleyTaylor on few players, or KernelShapleyTaylor."
+            "Expected a SimilarityWrapper, because each image is embedded alone, got another function. Pass `SimilarityWrapper(encoder)`, "
+            "with `similarity=` for a score of your own; for other functions take GaussianProcessShapleyTaylor."
         )
     return game
 
@@ -55,7 +55,7 @@ class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions]):
     image.
 
     Args:
-        forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
+        forward_func: a `SimilarityWrapper`.
         fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process, or `"chains"`, means over chains of
             growing coalitions, which need more embeddings for the same error but a tenth of the other time. None takes the process up to
             8192 embeddings of 256 players.
@@ -75,7 +75,7 @@ class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
 
     Args:
-        forward_func: a `SimilarityWrapper` with a cosine, dot product or Euclidean head.
+        forward_func: a `SimilarityWrapper`.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
         fit: as for `FactorisedShapleyTaylor`, and so are `tolerance` and `within`.
@@ -222,7 +222,7 @@ class _SharedDividends(PairMethod[Interactions]):
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         def estimate(game: Game) -> Interactions:
-            is_enumerated = n_samples is None and not isinstance(game, TwoTowerGame)
+            is_enumerated = n_samples is None and not isinstance(game, EmbeddedGame)
             return share_dividends(game, MOST_COALITIONS if is_enumerated else self._budget(n_samples), generator=generator)
 
         return pairs.explain(estimate)

@@ -10,7 +10,7 @@ from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.towers.summary import combine, enumerate_tower, tower_interactions
-from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.game import EmbeddedGame, Game, TwoTowerGame
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 
@@ -46,9 +46,9 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
 
 def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:
     """The values of all coalitions, row `S` at bit mask `S`, with the query players as the lower bits. Towers embed each row once."""
-    if isinstance(game, TwoTowerGame):
-        u = game.embed_query(all_coalitions(game.n_query))
-        return (game.embed_retrieved(all_coalitions(game.n_retrieved)) @ u.T).flatten()
+    if isinstance(game, EmbeddedGame):
+        u, w = game.embed_query(all_coalitions(game.n_query)), game.embed_retrieved(all_coalitions(game.n_retrieved))
+        return game.combine(u, w).T.flatten()
     return game.values(all_coalitions(game.n_players))
 
 

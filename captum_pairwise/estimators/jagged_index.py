@@ -7,7 +7,7 @@ from captum_pairwise.estimators.enumeration import enumerate_values, map_images
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.summary import combine_between
-from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
@@ -35,7 +35,7 @@ def share_dividends(game: Game, n_samples: int, *, generator: torch.Generator | 
     tensor([[[3.],
              [3.]]])
     """
-    if isinstance(game, TwoTowerGame):
+    if isinstance(game, EmbeddedGame):
         return factorise(game, n_samples, share=combine_between, generator=generator)
     refuse_too_many(game.n_players, n_samples, "of both images")
     values, n_players, n_query = enumerate_values(game), game.n_players, game.n_query

@@ -232,8 +232,10 @@ def _choose_class(forward_func: ForwardFunc, inputs: Images, options: Options, c
 
 def _choose_method(forward_func: ForwardFunc, inputs: Images, choices: Sequence[LayerChoice]) -> str:
     """The cheapest method that is right for this model."""
-    if not isinstance(forward_func, SimilarityWrapper) or forward_func.head.lift_query is None:
+    if not isinstance(forward_func, SimilarityWrapper):
         return "opaque"
+    if forward_func.head.lift_query is None:  # paths would need the derivatives of the head
+        return "factorised"
     if choices and forward_func.head.frozen_norm is False:
         views = build_layer_views(forward_func, _join_layers(choices), inputs, None, MemoryNotice())[1]
         if all(view.tail.is_affine for view in views):

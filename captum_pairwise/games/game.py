@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.games.checks import check_finite
-from captum_pairwise.network.batching import Chunk
+from captum_pairwise.network.batching import Chunk, choose_chunk_size
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
 QueryTables = dict[Hashable, Any]  # intermediate results of estimators for the tower of the query, by a key of their own
+Rows = Int[Tensor, " pairs"]
 ROWS_FOR_GRADIENTS = 2**10
 
 
@@ -76,19 +77,13 @@ class CallableGame(Game):
         return check_finite(self._function(z), "the values of the game (rows are coalitions)")
 
 
-@final
-class TwoTowerGame(Game):
-    """A game whose value is an inner product of two embeddings, `v(z) = <query(z_q), retrieved(z_r)>`.
+class EmbeddedGame(Game, abc.ABC):
+    """A game of two towers: each image is embedded without the other, and the value is a function of the two embeddings.
 
-    Each tower is a function `[rows, its players] -> [rows, channels]`. Cosine similarity, the dot product and the negative
-    squared distance have this form once a head has lifted the embeddings.
+    Each tower is a function `[rows, its players] -> [rows, ...]`.
 
     Attributes:
         query_tables: intermediate results of estimators for the query's tower; consecutive games of the same query share them.
-
-    >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
-    >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
-    tensor([4., 1.])
     """
 
     def __init__(
@@ -104,21 +99,86 @@ class TwoTowerGame(Game):
         self.query_tables = query_tables if query_tables is not None else {}
         self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
 
-    def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+    def embed_query(self, z: Coalitions) -> Float[Tensor, "coalitions ..."]:
         """The query's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
         return check_finite(self._embed_query(z), "the query embeddings (rows are coalitions)")
 
-    def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions channels"]:
+    def embed_retrieved(self, z: Coalitions) -> Float[Tensor, "coalitions ..."]:
         """The retrieved image's embedding for each row of presences of its players."""
         self.n_evaluations += len(z)
         return check_finite(self._embed_retrieved(z), "the retrieved embeddings (rows are coalitions)")
+
+    @abc.abstractmethod
+    def combine(self, u: Float[Tensor, "query ..."], w: Float[Tensor, "retrieved ..."]) -> Float[Tensor, "query retrieved"]:
+        """The value of every embedding of the query with every embedding of the retrieved image."""
+
+
+@final
+class TwoTowerGame(EmbeddedGame):
+    """A game whose value is an inner product of two embeddings `[rows, channels]`, `v(z) = <query(z_q), retrieved(z_r)>`.
+
+    Cosine similarity, the dot product and the negative squared distance have this form once a head has lifted the embeddings.
+
+    >>> game = TwoTowerGame(2, 1, lambda z: z, lambda z: torch.cat([z, 3 * z], 1))
+    >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))
+    tensor([4., 1.])
+    """
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row; each tower embeds its distinct rows once."""
         u = embed_distinct(self.embed_query, z[:, : self.n_query])
         w = embed_distinct(self.embed_retrieved, z[:, self.n_query :])
         return (u * w).sum(1)
+
+    def combine(self, u: Float[Tensor, "query channels"], w: Float[Tensor, "retrieved channels"]) -> Float[Tensor, "query retrieved"]:
+        """The value of every embedding of the query with every embedding of the retrieved image."""
+        return u @ w.T
+
+
+@final
+class ScoredGame(EmbeddedGame):
+    """A game whose value is any function of two embeddings, `v(z) = score(query(z_q), retrieved(z_r))`, such as MaxSim of tokens.
+
+    A forward pass costs far more than a score. So each tower embeds a coalition once, and the score compares it with all coalitions of the
+    other image.
+
+    >>> game = ScoredGame(2, 1, lambda z: z, lambda z: 3 * z, lambda u, w: (u * w).amax(1))
+    >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]))
+    tensor([3., 0.])
+    """
+
+    def __init__(
+        self,
+        n_query: int,
+        n_retrieved: int,
+        embed_query: Callable[[Tensor], Tensor],
+        embed_retrieved: Callable[[Tensor], Tensor],
+        score: Callable[[Tensor, Tensor], Tensor],
+        query_tables: QueryTables | None = None,
+        chunk: Chunk | None = None,
+    ) -> None:
+        super().__init__(n_query, n_retrieved, embed_query, embed_retrieved, query_tables, chunk)
+        self._score = score
+
+    def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
+        """The value of each row; each tower embeds its distinct rows once."""
+        query, retrieved = z[:, : self.n_query], z[:, self.n_query :]
+        if z.requires_grad:
+            return self._score(self.embed_query(query), self.embed_retrieved(retrieved))
+        (query, query_rows), (retrieved, retrieved_rows) = find_distinct(query), find_distinct(retrieved)
+        return self._score_rows(self.embed_query(query), self.embed_retrieved(retrieved), query_rows, retrieved_rows)
+
+    def combine(self, u: Float[Tensor, "query ..."], w: Float[Tensor, "retrieved ..."]) -> Float[Tensor, "query retrieved"]:
+        """The value of every embedding of the query with every embedding of the retrieved image."""
+        pairs = torch.arange(len(u) * len(w), device="cpu")
+        return self._score_rows(u, w, pairs // len(w), pairs % len(w)).view(len(u), len(w))
+
+    def _score_rows(self, u: Tensor, w: Tensor, query_rows: Rows, retrieved_rows: Rows) -> Float[Tensor, " pairs"]:
+        """The scores of pairs of rows, in chunks that fit into memory."""
+        chunk = Chunk(min(map(choose_chunk_size, (u[0], w[0]))), self.chunk.notice)
+        parts = chunk.map_slices(lambda part: self._score(u[query_rows[part]], w[retrieved_rows[part]]), len(query_rows))
+        return check_finite(torch.cat(list(parts)), "the values of the game (rows are coalitions)")
 
 
 def make_one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
@@ -135,24 +195,26 @@ def make_one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:
         lambda z: game.values(torch.cat([z, z.new_ones(len(z), n_retrieved)], 1)),
         lambda z: game.values(torch.cat([z.new_ones(len(z), n_query), z], 1)),
     )
-    if isinstance(game, TwoTowerGame):
-        u, w = (
-            game.embed_query(torch.ones(1, n_query, dtype=torch.float32, device="cpu"))[0],
-            game.embed_retrieved(torch.ones(1, n_retrieved, dtype=torch.float32, device="cpu"))[0],
+    if isinstance(game, EmbeddedGame):
+        query, retrieved = (torch.ones(1, n, dtype=torch.float32, device="cpu") for n in (n_query, n_retrieved))
+        u, w = game.embed_query(query), game.embed_retrieved(retrieved)
+        values = (
+            _compare_with(game.embed_query, u, lambda rows: game.combine(rows, w)[:, 0]),
+            _compare_with(game.embed_retrieved, w, lambda rows: game.combine(u, rows)[0]),
         )
-        values = _compare_with(game.embed_query, u, w), _compare_with(game.embed_retrieved, w, u)
     return CallableGame(n_query, 0, values[0], game.chunk), CallableGame(0, n_retrieved, values[1], game.chunk)
 
 
-def _compare_with(embed: Callable[[Tensor], Tensor], whole: Tensor, other: Tensor) -> Callable[[Tensor], Tensor]:
-    """The values of one image's players against the other image's embedding; the whole image is not embedded again."""
+def _compare_with(embed: Callable[[Tensor], Tensor], whole: Tensor, score: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The values of one image's players by the scores of its embeddings; the whole image is not embedded again."""
 
     def values(z: Tensor) -> Tensor:
         if z.requires_grad:
-            return embed(z) @ other
-        scores, is_partial = (whole @ other).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
+            return score(embed(z))
+        scores, is_partial = score(whole).repeat(len(z)), ~(z if z.dtype == torch.bool else z == 1).all(1)
         if is_partial.any():
-            scores[is_partial.to(scores.device)] = embed_distinct(embed, z[is_partial]) @ other
+            distinct, rows = find_distinct(z[is_partial])
+            scores[is_partial.to(scores.device)] = score(embed(distinct))[rows.to(scores.device)]
         return scores
 
     return values
@@ -174,7 +236,12 @@ def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Te
     """Embed the distinct rows of `z`, and return the embedding of every row; rows that require gradients are all embedded."""
     if z.requires_grad:
         return embed(z)
+    distinct, rows = find_distinct(z)
+    return embed(distinct)[rows]
+
+
+def find_distinct(z: Coalitions) -> tuple[Coalitions, Int[Tensor, " coalitions"]]:
+    """The distinct rows of `z`, and for each row the number of its distinct row."""
     if z.shape[1] == 0:  # an image without players has one coalition
-        return embed(z[:1]).expand(len(z), -1)
-    distinct, row = torch.unique(z, dim=0, return_inverse=True)
-    return embed(distinct)[row]
+        return z[:1], torch.zeros(len(z), dtype=torch.long, device=z.device)
+    return torch.unique(z, dim=0, return_inverse=True)

@@ -7,13 +7,14 @@ from functools import partial
 from itertools import product
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_pairwise._compat import select_targets
 from captum_pairwise.games.checks import check_finite, check_values, name_missing_batch, promote_half
 from captum_pairwise.games.context import ForwardContext, Images
 from captum_pairwise.games.effects import refuse_without_effect
-from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, CallableGame, Game, QueryTables, TwoTowerGame, embed_distinct
+from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, Game, QueryTables, ScoredGame, TwoTowerGame
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.embedder import Embedder
@@ -204,7 +205,8 @@ def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContex
         if head.lift_query is not None and head.lift_retrieved is not None:
             lifted = _average_lifted(u, head.lift_query, "query", dtype), _average_lifted(w, head.lift_retrieved, "retrieved", dtype)
             return TwoTowerGame(*sizes, *lifted, tables, chunk)
-        return CallableGame(*sizes, lambda z: _average_scores(u, w, head.score, z, sizes[0]), chunk)
+        members = _stack_members(u, "query"), _stack_members(w, "retrieved")
+        return ScoredGame(*sizes, *members, partial(_average_scores, head.score), tables, chunk)
 
     return Pairs(query.side, retrieved.side, make_game)
 
@@ -223,8 +225,12 @@ def _check_embeddings(embeddings: Tensor, name: str) -> Tensor:
     return promote_half(check_finite(embeddings, f"the {name} embeddings (rows are coalitions)"))
 
 
-def _average_scores(u: list[Embed], w: list[Embed], score: Score, z: Tensor, n_query: int) -> Tensor:
-    """The similarities by a head without a bilinear form; each tower still embeds its distinct rows once."""
-    queries = [_check_embeddings(embed_distinct(function, z[:, :n_query]), "query") for function in u]
-    retrieved = [_check_embeddings(embed_distinct(function, z[:, n_query:]), "retrieved") for function in w]
-    return torch.stack([check_values(score(*embeddings), len(z)) for embeddings in product(queries, retrieved)]).mean(0)
+def _stack_members(functions: list[Embed], name: str) -> Embed:
+    """Embeddings `[rows, backgrounds, ...]`, because a head without a bilinear form compares each background alone."""
+    return lambda z: torch.stack([_check_embeddings(function(z), name) for function in functions], 1)
+
+
+def _average_scores(score: Score, u: Tensor, w: Tensor) -> Float[Tensor, " rows"]:
+    """The similarity of each row, the mean over the backgrounds of both images."""
+    members = product(u.unbind(1), w.unbind(1))
+    return torch.stack([check_values(score(*embeddings), len(u)) for embeddings in members]).mean(0)

@@ -54,7 +54,7 @@ class Embedder:
         if output.dim() == 3 and self.layout is None:
             raise ValueError(
                 f"Expected the encoder to return embeddings [B, C] or a map [B, C, H, W], got {tuple(output.shape)}. Pass layout='NTC' to "
-                "average its tokens, or a callable `similarity` that compares tokens."
+                "average its tokens, or similarity='maxsim' or a callable to compare them."
             )
         named = get_channel_axis(self.layout, output, "the encoder's output")
         axis = axis if named is None else named

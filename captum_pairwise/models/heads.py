@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -74,10 +74,50 @@ def _negative_squared_distance(u: Tensor, w: Tensor) -> Tensor:
     return -(u - w).square().sum(-1)
 
 
+def find_tokens(embeddings: Float[Tensor, "batch tokens channels"]) -> Bool[Tensor, "batch tokens"]:
+    """True for each token; a row that is exactly 0 is padding or a skipped token."""
+    return embeddings.any(2)
+
+
+def score_maxsim(u: Tensor, w: Tensor) -> Float[Tensor, " batch"]:
+    """`Σ_q max_d <u_q, w_d>` over tokens (ColBERT, Khattab and Zaharia 2020).
+
+    Tokens that are exactly 0 are padding or skipped: a skipped query token adds nothing, and a skipped retrieved token is in no maximum.
+    The maximum of nothing is 0.
+
+    Raises:
+        ValueError: the embeddings are not `[B, T, C]`.
+    """
+    _refuse_pooled(u, w)
+    products = torch.einsum("bqc,bdc->bqd", u, w)
+    is_token = find_tokens(w)
+    best = products.masked_fill(~is_token[:, None], -torch.inf).amax(2)
+    return torch.where(is_token.any(1, keepdim=True), best, 0).sum(1)
+
+
+def score_mean_maxsim(u: Tensor, w: Tensor) -> Float[Tensor, " batch"]:
+    """The mean of the maxima in `score_maxsim`, over the query tokens that are not skipped.
+
+    Raises:
+        ValueError: the embeddings are not `[B, T, C]`.
+    """
+    return score_maxsim(u, w) / find_tokens(u).sum(1).clamp(min=1)
+
+
+def _refuse_pooled(u: Tensor, w: Tensor) -> None:
+    if u.dim() != 3 or w.dim() != 3:
+        raise ValueError(
+            f"Expected encoders that return tokens [B, T, C] for MaxSim, got embeddings {tuple(u.shape)} and {tuple(w.shape)}. Return the "
+            "tokens before pooling, and give no layout; a map [B, C, H, W] becomes tokens by `output.flatten(2).mT`."
+        )
+
+
 HEADS = {
     "cosine": Head(F.cosine_similarity, normalize_rows, normalize_rows, frozen_norm=True),
     "dot": Head(_dot, _identity, _identity, frozen_norm=False),
     "euclidean": Head(_negative_squared_distance, _lift_euclidean_query, _lift_euclidean_retrieved),
+    "maxsim": Head(score_maxsim, keeps_tokens=True),
+    "meanmaxsim": Head(score_mean_maxsim, keeps_tokens=True),
 }
 
 

@@ -78,7 +78,7 @@ class Gallery(nn.Module):
         u = replace(self._embedder, encoder=self.encoder).embed(query)
         if self.head.lift_query is not None and self.head.lift_retrieved is not None:
             return (self.head.lift_query(u) @ self.head.lift_retrieved(self.gallery).T).to(u)
-        return torch.stack([self.head.score(u, item.expand_as(u)) for item in self.gallery], 1)
+        return torch.stack([self.head.score(u, item.expand(len(u), *item.shape)) for item in self.gallery], 1)
 
     def margins(self) -> Margins:
         """The module `f(query) -> [B, K, K]`: the similarity of item `i` minus the similarity of item `j`."""

@@ -35,7 +35,9 @@ class SimilarityWrapper(nn.Module):
         retrieved_encoder: another encoder for the retrieved side, such as one of text; None, or the same encoder, ties the towers. Two
             encoders may share modules.
         similarity: `"cosine"`, `"dot"`, `"euclidean"` (the negative squared distance) or a callable `f(u, w) -> [B]` of two batches of
-            embeddings; a module is registered as a submodule. A callable also takes the outputs `[B, T, C]` of encoders, unpooled.
+            embeddings; a module is registered as a submodule. For encoders that return tokens `[B, T, C]`: `"maxsim"` is the sum of the
+            best match of each query token (ColBERT, ColPali), `"meanmaxsim"` its mean, and a token that is exactly 0 is padding or skipped.
+            A callable also takes tokens, unpooled; the two images may differ in their number.
         layout: the axes of the encoder's output if it is a map: `"NCHW"`, `"NHWC"`, `"NTC"`, `"NCT"` or `"NCDHW"`, or a pair of these, one
             for each encoder. None finds out which axis holds the channels, and asks if it cannot.
         stochastic: True if an encoder draws at random on purpose: explanations are then the mean of 8, and their spread is in the standard

@@ -235,7 +235,7 @@ CASES = {
     "dropout in training": (lambda: exact(DROPPING), "Dropout is training"),
     "a cross-encoder": (
         lambda: cp.FactorisedShapleyTaylor(lambda q, r: (q * r).mean((1, 2, 3))).attribute((QUERY, RETRIEVED)),
-        "with cosine, dot product or Euclidean similarity",
+        "a SimilarityWrapper, because each image is embedded alone, got another function",
     ),
     "stochastic depth in training": (lambda: exact(cp.SimilarityWrapper(StochasticDepth(0.5, "row"))), "StochasticDepth is training"),
     "attention dropout in training": (lambda: exact(cp.SimilarityWrapper(Attending())), "MultiheadAttention is training"),

@@ -31,7 +31,7 @@ def wide_encoder():
             cp.LayerFactorisedShapleyTaylor,
         ),
         ("cosine", lambda: nn.Sequential(*wide_encoder(), nn.Upsample(scale_factor=3)), cp.LayerIntegratedHessians),
-        (lambda u, w: (u - w).abs().sum(1), tiny_encoder, cp.LayerGaussianProcessShapleyTaylor),
+        (lambda u, w: (u - w).abs().sum(1), tiny_encoder, cp.LayerFactorisedShapleyTaylor),
     ],
     ids=["cosine", "euclidean", "dot and pooling", "dot and more", "many parts", "callable"],
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import assert_refused, images, random_tensor, tiny_encoder
-from model_cases import NAMED, SIMILARITIES, asymmetric, close, embeddings, slow_scores
+from model_cases import NAMED, SIMILARITIES, TOKEN_HEADS, asymmetric, close, embeddings, slow_maxsim, slow_scores, token_embeddings
 from torch import Tensor, nn
 
 from captum_pairwise import ExactShapleyTaylor, LayerSAM, SimilarityWrapper, grid
@@ -26,6 +26,38 @@ def test_lifted_embeddings_multiply_to_the_score(similarity: str) -> None:
     head = make_head(similarity)
     assert head.lift_query is not None and head.lift_retrieved is not None
     close((head.lift_query(u) * head.lift_retrieved(w)).sum(1), slow_scores(similarity, u, w))
+
+
+@TOKEN_HEADS
+def test_maxsim_follows_its_formula_without_tokens_that_are_zero(name: str) -> None:
+    u, w = token_embeddings()
+    expected = [slow_maxsim(name, *pair) for pair in zip(u, w, strict=True)]
+    close(make_head(name).score(u, w), torch.tensor(expected, dtype=torch.float64))
+    assert expected[0] < 0 or min(expected) < 0 or (u[0] @ w[0].T).min() < 0  # the maximum of some tokens may be negative
+
+
+@TOKEN_HEADS
+def test_maxsim_differentiates_to_finite_numbers(name: str) -> None:
+    u, w = (tokens.requires_grad_() for tokens in token_embeddings())
+    gradients = torch.autograd.grad(make_head(name).score(u, w).sum(), (u, w))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@TOKEN_HEADS
+def test_maxsim_of_pooled_embeddings_is_refused(name: str) -> None:
+    assert_refused(
+        lambda: SimilarityWrapper(tiny_encoder(), similarity=name)(*images()), r"return tokens \[B, T, C\] for MaxSim, got .*\(2, 6\)"
+    )
+
+
+@TOKEN_HEADS
+def test_one_sided_models_compare_tokens_of_different_numbers(name: str) -> None:
+    u, w = token_embeddings()
+    model = SimilarityWrapper(nn.Identity(), similarity=name)
+    expected = torch.tensor([[slow_maxsim(name, a, b) for b in w] for a in u], dtype=torch.float64)
+    close(model.given_gallery(w)(u), expected)
+    close(model.given_query(u)(w), expected.diagonal())
+    close(model.given_retrieved(w[:1])(u), expected[:, 0])
 
 
 def test_callable_head_has_no_lifts() -> None:

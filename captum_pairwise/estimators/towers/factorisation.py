@@ -1,7 +1,8 @@
-"""The factorised estimator: Shapley–Taylor indices of a two-tower game from coalitions of each tower alone."""
+"""The factorised estimator: Shapley–Taylor indices of a game of two towers from coalitions of each tower alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import count, takewhile
 
 import torch
@@ -13,9 +14,10 @@ from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_
 from captum_pairwise.estimators.limits import refuse_beyond_memory, refuse_small_budget
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.towers.chains import chain_summary, draw_chains
+from captum_pairwise.estimators.towers.lifting import lift_scores
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine, enumerate_tower, tower_interactions
-from captum_pairwise.games.game import TwoTowerGame
+from captum_pairwise.games.game import EmbeddedGame, TwoTowerGame
 from captum_pairwise.results.interactions import Interactions
 
 FITS = ("process", "chains")
@@ -51,13 +53,16 @@ DEFAULT = TowerOptions()
 
 
 def factorise(
-    game: TwoTowerGame, n_samples: int, options: TowerOptions = DEFAULT, *, share: Share = combine, generator: torch.Generator | None = None
+    game: EmbeddedGame, n_samples: int, options: TowerOptions = DEFAULT, *, share: Share = combine, generator: torch.Generator | None = None
 ) -> Interactions:
     """Shapley–Taylor indices between the images, exact first order and Shapley values, from `n_samples` embeddings per tower.
 
     The expected slopes and means of each tower along the diagonal come from a Gaussian process on its coalitions, with the errors of its
     posterior, or from chains of growing coalitions, with jackknife errors. A tower whose coalitions all fit the budget is enumerated. If
     both are, the result is exact and its errors are 0. Games with the same query share the results of its tower.
+
+    A game that is no inner product is scored at every pair of a query's and a retrieved coalition, and `lift_scores` makes embeddings of
+    these scores. The estimate is then unchanged, and its errors hold as before; games with the same query share the query's embeddings.
 
     Args:
         game: the game.
@@ -79,10 +84,12 @@ def factorise(
         refuse_small_budget(n_samples, 2 * most_players - 2, f"{most_players} players in one image")
     generator, path = default_generator(generator), diagonal_path(game.n_players)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
-    query = game.query_tables.setdefault(("factorised", options.fit, len(path.nodes)), _Tower(game.n_query, path, options, seeds[0]))
-    retrieved = _Tower(game.n_retrieved, path, options, seeds[1])
+    key, is_lifted = ("factorised", options.fit, len(path.nodes)), not isinstance(game, TwoTowerGame)
+    query = game.query_tables.setdefault(key, _Tower(game.n_query, path, options, seeds[0], is_lifted))
+    retrieved = _Tower(game.n_retrieved, path, options, seeds[1], is_lifted)
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
-        u, w = query.summary(game.embed_query, budget, n_samples), retrieved.summary(game.embed_retrieved, budget, n_samples)
+        samples = query.sample(game.embed_query, budget, n_samples), retrieved.sample(game.embed_retrieved, budget, n_samples)
+        u, w = _summarise_lifted(game, *samples) if is_lifted else (sample.summary for sample in samples)
         credits, errors = share(u, w, path)
         if options.tolerance is not None and errors["between"].norm() <= options.tolerance * credits["between"].norm():
             break
@@ -95,40 +102,61 @@ def _budgets(n_samples: int, n_players: int, tolerance: float | None) -> list[in
     return [*(smaller if tolerance is not None else ()), n_samples]
 
 
+@dataclass(frozen=True)
+class _TowerSample:
+    """The embeddings of some coalitions of a tower, and the function from embeddings of these coalitions to the summary of the tower."""
+
+    embeddings: Tensor
+    summarise: Callable[[Tensor], TowerSummary]
+
+    @cached_property
+    def summary(self) -> TowerSummary:
+        """The summary of the tower from its own embeddings."""
+        return self.summarise(self.embeddings)
+
+
+def _summarise_lifted(game: EmbeddedGame, query: _TowerSample, retrieved: _TowerSample) -> tuple[TowerSummary, TowerSummary]:
+    """The summaries of both towers from embeddings whose inner products are the values of the game."""
+    u, w = lift_scores(game.combine(query.embeddings, retrieved.embeddings))
+    return query.summarise(u), retrieved.summarise(w)
+
+
 @dataclass
 class _Tower:
-    """The coalitions of a tower so far with their embeddings, and the summaries by budget."""
+    """The coalitions of a tower so far with their embeddings, and the samples by budget."""
 
     n_players: int
     path: Path
     options: TowerOptions
     seed: int
-    summaries: dict[int, TowerSummary] = field(default_factory=dict)
+    is_lifted: bool
+    samples: dict[int, _TowerSample] = field(default_factory=dict)
     drawn: tuple[Draws, Bool[Tensor, "rows players"], Tensor] | None = None
 
-    def summary(self, embed: Embed, n_samples: int, most: int) -> TowerSummary:
-        """The summary from `n_samples` embeddings; exact if `most` covers all coalitions."""
+    def sample(self, embed: Embed, n_samples: int, most: int) -> _TowerSample:
+        """A sample of `n_samples` embeddings; all of them if `most` covers all coalitions."""
         n_samples = most if 2**self.n_players <= most + 2 else n_samples
-        if n_samples not in self.summaries:
-            self.summaries[n_samples] = self._summarise(embed, n_samples)
-        return self.summaries[n_samples]
+        if n_samples not in self.samples:
+            self.samples[n_samples] = self._draw(embed, n_samples)
+        return self.samples[n_samples]
 
-    def _summarise(self, embed: Embed, n_samples: int) -> TowerSummary:
+    def _draw(self, embed: Embed, n_samples: int) -> _TowerSample:
         if 2**self.n_players <= n_samples + 2:
-            return enumerate_tower(embed(all_coalitions(self.n_players)), self.path)
+            return _TowerSample(embed(all_coalitions(self.n_players)), partial(enumerate_tower, path=self.path))
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         if self.options.fit == "process" or (self.options.fit is None and is_small):
-            return process_summary(*self._rows(embed, n_samples), self.path)
+            rows, embeddings = self._rows(embed, n_samples)
+            return _TowerSample(embeddings, partial(process_summary, rows, path=self.path))
         if self.options.within or self.options.tolerance is not None:
             raise ValueError(
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or pass fit='process'."
             )
         ends = self._embed_ends(embed, n_samples)
-        sample = draw_chains(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
-        return chain_summary(sample, torch.cat([ends, embed(sample.coalitions[2:])]), self.path)
+        chains = draw_chains(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
+        return _TowerSample(torch.cat([ends, embed(chains.coalitions[2:])]), partial(chain_summary, chains, path=self.path))
 
-    def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows channels"]]:
+    def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows ..."]]:
         """Coalitions and their embeddings; the coalitions of smaller budgets come first."""
         if self.drawn is None:
             ends, rows = self._embed_ends(embed, n_samples), ends_and_singles(self.n_players)
@@ -141,14 +169,15 @@ class _Tower:
             self.drawn = draws, rows, embeddings
         return rows, embeddings
 
-    def _embed_ends(self, embed: Embed, n_samples: int) -> Float[Tensor, "2 channels"]:
+    def _embed_ends(self, embed: Embed, n_samples: int) -> Float[Tensor, "2 ..."]:
         """The embeddings without players and with all. Before more are computed, refuse tables that do not fit into memory.
 
-        Both towers store their slopes and the covariances of slopes and rows.
+        Both towers store their slopes and the covariances of slopes and rows; a lift has as many channels as there are coalitions.
         """
         embeddings = embed(torch.tensor([[False], [True]], device="cpu").expand(2, self.n_players))
-        curves, n_channels = self.n_players * max(self.n_players, len(self.path.nodes)), embeddings.shape[1]
-        needed = 16 * curves * (n_channels + min(n_samples, MOST_FOR_PROCESS))
-        subject = f"the interactions of {self.n_players} players with {n_channels} channels"
+        n_numbers = embeddings[0].numel()
+        n_channels, n_curves = n_samples if self.is_lifted else n_numbers, self.n_players * max(self.n_players, len(self.path.nodes))
+        needed = 16 * n_curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)) + 8 * n_samples * n_numbers * self.is_lifted
+        subject = f"the interactions of {self.n_players} players with {n_numbers} channels"
         refuse_beyond_memory(needed, subject, "Group them with a coarser mask, or take a deeper layer.", embeddings.device)
         return embeddings

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.quadrature import Path
-from captum_pairwise.games.game import TwoTowerGame
+from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions
 
 Variance = Callable[[Float[Tensor, "others nodes channels"], Float[Tensor, " nodes"]], Float[Tensor, "rows others"]]
@@ -169,7 +169,7 @@ def _join_images(query: Products, retrieved: Products) -> tuple[Float[Tensor, "1
 
 
 def tower_interactions(
-    game: TwoTowerGame, query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits | None = None, *, within: bool
+    game: Game, query: TowerSummary, retrieved: TowerSummary, credits: Credits, errors: Credits | None = None, *, within: bool
 ) -> Interactions:
     """The interactions from two summaries and their combined credits; with `within`, also the pairs within each image if available."""
     sides = {"within_query": (query, retrieved), "within_retrieved": (retrieved, query)} if within else {}
