@@ -14,18 +14,22 @@ from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.explanations.absent_parts import BLURRED
+from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.held_out import measure_fit
-from captum_pairwise.explanations.inputs import Inputs, read_gallery, read_inputs
+from captum_pairwise.explanations.inputs import Inputs, is_sentence, read_gallery, read_inputs
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
+from captum_pairwise.explanations.removal import read_names, remove_parts, remove_words
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.explanations.untrained import find_untrained
 from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, write_verdict
 from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
+from captum_pairwise.models.adapters import adapt_model
+from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.heads import HEADS
 from captum_pairwise.models.metric_learning import is_inference_model
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -115,7 +119,10 @@ def read_batch(
     Raises:
         ValueError: an input cannot be read.
     """
-    forward_func = wrap_model(model)
+    model = adapt_model(model)
+    if reads_pairs(model):
+        return Batch(model, _take_texts([query]), _take_texts(others))
+    forward_func = wrap_model(_choose_encoders(model, query, others))
     transform = transform if transform is not None else getattr(model, "transform", None)
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
     query_inputs = read_inputs(encoders[0], [query], ["query"], transform)
@@ -131,6 +138,33 @@ def read_batch(
     batch = Batch(forward_func, query_inputs, retrieved, gallery)
     _try_model(batch)
     return batch
+
+
+def reads_pairs(model: object) -> bool:
+    """True for a model that scores two texts together, and cannot embed one alone."""
+    return hasattr(model, "encode_pair")
+
+
+def _take_texts(texts: Sequence[object]) -> Inputs:
+    """Texts for a model that makes its own inputs of two of them."""
+    sentences = [text for text in texts if isinstance(text, str)]
+    if len(sentences) < len(texts):
+        raise ValueError("Expected texts, because the model scores two texts together, got something else. Pass strings.")
+    return Inputs(torch.zeros(len(texts), 1, dtype=torch.float32, device="cpu"), tuple(Sentence((), text) for text in sentences))
+
+
+def _choose_encoders(model: Any, query: object, others: Sequence[object]) -> Any:
+    """The model of both sides of a `DualEncoder`, by their inputs; another model is returned unchanged.
+
+    Raises:
+        ValueError: the query is compared with photos and with sentences.
+    """
+    if not isinstance(model, DualEncoder):
+        return model
+    kinds = ["text" if is_sentence(item) else "image" for item in (query, *others)]
+    if len(set(kinds[1:])) > 1:
+        raise ValueError("Expected photos or sentences to compare with the query, got both. Explain them in two calls.")
+    return model.pair(kinds[0], kinds[1])
 
 
 @torch.no_grad()
@@ -159,13 +193,16 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     Raises:
         ValueError: an option does not fit.
     """
-    warnings = _find_warnings(batch)
+    warnings, gallery = _find_warnings(batch), _score_gallery(batch)
+    batch, options = _prepare(batch, options)
     try:
-        plan, interactions = _run_method(batch, replace(options, background=_choose_members(batch)))
+        plan, interactions = _run_method(batch, options)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    measured, gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(batch)
+    measured = _measure_games(batch, plan, pairs, options.seed)
+    if options.removal is not None:
+        pairs = list(map(options.removal.place_patches, pairs))
     explanations = []
     for number, (pair, (fit, own_blurs)) in enumerate(zip(pairs, measured, strict=True)):
         contents = batch.query.contents[0], batch.retrieved.contents[number]
@@ -177,6 +214,21 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         verdict = write_verdict(pair, setting, trust, alarms)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations
+
+
+def _prepare(batch: Batch, options: Options) -> tuple[Batch, Options]:
+    """The batch and the options with the members of the background; of presences, if parts are removed inside the network."""
+    ways, baselines = read_names(options.baselines)
+    is_reranker = reads_pairs(batch.forward_func)
+    if ways is None and not is_reranker:
+        return batch, replace(options, baselines=baselines, background=_choose_members(batch))
+    if batch.background is not None or (is_reranker and baselines is not None):
+        raise ValueError("Expected no background and no other baselines for parts that are removed inside the network. Leave them out.")
+    sides = batch.query, batch.retrieved
+    make: Any = remove_words if is_reranker else remove_parts
+    model, removal = make(batch.forward_func, sides, ways or (None, None))
+    query, retrieved = removal.replace_inputs(sides)
+    return Batch(model, query, retrieved), replace(options, baselines=None, removal=removal)
 
 
 def _run_method(batch: Batch, options: Options) -> tuple[Plan, Interactions]:

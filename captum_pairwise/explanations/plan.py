@@ -18,8 +18,9 @@ from captum_pairwise.attr.shapley_taylor import (
     LayerFactorisedShapleyTaylor,
     LayerGaussianProcessShapleyTaylor,
 )
-from captum_pairwise.explanations.absent_parts import choose_replacements
+from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
+from captum_pairwise.explanations.removal import Removal
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
 from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
 from captum_pairwise.games.pairs import Pairs
@@ -61,6 +62,7 @@ class Options:
         baselines: a pair, one for each image.
         background: the images of a gallery, inputs of the network for each side.
         feature_mask: a pair of masks over the inputs.
+        removal: the parts that are removed inside the network, if they are; the model and the inputs are then of presences.
         seed: of random numbers.
         show_progress: True for a progress bar.
     """
@@ -71,6 +73,7 @@ class Options:
     baselines: Baselines = None
     background: tuple[Tensor | None, Tensor | None] = (None, None)
     feature_mask: Masks = None
+    removal: Removal | None = None
     seed: int = 0
     show_progress: bool = False
 
@@ -113,7 +116,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     layers = _choose_layers(forward_func, inputs, options)
     name, method_class = _choose_class(forward_func, inputs, options, layers)
     parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
-    replacements = choose_replacements(forward_func, inputs, options.baselines, options.background, options.seed)
+    replacements = _choose_replacements(forward_func, inputs, options)
     baselines, absent = tuple(side.baseline for side in replacements), (replacements[0].words, replacements[1].words)
     if issubclass(method_class, LayerPairwiseSAM):  # whose default is 0 in the space of the layer
         baselines = tuple(
@@ -129,6 +132,13 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
     run = f"Method: {method_class.__name__}{budget}{reason}."
     return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+
+
+def _choose_replacements(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[Replacement]:
+    """The replacement of the absent parts of each side."""
+    if options.removal is not None:
+        return list(map(Replacement, options.removal.baselines, options.removal.absent))
+    return choose_replacements(forward_func, inputs, options.baselines, options.background, options.seed)
 
 
 def _list_arguments(method: Any, options: Options, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +164,11 @@ def _check_options(options: Options) -> None:
         raise ValueError(
             "Expected either layer= or feature_mask=, got both. The parts are places of a layer, or of the inputs: leave one out."
         )
+    if options.removal is not None and (options.layer is not None or options.feature_mask is not None):
+        raise ValueError(
+            "Expected neither layer= nor feature_mask=, because words or patches are removed inside the network, got one. Leave it out, or "
+            "pass other baselines."
+        )
     if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
         raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")
     if not isinstance(options.seed, int):
@@ -163,6 +178,8 @@ def _check_options(options: Options) -> None:
 def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice], is_encoder: bool) -> _Parts:
     """The layer and the masks that a method takes."""
     if not issubclass(method_class, LayerPairAttribution):
+        if options.removal is not None:
+            return _Parts(None, {"feature_mask": options.removal.masks}, f"Parts: {options.removal.parts}.")
         if options.feature_mask is not None:
             return _Parts(None, {"feature_mask": options.feature_mask}, "Parts: your mask.")
         reason = ", because no layer with places carries all information" if is_encoder and options.method is None else ""
@@ -181,6 +198,8 @@ def _join_layers(layers: Sequence[LayerChoice]) -> Layers:
 
 def _choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[LayerChoice]:
     """The layer of each side; empty if the parts are those of the inputs."""
+    if options.removal is not None:
+        return []
     if options.feature_mask is not None or not isinstance(forward_func, SimilarityWrapper):
         named = [] if options.layer is None else options.layer if isinstance(options.layer, (tuple, list)) else [options.layer]
         modules = [find_named_layer(forward_func, name) if isinstance(name, str) else name for name in named]

@@ -74,11 +74,12 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
     Raises:
         ValueError: there is none, or it is no function.
     """
+    words = "photos go through your transform" if transform is not None else getattr(encoder, "preprocessing", "")
     transform = transform if transform is not None else getattr(encoder, "transform", None)
     if transform is not None and not callable(transform):
         raise ValueError(f"Expected transform to be a function from a PIL image, got {type(transform).__name__}. Pass a function.")
     if transform is not None:
-        return Preprocessing(transform, "photos go through your transform", sees_all=False)
+        return Preprocessing(transform, words or "photos go through the encoder's transform", sees_all=False)
     if isinstance(encoder, ImageEncoder):
         return Preprocessing(encoder.preprocess, f"photos are resized to {encoder.size[0]} × {encoder.size[1]}")
     modules = [] if encoder is None else encoder.modules()

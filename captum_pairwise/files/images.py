@@ -37,10 +37,29 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"Expected a folder of images, got {str(folder)!r}, which is none. Check the path.")
-    Image.init()
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN and name not in EXTERNAL_FORMATS}
+    endings = _list_endings()
     files = (file for file in folder.rglob("*") if file.suffix.lower() in endings and file.is_file())
     return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def names_image(text: str) -> bool:
+    """True for the path of a file, or a text that ends like the name of an image.
+
+    >>> names_image("missing.jpg"), names_image("a red bicycle.")
+    (True, False)
+    """
+    if Path(text).suffix.lower() in _list_endings():
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a zero byte
+        return False
+
+
+def _list_endings() -> set[str]:
+    """The endings of the names of images."""
+    Image.init()
+    return {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN and name not in EXTERNAL_FORMATS}
 
 
 def read_image(file: Path, what: str) -> Image.Image:

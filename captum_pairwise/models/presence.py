@@ -49,6 +49,10 @@ class PresenceEncoder(nn.Module):
         examples: a batch for it.
         by: the way to remove a part, one of its `removals`.
 
+    Attributes:
+        counts: the number of parts of each example: the words of a sentence, or the patches of a photo.
+        grid: rows and columns of the patches; None for words.
+
     Raises:
         ValueError: the encoder does not know this way.
     """
@@ -59,7 +63,9 @@ class PresenceEncoder(nn.Module):
         if by not in known:
             wish = f"one of {list(known)}" if known else "other baselines, because it removes no parts inside its network"
             raise ValueError(f"Expected for {type(encoder).__name__} {wish}, got {by!r}. Pass a blur, random words, or your own baselines.")
-        self.encoder, self.by, self.counts = encoder, by, count_parts(encoder, examples)
+        self.encoder, self.by = encoder, by
+        self.grid: tuple[int, int] | None = None if isinstance(encoder, TokenEncoder) else _measure_grid(encoder, examples)
+        self.counts = _count_words(encoder, examples) if isinstance(encoder, TokenEncoder) else [prod(self.grid or ())] * len(examples)
         self._examples = examples  # no buffer: the state is that of the encoder
         self._embed: Any = encoder.embed_present
 
@@ -72,12 +78,14 @@ class PresenceEncoder(nn.Module):
         return _run_examples(_read_numbers(presences, len(self.counts)), embed)
 
 
-def count_parts(encoder: nn.Module, examples: Tensor) -> list[int]:
-    """The number of parts of each example: the words of a sentence, or the patches of a photo."""
-    if isinstance(encoder, TokenEncoder):
-        return [int(mask.max()) + 1 for mask in encoder.layer_mask(examples)]
-    measure: Any = encoder.token_grid_size
-    return [prod(measure(*examples.shape[-2:]))] * len(examples)
+def _count_words(encoder: TokenEncoder, ids: Tensor) -> list[int]:
+    return [int(mask.max()) + 1 for mask in encoder.layer_mask(ids)]
+
+
+def _measure_grid(encoder: Any, images: Tensor) -> tuple[int, int]:
+    """Rows and columns of the patches."""
+    rows, columns = encoder.token_grid_size(*images.shape[-2:])
+    return rows, columns
 
 
 class PresencePairs(nn.Module):

@@ -144,6 +144,12 @@ class SimilarityWrapper(nn.Module):
             self.retrieved_encoder = renew_twin(self.query_encoder, self.retrieved_encoder)
         copy_settings(self.query_encoder, self.retrieved_encoder)
 
+    def with_encoders(self, query_encoder: nn.Module, retrieved_encoder: nn.Module) -> "SimilarityWrapper":
+        """The same similarity of two other encoders, which return embeddings of the same form."""
+        wrapper = SimilarityWrapper(query_encoder, retrieved_encoder, layout=self.layouts, stochastic=self.is_stochastic)
+        wrapper.head, wrapper.similarity = self.head, self.similarity
+        return wrapper
+
     def find_layer(self, layer: nn.Module) -> nn.Module:
         """The layer of the encoder itself, for a layer of the encoder or of its twin.
 

@@ -1,0 +1,155 @@
+"""Parts that are removed inside the network: by an attention mask, or by a mask token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_pairwise.explanations.contents import Sentence
+from captum_pairwise.explanations.inputs import Inputs
+from captum_pairwise.games.context import ForwardFunc
+from captum_pairwise.models.presence import (
+    ATTENTION_MASK,
+    MASK_TOKEN,
+    REMOVALS,
+    PresenceEncoder,
+    PresenceInputs,
+    PresencePairs,
+    make_presences,
+)
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.players.regions import Players
+from captum_pairwise.results.interactions import Interactions
+
+DEFAULTS = ("blur", "random words")  # of photos, and of sentences
+WORDS = "words and pieces of words"
+ABSENT_WORDS = {ATTENTION_MASK: "removed by an attention mask", MASK_TOKEN: "replaced by the mask token"}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A function of presences in place of a model.
+
+    Attributes:
+        sides: the inputs of both sides, with all parts and with none, and their masks.
+        parts: the parts in words, for both sides.
+        absent: what happens to absent parts of each side.
+        words: the words of each text of both sides, if they were not known before.
+        grids: rows and columns of the patches of each side; None for words.
+    """
+
+    sides: tuple[PresenceInputs, PresenceInputs]
+    parts: str
+    absent: tuple[str, str]
+    words: Sequence[Sequence[tuple[str, ...]]] | None = None
+    grids: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
+
+    @property
+    def masks(self) -> tuple[Tensor, Tensor]:
+        """The masks over the inputs of both sides."""
+        return self.sides[0].mask, self.sides[1].mask
+
+    @property
+    def baselines(self) -> tuple[Tensor, Tensor]:
+        """The inputs without any part."""
+        return self.sides[0].absent, self.sides[1].absent
+
+    def replace_inputs(self, inputs: Sequence[Inputs]) -> list[Inputs]:
+        """The same contents with presences as inputs."""
+        replaced = [replace(side, batch=presences.present) for side, presences in zip(inputs, self.sides, strict=True)]
+        if self.words is None:
+            return replaced
+        contents = [
+            tuple(Sentence(tokens, content.name) for tokens, content in zip(words, side.contents, strict=True))
+            for words, side in zip(self.words, inputs, strict=True)
+        ]
+        return [replace(side, contents=sentences) for side, sentences in zip(replaced, contents, strict=True)]
+
+    def place_patches(self, interactions: Interactions) -> Interactions:
+        """The same results with the patches of photos in their places."""
+        names = ("query_players", "retrieved_players")
+        placed = {name: _lay_out_patches(*grid, interactions.full.device) for name, grid in zip(names, self.grids, strict=True) if grid}
+        return replace(interactions, **placed)
+
+
+def _lay_out_patches(rows: int, columns: int, device: torch.device) -> Players:
+    ids = torch.arange(rows * columns, device=device, dtype=torch.int64).reshape(1, 1, rows, columns)
+    return Players(ids, (rows, columns))
+
+
+def read_names(baselines: Any) -> tuple[tuple[str | None, str | None] | None, Any]:
+    """The ways to remove the parts of both sides, or None; and other baselines, in which None stands for the default.
+
+    A side whose way is None takes the first that its encoder knows.
+
+    Args:
+        baselines: of the user: a name, or a pair of names, baselines and None; or None.
+
+    Raises:
+        ValueError: a name is unknown, or the parts of one side only are removed.
+    """
+    sides = (baselines, baselines) if isinstance(baselines, str) else baselines
+    if not isinstance(sides, (tuple, list)) or not any(isinstance(side, str) for side in sides):
+        return None, baselines
+    names = [side for side in sides if isinstance(side, str)]
+    if unknown := [name for name in names if name not in (*REMOVALS, *DEFAULTS)]:
+        raise ValueError(f"Expected the name of a baseline, one of {[*REMOVALS, *DEFAULTS]}, got {unknown[0]!r}. Pass one of these.")
+    if set(names) <= set(DEFAULTS):
+        return None, tuple(None if isinstance(side, str) else side for side in sides)
+    if len(sides) != 2 or not all(side is None or (isinstance(side, str) and side in REMOVALS) for side in sides):
+        raise ValueError(f"Expected baselines that remove the parts of both sides, or of none, got {names}. Pass {names[0]!r} alone.")
+    return (sides[0], sides[1]), None
+
+
+def remove_parts(model: ForwardFunc, inputs: Sequence[Inputs], ways: tuple[str | None, str | None]) -> tuple[SimilarityWrapper, Removal]:
+    """The model of presences, and its inputs.
+
+    Args:
+        model: the model.
+        inputs: of both sides.
+        ways: to remove a part, for each side.
+
+    Raises:
+        ValueError: the model is no `SimilarityWrapper`, or an encoder does not know the way.
+    """
+    if not isinstance(model, SimilarityWrapper):
+        raise ValueError(f"Expected an encoder that removes parts by {ways[0] or ways[1]}, got a function. Pass other baselines.")
+    encoders = [
+        PresenceEncoder(encoder, side.batch, way or _get_first_way(encoder))
+        for encoder, side, way in zip((model.query_encoder, model.retrieved_tower), inputs, ways, strict=True)
+    ]
+    sides = [make_presences(encoder.counts, side.batch.device) for encoder, side in zip(encoders, inputs, strict=True)]
+    grids = [None if isinstance(encoder.encoder, TokenEncoder) else encoder.grid for encoder in encoders]
+    parts = dict.fromkeys(WORDS if grid is None else f"{grid[0]} × {grid[1]} patches" for grid in grids)
+    absent = tuple(ABSENT_WORDS[encoder.by] for encoder in encoders)
+    return model.with_encoders(*encoders), Removal(
+        (sides[0], sides[1]), " and ".join(parts), (absent[0], absent[1]), grids=(grids[0], grids[1])
+    )
+
+
+def _get_first_way(encoder: nn.Module) -> str:
+    """The way that an encoder takes by itself; the name of one that it refuses if it knows none."""
+    return next(iter(getattr(encoder, "removals", ())), REMOVALS[0])
+
+
+def remove_words(reranker: Any, inputs: Sequence[Inputs], way: str | None) -> tuple[PresencePairs, Removal]:
+    """The function of the presence of the words of both texts, and its inputs.
+
+    Args:
+        reranker: makes a function for two texts, as `models.text_pair.Reranker`.
+        inputs: one query, and the texts that it is compared with.
+        way: to remove a word; None is the first that the model knows.
+
+    Raises:
+        ValueError: the model does not know the way, or cannot take a pair.
+    """
+    pairs = [reranker.encode_pair(inputs[0].contents[0].name, content.name, way) for content in inputs[1].contents]
+    counts = [(len(pair.pieces[0]), len(pair.pieces[1])) for pair in pairs]
+    device = inputs[0].batch.device
+    sides = make_presences([counts[0][0]], device), make_presences([n_retrieved for _, n_retrieved in counts], device)
+    absent = ABSENT_WORDS[pairs[0].removal]
+    words = pairs[0].pieces[:1], [pair.pieces[1] for pair in pairs]
+    return PresencePairs(pairs, counts, reranker), Removal(sides, WORDS, (absent, absent), words)
