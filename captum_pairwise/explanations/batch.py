@@ -121,7 +121,7 @@ def read_batch(
     """
     model = adapt_model(model)
     if reads_pairs(model):
-        return Batch(model, _take_texts([query]), _take_texts(others))
+        return Batch(model, _take_texts([query]), _take_texts(others), None if background is None else _take_texts(background).batch)
     forward_func = wrap_model(_choose_encoders(model, query, others))
     transform = transform if transform is not None else getattr(model, "transform", None)
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
@@ -193,14 +193,14 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     Raises:
         ValueError: an option does not fit.
     """
-    warnings, gallery = _find_warnings(batch), _score_gallery(batch)
-    batch, options = _prepare(batch, options)
+    warnings = _find_warnings(batch)
+    given, (batch, options) = batch, _prepare(batch, options)
     try:
         plan, interactions = _run_method(batch, options)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    measured = _measure_games(batch, plan, pairs, options.seed)
+    measured, gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(given)
     if options.removal is not None:
         pairs = list(map(options.removal.place_patches, pairs))
     explanations = []
@@ -222,8 +222,8 @@ def _prepare(batch: Batch, options: Options) -> tuple[Batch, Options]:
     is_reranker = reads_pairs(batch.forward_func)
     if ways is None and not is_reranker:
         return batch, replace(options, baselines=baselines, background=_choose_members(batch))
-    if batch.background is not None or (is_reranker and baselines is not None):
-        raise ValueError("Expected no background and no other baselines for parts that are removed inside the network. Leave them out.")
+    if batch.background is not None or baselines is not None:
+        raise ValueError("Expected no background and no other baselines, because parts are removed inside the network. Leave them out.")
     sides = batch.query, batch.retrieved
     make: Any = remove_words if is_reranker else remove_parts
     model, removal = make(batch.forward_func, sides, ways or (None, None))

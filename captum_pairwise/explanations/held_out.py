@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from captum_pairwise.games.game import Game, make_one_image_games
+from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions
 
 N_HELD_OUT, HALF = 64, 0.5
@@ -30,9 +31,17 @@ def measure_fit(game: Game, interactions: Interactions, generator: torch.Generat
         return nan, nan
     query, retrieved = make_one_image_games(game)
     return (
-        _measure_map(query, interactions.query_map[0], n_coalitions, generator),
-        _measure_map(retrieved, interactions.retrieved_map[0], n_coalitions, generator),
+        _measure_map(query, _take_used(interactions.query_map[0], interactions.query_players), n_coalitions, generator),
+        _measure_map(retrieved, _take_used(interactions.retrieved_map[0], interactions.retrieved_players), n_coalitions, generator),
     )
+
+
+def _take_used(credits: Tensor, players: Players | None) -> Tensor:
+    """The credits of the players that this image has; in a batch, another image may have more."""
+    if players is None:
+        return credits
+    ids = players.ids[0].unique()
+    return credits[ids[ids != NEVER_LEAVES].to(credits.device)]
 
 
 def _measure_map(game: Game, credits: Tensor, n_coalitions: int, generator: torch.Generator) -> float:

@@ -135,17 +135,20 @@ def _get_first_way(encoder: nn.Module) -> str:
     return next(iter(getattr(encoder, "removals", ())), REMOVALS[0])
 
 
-def remove_words(reranker: Any, inputs: Sequence[Inputs], way: str | None) -> tuple[PresencePairs, Removal]:
+def remove_words(reranker: Any, inputs: Sequence[Inputs], ways: tuple[str | None, str | None]) -> tuple[PresencePairs, Removal]:
     """The function of the presence of the words of both texts, and its inputs.
 
     Args:
         reranker: makes a function for two texts, as `models.text_pair.Reranker`.
         inputs: one query, and the texts that it is compared with.
-        way: to remove a word; None is the first that the model knows.
+        ways: to remove a word, the same for both sides; None is the first that the model knows.
 
     Raises:
-        ValueError: the model does not know the way, or cannot take a pair.
+        ValueError: the model does not know the way, the sides have different ways, or the model cannot take a pair.
     """
+    way, other = ways
+    if way != other:
+        raise ValueError(f"Expected one way for both texts, because one network reads them together, got {ways}. Pass one name.")
     pairs = [reranker.encode_pair(inputs[0].contents[0].name, content.name, way) for content in inputs[1].contents]
     counts = [(len(pair.pieces[0]), len(pair.pieces[1])) for pair in pairs]
     device = inputs[0].batch.device
