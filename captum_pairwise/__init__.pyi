@@ -6,6 +6,7 @@ from .attr.integrated_gradients import LayerIGCAM, LayerIGSAM
 from .attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from .attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
 from .attr.lime import PairwiseLime, SuperpixelLime
+from .attr.maxsim import MaxSimShapleyTaylor
 from .attr.partition import PartitionShap
 from .attr.project_attention import project_attention, project_attention_through
 from .attr.sam import LayerPairwiseSAM, LayerSAM
@@ -63,6 +64,7 @@ __all__ = [
     "LayerSAM",
     "LayerShapleyTaylorSampling",
     "LayerVESM",
+    "MaxSimShapleyTaylor",
     "PairwiseLime",
     "PairwiseSBSM",
     "PartitionShap",

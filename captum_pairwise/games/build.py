@@ -41,7 +41,7 @@ def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     return owner if isinstance(owner, SimilarityWrapper) and is_forward else None
 
 
-def _check_call(forward_func: ForwardFunc, context: ForwardContext) -> SimilarityWrapper | None:
+def check_wrapper(forward_func: ForwardFunc, context: ForwardContext) -> SimilarityWrapper | None:
     """The wrapper, or None for any other function, after the checks that need no image."""
     model = find_wrapper(forward_func)
     refuse_training(forward_func, context.is_stochastic)
@@ -81,7 +81,7 @@ def build_input_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_call(forward_func, context), check_images(inputs)
+    model, images = check_wrapper(forward_func, context), check_images(inputs)
     options = zip(unpack_pair(baselines, "baselines"), unpack_pair(feature_mask, "feature_mask"), windows, strict=True)
     sides = [
         replace(make_input_side(name, batch, default_baseline if baseline is None else baseline, mask, players), windows=over)
@@ -153,7 +153,7 @@ def build_layer_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
+    model, images = check_wrapper(forward_func, context), check_images(inputs, takes_ids=True)
     options = _split_options(baselines, layer_baselines, layer_mask, layout)
     if model is None:
         return make_joint_layer_pairs(forward_func, layer, images, options, context)
@@ -177,7 +177,7 @@ def build_affine_pairs(
         ValueError: the forward function is no `SimilarityWrapper`, or a step after the layer is not affine.
     """
     context = ForwardContext()
-    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
+    model, images = check_wrapper(forward_func, context), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because a closed form needs both towers apart. Pass `SimilarityWrapper(encoder)`.")
     options = [
@@ -211,7 +211,7 @@ def build_layer_views(
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
     """
     context = ForwardContext(notice=notice)
-    model, images = _check_call(forward_func, context), check_images(inputs, takes_ids=True)
+    model, images = check_wrapper(forward_func, context), check_images(inputs, takes_ids=True)
     if model is None:
         raise ValueError("Expected a SimilarityWrapper, because this method uses both embeddings. Pass `SimilarityWrapper(encoder)`.")
     options = _split_options(None, None, None, layout)

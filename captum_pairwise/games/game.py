@@ -224,12 +224,12 @@ def _compare_with(embed: Callable[[Tensor], Tensor], whole: Tensor, score: Calla
 class Affine:
     """Embeddings that are affine in the presences, `u(z) = offset + z @ moves`."""
 
-    offset: Float[Tensor, " channels"]
-    moves: Float[Tensor, "players channels"]
+    offset: Float[Tensor, "..."]
+    moves: Float[Tensor, "players ..."]
 
-    def __call__(self, z: Tensor) -> Float[Tensor, "rows channels"]:
+    def __call__(self, z: Tensor) -> Float[Tensor, "rows ..."]:
         """The embedding of each row of presences."""
-        return self.offset + z.to(self.moves) @ self.moves
+        return self.offset + torch.tensordot(z.to(self.moves), self.moves, 1)
 
 
 def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Tensor, "coalitions channels"]:

@@ -1,0 +1,159 @@
+"""Interactions of tokens under MaxSim in closed form: every token keeps its embedding, and coalitions choose which tokens are compared.
+
+The game of one query token `q` with the scores `s_(1) ≥ … ≥ s_(n)` of the retrieved tokens is a sum of games "the query token and one of
+the best `k` retrieved tokens are present":
+
+    v_q(S) = [q ∈ S] (s_(n+1) + Σ_k (s_(k) - s_(k+1)) [S holds one of the best k]),    s_(n+1): the value of an empty maximum
+
+An index `∫ f(p) E_p[δ v] dp` of such a game depends on `k` alone, because `E_p[δ_qd] = (1-p)^(k-1)` and `E_p[δ_dd'] = -p (1-p)^(k-2)`. So
+every pair follows from one sort of the scores of each query token.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from captum_pairwise.results.interactions import Interactions
+
+Ranks = Float[Tensor, " ranks"]
+Scores = Float[Tensor, "batch query retrieved"]
+Gains = Float[Tensor, "batch query ranks"]  # `s_(k) - s_(k+1)`
+
+
+@dataclass(frozen=True)
+class TokenIndex:
+    """The coefficients of an index as functions of `k`, of games in which one of the best `k` tokens is needed.
+
+    Attributes:
+        between: of the query token and each of the `k` tokens.
+        within: of every two of the `k` tokens, at `k ≥ 2`.
+        query: of the query token alone.
+        retrieved: of each of the `k` tokens alone.
+    """
+
+    between: Callable[[Ranks], Ranks]
+    within: Callable[[Ranks], Ranks]
+    query: Callable[[Ranks], Ranks]
+    retrieved: Callable[[Ranks], Ranks]
+
+
+INDICES = {
+    "shapley-taylor": TokenIndex(lambda k: 2 / (k + 1), lambda k: -2 / (k * (k + 1)), lambda k: 0 * k, lambda k: 0 * k),
+    "shapley": TokenIndex(lambda k: 1 / k, lambda k: -1 / (k * (k - 1)), lambda k: k / (k + 1), lambda k: 1 / (k * (k + 1))),
+    "k-sii": TokenIndex(
+        lambda k: 1 / k,
+        lambda k: -1 / (k * (k - 1)),
+        lambda k: k / (k + 1) - 1 / 2,
+        lambda k: 1 / (k * (k + 1)) - (k == 1) / 2,
+    ),
+    "faith-shap": TokenIndex(
+        lambda k: 6 / ((k + 1) * (k + 2)),
+        lambda k: -12 / (k * (k + 1) * (k + 2)),
+        lambda k: 1 - 4 / (k + 1) + 6 / ((k + 1) * (k + 2)),
+        lambda k: 4 / (k * (k + 1)) - 12 / (k * (k + 1) * (k + 2)),
+    ),
+}
+
+
+def make_banzhaf(p: float) -> TokenIndex:
+    """The weighted Banzhaf index: every token is present with probability `p`."""
+    absent = 1 - p
+    return TokenIndex(
+        lambda k: absent ** (k - 1),
+        lambda k: -p * absent ** (k - 2),
+        lambda k: 1 - absent**k - p * k * absent ** (k - 1),
+        lambda k: torch.where(k > 1, p**2 * (k - 1) * absent ** (k - 2).clamp(min=0), 0),
+    )
+
+
+def match_tokens(
+    scores: Scores,
+    is_query: Bool[Tensor, "batch query"],
+    is_retrieved: Bool[Tensor, "batch retrieved"],
+    index: TokenIndex,
+    empty: float = 0.0,
+) -> Interactions:
+    """The interactions of the tokens of both sides, their heat maps and the ends of the game.
+
+    Args:
+        scores: the product of every query token with every retrieved token.
+        is_query: True for each query token; the others are padding, and have no credit.
+        is_retrieved: True for each retrieved token.
+        index: the index.
+        empty: the value of an empty maximum.
+    """
+    game = _sort_scores(scores, is_query, is_retrieved, empty)
+    k = torch.arange(1, scores.shape[2] + 1, dtype=scores.dtype, device=scores.device)
+    own = empty + (game.gains * index.query(k)).sum(2)
+    tokens = is_query.to(scores), is_retrieved.to(scores)
+    first = torch.cat([own * tokens[0], game.share(index.retrieved(k)).sum(1)], 1)
+    best = empty + game.gains.sum(2)
+    maps = torch.cat([best * tokens[0], game.share(1 / k).sum(1)], 1)
+    n_tokens = tokens[0].sum(1)
+    full, no_credit = (best * tokens[0]).sum(1), scores.new_zeros(len(scores), scores.shape[1], scores.shape[1])
+    return Interactions(
+        n_query=scores.shape[1],
+        empty=torch.zeros_like(full),
+        full=full,
+        without_query=torch.zeros_like(full),
+        without_retrieved=empty * n_tokens,
+        n_evaluations=torch.full((len(scores),), 2, device="cpu"),
+        first_order=first,
+        given_other=maps,
+        between=game.share(index.between(k)),
+        within_query=no_credit,
+        within_retrieved=game.pair(index.within(k.clamp(min=2))),
+    )
+
+
+@dataclass(frozen=True)
+class _SortedScores:
+    """The scores of each query token in falling order.
+
+    Attributes:
+        ranks: the place of each retrieved token in this order, from 0.
+        gains: `s_(k) - s_(k+1)`, 0 for a query token that is padding, and beyond the last token.
+        n_tokens: the number of retrieved tokens.
+        is_retrieved: True for each retrieved token.
+    """
+
+    ranks: Tensor
+    gains: Gains
+    n_tokens: Tensor
+    is_retrieved: Bool[Tensor, "batch retrieved"]
+
+    def share(self, coefficients: Ranks) -> Scores:
+        """`Σ_{k ≥ rank(d)} c_k (s_(k) - s_(k+1))` of each query token and each retrieved token."""
+        sums = (self.gains * coefficients).flip(2).cumsum(2).flip(2)
+        return sums.gather(2, self.ranks) * self.is_retrieved[:, None]
+
+    def pair(self, coefficients: Ranks) -> Float[Tensor, "batch retrieved retrieved"]:
+        """`Σ_q Σ_{k ≥ ranks of both} c_k (s_(k) - s_(k+1))` of every two retrieved tokens; the coefficients are negative.
+
+        All gains but the last are positive, so the sum from the later of two ranks on is the larger of the sums from each rank.
+        """
+        last = torch.arange(self.gains.shape[2], device=self.gains.device) == self.n_tokens[:, None] - 1
+        last_gains = (self.gains * coefficients * last[:, None]).sum((1, 2))
+        sums = replace(self, gains=self.gains * ~last[:, None]).share(coefficients)
+        total = torch.stack([_add_larger(rows) for rows in sums]) + last_gains[:, None, None]
+        pairs = total * (self.is_retrieved[:, None] & self.is_retrieved[:, :, None])
+        return pairs - torch.diag_embed(pairs.diagonal(dim1=1, dim2=2))
+
+
+def _add_larger(rows: Float[Tensor, "query retrieved"]) -> Float[Tensor, "retrieved retrieved"]:
+    """The sum over rows of the larger of every two numbers of a row."""
+    total, larger = rows.new_zeros(rows.shape[1], rows.shape[1]), rows.new_empty(rows.shape[1], rows.shape[1])
+    for row in rows:
+        total += torch.maximum(row[:, None], row, out=larger)
+    return total
+
+
+def _sort_scores(scores: Scores, is_query: Tensor, is_retrieved: Tensor, empty: float) -> _SortedScores:
+    falling, order = scores.masked_fill(~is_retrieved[:, None], -torch.inf).sort(dim=2, descending=True)
+    falling = falling.masked_fill(falling == -torch.inf, empty)
+    following = torch.cat([falling[:, :, 1:], torch.full_like(falling[:, :, :1], empty)], 2)
+    gains = (falling - following) * is_query[..., None]
+    return _SortedScores(order.argsort(2), gains, is_retrieved.sum(1), is_retrieved)
