@@ -58,7 +58,7 @@ def choose_pair(model: AnyModel, query: str | None, retrieved: str | None) -> tu
         ImportError: there is no example, because a package is missing.
     """
     if query is not None and retrieved is not None:
-        for text, reads_text in zip((query, retrieved), tell_text_towers(model), strict=True):
+        for text, reads_text in zip((query, retrieved), tell_text_towers(model, query, retrieved), strict=True):
             if not reads_text:
                 refuse_missing_photo(text)
         return query, retrieved

@@ -35,6 +35,7 @@ from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.files.images import list_images, read_rgb
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.checks import promote_half
+from captum_pairwise.models.dual_encoder import DualEncoder, is_sentence
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.named_models import load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -66,7 +67,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 def run_search(options: argparse.Namespace) -> int:
     """Search a folder, explain the results, and save the picture and the page; returns the exit status."""
     faiss = import_optional("faiss", "search", "search")
-    model = _take_towers(options.model)
+    model = _take_towers(options.model, options.query)
     if not tell_text_towers(model)[0]:
         refuse_missing_photo(options.query)
     others = _list_others(options.folder, options.query)
@@ -86,9 +87,10 @@ def run_search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _take_towers(name: str) -> SimilarityWrapper:
-    """The model as two encoders."""
-    model = wrap_model(load_model(name))
+def _take_towers(name: str, query: str) -> SimilarityWrapper:
+    """The model as two encoders, of which the second reads photos."""
+    loaded = load_model(name)
+    model = wrap_model(loaded.pair("text" if is_sentence(query) else "image", "image") if isinstance(loaded, DualEncoder) else loaded)
     if not isinstance(model, SimilarityWrapper) or model.head.lift_query is None:
         raise ValueError(
             f"Expected an encoder, or a SimilarityWrapper with cosine, dot product or euclidean distance, got {name}, which has no "

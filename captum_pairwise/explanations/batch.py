@@ -17,7 +17,7 @@ from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.held_out import measure_fit
-from captum_pairwise.explanations.inputs import Inputs, is_sentence, read_gallery, read_inputs
+from captum_pairwise.explanations.inputs import Inputs, read_gallery, read_inputs
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
@@ -29,7 +29,7 @@ from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.adapters import adapt_model
-from captum_pairwise.models.dual_encoder import DualEncoder
+from captum_pairwise.models.dual_encoder import choose_encoders
 from captum_pairwise.models.heads import HEADS
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
@@ -119,7 +119,7 @@ def read_batch(
     model = adapt_model(model)
     if reads_pairs(model):
         return Batch(model, _take_texts([query]), _take_texts(others), None if background is None else _take_texts(background).batch)
-    forward_func = wrap_model(_choose_encoders(model, query, others))
+    forward_func = wrap_model(choose_encoders(model, query, others))
     transform = transform if transform is not None else getattr(model, "transform", None)
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
     query_inputs = read_inputs(encoders[0], [query], ["query"], transform)
@@ -148,20 +148,6 @@ def _take_texts(texts: Sequence[object]) -> Inputs:
     if len(sentences) < len(texts):
         raise ValueError("Expected texts, because the model scores two texts together, got something else. Pass strings.")
     return Inputs(torch.zeros(len(texts), 1, dtype=torch.float32, device="cpu"), tuple(Sentence((), text) for text in sentences))
-
-
-def _choose_encoders(model: Any, query: object, others: Sequence[object]) -> Any:
-    """The model of both sides of a `DualEncoder`, by their inputs; another model is returned unchanged.
-
-    Raises:
-        ValueError: the query is compared with photos and with sentences.
-    """
-    if not isinstance(model, DualEncoder):
-        return model
-    kinds = ["text" if is_sentence(item) else "image" for item in (query, *others)]
-    if len(set(kinds[1:])) > 1:
-        raise ValueError("Expected photos or sentences to compare with the query, got both. Explain them in two calls.")
-    return model.pair(kinds[0], kinds[1])
 
 
 @torch.no_grad()

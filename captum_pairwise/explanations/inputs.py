@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.explanations.contents import Content, Photo, Sentence
 from captum_pairwise.explanations.preprocessing import Preprocessing, Transform, find_preprocessing
-from captum_pairwise.files.images import names_image, read_rgb
+from captum_pairwise.files.images import read_rgb
 from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, make_pixels
 from captum_pairwise.models.text import TokenEncoder
 
@@ -52,11 +52,6 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
         raise ValueError("Expected either photos or tensors on one side, got both. Pass all of them as photos, or all as tensors.")
     inputs = _take_tensors(items, names) if n_tensors else _read_photos(find_preprocessing(encoder, transform), items, names)
     return replace(inputs, batch=_move_to_weights(encoder, inputs.batch))
-
-
-def is_sentence(item: object) -> bool:
-    """True for a string that names neither a file nor, by its ending, an image."""
-    return isinstance(item, str) and not names_image(item)
 
 
 def read_gallery(encoder: nn.Module | None, items: Sequence[object], transform: Transform | None) -> Tensor:

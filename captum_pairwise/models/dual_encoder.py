@@ -1,7 +1,11 @@
 """Two encoders in one embedding space: of images, and of text."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import nn
 
+from captum_pairwise.files.images import names_image
 from captum_pairwise.models.heads import Score
 from captum_pairwise.models.similarity import SimilarityWrapper
 
@@ -48,3 +52,22 @@ class DualEncoder(nn.Module):
             "Expected one of both encoders, because a dual encoder takes images and text, got the dual encoder itself. Pass `dual.image`, "
             "`dual.text`, or `SimilarityWrapper(dual.image, dual.text)`."
         )
+
+
+def is_sentence(item: object) -> bool:
+    """True for a string that names neither a file nor, by its ending, an image."""
+    return isinstance(item, str) and not names_image(item)
+
+
+def choose_encoders(model: Any, query: object, others: Sequence[object]) -> Any:
+    """The model of both sides of a `DualEncoder`, by their inputs; another model is returned unchanged.
+
+    Raises:
+        ValueError: the query is compared with photos and with sentences.
+    """
+    if not isinstance(model, DualEncoder):
+        return model
+    kinds = ["text" if is_sentence(item) else "image" for item in (query, *others)]
+    if len(set(kinds[1:])) > 1:
+        raise ValueError("Expected photos or sentences to compare with the query, got both. Explain them in two calls.")
+    return model.pair(kinds[0], kinds[1])

@@ -1,11 +1,22 @@
 """Tell which inputs of a model are sentences."""
 
+from captum_pairwise.models.dual_encoder import DualEncoder, is_sentence
 from captum_pairwise.models.named_models import AnyModel
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 
 
-def tell_text_towers(model: AnyModel) -> tuple[bool, bool]:
-    """True for the query and for the retrieved side if sentences are its inputs."""
+def tell_text_towers(model: AnyModel, query: object = None, retrieved: object = None) -> tuple[bool, bool]:
+    """True for the query and for the retrieved side if sentences are its inputs.
+
+    Args:
+        model: the model.
+        query: the input of a `DualEncoder`, which takes both; None stands for a photo.
+        retrieved: the other input of it.
+    """
+    if isinstance(model, DualEncoder):
+        return is_sentence(query), is_sentence(retrieved)
+    if hasattr(model, "encode_pair"):  # it scores two texts together
+        return True, True
     towers = (model.query_encoder, model.retrieved_tower) if isinstance(model, SimilarityWrapper) else (model, model)
     return isinstance(towers[0], TokenEncoder), isinstance(towers[1], TokenEncoder)
