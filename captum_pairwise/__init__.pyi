@@ -36,6 +36,7 @@ from .players.regions import grid, paint, patches, superpixels, token_grid
 from .players.volumes import boxes, supervoxels
 from .results.interactions import Interactions, project
 from .results.window_pairs import WindowPairs
+from .visualization.input_kinds import Picture, Signal, Spectrogram, Video, Volume
 from .visualization.viewer import Viewer, viewer
 
 __all__ = [
@@ -68,12 +69,17 @@ __all__ = [
     "PairwiseLime",
     "PairwiseSBSM",
     "PartitionShap",
+    "Picture",
     "Ranking",
     "ShapleyTaylorSampling",
+    "Signal",
     "SimilarityWrapper",
+    "Spectrogram",
     "SplitEncoder",
     "SuperpixelLime",
+    "Video",
     "Viewer",
+    "Volume",
     "WindowPairs",
     "backbones",
     "blur_baseline",

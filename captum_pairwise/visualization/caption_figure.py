@@ -17,9 +17,12 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
+from captum_pairwise.visualization.input_kinds import InputKind, Signal, Video, Volume
 from captum_pairwise.visualization.overlays import overlay
-from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
-from captum_pairwise.visualization.photos import Array, check_photos, draw_photo
+from captum_pairwise.visualization.parts import check_pair, check_players
+from captum_pairwise.visualization.photo_parts import PhotoParts
+from captum_pairwise.visualization.photos import Array, draw_photo
+from captum_pairwise.visualization.sheets import draw_sheet
 from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, find_typical_error, format_number
 from captum_pairwise.visualization.token_figure import NO_MAP, check_names, describe_ends
 
@@ -35,7 +38,7 @@ CAPTION_MEANING = (
 
 def caption_figure(
     interactions: Interactions,
-    images: Array,
+    images: Array | InputKind,
     tokens: Sequence[str],
     example: int = 0,
     title: str = "",
@@ -60,7 +63,7 @@ def caption_figure(
     check_names(between, len(between), len(tokens))
     maps = (None, None) if interactions.given_other is None else (interactions.query_map[example], interactions.retrieved_map[example])
     n_rows, width, colours = -(-(2 + len(tokens)) // COLUMNS), 2.6 * COLUMNS, choose_colours(verdict)
-    kinds = ("photo", "sentence") if image == 0 else ("sentence", "photo")
+    kinds = (parts.noun, "sentence") if image == 0 else ("sentence", parts.noun)
     above = write_headline(title or (verdict.question if verdict else ask_question(kinds)), verdict, width)
     meaning = (NO_MAP,) if interactions.given_other is None else CAPTION_MEANING
     numbers = [*describe_ends(interactions, example, kinds), write_numbers(interactions, example, verdict)]
@@ -72,28 +75,29 @@ def caption_figure(
     return figure
 
 
-def _find_photo(interactions: Interactions, images: Array, example: int) -> tuple[int, PhotoParts]:
+def _find_photo(interactions: Interactions, images: Array | InputKind, example: int) -> tuple[int, PhotoParts]:
     """The number of the side that is a photo, and its parts.
 
     Raises:
         ValueError: no side lies in an image, the photos do not fit, or a credit is not finite.
     """
     players = check_players(interactions)
-    image = next((side for side in range(2) if players[side].ids.dim() == 4), None)
+    n_axes = 2 if not isinstance(images, Volume | Video | Signal) else images.n_axes
+    image = next((side for side in range(2) if n_axes in (players[side].ids.dim() - 2, len(players[side].shape))), None)
     if image is None:
         raise ValueError("Expected one side whose players lie in an image, got none. Draw two sentences with `token_figure`.")
     check_pair(interactions, example)
-    return image, locate_in_photo(players[image], check_photos(images), example)
+    return image, draw_sheet(images, interactions, image, example)
 
 
 def _draw_photo_map(row: SubFigure, axes: Sequence[Axes], parts: PhotoParts, credit: Tensor | None, colours: str | Colormap) -> None:
     """The photo, and what each of its parts adds."""
-    draw_photo(axes[0], parts.photo, "photo")
+    draw_photo(axes[0], parts.photo, parts.noun)
     for panel in axes:
         panel.set_axis_off()
     if credit is not None:
         heat = parts.paint(credit)
-        draw_photo(axes[1], overlay(parts.photo, heat, colours=colours), "photo: what each part adds")
+        draw_photo(axes[1], overlay(parts.photo, heat, colours=colours), f"{parts.noun}: what each part adds")
         draw_bar_beside(row, [axes[1]], find_scale([heat]), location="bottom", colours=colours)
 
 

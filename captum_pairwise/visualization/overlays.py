@@ -39,7 +39,10 @@ def check_image_players(players: Players) -> None:
         ValueError: they are not.
     """
     if players.ids.dim() != 4:
-        raise ValueError(f"Expected players that lie in an image [B, C, H, W], got shape {tuple(players.ids.shape)}. Use `matrix_figure`.")
+        raise ValueError(
+            f"Expected players that lie in an image [B, C, H, W], got shape {tuple(players.ids.shape)}. Give the tokens of a vision "
+            "transformer a place with `layer_mask=cp.token_grid(...)`, or use `matrix_figure`."
+        )
 
 
 def resize_maps(maps: object, photos: np.ndarray, name: str) -> Float[np.ndarray, "batch height width"]:

@@ -13,15 +13,17 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import choose_colours
+from captum_pairwise.visualization.input_kinds import InputKind
 from captum_pairwise.visualization.marks import PART_COLOURS
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.photos import LARGEST_PHOTO, check_photos
+from captum_pairwise.visualization.photo_parts import PhotoParts
+from captum_pairwise.visualization.photos import LARGEST_PHOTO, Array
+from captum_pairwise.visualization.sheets import Side, draw_sheet
 
-Side = Tensor | Sequence[str]  # a batch of photos, or the tokens of one sentence
+Sheet = PhotoParts | tuple[str, ...]  # the picture of one side, or its tokens
 SHOWN = ("given_other", "between", "within_query", "within_retrieved")
 LARGEST_MASK = 512  # pixels of the longer side on the page
 QUALITY = 92  # of a JPEG
@@ -57,12 +59,14 @@ def build_page_data(methods: Mapping[str, Interactions], sides: tuple[Side, Side
         ValueError: the arguments do not fit together, or a number is not finite.
     """
     _check_methods(methods, example)
-    n_pairs = len(next(iter(methods.values())).full)
+    sheets: list[tuple[Sheet, Sheet]] = []
+    for name, interactions in methods.items():
+        sheets.append(prepare_sides(sides, interactions, example, name, sheets[0] if sheets else None))
     return {
         **build_colours(verdict),
         "isSimilar": verdict is None or verdict.is_similar,
-        "sides": [describe_side(side, name, n_pairs, example) for side, name in zip(sides, SIDES, strict=True)],
-        "methods": [describe_method(name, interactions, sides, example) for name, interactions in methods.items()],
+        "sides": [describe_side(sheet) for sheet in sheets[0]],
+        "methods": [describe_method(*method, pair, example) for method, pair in zip(methods.items(), sheets, strict=True)],
     }
 
 
@@ -90,41 +94,61 @@ def _check_methods(methods: Mapping[str, Interactions], example: int) -> None:
 # sides
 
 
-def describe_side(side: Side, name: str, n_pairs: int, example: int, largest: int = LARGEST_PHOTO) -> dict[str, Any]:
-    """The photo of one pair as a JPEG of at most `largest` pixels a side, or the tokens of a sentence, as values for JSON.
+def prepare_sides(
+    sides: tuple[Side, Side], interactions: Interactions, example: int, method: str, first: tuple[Sheet, Sheet] | None = None
+) -> tuple[Sheet, Sheet]:
+    """The picture or the tokens of both sides.
+
+    Args:
+        sides: as in the public functions.
+        interactions: of one method.
+        example: the number of the pair.
+        method: the name of the method, for messages.
+        first: the sides of the method whose slices are shown; None chooses slices.
 
     Raises:
-        ValueError: it is neither, or the photos are not one for each pair.
+        ValueError: a side is neither a picture nor tokens, or the players do not lie in it.
     """
-    if isinstance(side, Tensor):
-        return _encode_photo(side, name, n_pairs, example, largest)
+    check_pair(interactions, example, SHOWN, f" of {method!r}")
+    return (
+        prepare_side(sides[0], interactions, 0, example, None if first is None else first[0]),
+        prepare_side(sides[1], interactions, 1, example, None if first is None else first[1]),
+    )
+
+
+def prepare_side(side: Side, interactions: Interactions, number: int, example: int, first: Sheet | None = None) -> Sheet:
+    """The picture or the tokens of one side; arguments and errors are as for `prepare_sides`."""
+    if isinstance(side, Array | InputKind):
+        slices = first.slices if isinstance(first, PhotoParts) and first.slices else None
+        return draw_sheet(side, interactions, number, example, slices)
     if isinstance(side, str) or not isinstance(side, Sequence) or not all(isinstance(token, str) for token in side) or not len(side):
         actual = repr(side) if isinstance(side, str) else type(side).__name__
         raise ValueError(
-            f"Expected {name} photos [B, 3, H, W] or a list of tokens of one sentence, got {actual}. Use `encoder.pieces(ids)[example]`."
+            f"Expected {SIDES[number]} photos [B, 3, H, W] or a list of tokens of one sentence, got {actual}. Use "
+            "`encoder.pieces(ids)[example]`."
         )
-    return {"tokens": list(side)}
+    return tuple(side)
 
 
-def _encode_photo(images: Tensor, name: str, n_pairs: int, example: int, largest: int) -> dict[str, Any]:
-    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) != n_pairs:
-        raise ValueError(f"Expected {name} photos [{n_pairs}, 3, H, W], one for each pair, got {tuple(images.shape)}. Pass the same batch.")
-    photo = check_photos(images[example : example + 1], f"the {name} photo")[0]
-    image = Image.fromarray((photo * 255).round().astype(np.uint8))
-    image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+def describe_side(sheet: Sheet, largest: int = LARGEST_PHOTO) -> dict[str, Any]:
+    """A picture as a JPEG of at most `largest` pixels a side, or the tokens of a sentence, as values for JSON."""
+    if not isinstance(sheet, PhotoParts):
+        return {"tokens": list(sheet), "noun": "sentence", "isWide": False}
+    image = Image.fromarray((sheet.photo * 255).round().astype(np.uint8))
+    if not sheet.is_wide:  # whose words would be too small
+        image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     file = BytesIO()
     image.save(file, "JPEG", quality=QUALITY, subsampling=0)
-    return {"photo": f"data:image/jpeg;base64,{_encode(file.getvalue())}", "width": image.width, "height": image.height}
+    photo = f"data:image/jpeg;base64,{_encode(file.getvalue())}"
+    return {"photo": photo, "width": image.width, "height": image.height, "noun": sheet.noun, "isWide": sheet.is_wide}
 
 
 # methods
 
 
-def describe_method(name: str, interactions: Interactions, sides: tuple[Side, Side], example: int) -> dict[str, Any]:
+def describe_method(name: str, interactions: Interactions, sides: tuple[Sheet, Sheet], example: int) -> dict[str, Any]:
     """Numbers of one method, the places of its parts, and its errors."""
     n_players = _count_players(interactions, name)
-    check_pair(interactions, example, SHOWN, f" of {name!r}")
-    players = (interactions.query_players, interactions.retrieved_players)
     n_shown = [_count_shown(side, n, side_name) for side, n, side_name in zip(sides, n_players, SIDES, strict=True)]
     credit = _select_blocks(interactions, n_shown, n_players[0], example)
     if lost := [block for block in credit if credit[block].count_nonzero() < interactions[block][example].count_nonzero()]:
@@ -135,7 +159,7 @@ def describe_method(name: str, interactions: Interactions, sides: tuple[Side, Si
     gaps = [] if interactions.given_other is None or None in without else [gap[example].abs().item() for gap in interactions.map_gaps]
     return {
         "name": name,
-        "parts": [_locate(*side, example) for side in zip(sides, players, n_players, SIDES, strict=True)],
+        "parts": [_locate(*side) for side in zip(sides, n_players, SIDES, strict=True)],
         "credit": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in credit.items()},
         "error": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in errors.items()},
         "full": full,
@@ -152,9 +176,9 @@ def _count_players(interactions: Interactions, name: str) -> tuple[int, int]:
     raise ValueError(f"Expected `given_other` or `between` of {name!r}, got neither. Use a method that computes them.")
 
 
-def _count_shown(side: Side, n_players: int, name: str) -> int:
+def _count_shown(side: Sheet, n_players: int, name: str) -> int:
     """Number of players of a side on the page: all parts of a photo, or the players of a sentence that have a token."""
-    if isinstance(side, Tensor):
+    if isinstance(side, PhotoParts):
         return n_players
     if len(side) > n_players:
         raise ValueError(f"Expected up to {n_players} {name} tokens, one per player, got {len(side)}. Use `encoder.pieces(ids)[example]`.")
@@ -177,23 +201,23 @@ def _select_blocks(credits: Credits, n_shown: Sequence[int], n_query: int, examp
 # parts
 
 
-def _locate(side: Side, players: Players | None, n_players: int, name: str, example: int) -> dict[str, Any]:
-    """Raster of the owners of a photo's pixels, in run lengths. Without `runs`, each cell of the raster is a part."""
-    if not isinstance(side, Tensor):
+def _locate(side: Sheet, n_players: int, name: str) -> dict[str, Any]:
+    """Raster of the owners of a picture's pixels, in run lengths. Without `runs`, each cell of the raster is a part."""
+    if not isinstance(side, PhotoParts):
         return {"n": len(side)}
-    if players is None or players.ids.dim() != 4 or players.n_players != n_players:
-        actual = "unknown players" if players is None else f"{players.n_players} with ids of shape {tuple(players.ids.shape)}"
+    players = side.players
+    if players.n_players != n_players:
         raise ValueError(
-            f"Expected {n_players} {name} players that lie in a photo, ids [B, C, H, W], got {actual}. Pass a sentence as a list of "
-            "strings. Give the tokens of a vision transformer a place with `layer_mask=cp.token_grid(...)`."
+            f"Expected {n_players} {name} players, got {players.n_players}. Pass the result of a method's `.interactions(...)`."
         )
-    ids = players.ids[example].cpu()
+    ids = players.ids[0]
     if (ids != ids[:1]).any():
         raise ValueError(f"Expected {name} players that own pixels, got some that own single channels. Pass a mask [B, 1, H, W].")
     ids = _shrink_mask(ids[0])
     raster = {"n": n_players, "height": ids.shape[0], "width": ids.shape[1]}
     is_cells = ids.numel() == n_players and torch.equal(ids.flatten(), torch.arange(n_players, device="cpu"))
-    return raster if is_cells else raster | {"runs": _encode_runs(ids)}
+    names = {"names": side.names} if side.names else {}
+    return raster | names if is_cells else raster | names | {"runs": _encode_runs(ids)}
 
 
 def _shrink_mask(ids: Int[Tensor, "height width"]) -> Int[Tensor, "h w"]:

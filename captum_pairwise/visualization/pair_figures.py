@@ -21,6 +21,7 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
+from captum_pairwise.visualization.input_kinds import InputKind
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts
@@ -36,22 +37,25 @@ from captum_pairwise.visualization.style import (
 WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
 BAR = 0.9  # inches for a colour bar beside photos
 WORDS = 0.95  # inches above and below the photos of a row
+WIDE_COLUMNS, WIDE_WORDS = 2, 0.55  # panels beside each other in a wide figure; inches above and below its photos
 WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 MAP_MEANING = (
-    "A map shows what each part of a photo adds to the similarity while the other photo is whole. {} Without a photo, its baseline takes "
-    "its place: by default a blur of the photo."
+    "A map shows what each part of {noun} adds to the similarity while the other one is whole. {colours} Without {noun}, its baseline "
+    "takes its place: by default {baseline}."
 )
 PAIR_MEANING = (
-    "A pair is of one part of each photo. The value of a part in the map holds all its pairs with the other photo, and what it adds on its "
-    "own and with other parts of its own photo: its pairs need not sum to it."
+    "A pair is of one part of each side. The value of a part in the map holds all its pairs with the other side, and what it adds on its "
+    "own and with other parts of its own side: its pairs need not sum to it."
 )
+FAINT = 0.05  # of the strongest match: weaker ones have no panel in a wide figure
+Images = tuple[Array | InputKind, Array | InputKind]
 NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."
 
 
 def pair_figure(
     interactions: Interactions,
-    images: tuple[Array, Array],
+    images: Images,
     n_parts: int = 4,
     example: int = 0,
     title: str = "",
@@ -67,7 +71,9 @@ def pair_figure(
 
     Args:
         interactions: of parts of images, or of the cells of maps. Without maps (`given_other`), their places say so.
-        images: the photos, RGB `[B, 3, H, W]` in [0, 1]. They may be larger than the network's inputs, if they show the same content.
+        images: the photos, RGB `[B, 3, H, W]` or grey in [0, 1], or one photo for all pairs. They may be larger than the network's inputs,
+            if they show the same content. Either side may be another input: `cp.Picture`, `cp.Volume`, `cp.Video`, `cp.Spectrogram` or
+            `cp.Signal`; batches of images with other channels, of volumes and of videos are recognised.
         n_parts: the number of query parts to draw, at most 6.
         example: the number of the pair in the batch.
         title: the title of the figure; "" for the verdict's question.
@@ -82,9 +88,13 @@ def pair_figure(
     between = interactions["between"][example].detach().cpu().double()
     sign = choose_sign(between, verdict)
     parts = strongest_parts(between, n_parts) if sign > 0 else lowering_parts(between, n_parts)
-    above = write_headline(title or (verdict.question if verdict else ask_question(("photo", "photo"))), verdict, WIDTH)
-    below = _write_below(interactions, example, sign, verdict)
-    rows = [height + WORDS for height in _fit_rows(sides, len(parts))]
+    is_wide = any(side.is_wide for side in sides)
+    if is_wide:
+        parts = [pair for pair in parts if between[pair].abs() > FAINT * between[parts[0]].abs()] or parts[:1]
+    question = ask_question((sides[0].noun, sides[1].noun))
+    above = write_headline(title or (verdict.question if verdict else question), verdict, WIDTH)
+    below = _write_below(interactions, example, sign, verdict, sides)
+    rows = _fit_wide_rows(sides, len(parts)) if is_wide else [height + WORDS for height in _fit_rows(sides, len(parts))]
     figure, (top, bottom) = build_page(WIDTH, rows, above, below)
     axes = _draw_maps(top, sides, interactions, example, choose_colours(verdict))
     mark_parts(axes[0], sides[0], [part for part, _ in parts])
@@ -105,9 +115,14 @@ def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
     return -1 if not is_alike(verdict) and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
-def _write_below(interactions: Interactions, example: int, sign: int, verdict: Verdict | None) -> list[Line]:
+def _write_below(
+    interactions: Interactions, example: int, sign: int, verdict: Verdict | None, sides: tuple[PhotoParts, PhotoParts]
+) -> list[Line]:
     """The small print: the meaning of the colours, and the numbers; of photos that are not similar, also the sums of the pairs by sign."""
-    sentences = [MAP_MEANING.format(describe_colours(verdict)), PAIR_MEANING]
+    nouns = list(dict.fromkeys(side.noun for side in sides))
+    noun = " or ".join(f"an {noun}" if noun[0] == "i" else f"a {noun}" for noun in nouns)
+    baseline = "0" if nouns == ["signal"] else f"a blur of the {' or the '.join(nouns)}"
+    sentences = [MAP_MEANING.format(noun=noun, colours=describe_colours(verdict), baseline=baseline), PAIR_MEANING]
     if not is_alike(verdict):
         between = interactions["between"][example].double()
         sums = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
@@ -124,12 +139,27 @@ def _fit_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> tuple[float
     return upper, fit_height([retrieved] * max(4, n_parts), WIDTH - BAR, TALLEST)
 
 
+def _fit_wide_rows(sides: tuple[PhotoParts, PhotoParts], n_parts: int) -> list[float]:
+    """Inches of the heights of both rows of panels, if two panels stand beside each other."""
+    query, retrieved = (fit_height([side.photo.shape] * WIDE_COLUMNS, WIDTH - BAR, TALLEST) for side in sides)
+    n_rows = -(-n_parts // WIDE_COLUMNS)
+    return [query + retrieved + 2 * WIDE_WORDS, n_rows * (retrieved + WORDS + 0.3)]
+
+
+def _add_map_panels(row: SubFigure, sides: tuple[PhotoParts, PhotoParts]) -> np.ndarray:
+    """Panels of the query, its map, the map of the retrieved photo, and that photo: in one row, or in two if they are wide."""
+    if any(side.is_wide for side in sides):
+        heights = [fit_height([side.photo.shape] * WIDE_COLUMNS, WIDTH - BAR, TALLEST) for side in sides]
+        return row.subplots(2, WIDE_COLUMNS, height_ratios=heights).ravel()[[0, 1, 3, 2]]
+    sizes = [sides[0].photo.shape] * 2 + [sides[1].photo.shape] * 2
+    return row.subplots(1, 4, width_ratios=fit_widths(sizes, fit_height(sizes, WIDTH - BAR, TALLEST)))
+
+
 def _draw_maps(
     row: SubFigure, sides: tuple[PhotoParts, PhotoParts], interactions: Interactions, example: int, colours: str | Colormap
 ) -> np.ndarray:
     """The panels of a row: the query, its map, the map of the retrieved photo, and that photo."""
-    sizes = [sides[0].photo.shape] * 2 + [sides[1].photo.shape] * 2
-    axes = row.subplots(1, 4, width_ratios=fit_widths(sizes, fit_height(sizes, WIDTH - BAR, TALLEST)))
+    axes, is_wide = _add_map_panels(row, sides), any(side.is_wide for side in sides)
     hide_frames(axes)
     for panel, side, name in zip(axes[[0, 3]], sides, SIDES, strict=True):
         draw_photo(panel, side.photo, name)
@@ -139,8 +169,9 @@ def _draw_maps(
         return axes
     maps = [side.paint(values[example]) for side, values in zip(sides, (interactions.query_map, interactions.retrieved_map), strict=True)]
     for number, (panel, side, heat, name) in enumerate(zip(axes[1:3], sides, maps, SIDES, strict=True)):
-        draw_photo(panel, overlay(side.photo, heat, find_scale(maps), colours), f"{name}:\nwhat each part adds")
-        panel.set_xlabel(compare_ends(interactions, example, number, "this photo").replace(", ", ",\n"))
+        title, words = f"{name}:\nwhat each part adds", compare_ends(interactions, example, number, f"this {side.noun}")
+        draw_photo(panel, overlay(side.photo, heat, find_scale(maps), colours), title.replace("\n", " ") if is_wide else title)
+        panel.set_xlabel(words if is_wide else words.replace(", ", ",\n"))
     draw_bar_beside(row, axes, find_scale(maps), colours=colours)
     return axes
 
@@ -158,7 +189,8 @@ def _draw_pairs(
     words = "what part {} differs from" if sign < 0 else "where part {} is found"
     words = words if sign < 0 or is_alike(verdict) else "what part {} resembles most"
     colours = choose_colours(verdict)
-    axes = row.subplots(1, max(4, len(parts)), squeeze=False)[0]
+    n_columns = WIDE_COLUMNS if retrieved.is_wide else max(4, len(parts))
+    axes = row.subplots(-(-len(parts) // n_columns), n_columns, squeeze=False).ravel()
     hide_frames(axes)
     for panel in axes[len(parts) :]:
         panel.set_axis_off()
@@ -170,7 +202,9 @@ def _draw_pairs(
         draw_half_bar(panel, find_scale([heat]), sign, "similarity", colours)
 
 
-def joint_figure(interactions: Interactions, images: tuple[Array, Array], example: int = 0, title: str = "") -> Figure:
+def joint_figure(
+    interactions: Interactions, images: tuple[Array | InputKind, Array | InputKind], example: int = 0, title: str = ""
+) -> Figure:
     """Draw the credit of each part in the joint game, in which the parts of both photos leave together (`Interactions.marginal`).
 
     This is another question than that of the other figures, where one photo is whole. Two blurs can be more alike than two photos, so that

@@ -1,73 +1,30 @@
-"""Parts of one photo, and their places."""
+"""The parts of both sides of a pair, and the strongest among them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.players.regions import NEVER_LEAVES, Players, paint, player_centres
+from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import SIDES, Interactions
-from captum_pairwise.visualization.overlays import check_image_players
-from captum_pairwise.visualization.photos import Photo, check_photo_batches, reduce_photo
-
-
-@dataclass(frozen=True)
-class PhotoParts:
-    """One photo and the players that own its pixels.
-
-    Attributes:
-        photo: RGB in [0, 1].
-        players: of a batch of one.
-    """
-
-    photo: Photo
-    players: Players
-
-    def paint(self, values: Float[Tensor, " players"]) -> Float[np.ndarray, "height width"]:
-        """Map of credits over the pixels. Each part has one flat colour, a cell too: its credit says nothing about places within it."""
-        maps = paint(values.detach().cpu().double()[None], self.players.ids).mean(1, keepdim=True)
-        return F.interpolate(maps, self.photo.shape[:2], mode="nearest")[0, 0].numpy()
-
-    def mask(self, player: int) -> Bool[np.ndarray, "height width"]:
-        """Pixels of a player."""
-        owned = (self.players.ids == player).double().mean(1, keepdim=True)
-        return F.interpolate(owned, self.photo.shape[:2], mode="nearest")[0, 0].numpy() > 0.5
-
-    def centres(self) -> Float[np.ndarray, "players 2"]:
-        """Middle of each part as (column, row) in pixels; NaN for a player without a part."""
-        owners = self.players.ids.unique()
-        ratio = np.array(self.photo.shape[1::-1]) / self.players.ids.shape[:1:-1]
-        centres = np.full((self.players.n_players, 2), np.nan)
-        centres[owners[owners != NEVER_LEAVES]] = (player_centres(self.players, 0).numpy()[:, ::-1] + 0.5) * ratio - 0.5
-        return centres
+from captum_pairwise.visualization.photo_parts import PhotoParts
+from captum_pairwise.visualization.sheets import draw_sheet
 
 
 def locate_parts(interactions: Interactions, images: object, example: int) -> tuple[PhotoParts, PhotoParts]:
-    """Query and retrieved photo of one pair, with their parts.
+    """Pictures of the query and of the retrieved side of one pair, with their parts.
 
     Raises:
         ValueError: the players are unknown, a credit is not finite, or the photos or the number of the pair do not fit.
     """
-    players, photos = check_players(interactions), check_photo_batches(images, SIDES)
+    check_players(interactions)
+    if not isinstance(images, tuple) or len(images) != 2:
+        actual = f"{len(images)} of them" if isinstance(images, tuple) else type(images).__name__
+        raise ValueError(f"Expected a tuple of images ({', '.join(SIDES)}), got {actual}. Pass one batch for each name.")
     check_pair(interactions, example)
-    return locate_in_photo(players[0], photos[0], example), locate_in_photo(players[1], photos[1], example)
-
-
-def locate_in_photo(players: Players, photos: Float[np.ndarray, "batch height width 3"], example: int) -> PhotoParts:
-    """One photo of a batch with its parts. A batch of one photo serves all pairs.
-
-    Raises:
-        ValueError: the number of photos is not the number of pairs, or the players do not lie in an image.
-    """
-    check_image_players(players)
-    n_pairs = len(players.ids)
-    if len(photos) not in (1, n_pairs):
-        raise ValueError(f"Expected photos of {n_pairs} pairs, as in the interactions, got {len(photos)}. Pass the same batch.")
-    return PhotoParts(reduce_photo(photos[example if len(photos) > 1 else 0]), Players(players.ids[example][None].cpu(), players.shape))
+    sheets = [draw_sheet(side, interactions, number, example) for number, side in enumerate(images)]
+    return sheets[0], sheets[1]
 
 
 def check_pair(interactions: Interactions, example: int, blocks: Iterable[str] = ("between", "given_other"), method: str = "") -> None:

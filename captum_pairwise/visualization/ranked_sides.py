@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Trust, Verdict
-from captum_pairwise.visualization.page_data import Side
-from captum_pairwise.visualization.parts import PhotoParts, check_pair, check_players, locate_in_photo
-from captum_pairwise.visualization.photos import check_photos
+from captum_pairwise.visualization.parts import check_pair
+from captum_pairwise.visualization.photo_parts import PhotoParts
+from captum_pairwise.visualization.sheets import Side, draw_sheet
 
 WARNING_SIGN = "Warning: "
 QUESTION = "Why are these results similar to the query?"
@@ -44,10 +43,9 @@ def locate_ranking(results: Sequence[Interactions], query: Side, retrieved: Sequ
 def _locate_side(result: Interactions, number: int, side: Side) -> RankedSide:
     check_pair(result, 0)
     maps = None if result.given_other is None else (result.query_map, result.retrieved_map)[number][0].detach().cpu().double().numpy()
-    if isinstance(side, Tensor):
-        name = ("the query", "a retrieved photo")[number]
-        return RankedSide(locate_in_photo(check_players(result)[number], check_photos(side, name), 0), (), maps)
-    return RankedSide(None, tuple(side), None if maps is None else maps[: len(side)])
+    if isinstance(side, Sequence) and not isinstance(side, str):
+        return RankedSide(None, tuple(side), None if maps is None else maps[: len(side)])
+    return RankedSide(draw_sheet(side, result, number, 0), (), maps)
 
 
 def check_ranking(

@@ -21,9 +21,9 @@ from captum_pairwise.visualization.headline import (
     write_small_print,
 )
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
-from captum_pairwise.visualization.page_data import Side
 from captum_pairwise.visualization.photos import draw_photo, hide_frames
 from captum_pairwise.visualization.ranked_sides import RankedSide, check_ranking, join_verdicts, locate_ranking
+from captum_pairwise.visualization.sheets import Side
 from captum_pairwise.visualization.style import SIGNED, draw_bar_in, find_scale, format_similarities
 from captum_pairwise.visualization.words import draw_words, measure_words
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
-from captum_pairwise.visualization.page_data import Side, build_colours, describe_method, describe_side
+from captum_pairwise.visualization.page_data import Sheet, build_colours, describe_method, describe_side, prepare_side
 from captum_pairwise.visualization.ranked_sides import check_ranking, join_verdicts
+from captum_pairwise.visualization.sheets import Side
 from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
 
@@ -48,10 +49,11 @@ def ranking_viewer(
     check_ranking(results, retrieved, names, scores, verdicts)
     if len({_count_query_parts(result) for result in results}) > 1:
         raise ValueError("Expected the same parts of the query for all results, got other numbers of them. Explain all with one method.")
+    first = prepare_side(query, results[0], 0, 0)
     lists = (results, retrieved, names, format_similarities(scores), verdicts or [None] * len(results))
     data = {
-        "query": describe_side(query, "query", 1, 0),
-        "results": [_describe_result(*columns, query) for columns in zip(*lists, strict=True)],
+        "query": describe_side(first),
+        "results": [_describe_result(*columns, query, first) for columns in zip(*lists, strict=True)],
     }
     verdict, template = join_verdicts(verdicts, margin, title), load_template("ranking.html", RANKING_SCRIPTS)
     return Viewer(template.render(data=data, verdict=verdict, title=verdict.question, choices=choices))
@@ -61,15 +63,18 @@ def _count_query_parts(result: Interactions) -> int:
     return result.n_query if result.between is None else result.between.shape[1]
 
 
-def _describe_result(result: Interactions, side: Side, name: str, score: str, verdict: Verdict | None, query: Side) -> dict[str, Any]:
-    """One result with its name, its colours, and its verdict in words."""
+def _describe_result(
+    result: Interactions, side: Side, name: str, score: str, verdict: Verdict | None, query: Side, first: Sheet
+) -> dict[str, Any]:
+    """One result with its name, its colours, and its verdict in words; `first` is the picture of the query that the page shows."""
+    sheets = prepare_side(query, result, 0, 0, first), prepare_side(side, result, 1, 0)
     words = describe_verdict(verdict, "")
     trust = words["verdict"].trust
     return {
         "name": name,
         "score": score,
-        "side": describe_side(side, "retrieved", 1, 0, LARGEST_RESULT),
-        "method": describe_method(name, result, (query, side), 0),
+        "side": describe_side(sheets[1], LARGEST_RESULT),
+        "method": describe_method(name, result, sheets, 0),
         "palette": build_colours(verdict)["palette"],
         "words": {
             "label": trust.label,

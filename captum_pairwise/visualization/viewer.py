@@ -16,7 +16,8 @@ from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import SENTENCES, Trust, Verdict
 from captum_pairwise.visualization.headline import TRUST_COLOURS, ask_question
-from captum_pairwise.visualization.page_data import Side, build_page_data, merge_sides
+from captum_pairwise.visualization.page_data import build_page_data, merge_sides
+from captum_pairwise.visualization.sheets import Side
 
 PAGE = "page"  # the folder beside this file
 SCRIPTS = ("numbers.js", "elements.js", "parts.js", "panels.js", "state.js", "drawing.js", "events.js")  # each needs the scripts before it
@@ -93,8 +94,9 @@ def viewer(
         interactions: the result of a method's `interactions(...)`, or the results of several methods for the same pairs, by name. Methods
             may have different parts. Results without `between`, as of first-order methods, show the maps only; results without maps
             (`given_other`) show pairs only.
-        images: query and retrieved photos, RGB `[B, 3, H, W]` or grey `[B, 1, H, W]` in [0, 1]. Either side may be the tokens of one
-            sentence, a list of strings. The photos may be larger than the network's inputs, if they show the same content.
+        images: query and retrieved photos, RGB `[B, 3, H, W]` or grey `[B, 1, H, W]` in [0, 1], or one photo for all pairs. They may be
+            larger than the network's inputs, if they show the same content. Either side may also be the tokens of one sentence, a list of
+            strings, or another input: `cp.Picture`, `cp.Volume`, `cp.Video`, `cp.Spectrogram` or `cp.Signal`.
         example: the number of the pair in the batch.
         title: the title of the page; "" for the verdict's question.
         verdict: words above the images. Its warnings are a banner. A click on its trust shows the numbers behind it. If the numbers are
@@ -110,7 +112,7 @@ def viewer(
     if not isinstance(methods, Mapping):
         raise ValueError(f"Expected Interactions or a mapping from names to them, got {type(interactions).__name__}. Explain a pair first.")
     data = build_page_data({name: merge_sides(result) for name, result in methods.items()}, images, example, verdict)
-    query, retrieved = ("sentence" if "tokens" in side else "photo" for side in data["sides"])
+    query, retrieved = (side["noun"] for side in data["sides"])
     words = describe_verdict(verdict, ask_question((query, retrieved))) | {"choices": choices}
     return Viewer(load_template("viewer.html", SCRIPTS).render(data=data, **words | ({"title": title} if title else {})))
 

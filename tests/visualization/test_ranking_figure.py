@@ -98,7 +98,7 @@ REFUSED = {
     "no result": ({"results": [], "retrieved": [], "names": [], "scores": []}, "as many of each as results"),
     "a name too few": ({"names": ["a"]}, "'names': 1"),
     "a verdict too few": ({"verdicts": [VERDICT]}, "1 verdicts"),
-    "a query of another size": ({"query": random_tensor(1, 5, 8, 8)}, "the query to be a batch"),
+    "a query without a batch": ({"query": random_tensor(3, 8, 8)}, "the query photos to be a batch"),
 }
 
 

@@ -34,9 +34,9 @@ def test_the_page_contains_every_result_in_order():
 
 def test_photos_of_results_are_reduced():
     ranking = build_photo_ranking(2)
-    ranking["retrieved"][1] = photo(300, 1500)
+    ranking["retrieved"][1] = photo(300, 1200)
     sides = [result["side"] for result in read_data(build_page(ranking))["results"]]
-    assert [(side["width"], side["height"]) for side in sides] == [(60, 30), (512, 102)]
+    assert [(side["width"], side["height"]) for side in sides] == [(60, 30), (512, 128)]
 
 
 def test_the_page_allows_only_its_own_scripts_and_names_are_text():

@@ -22,6 +22,7 @@ class PhotoPanel {
   }
 
   name(index) {
+    if (this.raster.names) return this.raster.names[index];
     if (!this.raster.isGrid) return `part ${index}`;
     return `cell (${Math.floor(index / this.raster.width)}, ${index % this.raster.width})`;
   }

@@ -4,10 +4,10 @@
 const NOBODY = -1;
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Raster from Python: with run lengths in `runs`; without `runs`, each cell is a part. */
+/** Raster from Python: with run lengths in `runs`; without `runs`, each cell is a part. Parts of volumes, videos and sounds have `names`. */
 class Raster {
-  constructor({ n, width, height, runs }) {
-    Object.assign(this, { n, width, height, isGrid: !runs });
+  constructor({ n, width, height, runs, names }) {
+    Object.assign(this, { n, width, height, names, isGrid: !runs });
     this.owners = runs ? unrollRuns(runs, width * height) : Int32Array.from({ length: width * height }, (_, cell) => cell);
     this.boxes = computeBoxes(this);
     this.middles = computeMiddles(this);

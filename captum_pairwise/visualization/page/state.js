@@ -22,7 +22,7 @@ const cursor = [null, null]; // for each side, the last part that was `here`
 
 const same = (a, b) => a !== null && b !== null && a.side === b.side && a.index === b.index;
 const method = () => methods[state.method];
-const kindOf = (side) => (data.sides[side].tokens ? 'sentence' : 'photo');
+const kindOf = (side) => data.sides[side].noun;
 const nameOf = (part) => `${NAMES[part.side]} ${panels[part.side].name(part.index)}`;
 const latest = (pins) => pins.reduce((best, pin) => (best && best.turn > pin.turn ? best : pin), null);
 
