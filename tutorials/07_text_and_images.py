@@ -193,7 +193,7 @@ print(f"right: {accuracy:.0%}; by chance about {by_chance:.0%}")
 
 # %%
 clip_model = cp.SimilarityWrapper(image_encoder, text_encoder)
-layers = (image_encoder.get_submodule("features.network.embeddings.patch_embedding"), text_encoder.embedding_layer)
+layers = (image_encoder.get_submodule("network.embeddings.patch_embedding"), text_encoder.embedding_layer)
 patches_and_words = cp.LayerFactorisedShapleyTaylor(clip_model, layers)
 
 
@@ -251,7 +251,7 @@ caption_figure(why, image, caption.split(), title=f"“{caption}” over “{wro
 # clip = transformers.CLIPModel.from_pretrained(folder).eval()
 # tokenizer = transformers.CLIPTokenizerFast.from_pretrained(folder)
 # image_encoder, text_encoder = cp.clip.clip_encoders(clip, tokenizer)
-# layers = (image_encoder.features.network.encoder.layers[-2], text_encoder.embedding_layer)
+# layers = (image_encoder.network.encoder.layers[-2], text_encoder.embedding_layer)
 # method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(image_encoder, text_encoder), layers)
 # image, ids = image_encoder.preprocess("photo.jpg"), text_encoder.ids(["a photo of a cat"])
 # baselines = (None, text_encoder.random_words(ids, 4, torch.Generator().manual_seed(0)))

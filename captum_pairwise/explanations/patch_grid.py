@@ -1,21 +1,23 @@
 """Rows and columns of the tokens of a vision transformer."""
 
-from math import isqrt
+from math import isqrt, prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.network.attention_mask import MOST_PREFIX
 from captum_pairwise.network.layers import record_calls
 
-MOST_PREFIX = 16  # class token and registers before the patches
 LEAST_RATIO = 1.1  # of the changes of tokens at a changed corner and at the opposite corner
 
 
 def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, int] | None:
     """Rows and columns of the tokens that a layer returns for an image; None if they are not known to lie on a grid.
 
-    The patch embedding says it. Without one that fits, a square grid is assumed and tested: a change of a corner of the image must change
-    the tokens at this corner more than those at the opposite corner. Latent tokens, which stand for no place, fail.
+    The encoder's own `token_grid_size(height, width)` says it, or the patch embedding. Without one that fits, a square grid is assumed and
+    tested: a change of a corner of the image must change the tokens at this corner more than those at the opposite corner. Latent tokens,
+    which stand for no place, fail.
 
     Args:
         encoder: the network.
@@ -23,6 +25,10 @@ def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int
         image: one image `[1, C, H, W]`.
         n_tokens: the number of tokens with those before the patches.
     """
+    measure: Any = getattr(encoder, "token_grid_size", None)
+    named = None if measure is None else measure(*image.shape[2:])
+    if named is not None and 0 <= n_tokens - prod(named) <= MOST_PREFIX:
+        return named
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.in_channels == image.shape[1]:
             rows, columns = (side // step for side, step in zip(image.shape[2:], module.stride, strict=True))

@@ -74,8 +74,9 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
     Raises:
         ValueError: there is none, or it is no function.
     """
-    words = "photos go through your transform" if transform is not None else getattr(encoder, "preprocessing", "")
-    transform = transform if transform is not None else getattr(encoder, "transform", None)
+    own = getattr(encoder, "transform", None)
+    words = "photos go through your transform" if transform is not None and transform != own else getattr(encoder, "preprocessing", "")
+    transform = own if transform is None else transform
     if transform is not None and not callable(transform):
         raise ValueError(f"Expected transform to be a function from a PIL image, got {type(transform).__name__}. Pass a function.")
     if transform is not None:

@@ -3,11 +3,17 @@
 from captum_pairwise.models import backbones, clip, text
 from captum_pairwise.models.cross_encoder import from_cross_encoder
 from captum_pairwise.models.dual_encoder import DualEncoder
+from captum_pairwise.models.from_open_clip import from_open_clip
+from captum_pairwise.models.from_timm import from_timm
+from captum_pairwise.models.from_transformers import from_transformers
 
 __all__ = [
     "DualEncoder",
     "backbones",
     "clip",
     "from_cross_encoder",
+    "from_open_clip",
+    "from_timm",
+    "from_transformers",
     "text",
 ]

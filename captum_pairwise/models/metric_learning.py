@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.library_objects import is_of_class
-
 
 @final
 class TrunkAndEmbedder(nn.Module):
@@ -32,7 +30,9 @@ class TrunkAndEmbedder(nn.Module):
 
 def is_inference_model(model: object) -> bool:
     """True for an `InferenceModel` of pytorch-metric-learning."""
-    return is_of_class(model, "pytorch_metric_learning", "InferenceModel")
+    return any(
+        f"{base.__module__}.{base.__name__}" == "pytorch_metric_learning.utils.inference.InferenceModel" for base in type(model).__mro__
+    )
 
 
 def convert_inference_model(model: Any) -> TrunkAndEmbedder:

@@ -19,8 +19,8 @@ class HiddenTokens(TorchFunctionMode):
     r"""A context in which absent tokens are no keys of any attention, and no part of a mean over all tokens.
 
     With $a_{qk}$ the logit of query $q$ for key $k$ and $z_k$ the presence of token $k$, the weights are
-    $w_{qk} = z_k \exp(a_{qk}) / \sum_l z_l \exp(a_{ql})$. Where every key is absent, they are 0. This is the removal of patches in FIxLIP
-    (Baniecki et al. 2025).
+    $w_{qk} = z_k \exp(a_{qk}) / \sum_l z_l \exp(a_{ql})$. Where every key is absent, they are 0, and the mean of no token is 0. This is
+    the removal of patches in FIxLIP (Baniecki et al. 2025).
 
     The context acts on `scaled_dot_product_attention`, `multi_head_attention_forward`, a softmax over the last axis and a mean over axis 1,
     if this axis holds the tokens: as many as there are parts, or a few more, which stand before them and are always present. Attention in
@@ -123,13 +123,8 @@ def _average(hidden: HiddenTokens, func: Callable[..., Tensor], tokens: Tensor, 
     present = hidden.find_present(len(tokens), tokens.shape[1]) if is_mean else None
     if present is None:
         return func(tokens, *args, **kwargs)
-    if not present.any(1).all():
-        raise ValueError(
-            "Expected a token that is never absent, because the mean of no token is unknown, got a network that averages its patches. "
-            "Replace absent parts in another way, such as a blur."
-        )
     share = func(present[..., None].to(tokens), *args, **kwargs)
-    return func(tokens.masked_fill(~present[..., None], 0), *args, **kwargs) / share
+    return (func(tokens.masked_fill(~present[..., None], 0), *args, **kwargs) / share).masked_fill(share == 0, 0)
 
 
 STEPS: dict[str, Callable[..., Any]] = {

@@ -34,7 +34,7 @@ IMAGES, TEXTS = (encoder.double().eval() for encoder in cp.clip.clip_encoders(CL
 MODEL = cp.SimilarityWrapper(IMAGES, TEXTS)
 PHOTOS = torch.rand(2, 3, 16, 16, generator=seeded(0), dtype=torch.float64)
 IDS = TEXTS.ids(["a cat sat", "a dog</w>"])
-LAYERS = (IMAGES.features.network.encoder.layers[0], TEXTS.embedding_layer)
+LAYERS = (IMAGES.network.encoder.layers[0], TEXTS.embedding_layer)
 MASKS = (cp.token_grid(2, 2), TEXTS.layer_mask(IDS))
 ARGUMENTS = {"layer_baselines": (0.1, -0.2), "layer_mask": MASKS}
 
@@ -130,13 +130,13 @@ def test_towers_give_the_score_of_siglip():
     logits = siglip(input_ids=ids, pixel_values=(PHOTOS - 0.5) / 0.5).logits_per_image
     scores = cp.SimilarityWrapper(images, texts)(PHOTOS, texts.ids(sentences))
     torch.testing.assert_close(scores, ((logits - siglip.logit_bias) / siglip.logit_scale.exp()).diagonal())
-    assert images.size == (16, 16) and texts.pieces(texts.ids(sentences)) == [["a", "cat", "sat"], ["a", "dog"]]
+    assert images.token_grid_size(16, 16) == (2, 2) and texts.pieces(texts.ids(sentences)) == [["a", "cat", "sat"], ["a", "dog"]]
 
 
 @pytest.mark.filterwarnings("error:.*could not be split")
 def test_credit_of_a_sentence_of_siglip_does_not_depend_on_its_batch():
     images, texts = (encoder.double().eval() for encoder in cp.clip.clip_encoders(siglip_model(), make_tokenizer(WORDS, **NAMES)))
-    layers = images.features.network.encoder.layers[0], texts.embedding_layer
+    layers = images.network.encoder.layers[0], texts.embedding_layer
     method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(images, texts), layers)
 
     def credit(photos, sentences):
@@ -166,7 +166,9 @@ def test_another_model_is_refused(name):
         "no model of transformers": lambda: nn.Linear(2, 2),
     }
     model = models[name]()
-    with pytest.raises(ValueError, match=f"a CLIPModel or a SiglipModel of transformers, got {type(model).__name__}. Write two encoders"):
+    with pytest.raises(
+        ValueError, match=f"a CLIPModel or a SiglipModel of transformers, got {type(model).__name__}. Use from_transformers"
+    ):
         cp.clip.clip_encoders(model, None)
 
 
