@@ -31,7 +31,6 @@ from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.adapters import adapt_model
 from captum_pairwise.models.dual_encoder import choose_encoders
 from captum_pairwise.models.heads import HEADS
-from captum_pairwise.models.metric_learning import is_inference_model
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import is_out_of_memory
@@ -75,7 +74,7 @@ def wrap_model(model: Any) -> ForwardFunc:
     Raises:
         ValueError: the model is neither, or is compiled.
     """
-    if not callable(model) and not is_inference_model(model):
+    if not callable(model):
         raise ValueError(
             f"Expected an encoder, a SimilarityWrapper or a function f(query, retrieved), got {type(model).__name__}. Pass one."
         )
@@ -89,8 +88,6 @@ def wrap_model(model: Any) -> ForwardFunc:
 
 def _takes_one_batch(model: Any) -> bool:
     """True for an encoder, False for a function of two batches."""
-    if is_inference_model(model):
-        return True
     is_module = isinstance(model, nn.Module)
     n_required = _count_required(model.forward if is_module else model)
     return n_required < 2 if is_module else n_required == 1

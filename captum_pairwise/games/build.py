@@ -31,6 +31,8 @@ from captum_pairwise.players.volumes import default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
 
+UNIT_NORM = 1e-3  # the allowed difference of a norm from 1, in half precision too
+
 
 def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
     """The `SimilarityWrapper` behind a forward function: itself, its `forward`, or one inside `DataParallel`; or None."""
@@ -185,13 +187,22 @@ def build_affine_pairs(
         for side in _split_options(baselines, layer_baselines, layer_mask, layout)
     ]
     towers = make_layer_towers(model, layer, images, options, context)
-    if not all(tower.is_affine for tower in towers):
-        raise ValueError(
-            "Expected only pooling and linear layers after the layer (Prop. 4.1 and 5.1). Pick the last layer before pooling, or use "
-            "LayerFactorisedShapleyTaylor."
-        )
+    for tower in towers:
+        if not tower.is_affine:
+            raise ValueError(f"Expected only pooling and linear layers after the layer (Prop. 4.1 and 5.1){_name_cause(model, tower)}")
     affine = [_make_finite_affine(tower, name) for tower, name in zip(towers, SIDES, strict=True)]
     return make_tower_pairs(model.head, towers, context), list(zip(*affine, strict=True))
+
+
+def _name_cause(model: SimilarityWrapper, tower: Tower) -> str:
+    """The rest of a sentence: the reason why a tower is not affine, and the remedy."""
+    ends = torch.cat([tower.side.present[:1], tower.side.absent[0][:1]])
+    norms = torch.linalg.vector_norm(tower.embed(ends, 0).double(), dim=1)
+    if not bool((norms - 1).abs().max() < UNIT_NORM):
+        return ". Pick the last layer before pooling, or use LayerFactorisedShapleyTaylor."
+    if model.head.frozen_norm is False:
+        return ", got an encoder that normalises its embeddings. Take similarity='cosine', which equals their dot product."
+    return ", got an encoder that normalises its embeddings in a way that is not seen. Pass it without that step, which no cosine needs."
 
 
 def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:

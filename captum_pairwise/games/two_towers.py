@@ -152,14 +152,19 @@ class TowerView:
 
 
 def make_tower_views(
-    model: SimilarityWrapper, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
+    model: SimilarityWrapper,
+    layer: Layers,
+    images: Images,
+    options: Sequence[LayerOptions],
+    context: ForwardContext,
+    needs_norm: bool = True,
 ) -> list[TowerView]:
-    """Both towers seen from the layers that the user named."""
+    """Both towers seen from the layers that the user named; without `needs_norm` the embeddings may have another norm."""
     views = []
     for k, module in enumerate(find_encoder_layers(model, layer)):
         embedder = model.make_embedder(k)
         with name_missing_batch(embedder.encoder, (images[k],), f"{options[k].name} images"):
-            view = view_layer(embedder.encoder, module, images[k], context.notice, context.is_stochastic)
+            view = view_layer(embedder.encoder, module, images[k], context.notice, context.is_stochastic, needs_norm)
             pool = _find_pooling(embedder, view.proof, images[k])
         embed = bind_autocast(partial(_embed_rows, view.tail.run, pool))
         axis = options[k].get_channel_axis(view.output, view.proof.layer_axis)
@@ -171,7 +176,7 @@ def make_layer_towers(
     model: SimilarityWrapper, layer: Layers, images: Images, options: Sequence[LayerOptions], context: ForwardContext
 ) -> list[Tower]:
     """The towers of sides whose players are cells of a layer's output; the network after the layer is their `embed`."""
-    views, towers = make_tower_views(model, layer, images, options, context), []
+    views, towers = make_tower_views(model, layer, images, options, context, needs_norm=not model.head.frozen_norm), []
     reruns = [view for view in views if view.tail.reruns_prefix]
     if reruns:
         warnings.warn(

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from captum_pairwise.models.library_objects import is_of_class
+
 
 @final
 class TrunkAndEmbedder(nn.Module):
@@ -30,9 +32,7 @@ class TrunkAndEmbedder(nn.Module):
 
 def is_inference_model(model: object) -> bool:
     """True for an `InferenceModel` of pytorch-metric-learning."""
-    return any(
-        f"{base.__module__}.{base.__name__}" == "pytorch_metric_learning.utils.inference.InferenceModel" for base in type(model).__mro__
-    )
+    return is_of_class(model, "pytorch_metric_learning", "InferenceModel")
 
 
 def convert_inference_model(model: Any) -> TrunkAndEmbedder:

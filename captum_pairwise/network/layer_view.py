@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captum_pairwise.network.agreement import is_close
@@ -101,16 +102,22 @@ def _record(encoder: nn.Module, layer: nn.Module, images: Tensor) -> _Record:
 
 
 def view_layer(
-    encoder: nn.Module, layer: nn.Module, images: Tensor, notice: MemoryNotice | None = None, is_stochastic: bool = False
+    encoder: nn.Module,
+    layer: nn.Module,
+    images: Tensor,
+    notice: MemoryNotice | None = None,
+    is_stochastic: bool = False,
+    needs_norm: bool = True,
 ) -> LayerView:
     """The layer's output and the cheapest tail that reproduces the encoder; arguments and errors as for `record_output`, `prove_encoder`.
 
     The choices in order: no tail, if the encoder returns the layer's output; the tail of a `SplitEncoder`; the nodes after the layer in
     the encoder's `torch.fx` graph; the whole encoder with the layer's output replaced, without the modules that ran before the layer.
+    If only the direction of an embedding counts, as under cosine similarity, a last normalisation is left out where the rest is affine.
     """
     proof = prove_encoder(encoder, layer, images, is_stochastic)
     chunk = Chunk(max(1, len(images)), notice or MemoryNotice())
-    views = list(chunk.map_slices(lambda part: _view_part(encoder, layer, images[part], proof), len(images)))
+    views = list(chunk.map_slices(lambda part: _view_part(encoder, layer, images[part], proof, needs_norm), len(images)))
     return views[0] if len(views) == 1 else _join_views(views)
 
 
@@ -128,13 +135,15 @@ def _join_views(views: Sequence[LayerView]) -> LayerView:
     return LayerView(torch.cat([view.output for view in views]), tail, views[0].proof)
 
 
-def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor, proof: Proof) -> LayerView:
+def _view_part(encoder: nn.Module, layer: nn.Module, images: Tensor, proof: Proof, needs_norm: bool) -> LayerView:
     """The view of a batch that fits into memory."""
     with_grad = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.set_grad_enabled(with_grad):  # inference tensors do not count their in-place changes
         record = _record(encoder, layer, images)
         tail = _choose_tail(record, proof)
         proof.has_exact_tail = True
+        if not needs_norm and not tail.is_affine:
+            tail = _drop_normalisation(record, tail) or tail
         if tail.is_affine and proof.acts_affine is None:
             proof.acts_affine = _acts_affine(tail, record.output)
         tail = replace(tail, is_affine=tail.is_affine and bool(proof.acts_affine))
@@ -166,6 +175,30 @@ def _make_traced_tail(record: _Record, proof: Proof) -> Tail | None:
     if tail is None or not _agree(lambda rows: tail.run(record.output[rows], 0), lambda rows: record.final[rows], 0, len(record.images)):
         return None
     return tail if proof.has_exact_tail or _agree_on_coalitions(record, tail.run, _make_rerun(record, {})) else None
+
+
+def _drop_normalisation(record: _Record, tail: Tail) -> Tail | None:
+    """The affine tail whose results have the directions of another tail's results; None if there is none.
+
+    The last steps of the graph that scale their input are left out, as many as possible.
+    """
+    pack, shorter = make_packer(record.returned, len(record.images)), []
+    if pack is None or not isinstance(record.final, Tensor) or record.final.dim() != 2:
+        return None  # the norms of the positions of a map are weights of their mean
+    while (cut := trace_tail(record.encoder, record.layer, record.images, pack, len(shorter) + 1)) is not None:
+        shorter.append(cut)
+    affine = [cut for cut in reversed(shorter) if cut.is_affine]
+    return next((cut for cut in affine if _agree_on_coalitions(record, _normalise_result(cut), _normalise_result(tail))), None)
+
+
+def _normalise_result(tail: Tail) -> Callable[[Tensor, int], object]:
+    """The directions of the results of a tail."""
+
+    def run_tail(outputs: Tensor, example: int) -> object:
+        result = tail.run(outputs, example)
+        return F.normalize(result, dim=1) if isinstance(result, Tensor) else result
+
+    return run_tail
 
 
 def _make_rerun_tail(record: _Record, proof: Proof) -> Tail:

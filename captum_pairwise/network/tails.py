@@ -20,6 +20,7 @@ POOLING_FUNCTIONS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_av
 AFFINE_FUNCTIONS = (*POOLING_FUNCTIONS, torch.flatten, torch.mean, torch.squeeze, operator.add, torch.add)
 AFFINE_METHODS = ("contiguous", "flatten", "mean", "squeeze")
 ASSIGNMENTS = ("setitem", "iadd", "isub", "imul", "itruediv")
+SCALINGS = (F.normalize, operator.truediv, operator.mul, torch.div, torch.mul, "div", "mul")  # by a norm or its inverse, perhaps
 
 Packer = Callable[[Tensor, int], object]
 
@@ -111,7 +112,7 @@ def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     return node.op in ("placeholder", "output") or node.target in affine.get(node.op, ())
 
 
-def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer) -> Tail | None:
+def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer, n_scalings: int = 0) -> Tail | None:
     """The nodes of the encoder's graph that depend on the layer, or None if the graph cannot be split there.
 
     Args:
@@ -119,20 +120,31 @@ def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packe
         layer: a module of it.
         images: a batch.
         pack: `(outputs [rows, ...], example) -> container`, the outputs as the layer would return them, see `make_packer`.
+        n_scalings: the number of last steps to leave out, each of which multiplies, divides or normalises; None if there are fewer.
     """
     with _lock_tracing(encoder):
         graph = _trace(encoder, layer)
-        return None if graph is None else _split(encoder, layer, images, graph, pack)
+        final = None if graph is None else _find_final(graph, n_scalings)
+        return None if graph is None or final is None else _split(encoder, layer, images, graph, pack, final)
 
 
-def _split(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph, pack: Packer) -> Tail | None:
+def _find_final(graph: fx.Graph, n_scalings: int) -> fx.Node | None:
+    """The node of the output, or of what the last steps scale."""
+    final = next(node for node in graph.nodes if node.op == "output").args[0]
+    for _ in range(n_scalings):
+        if not isinstance(final, fx.Node) or final.op == "call_module" or final.target not in SCALINGS:
+            return None
+        final = final.args[0]
+    return final if isinstance(final, fx.Node) else None
+
+
+def _split(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph, pack: Packer, final: fx.Node) -> Tail | None:
     cuts = [node for node in graph.nodes if node.op == "call_module" and encoder.get_submodule(str(node.target)) is layer]
     if len(cuts) != 1:
         return None
     tail_nodes = _collect(cuts[0].users, lambda node: node.users)
     inputs = [node for node in graph.nodes if node.op == "placeholder"][:1]
-    final = next(node for node in graph.nodes if node.op == "output").args[0]
-    if not isinstance(final, fx.Node) or final not in tail_nodes:
+    if final not in tail_nodes:
         return None
     used = _collect([final], lambda node: node.all_input_nodes)
     if any(node not in used and _works_in_place(encoder, node) for node in graph.nodes):
@@ -149,7 +161,7 @@ def _split(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph
         rows = (value[example : example + 1].expand(len(outputs), *value.shape[1:]) for value in side_values)
         return tail(pack(outputs.clone(), example), *rows)[0]  # a copy, because a step may work in place
 
-    return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in tail_nodes))
+    return Tail(run_tail, is_affine=not sides and all(_is_affine_step(encoder, node) for node in tail_nodes & used))
 
 
 def _works_in_place(root: nn.Module, node: fx.Node) -> bool:
