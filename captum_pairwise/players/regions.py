@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from skimage.segmentation import slic
+from skimage import segmentation
 from torch import Tensor
 
 NEVER_LEAVES = -1
@@ -209,7 +209,7 @@ def divide_by_slic(image: np.ndarray, n_segments: int, compactness: float, sigma
     if len(image) != 3:
         compactness *= len(image) ** 0.5 / LIGHTNESS
     # start_label=0: skimage's default of 1 would leave player 0 without elements
-    labels = slic(image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0)
+    labels = segmentation.slic(image, n_segments=n_segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=0)
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from scipy.ndimage import distance_transform_edt
-from skimage.measure import find_contours
+from skimage import measure
 
 from captum_pairwise.visualization.parts import PhotoParts
 
@@ -73,7 +73,7 @@ def draw_outline(panel: Axes, inside: np.ndarray, colour: str, linewidth: float 
     panel.autoscale(False)
     halo = [withStroke(linewidth=linewidth + 1.2, foreground="white")]
     pad = 1 + int(np.ceil(distance))
-    outside = distance_transform_edt(np.pad(~inside, pad, constant_values=True))
-    for contour in find_contours(outside, 0.5 + distance):  # a pixel beside the part has distance 1, and its edge 0.5
+    outside = scipy.ndimage.distance_transform_edt(np.pad(~inside, pad, constant_values=True))
+    for contour in measure.find_contours(outside, 0.5 + distance):  # a pixel beside the part has distance 1, and its edge 0.5
         rows, columns = contour.T - pad
         panel.plot(columns, rows, color=colour, linewidth=linewidth, path_effects=halo, clip_on=False)

@@ -6,9 +6,9 @@ from functools import cached_property
 from math import log
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Bool, Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows, Walsh
@@ -100,7 +100,7 @@ def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalition
     bounds, options = [*BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
     for n_free in (len(START), len(parameters)):
         objective = _objective(rows, second_moments, parameters, n_free)
-        parameters[:n_free] = minimize(
+        parameters[:n_free] = scipy.optimize.minimize(
             objective, parameters[:n_free], jac=True, method="L-BFGS-B", bounds=bounds[:n_free], options=options
         ).x
     return _build_kernel(torch.tensor(parameters, device="cpu"))

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from torch import Tensor
 
 SMALLEST_PIVOT = 1e-10
@@ -31,7 +31,7 @@ class SumConstrained:
 
 def add_products(gram: Float[Tensor, "unknowns unknowns"], rows: Float[Tensor, "rows unknowns"]) -> None:
     """Add `rowsᵀ rows` to the lower triangle of a float64 matrix, in place and in half the time of the full product."""
-    (syrk,) = get_blas_funcs(("syrk",), dtype=np.float64)
+    (syrk,) = scipy.linalg.get_blas_funcs(("syrk",), dtype=np.float64)
     # BLAS stores columns: it receives the transpose, whose upper triangle is the lower triangle here
     syrk(1.0, rows.numpy().T, beta=1.0, c=gram.numpy().T, overwrite_c=True)
 
@@ -60,7 +60,7 @@ def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | N
     normal += scale
     if ridge is not None:
         normal.diagonal().add_(ridge * scale)
-    (potrf,) = get_lapack_funcs(("potrf",), dtype=np.float64)
+    (potrf,) = scipy.linalg.get_lapack_funcs(("potrf",), dtype=np.float64)
     # LAPACK stores columns: the upper triangle that it receives is the lower triangle here
     factor, failed = potrf(normal.numpy().T, lower=False, overwrite_a=True, clean=False)
     factor = torch.from_numpy(factor)

@@ -1,0 +1,28 @@
+"""What is imported when a program starts: little beside PyTorch and Captum."""
+
+import subprocess
+import sys
+
+import pytest
+
+USE = "import captum_pairwise as cp; cp.SimilarityWrapper, cp.LayerFactorisedShapleyTaylor, cp.explain"
+LATER = ("torchvision", "transformers", "sklearn", "faiss", "scipy.optimize", "scipy.ndimage", "scipy.spatial", "matplotlib.figure")
+
+
+def run_program(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def test_libraries_are_imported_where_they_are_used() -> None:
+    loaded = run_program(f"import sys, torch, captum; before = {{*sys.modules}}; {USE}; print(*({{*sys.modules}} - before))").split()
+    assert "captum_pairwise.explanations.calls" in loaded
+    assert not {*LATER} & {*loaded}
+
+
+@pytest.mark.slow
+def test_the_package_and_its_main_classes_cost_less_than_a_seventh_of_pytorch_and_captum() -> None:
+    def measure(imports: str) -> float:
+        """Processor seconds of the fastest of several runs, which other work on the machine disturbs least."""
+        return min(float(run_program(f"import time\n{imports}\nprint(time.process_time())")) for _ in range(5))
+
+    assert measure(USE) < 1.15 * measure("import torch, captum")
