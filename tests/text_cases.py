@@ -18,6 +18,7 @@ TEMPLATE = (
     "<|im_end|>\n<Document>: {{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}\n"
     "<Query>: {{ messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first }}<|im_end|>\n"
 )
+CHAT = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>{% endfor %}"
 
 
 def make_word_pieces(max_length: int = 32):
@@ -52,11 +53,12 @@ def make_bytes(**names):
 def save_network(kind: str, **settings: object) -> Path:
     """The folder of a network with random weights of order one, and of its tokenizer."""
     is_causal = kind.startswith("Qwen3")
-    tokenizer = make_bytes(chat_template=TEMPLATE) if is_causal else make_word_pieces()
+    templates = {"Qwen3ForCausalLM": TEMPLATE, "Qwen3Model": None, "Qwen3ChatModel": CHAT}
+    tokenizer = make_bytes(chat_template=templates[kind]) if is_causal else make_word_pieces()
     sizes = SIZES | {"vocab_size": len(tokenizer), "max_position_embeddings": 256}
     sizes |= {"num_key_value_heads": 2, "head_dim": 8} if is_causal else {}
     config = getattr(transformers, "Qwen3Config" if is_causal else "BertConfig")(**sizes, pad_token_id=0, **settings)
-    network = getattr(transformers, kind)(config).eval()
+    network = getattr(transformers, kind.replace("Chat", ""))(config).eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         if parameter.dim() > 1:

@@ -86,9 +86,8 @@ def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
     sentences = [item for item in items if isinstance(item, str)]
     if len(sentences) < len(items):
         raise ValueError(f"Expected sentences, because {type(encoder).__name__} reads text, got {_name_other_type(items)}. Pass strings.")
-    ids = encoder.ids(sentences)
-    contents = tuple(Sentence(tuple(tokens), text) for tokens, text in zip(encoder.pieces(ids), sentences, strict=True))
-    return Inputs(ids, contents)
+    contents = tuple(Sentence(tuple(tokens), text) for tokens, text in zip(encoder.spell(sentences), sentences, strict=True))
+    return Inputs(encoder.ids(sentences), contents, encoder.description)
 
 
 def _name_other_type(items: Sequence[object]) -> str:

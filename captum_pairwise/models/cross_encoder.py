@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.models.adapters import is_of_class
 from captum_pairwise.models.text_pair import Features, Reranker, refuse_long_text
 
 
@@ -102,12 +103,7 @@ def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | 
 
 def is_cross_encoder(model: object) -> bool:
     """True for a `CrossEncoder` of sentence-transformers."""
-    return is_library_class(model, "CrossEncoder")
-
-
-def is_library_class(model: object, name: str) -> bool:
-    """True for an object of a class of sentence-transformers with this name, without an import of it."""
-    return any(kind.__name__ == name and kind.__module__.startswith("sentence_transformers.") for kind in type(model).__mro__)
+    return is_of_class(model, "sentence_transformers", "CrossEncoder")
 
 
 def refuse_old_library(model: object) -> None:

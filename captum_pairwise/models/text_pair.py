@@ -6,14 +6,16 @@ from itertools import chain
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
 from captum_pairwise.models.word_places import Word, find_words
 
-MASK_TOKEN, ATTENTION_MASK = "mask token", "attention mask"
 ROWS = 32  # of one forward pass
+PRESENT = 0.5  # from this presence on, a word is there
 Features = dict[str, Any]
+Presence = Float[Tensor, "rows _words"] | Bool[Tensor, "rows _words"]
 
 
 class Reranker(nn.Module, abc.ABC):
@@ -77,7 +79,7 @@ class Reranker(nn.Module, abc.ABC):
 class TextPair(nn.Module):
     """The score of two texts as a function of the presence of their words: `pair(query, retrieved) -> [rows]`.
 
-    Each argument is a tensor `[rows, words]` of 1 for a present word and 0 for an absent one (at most 0.5). Every method of this package
+    Each argument is a tensor `[rows, words]` of 1 for a present word and 0 for an absent one (below 0.5). Every method of this package
     for functions of two inputs runs on it, such as `cp.KernelShapleyTaylor(pair).interactions(pair.presences)`. The tokens around the
     texts, such as a prompt, never leave. `Reranker.encode_pair` makes it.
 
@@ -99,10 +101,10 @@ class TextPair(nn.Module):
         query, retrieved = (torch.ones(1, len(words), device=device, dtype=torch.float32) for words in self.pieces)
         return query, retrieved
 
-    def forward(self, query: Float[Tensor, "rows query"], retrieved: Float[Tensor, "rows retrieved"]) -> Float[Tensor, " rows"]:
+    def forward(self, query: Presence, retrieved: Presence) -> Float[Tensor, " rows"]:
         """The score with the present words of both."""
         chunks = zip(query.split(ROWS), retrieved.split(ROWS), strict=True)
-        return torch.cat([self._score_rows(torch.cat(presences, 1) <= 0.5) for presences in chunks])
+        return torch.cat([self._score_rows(torch.cat(presences, 1) < PRESENT) for presences in chunks])
 
     def _score_rows(self, absent: Tensor) -> Tensor:
         """The scores of rows, in which True marks an absent word."""

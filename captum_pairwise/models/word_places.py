@@ -38,7 +38,7 @@ def find_words(tokenizer: Any, encode: Encode, texts: Sequence[str], prompt: str
     Raises:
         ValueError: the tokenizer does not tell the characters, or the template changes a text.
     """
-    if not getattr(tokenizer, "is_fast", False):
+    if not tells_characters(tokenizer):
         raise ValueError(
             f"Expected a fast tokenizer, which tells the characters of each token, got {type(tokenizer).__name__}. Load it with "
             "`use_fast=True`."
@@ -48,6 +48,11 @@ def find_words(tokenizer: Any, encode: Encode, texts: Sequence[str], prompt: str
     spans = _read_template(tokenizer, encode, texts, ids) if spans is None else spans
     tokens = tokenizer.convert_ids_to_tokens(ids)
     return [_spell_spans(text, own, tokens) for text, own in zip(texts, spans, strict=True)]
+
+
+def tells_characters(tokenizer: object) -> bool:
+    """True for a fast tokenizer of transformers, which tells the characters of each token."""
+    return hasattr(type(tokenizer), "is_fast") and bool(getattr(tokenizer, "is_fast", False))
 
 
 def _read_offsets(tokenizer: Any, ids: list[int], texts: Sequence[str], prompt: str) -> list[list[_Span]] | None:

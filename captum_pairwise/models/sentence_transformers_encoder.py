@@ -1,0 +1,129 @@
+"""A `SentenceTransformer` as an encoder of sentences: its own tokenizer, prompts, modules and similarity."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from captum_pairwise.models.adapters import is_of_class
+from captum_pairwise.models.cross_encoder import preprocess_texts, refuse_old_library
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.static_embedding import StaticEncoder, is_static
+from captum_pairwise.models.text_pair import Features, refuse_long_text
+from captum_pairwise.models.token_encoder import TokenEncoder
+
+CARRIED = {"input_ids", "attention_mask", "token_type_ids"}  # features that follow from marked ids
+HEADS = ("cosine", "dot")  # similarities that both libraries define alike; their Euclidean one is the distance, ours its square
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # in the order in which `encode_document` looks for them
+EXAMPLE = "a"
+NO_CUT = {"text": {"truncation": False}}
+
+
+@final
+class SentenceTransformersEncoder(TokenEncoder):
+    """The embeddings of `model.encode`: all modules of the object run, whatever its pooling.
+
+    Args:
+        model: a `SentenceTransformer`.
+        prompt: stands before every sentence; its tokens get no credit.
+        task: `"query"` or `"document"` as in `encode_query` and `encode_document`, or None as in `encode`.
+
+    Raises:
+        ValueError: the model needs more than token ids.
+    """
+
+    marks_padding = True
+    hides_tokens = True
+
+    def __init__(self, model: Any, prompt: str = "", task: str | None = None) -> None:
+        super().__init__(model, model.tokenizer, prompt, self._encode_sentence)
+        self._task = {} if task is None else {"task": task}
+        features = self._preprocess([EXAMPLE])
+        self._constants = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
+        self._has_types = "token_type_ids" in features
+        others = [name for name, value in features.items() if isinstance(value, Tensor) and name not in CARRIED]
+        if self._has_types and features["token_type_ids"].any():
+            others.append("token_type_ids")
+        if others or not hasattr(self.tokenizer, "convert_ids_to_tokens"):
+            inputs = ", ".join(others) or type(self.tokenizer).__name__
+            raise ValueError(
+                f"Expected a SentenceTransformer whose input is token ids of transformers, got {inputs}. Subclass TokenEncoder."
+            )
+
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels"]:
+        """Embed a batch of token ids."""
+        tokens, attended = self.separate_padding(ids)
+        features = {**self._constants, "input_ids": tokens, "attention_mask": attended.long()}
+        if self._has_types:
+            features["token_type_ids"] = torch.zeros_like(tokens)
+        return self.network(features, **self._task)["sentence_embedding"][:, : self.network.truncate_dim]
+
+    def _preprocess(self, texts: Sequence[str], **options: Any) -> Features:
+        return preprocess_texts(self.network, texts, self.prompt, **self._task, **options)
+
+    def _encode_sentence(self, texts: Sequence[str]) -> list[int]:
+        """The ids of one sentence with its prompt, without padding."""
+        features, cut = self._preprocess(texts, processing_kwargs=NO_CUT), self._preprocess(texts)
+        refuse_long_text(features["input_ids"].shape[1], cut["input_ids"].shape[1])
+        ids = features["input_ids"][0]
+        return ids[features["attention_mask"][0] == 1].tolist()
+
+
+def is_sentence_transformer(model: object) -> bool:
+    """True for a `SentenceTransformer`."""
+    return is_of_class(model, "sentence_transformers", "SentenceTransformer")
+
+
+def from_sentence_transformers(
+    model: Any, *, prompt: str | tuple[str, str] | None = None, prompt_name: str | tuple[str, str] | None = None
+) -> SimilarityWrapper:
+    """The similarity of two sentences by a `SentenceTransformer`, for `explain` and `explain_ranking`.
+
+    The embeddings and the similarity (`similarity_fn_name`) are those of the library. A model with prompts for queries or documents, or
+    with a route for them, embeds the query as `encode_query` and the retrieved sentence as `encode_document`; another, both as `encode`.
+
+    Args:
+        model: the `SentenceTransformer`.
+        prompt: stands before each sentence, as in `encode(prompt=...)`, or a pair for `encode_query` and `encode_document`; its words get
+            no credit. None is the model's own.
+        prompt_name: the name of a prompt of the model, or a pair of names, in place of `prompt`.
+
+    Raises:
+        ValueError: the model has no such prompt, or needs more than token ids.
+    """
+    refuse_old_library(model)
+    similarity = model.similarity_fn_name if model.similarity_fn_name in HEADS else model.similarity_pairwise
+    prompts = _choose_prompts(model, prompt, prompt_name)
+    if isinstance(prompts, str):
+        return SimilarityWrapper(_make_encoder(model, prompts, None), similarity=similarity)
+    query, retrieved = (_make_encoder(model, *role) for role in zip(prompts, ("query", "document"), strict=True))
+    return SimilarityWrapper(query, retrieved, similarity=similarity)
+
+
+def _choose_prompts(model: Any, prompt: str | tuple[str, str] | None, prompt_name: str | tuple[str, str] | None) -> str | tuple[str, str]:
+    """One prompt for `encode`, or a pair for `encode_query` and `encode_document`."""
+    if prompt is not None:
+        return prompt
+    if prompt_name is not None:
+        names = (prompt_name,) if isinstance(prompt_name, str) else prompt_name
+        unknown = [name for name in names if name not in model.prompts]
+        if unknown:
+            raise ValueError(f"Expected prompt_name to be one of {list(model.prompts)}, got {unknown[0]!r}. Take one of these.")
+        named = tuple(model.prompts[name] for name in names)
+        return named[0] if len(named) == 1 else (named[0], named[1])
+    default = model.prompts.get(model.default_prompt_name) or ""
+    roles = model.prompts.get("query", default), next((model.prompts[name] for name in DOCUMENT_PROMPTS if name in model.prompts), default)
+    named = [model.prompts.get(name) for name in ("query", *DOCUMENT_PROMPTS)]  # the library adds empty ones
+    return roles if any(named) or is_of_class(model[0], "sentence_transformers", "Router") else default
+
+
+def _make_encoder(model: Any, prompt: str, task: str | None) -> TokenEncoder:
+    """The encoder of sentences with this prompt, and what it does in words."""
+    encoder = StaticEncoder(model, prompt) if is_static(model) else SentenceTransformersEncoder(model, prompt, task)
+    name = {None: "sentences are embedded by `encode`", "query": "the query is embedded by `encode_query`"}.get(
+        task, "retrieved sentences are embedded by `encode_document`"
+    )
+    encoder.description = f"{name} {f'with the prompt {prompt!r}, which gets no credit' if prompt else 'without a prompt'}"
+    return encoder
