@@ -6,6 +6,7 @@ from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.from_open_clip import from_open_clip
 from captum_pairwise.models.from_timm import from_timm
 from captum_pairwise.models.from_transformers import from_transformers
+from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers
 
 __all__ = [
     "DualEncoder",
@@ -13,6 +14,7 @@ __all__ = [
     "clip",
     "from_cross_encoder",
     "from_open_clip",
+    "from_sentence_transformers",
     "from_timm",
     "from_transformers",
     "text",

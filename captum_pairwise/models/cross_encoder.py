@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.models.adapters import is_of_class
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.text_pair import Features, Reranker, refuse_long_text
 
 

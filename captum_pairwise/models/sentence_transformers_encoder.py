@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.models.adapters import is_of_class
 from captum_pairwise.models.cross_encoder import preprocess_texts, refuse_old_library
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.static_embedding import StaticEncoder, is_static
 from captum_pairwise.models.text_pair import Features, refuse_long_text
