@@ -20,6 +20,7 @@ from captum_pairwise.network.thread_hooks import this_thread_only
 from captum_pairwise.players.regions import Layout, token_grid
 
 FEWEST_PLACES = 4
+MOST_PATCHES = 256  # of a page, which are then explained in blocks
 LEAST_SHARE = 0.5  # of the places that have to move the embedding
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)  # a small map has fewer places than their result
 
@@ -71,6 +72,9 @@ def choose_layer(embedder: Embedder, images: Tensor) -> LayerChoice | None:
     encoder = embedder.encoder
     if isinstance(encoder, TokenEncoder):
         return _divide_words(encoder, encoder.embedding_layer, images)
+    patch_layer = getattr(encoder, "patch_layer", None)
+    if patch_layer is not None:
+        return describe_layer(embedder, patch_layer, images, MOST_PATCHES)
     is_inference = any(parameter.is_inference() for parameter in encoder.parameters())  # these have no gradients
     if is_inference or not images.is_floating_point():
         return None
@@ -102,20 +106,21 @@ def _choose_call(encoder: nn.Module, calls: Sequence[_Call], image: Tensor, outp
     return None
 
 
-def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor) -> LayerChoice:
-    """The parts of a layer that the user named.
+def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor, most: int | None = None) -> LayerChoice:
+    """The parts of a layer that the user or the encoder named.
 
     Args:
         embedder: the encoder with its pooling.
         layer: a module of it.
         images: a batch.
+        most: the most patches that are parts of their own; more are joined to blocks. None joins none.
     """
     encoder = embedder.encoder
     if isinstance(encoder, TokenEncoder):
         return _divide_words(encoder, layer, images)
     with torch.no_grad():
         calls = [call for call in _record_places(encoder, images[:1])[0] if call.module is layer]
-        choice = _divide_layer(encoder, calls[-1], images[:1]) if calls else None
+        choice = _divide_layer(encoder, calls[-1], images[:1], most) if calls else None
     return LayerChoice(layer, _find_name(encoder, layer), None, "its places", 0) if choice is None else choice
 
 
@@ -178,7 +183,7 @@ def _divide_words(encoder: TokenEncoder, layer: nn.Module, ids: Tensor) -> Layer
     return LayerChoice(layer, _find_name(encoder, layer), mask, "words and pieces of words", int(mask.max()) + 1)
 
 
-def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor) -> LayerChoice | None:
+def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor, most: int | None = None) -> LayerChoice | None:
     """The parts of an output: the cells of a map, or the patches of a vision transformer without the tokens before them.
 
     None for tokens that are no places of the image.
@@ -188,7 +193,15 @@ def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor) -> LayerChoice
         size = find_grid(encoder, call.module, image, places[0])
         if size is None:
             return None
-        mask = token_grid(*size, n_prefix=places[0] - size[0] * size[1])
-        return LayerChoice(call.module, call.name, mask, f"{size[0]} × {size[1]} patches", size[0] * size[1])
+        block = 1 if most is None else _find_block(size, most)
+        rows, columns = (-(-side // block) for side in size)
+        words = f"{rows} × {columns} {'patches' if block == 1 else f'blocks of {block} × {block} patches'}"
+        mask = token_grid(*size, n_prefix=places[0] - prod(size), block=block)
+        return LayerChoice(call.module, call.name, mask, words, rows * columns)
     words = f"{' × '.join(map(str, places))} {'cells' if len(places) > 1 else 'places'}"
     return LayerChoice(call.module, call.name, None, words, prod(places))
+
+
+def _find_block(size: tuple[int, int], most: int) -> int:
+    """The smallest side of blocks of patches with which there are at most so many blocks."""
+    return next(block for block in range(1, max(size) + 1) if prod(-(-side // block) for side in size) <= most)

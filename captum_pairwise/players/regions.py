@@ -110,9 +110,19 @@ def apply_layout(output: Tensor, layout: Layout, name: str, channel_axis: int | 
         raise ValueError(f"Expected {name} to lay out positions {tuple(positions.shape)} of the layer's output, but: {error}") from error
     shape = _validate_layout(chosen, positions, name)
     ids = torch.full_like(positions, NEVER_LEAVES).flatten()
-    ids[chosen.flatten()] = torch.arange(chosen.numel(), device=output.device)
+    numbers = torch.arange(chosen.numel(), device=output.device)
+    if isinstance(layout, TokenGrid) and layout.block > 1:
+        numbers, shape = _number_blocks(shape, layout.block, output.device)
+    ids[chosen.flatten()] = numbers
     ids = ids.reshape(1, *sizes).unsqueeze(channel_axis)
     return Players(ids.expand(len(output), *ids.shape[1:]), shape)
+
+
+def _number_blocks(shape: Sequence[int], block: int, device: torch.device) -> tuple[Int[Tensor, " cells"], tuple[int, int]]:
+    """The block of each cell of a map in reading order, and the number of rows and columns of blocks."""
+    rows, columns = (torch.arange(size, device=device) // block for size in shape)
+    n_rows, n_columns = (-(-size // block) for size in shape)
+    return (rows[:, None] * n_columns + columns).flatten(), (n_rows, n_columns)
 
 
 def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
@@ -131,7 +141,27 @@ def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int,
     return tuple(chosen.shape[2:] if is_map else chosen.shape[1:2])
 
 
-def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
+@dataclass(frozen=True)
+class TokenGrid:
+    """The layout of `token_grid`."""
+
+    height: int
+    width: int
+    n_prefix: int
+    block: int
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """The patch tokens as a map."""
+        if tokens.dim() != 3 or tokens.shape[1] != self.n_prefix + self.height * self.width:
+            raise ValueError(
+                f"Expected {self.n_prefix} + {self.height} × {self.width} tokens [B, T, C] for this token_grid, got shape "
+                f"{tuple(tokens.shape)}. Pass the rows and columns of patches (image size / patch size) and the number of tokens before "
+                "them."
+            )
+        return tokens[:, self.n_prefix :].unflatten(1, (self.height, self.width)).permute(0, 3, 1, 2)
+
+
+def token_grid(height: int, width: int, n_prefix: int = 1, block: int = 1) -> Layout:
     """A `layer_mask` for a vision transformer: the patch tokens as a map, without the first tokens (class token, registers).
 
     >>> token_grid(2, 3)(torch.arange(7).reshape(1, 7, 1))
@@ -142,17 +172,9 @@ def token_grid(height: int, width: int, n_prefix: int = 1) -> Layout:
         height: rows of patches.
         width: columns of patches.
         n_prefix: number of tokens before the patches. They are always present.
+        block: `block × block` patches are one player; the last blocks of a row or a column may have fewer.
     """
-
-    def layout(tokens: Tensor) -> Tensor:
-        if tokens.dim() != 3 or tokens.shape[1] != n_prefix + height * width:
-            raise ValueError(
-                f"Expected {n_prefix} + {height} × {width} tokens [B, T, C] for this token_grid, got shape {tuple(tokens.shape)}. Pass the "
-                "rows and columns of patches (image size / patch size) and the number of tokens before them."
-            )
-        return tokens[:, n_prefix:].unflatten(1, (height, width)).permute(0, 3, 1, 2)
-
-    return layout
+    return TokenGrid(height, width, n_prefix, block)
 
 
 def scalars(inputs: Tensor) -> Players:

@@ -8,6 +8,7 @@ from torchvision import models
 
 from captum_pairwise.explanations.layer_choice import choose_layer, describe_layer, find_named_layer
 from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.players.regions import apply_layout
 
 PHOTO = torch.rand(1, 3, 64, 64, generator=seeded(0))
 
@@ -35,6 +36,25 @@ class Transformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return tokens.mean(1) if self.is_mean else tokens[:, 0]
+
+
+class Page(Transformer):
+    """Tokens of text follow the patches, and the encoder names the layer with the patches alone."""
+
+    def __init__(self) -> None:
+        super().__init__(is_mean=True)
+        self.projector = nn.Linear(8, 8)
+
+    @property
+    def patch_layer(self):
+        return self.projector
+
+    def forward(self, pixels):
+        tokens = self.projector(self.patches(pixels).flatten(2).transpose(1, 2))
+        tokens = torch.cat([tokens, self.prefix.expand(len(tokens), -1, -1)], 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
 
 
 class Residual(nn.Module):
@@ -128,3 +148,16 @@ def test_a_named_layer():
 def test_an_unknown_name_is_refused(name):
     with pytest.raises(ValueError, match="Expected the name of a layer of Transformer"):
         find_named_layer(Transformer(False), name)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "words"),
+    [((64, 64), (4, 4), "4 × 4 patches"), ((288, 272), (9, 9), "9 × 9 blocks of 2 × 2 patches")],
+    ids=["few patches", "many patches"],
+)
+def test_an_encoder_may_name_its_layer_of_patches(size, shape, words):
+    page, pixels = Page().eval(), torch.rand(1, 3, *size, generator=seeded(0))
+    choice = choose_layer(Embedder(page, keeps_tokens=True), pixels)
+    assert choice.layer is page.projector and choice.parts == words and choice.n_parts == shape[0] * shape[1]
+    players = apply_layout(torch.zeros(1, size[0] * size[1] // 256, 8), choice.mask, "the mask")
+    assert players.shape == shape

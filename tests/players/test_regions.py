@@ -219,6 +219,13 @@ def test_tokens_are_laid_out_as_a_map_in_reading_order(layout) -> None:
     assert torch.equal(paint(values, map_cells(players).ids)[:, 0], values.reshape(2, 2, 3))
 
 
+def test_blocks_of_tokens_are_players() -> None:
+    players = apply_layout(torch.zeros(2, 1 + 3 * 4, 5), token_grid(3, 4, block=2), "the mask")
+    assert players.shape == (2, 2)
+    assert players.ids[1, 0, 0] == -1
+    assert players.ids[1, 1:, 0].reshape(3, 4).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3]]
+
+
 def test_layouts_may_reorder_tokens_and_take_maps_with_channels_last() -> None:
     chosen = torch.tensor([6, 0, 3])
     players = apply_layout(TOKENS, lambda positions: positions[:, chosen], "the mask")
