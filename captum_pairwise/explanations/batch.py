@@ -28,7 +28,7 @@ from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer,
 from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import Game, TwoTowerGame
-from captum_pairwise.models.adapters import adapt_model
+from captum_pairwise.models.adapters import adapt_model, name_adapter
 from captum_pairwise.models.dual_encoder import choose_encoders
 from captum_pairwise.models.heads import HEADS
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -166,7 +166,9 @@ def _try_model(batch: Batch) -> None:
             raise
         shapes = " and ".join(str(tuple(inputs.batch[:1].shape)) for inputs in (batch.query, batch.retrieved))
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. Check the model and its inputs.") from error
+        adapter = name_adapter(batch.forward_func)
+        remedy = f"Pass {adapter}" if adapter else "Check the model and its inputs"
+        raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. {remedy}.") from error
 
 
 @disable_autocast()

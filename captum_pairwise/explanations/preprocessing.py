@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from captum_pairwise.explanations.contents import Box
+from captum_pairwise.models.adapters import name_adapter
 from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder, make_pixels
 
 Transform = Callable[[Image.Image], Any]
@@ -90,9 +91,10 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
     if encoder is not None and any(type(module).__module__.startswith("torchvision.models.") for module in encoder.modules()):
         size = getattr(encoder, "image_size", None)
         return _resize_and_normalise((size, size) if isinstance(size, int) else IMAGENET_SIZE, IMAGENET_MEAN, IMAGENET_STD)
+    adapter = name_adapter(encoder)
     raise ValueError(
         "Expected transform=, a function from a PIL image to the encoder's input [3, H, W], because nothing in the model says how it wants "
-        "its photos. Pass it, or pass tensors."
+        f"its photos. {f'Pass {adapter}' if adapter else 'Pass it, or pass tensors'}."
     )
 
 

@@ -72,7 +72,9 @@ def check_images(inputs: object, takes_ids: bool = False) -> Images:
     """
     if not isinstance(inputs, tuple) or len(inputs) != 2 or not all(isinstance(images, Tensor) for images in inputs):
         names = f"({', '.join(type(entry).__name__ for entry in inputs)})" if isinstance(inputs, tuple) else type(inputs).__name__
-        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {names}.")
+        has_text = isinstance(inputs, tuple) and any(isinstance(entry, (str, list)) for entry in inputs)
+        remedy = "Pass the ids of sentences, `encoder.ids(sentences)`, or call `cp.explain`" if has_text else "Pass a tuple of two"
+        raise ValueError(f"Expected inputs to be a tuple (query, retrieved) of two tensors, got {names}. {remedy}.")
     query, retrieved = map(clone_if_inference, inputs)
     if query.dim() == 0 or retrieved.dim() == 0 or len(query) != len(retrieved) or len(query) == 0:
         raise ValueError(
@@ -107,7 +109,11 @@ def refuse_images(images: Tensor, name: str, takes_ids: bool) -> None:
         is_number = images.dtype not in (torch.bool, torch.complex64, torch.complex128)
         remedy = "Convert bytes with `.float() / 255`" if is_number else "Convert them with `.float()`"
         if images.dim() < 3:
-            remedy += ", token ids with `.long()`" if takes_ids else "; token ids need a method for layers, at the embedding"
+            remedy += (
+                ", token ids with `.long()`"
+                if takes_ids
+                else ("; token ids need a method for layers, at the embedding, or a function of the presence of words")
+            )
         raise ValueError(f"Expected floating-point {name}, got {images.dtype}. {remedy}.")
     check_finite(images, f"the {name}")
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
-from captum_pairwise.models.library_objects import is_of_class as is_of_class
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
 from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
 
@@ -15,6 +17,18 @@ CONVERTERS: list[Converter] = [  # a test of the object, and the conversion to a
     (is_sentence_transformer, from_sentence_transformers),
     (is_cross_encoder, from_cross_encoder),
 ]
+
+ADAPTERS = {  # a library and a class of it, and the call that makes an encoder of its objects
+    ("transformers", "PreTrainedModel"): "cp.models.from_transformers(model, processor)",
+    ("open_clip", "CLIP"): "cp.models.from_open_clip(model, preprocess, tokenizer)",
+    ("open_clip", "CustomTextCLIP"): "cp.models.from_open_clip(model, preprocess, tokenizer)",
+}
+
+
+def name_adapter(model: object) -> str | None:
+    """The call that makes an encoder of a model that lacks its processor; None for other models."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    return next((call for (library, name), call in ADAPTERS.items() if any(is_of_class(module, library, name) for module in modules)), None)
 
 
 def adapt_model(model: Any) -> Any:
