@@ -7,6 +7,7 @@ from torch import nn
 from captum_pairwise.models.clip import is_clip, make_clip_encoders
 from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.transformers_images import make_photo_encoder
+from captum_pairwise.models.transformers_text import make_text_encoder
 
 
 def from_transformers(model: Any, processor: Any, *, pooling: str | None = None) -> nn.Module:
@@ -15,6 +16,8 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
     * Vision models (ViT, DINOv2, DINOv3, CLIP's and SigLIP's image side, BEiT, DeiT, Swin, ConvNeXt, ResNet, …): an encoder of photos. A
       classifier is left out: the embedding before it is explained.
     * `CLIPModel`, `SiglipModel` and `Siglip2Model`: a `DualEncoder`, whose `image` and `text` can be used alone.
+    * Networks of text (BERT, RoBERTa, MPNet, ModernBERT, T5, Qwen, …) with their tokenizer: an encoder of sentences. See
+      `make_text_encoder` for their pooling.
 
     >>> from transformers import ViTConfig, ViTImageProcessor, ViTModel
     >>> vit = ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)).eval()
@@ -24,10 +27,11 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
 
     Args:
         model: the model, in evaluation mode.
-        processor: its processor, such as `AutoProcessor.from_pretrained(...)`, or its image processor.
+        processor: its processor, such as `AutoProcessor.from_pretrained(...)`, its image processor, or its tokenizer.
         pooling: from the states of a vision model to its embedding: `"pooler"` (its own pooled output), `"class"` (the class token) or
             `"mean"` (of the patches). None takes the pooled output if the model was trained to have it, then the class token, then the
-            mean. The dense pooler of ViT and DeiT is not taken, because most checkpoints do not contain it.
+            mean. The dense pooler of ViT and DeiT is not taken, because most checkpoints do not contain it. Of a network of text: a mode of
+            pooling of sentence-transformers, as for `make_text_encoder`.
 
     Raises:
         ValueError: the model is of an unknown kind, the processor does not fit, or the pooling is unknown.
@@ -44,6 +48,8 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
                 "AutoProcessor.from_pretrained(...)."
             )
         return DualEncoder(*make_clip_encoders(model, processor.tokenizer, processor))
+    if hasattr(processor, "convert_ids_to_tokens"):
+        return make_text_encoder(model, processor, pooling)
     if "image" in getattr(model, "input_modalities", ()) or getattr(model, "main_input_name", "") == "pixel_values":
         return make_photo_encoder(model, processor, pooling)
     raise ValueError(
