@@ -26,7 +26,7 @@ from captum_pairwise.results.interactions import Interactions
 
 DEFAULTS = ("blur", "random words")  # of photos, and of sentences
 WORDS = "words and pieces of words"
-ABSENT_WORDS = {ATTENTION_MASK: "removed by an attention mask", MASK_TOKEN: "replaced by the mask token"}
+ABSENT_WORDS = {ATTENTION_MASK: "hidden by an attention mask", MASK_TOKEN: "replaced by the mask token"}
 
 
 @dataclass(frozen=True)

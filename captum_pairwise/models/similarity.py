@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.function_encoder import wrap_function
 from captum_pairwise.models.heads import Score, check_scores, make_head
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
 from captum_pairwise.models.one_sided import Gallery, OneSided
 from captum_pairwise.models.output_field import OutputFields, parse_output, select_field
@@ -20,6 +21,11 @@ from captum_pairwise.network.module_hooks import has_captum_hooks, list_hook_ids
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 
 Encoder = Any  # a module, a function of one batch, or an `InferenceModel`
+
+TEXT_MODELS = {  # classes of sentence-transformers, and what makes models of them
+    "SentenceTransformer": "cp.models.from_sentence_transformers, which returns a SimilarityWrapper",
+    "CrossEncoder": "cp.models.from_cross_encoder, which returns a function of the presence of words",
+}
 
 
 @final
@@ -213,5 +219,12 @@ def _embed_fixed(embed: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
 
 
 def _make_module(encoder: object) -> nn.Module:
-    """The encoder as a module: functions and inference models are wrapped."""
+    """The encoder as a module: functions and inference models are wrapped.
+
+    Raises:
+        ValueError: it takes text, not tensors.
+    """
+    for name, call in TEXT_MODELS.items():
+        if is_of_class(encoder, "sentence_transformers", name):
+            raise ValueError(f"Expected an encoder of tensors, got a {name}, which takes text. Pass it to cp.explain, or to {call}.")
     return convert_inference_model(encoder) if is_inference_model(encoder) else wrap_function(encoder)

@@ -60,7 +60,7 @@ def test_patches_are_removed_inside_the_network(by: str) -> None:
     torch.testing.assert_close(why.pairs, expected["between"][0])
     torch.testing.assert_close(why.query_map, expected.query_map[0])
     assert "Parts: 2 × 2 patches." in why.choices
-    words = {ATTENTION_MASK: "removed by an attention mask", MASK_TOKEN: "replaced by the mask token"}[by]
+    words = {ATTENTION_MASK: "hidden by an attention mask", MASK_TOKEN: "replaced by the mask token"}[by]
     assert words in why.choices and words in str(why.verdict)
     upper_left = why.places[0].describe_part(0)
     assert upper_left.box == (0, 0, 4, 4) and upper_left.words == "the upper left"

@@ -55,3 +55,9 @@ def test_a_class_of_another_library_with_the_same_name_is_not_taken() -> None:
         pass
 
     assert not is_of_class(PreTrainedModel(), "transformers", "PreTrainedModel")
+
+
+@pytest.mark.parametrize("name", ["SentenceTransformer", "CrossEncoder"])
+def test_a_model_of_text_is_no_encoder_of_tensors(name: str) -> None:
+    model = make_class("sentence_transformers", name)()
+    assert_refused(lambda: cp.SimilarityWrapper(model), f"got a {name}, which takes text. Pass it to cp.explain, or to cp.models.from_")
