@@ -67,9 +67,13 @@ class _LayerTracer(fx.Tracer):
 
 @contextmanager
 def _lock_tracing(module: nn.Module) -> Iterator[None]:
-    """Hold the lock of tracing; at the end, restore the attributes of all modules, where tracing leaves proxies and tensor constants."""
+    """Hold the lock of tracing; at the end, restore the attributes of all modules, where tracing leaves proxies and tensor constants.
+
+    Proxies in dictionaries, such as a cache of position biases, go as well: another trace would read them.
+    """
     with TRACING:
         before = {part: vars(part).copy() for part in module.modules()}
+        tables = [(table, table.copy()) for fields in before.values() for table in fields.values() if type(table) is dict]
         try:
             yield
         finally:
@@ -77,6 +81,10 @@ def _lock_tracing(module: nn.Module) -> Iterator[None]:
                 for name in {*vars(part)} - {"forward", *fields}:  # another thread may replace `forward`
                     delattr(part, name)
                 vars(part).update({name: value for name, value in fields.items() if isinstance(vars(part).get(name), fx.Proxy)})
+            for table, entries in tables:
+                for key in [key for key, value in table.items() if isinstance(value, fx.Proxy)]:
+                    table.pop(key)
+                    table.update({key: entries[key]} if key in entries else {})
 
 
 def _trace(module: nn.Module, layer: nn.Module) -> fx.Graph | None:

@@ -173,3 +173,27 @@ def test_a_constant_from_the_layers_output_is_no_tail() -> None:
     view = view_layer(encoder, encoder.layer, inputs)
     assert view.tail.reruns
     assert_follows(view, encoder, encoder.layer, inputs)
+
+
+class Caching(nn.Module):
+    """Keeps a bias for each device in a dictionary, as LeViT does in evaluation mode; while it is traced, the device is a proxy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.bias, self.cache = tiny_encoder(), nn.Parameter(random_tensor(6)), {}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        means = self.layer(inputs).mean((2, 3))
+        key = str(means.device)
+        if key not in self.cache:
+            self.cache[key] = self.bias * means.shape[1]
+        return (means + self.cache[key]).tanh()
+
+
+@torch.no_grad()
+def test_a_trace_leaves_no_proxy_in_a_cache() -> None:
+    encoder, inputs = Caching(), images(1)[0]
+    for _ in range(2):
+        view = view_layer(encoder, encoder.layer, inputs)
+        assert_follows(view, encoder, encoder.layer, inputs)
+        assert [type(value) for value in encoder.cache.values()] == [Tensor]
