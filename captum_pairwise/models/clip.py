@@ -1,5 +1,6 @@
 """CLIP and SigLIP of transformers as two towers: an encoder of images and an encoder of sentences with a common embedding space."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 from jaxtyping import Float, Int
@@ -7,8 +8,9 @@ from torch import Tensor, nn
 
 from captum_pairwise.models.photo_encoder import PhotoEncoder
 from captum_pairwise.models.photo_processing import PhotoProcessing, resize_photos
-from captum_pairwise.models.text import TokenEncoder, find_padded_length
+from captum_pairwise.models.token_encoder import FIXED_TOKEN, HIDDEN_TOKEN, TokenEncoder, find_padded_length
 from captum_pairwise.models.transformers_images import make_photo_encoder
+from captum_pairwise.network.attention_mask import HiddenTokens
 
 TOWERS = ("vision_model", "text_model")
 # the parts of each type of model
@@ -25,12 +27,14 @@ class ClipTextEncoder(TokenEncoder):
     """The text side of a `CLIPModel`, `SiglipModel` or `Siglip2Model`: the state of the last token, with its projection.
 
     CLIP's attention is causal, so padding at the end does not change the embedding. SigLIP attends to padding, so it takes ids of one
-    length alone, which `ids` makes.
+    length alone, which `ids` makes. Words that are removed by an attention mask keep their places.
 
     Args:
         model: a `CLIPModel`, a `SiglipModel` or a `Siglip2Model` of transformers.
         tokenizer: its tokenizer.
     """
+
+    hides_tokens = True
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model.text_model, tokenizer)
@@ -46,7 +50,14 @@ class ClipTextEncoder(TokenEncoder):
         length = find_padded_length(self.network)
         if length and ids.shape[1] != length:
             raise ValueError(f"Expected ids padded to {length} tokens, as SigLIP was trained, got {ids.shape[1]}. Take them from `ids`.")
-        return self.projection(self.network(input_ids=ids).pooler_output)
+        with hide_absent_tokens(ids):
+            return self.projection(self.network(input_ids=ids % FIXED_TOKEN).pooler_output)
+
+
+def hide_absent_tokens(ids: Int[Tensor, "batch tokens"]) -> AbstractContextManager[object]:
+    """A context in which a network attends to no token that is marked as hidden."""
+    hidden = ids.long() >= HIDDEN_TOKEN
+    return HiddenTokens(~hidden, most_prefix=0) if hidden.any() else nullcontext()
 
 
 def is_clip(model: object) -> bool:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.models.clip import hide_absent_tokens
+from captum_pairwise.models.token_encoder import TokenEncoder
 
 EXAMPLE = "two words"
 FIRST_TOKEN = "!"  # of CLIP's vocabulary, whose id 0 is also the padding
@@ -105,12 +106,14 @@ class OpenClipTextEncoder(TokenEncoder):
     def __init__(self, model: Any, tokenizer: Any) -> None:
         length = getattr(tokenizer, "context_length", None) or model.context_length
         super().__init__(getattr(model, "text", model), _adapt_tokenizer(tokenizer, int(length)))
+        self.hides_tokens = getattr(self.network, "cls_emb", None) is None  # CoCa's class token stands after the words
         self.train(model.training)
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels"]:
         """Embed a batch of token ids."""
         tokens, _ = self.separate_padding(ids)
-        output = self.network.encode_text(tokens) if hasattr(self.network, "encode_text") else self.network(tokens)
+        with hide_absent_tokens(ids):
+            output = self.network.encode_text(tokens) if hasattr(self.network, "encode_text") else self.network(tokens)
         return output[0] if isinstance(output, tuple) else output
 
 

@@ -6,6 +6,7 @@ import torch
 from conftest import random_tensor, seeded
 from test_text import make_tokenizer
 from torch import nn
+from vision_cases import all_presences
 
 import captum_pairwise as cp
 from captum_pairwise.network.layer_view import record_output
@@ -104,6 +105,22 @@ def test_integrated_hessians_of_patches_and_tokens():
         torch.testing.assert_close(towers.second_order, opaque.second_order, rtol=0, atol=1e-9)
         assert towers.completeness_gap.abs().max() < 1e-4 * (towers.full - towers.empty).abs().max()
         assert towers.between.any() and not towers.between[1, :, 2].any()
+
+
+@pytest.mark.parametrize("name", ["CLIP", "SigLIP"])
+@torch.no_grad()
+def test_words_hidden_by_an_attention_mask(name):
+    """Against the attention mask of transformers itself, one row at a time."""
+    model = CLIP if name == "CLIP" else siglip_model()
+    texts = cp.clip.clip_encoders(model, make_tokenizer(WORDS, **NAMES))[1]
+    ids, presences = texts.ids(["a cat sat"]), all_presences(3)
+    embeddings = texts.embed_present(ids, presences, "attention mask")
+    for embedding, present in zip(embeddings, presences, strict=True):
+        mask = torch.ones_like(ids)
+        mask[:, 1:4] = present
+        expected = texts.projection(model.text_model(input_ids=ids, attention_mask=mask).pooler_output)
+        torch.testing.assert_close(embedding[None], expected)
+    torch.testing.assert_close(embeddings[-1:], texts(ids))
 
 
 def test_clip_has_no_mask_token():

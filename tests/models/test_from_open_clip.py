@@ -79,6 +79,21 @@ def test_words_are_players_and_padding_is_none() -> None:
         dual.text(TOKENIZER(["a dog"]))
 
 
+@pytest.mark.parametrize("name", ["CLIP", "SigLIP", "CoCa"])
+@torch.no_grad()
+def test_words_hidden_by_an_attention_mask_have_no_effect(name: str) -> None:
+    _, dual = convert(name)
+    if name == "CoCa":  # its class token stands after the words
+        assert dual.text.removals == ()
+        return
+    ids = [dual.text.ids([sentence]) for sentence in ("a red dog", "a big dog")]
+    without = torch.tensor([[True, False, True]])
+    hidden = [dual.text.embed_present(row, without, "attention mask") for row in ids]
+    torch.testing.assert_close(*hidden, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(dual.text(ids[0]), dual.text(ids[1])) and not torch.allclose(hidden[0], dual.text(ids[0]))
+    torch.testing.assert_close(dual.text.embed_present(ids[0], ~without | without, "attention mask"), dual.text(ids[0]))
+
+
 def test_a_sentence_that_is_too_long_is_refused() -> None:
     _, dual = convert("CLIP")
     with pytest.raises(ValueError, match=f"at most {LENGTH} tokens, got 17"):
