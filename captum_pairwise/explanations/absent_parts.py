@@ -63,4 +63,4 @@ def _choose_replacement(encoder: nn.Module | None, images: Tensor, background: T
     if isinstance(encoder, TokenEncoder):
         words = encoder.random_words(images, N_MEMBERS, torch.Generator().manual_seed(seed))
         return Replacement(words, "replaced by random words")
-    return Replacement(None, BLURRED if images.dim() == 4 else "set to 0")
+    return Replacement(None, BLURRED if images.dim() in (4, 5) else "set to 0")

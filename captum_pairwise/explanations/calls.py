@@ -27,7 +27,7 @@ def explain(
     seed: int = 0,
     show_progress: bool = False,
 ) -> Explanation:
-    """Explain why two photos or sentences are similar: a picture, a page, a verdict in words, and all numbers.
+    """Explain why two photos, sentences or other inputs are similar: a picture, a page, a verdict in words, and all numbers.
 
     The model decides what is run, and `Explanation.choices` says what and why. The parts are the places of the last layer before pooling
     or before the class token, or the tokens of a sentence, or superpixels where no layer is known. The method is the closed form for a dot
@@ -37,13 +37,15 @@ def explain(
     Args:
         model: an encoder in evaluation mode (cosine similarity), a `SimilarityWrapper`, or any function `f(query, retrieved) -> [B]` of two
             batches.
-        query: a photo (file, Pillow image, or array of bytes), an input of the network `[3, H, W]`, or a sentence for an encoder of text.
-        retrieved: the photo or sentence that it is compared with.
+        query: a photo (file, Pillow image, or array of bytes), a sentence for an encoder of text, or an input of the network: an image
+            `[C, H, W]`, a volume `[C, D, H, W]`, a video `[3, T, H, W]` or `[T, 3, H, W]`, or a signal `[C, T]`. `cp.Picture`,
+            `cp.Volume`, `cp.Video`, `cp.Spectrogram` and `cp.Signal` say what a tensor is, and give its axes units.
+        retrieved: the photo, sentence or other input that it is compared with.
         layer: the layer whose places are the parts, or its name; or a pair, one for each tower.
         method: `"closed form"`, `"factorised"`, `"path"`, `"opaque"`, or a class of this package for pairs of parts.
         n_samples: the budget of the method, as for its class.
-        baselines: a pair, one for each image, in the space of the network's inputs, as for the classes; None is a blur of each photo, and
-            random words for a sentence.
+        baselines: a pair, one for each image, in the space of the network's inputs, as for the classes; None is a blur of each photo,
+            volume or video, 0 for a signal, and random words for a sentence.
         background: images of a gallery, given like `retrieved`. Eight of them take the place of absent parts ("why this one rather than
             any other"), and the verdict says to how many of them the query is less similar.
         feature_mask: a pair of integer masks over the network's inputs; their ids are the parts.

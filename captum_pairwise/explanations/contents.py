@@ -1,11 +1,13 @@
-"""Contents of an explanation: photos and sentences, their parts, and pairs of parts."""
+"""Contents of an explanation: photos, sentences and other inputs, their parts, and pairs of parts."""
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 
-Number = int | float
+from captum_pairwise.visualization.input_kinds import InputKind, Number
+
 Box = tuple[Number, Number, Number, Number]  # left, top, right, bottom
 
 
@@ -37,17 +39,17 @@ class Sentence:
     name: str
 
 
-Content = Photo | Sentence
+Content: TypeAlias = Photo | Sentence | InputKind
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a photo or a token of a sentence.
+    """A part of a photo or of another input, or a token of a sentence.
 
     Attributes:
         number: its number in the tensors.
-        words: where it is in the photo, or the token in quotes.
-        box: the smallest box around it, in pixels of the photo; None for a token.
+        words: where it is, with the units of the input, or the token in quotes.
+        box: the smallest box around it, in pixels of the photo; None for other contents.
     """
 
     number: int

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_pairwise.explanations.contents import Content, Match, Photo
+from captum_pairwise.explanations.contents import Content, Match, Photo, Sentence
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.shown import Shown
 from captum_pairwise.files.arguments import check_count
@@ -22,11 +22,11 @@ from captum_pairwise.visualization.viewer import Viewer, viewer
 
 @dataclass(frozen=True)
 class Explanation(Shown):
-    """The answer to why two photos or sentences are similar. A notebook shows it as a page.
+    """The answer to why two photos, sentences or other inputs are similar. A notebook shows it as a page.
 
     Attributes:
-        query: the photo or sentence that was searched for.
-        retrieved: the photo or sentence that it is compared with.
+        query: the photo, sentence or other input that was searched for.
+        retrieved: the one that it is compared with.
         interactions: all numbers, a batch of one.
         verdict: what they say in words.
         choices: the layer, the method and the baselines, and why they were chosen.
@@ -90,11 +90,12 @@ class Explanation(Shown):
     def figure(self) -> Figure:
         """The picture: both maps and the strongest matches; for sentences the matrix of all pairs."""
         shown = show_content(self.query), show_content(self.retrieved)
-        if isinstance(self.query, Photo) and isinstance(self.retrieved, Photo):
+        are_sentences = isinstance(self.query, Sentence), isinstance(self.retrieved, Sentence)
+        if not any(are_sentences):
             return pair_figure(self.interactions, shown, verdict=self.verdict)
-        if not isinstance(self.query, Photo) and not isinstance(self.retrieved, Photo):
+        if all(are_sentences):
             return token_figure(self.interactions, *shown, verdict=self.verdict)
-        photo, tokens = shown if isinstance(self.query, Photo) else shown[::-1]
+        photo, tokens = shown if are_sentences[1] else shown[::-1]
         return caption_figure(self.interactions, photo, tokens, verdict=self.verdict)
 
     def page(self) -> Viewer:
@@ -104,5 +105,5 @@ class Explanation(Shown):
 
 
 def show_content(content: Content) -> Any:
-    """The content in the form that figures take: the pixels of a photo, or tokens."""
-    return content.pixels if isinstance(content, Photo) else list(content.tokens)
+    """The content in the form that figures take: the pixels of a photo, tokens, or another input with its kind."""
+    return content.pixels if isinstance(content, Photo) else list(content.tokens) if isinstance(content, Sentence) else content

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from captum_pairwise.explanations.contents import Content, Photo, Sentence
 from captum_pairwise.explanations.preprocessing import Preprocessing, Transform, find_preprocessing
+from captum_pairwise.explanations.tensor_inputs import move_to_weights, read_tensor, show_photo_row
 from captum_pairwise.files.images import read_rgb
-from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, make_pixels
+from captum_pairwise.models.backbones import make_pixels
 from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.visualization.input_kinds import KINDS, Picture
 
 LARGEST_SHOWN = 1024  # pixels of the longer side
 
@@ -38,7 +40,8 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
 
     Args:
         encoder: the encoder, or None for a function of both inputs.
-        items: photos (files, Pillow images, arrays, tensors `[3, H, W]` or `[1, 3, H, W]`), or sentences for an encoder of text.
+        items: photos (files, Pillow images, arrays), inputs of the network (tensors, or objects such as `cp.Volume` that name their kind),
+            or sentences for an encoder of text.
         names: a name for each item that is no file.
         transform: maps a photo to the encoder's input; None takes what the encoder names.
 
@@ -47,11 +50,11 @@ def read_inputs(encoder: nn.Module | None, items: Sequence[object], names: Seque
     """
     if isinstance(encoder, TokenEncoder):
         return _read_sentences(encoder, items)
-    n_tensors = sum(isinstance(item, Tensor) for item in items)
+    n_tensors = sum(isinstance(item, (Tensor, *KINDS)) for item in items)
     if 0 < n_tensors < len(items):
         raise ValueError("Expected either photos or tensors on one side, got both. Pass all of them as photos, or all as tensors.")
-    inputs = _take_tensors(items, names) if n_tensors else _read_photos(find_preprocessing(encoder, transform), items, names)
-    return replace(inputs, batch=_move_to_weights(encoder, inputs.batch))
+    inputs = _take_tensors(encoder, items, names) if n_tensors else _read_photos(find_preprocessing(encoder, transform), items, names)
+    return replace(inputs, batch=move_to_weights(encoder, inputs.batch))
 
 
 def read_gallery(encoder: nn.Module | None, items: Sequence[object], transform: Transform | None) -> Tensor:
@@ -61,10 +64,10 @@ def read_gallery(encoder: nn.Module | None, items: Sequence[object], transform: 
         ValueError: as for `read_inputs`.
     """
     names = [f"item {number}" for number in range(len(items))]
-    if isinstance(encoder, TokenEncoder) or any(isinstance(item, Tensor) for item in items):
+    if isinstance(encoder, TokenEncoder) or any(isinstance(item, (Tensor, *KINDS)) for item in items):
         return read_inputs(encoder, items, names, transform).batch
     preprocessing = find_preprocessing(encoder, transform)
-    return _move_to_weights(encoder, _join_rows([preprocessing.make_input(_open_photo(item)) for item in items]))
+    return move_to_weights(encoder, _join_rows([preprocessing.make_input(_open_photo(item)) for item in items]))
 
 
 def _open_photo(item: object) -> Image.Image:
@@ -73,13 +76,6 @@ def _open_photo(item: object) -> Image.Image:
             f"Expected a photo (a file, a Pillow image, an array of bytes or a tensor), got {type(item).__name__}. Pass one of these."
         )
     return read_rgb(item)
-
-
-def _move_to_weights(encoder: nn.Module | None, batch: Tensor) -> Tensor:
-    """A batch on the device and with the precision of an encoder's first weights."""
-    weights = (parameter for parameter in encoder.parameters() if parameter.is_floating_point()) if encoder is not None else iter(())
-    first = next(weights, None)
-    return batch if first is None else batch.to(first)
 
 
 def _read_sentences(encoder: TokenEncoder, items: Sequence[object]) -> Inputs:
@@ -95,45 +91,18 @@ def _name_other_type(items: Sequence[object]) -> str:
     return next(type(item).__name__ for item in items if not isinstance(item, str))
 
 
-def _take_tensors(items: Sequence[object], names: Sequence[str]) -> Inputs:
+def _take_tensors(encoder: nn.Module | None, items: Sequence[object], names: Sequence[str]) -> Inputs:
     """Tensors as they are: they are inputs of the network."""
-    rows = [item for item in items if isinstance(item, Tensor)]
-    rows = [row[None] if row.dim() == 3 else row for row in rows]
-    if unfit := [tuple(row.shape) for row in rows if len(row) != 1]:
-        raise ValueError(f"Expected one image for each tensor, [3, H, W] or [1, 3, H, W], got shape {unfit[0]}. Explain pairs one by one.")
-    for row in rows:
-        _refuse_other_numbers(row)
-    contents = tuple(_show_tensor(row, name) for row, name in zip(rows, names, strict=True))
-    return Inputs(_join_rows(rows), contents)
+    tensors = [item for item in items if isinstance(item, (Tensor, *KINDS))]
+    rows, contents = zip(*(read_tensor(encoder, item, name) for item, name in zip(tensors, names, strict=True)), strict=True)
+    return Inputs(_join_rows(rows), contents, _describe_picture(contents[0]))
 
 
-def _refuse_other_numbers(row: Tensor) -> None:
-    """Refuse a tensor that is no input of a network.
-
-    Raises:
-        ValueError: it has no real numbers, or no numbers at all.
-    """
-    if not row.is_floating_point():
-        raise ValueError(
-            f"Expected a floating-point tensor, as the network takes it, got {row.dtype}. Scale it as the network was trained, or pass the "
-            "photo itself."
-        )
-    if row.layout != torch.strided or row.is_meta or not row.numel():
-        kind = f"{'meta' if row.is_meta else row.layout} {tuple(row.shape)}"
-        raise ValueError(f"Expected a dense tensor with the numbers of an image, got {kind}. Pass the image itself.")
-
-
-def _show_tensor(row: Tensor, name: str) -> Photo:
-    """The photo behind an input of the network: unchanged if it is in [0, 1], else its normalisation is undone."""
-    if row.dim() != 4 or row.shape[1] not in (1, 3):
-        raise ValueError(f"Expected an image [3, H, W], got a tensor of shape {tuple(row.shape)}. Other inputs: call a method's class.")
-    pixels = row.detach().cpu().float().expand(-1, 3, -1, -1)
-    if pixels.min() < 0 or pixels.max() > 1:
-        mean, std = (torch.tensor(values, device="cpu")[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        shown = pixels * std + mean
-        is_imagenet = shown.min() > -0.05 and shown.max() < 1.05
-        pixels = shown if is_imagenet else (pixels - pixels.min()) / (pixels.max() - pixels.min())
-    return Photo(pixels.clamp(0, 1), name, (0, 0, pixels.shape[3], pixels.shape[2]))
+def _describe_picture(content: Content) -> str:
+    """The channels that a picture shows, if these are not all."""
+    if not isinstance(content, Picture) or content.shown is not None or content.tensor.shape[1] <= 3:
+        return ""
+    return f"pictures show the mean of {content.tensor.shape[1]} channels (cp.Picture(image, shown=image[[3, 2, 1]]) shows three of them)"
 
 
 def _read_photos(preprocessing: Preprocessing, items: Sequence[object], names: Sequence[str]) -> Inputs:
@@ -148,7 +117,7 @@ def _show_photo(preprocessing: Preprocessing, photo: Image.Image, row: Tensor, n
     """The photo in its own pixels, cut to what the network sees; where that is unknown, the input of the network."""
     view = preprocessing.find_view(photo)
     if view is None:
-        return _show_tensor(row, name)
+        return show_photo_row(row, name)
     left, top, right, bottom = map(round, view)
     shown = photo.crop((left, top, right, bottom))
     shown.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), Image.Resampling.LANCZOS)

@@ -28,8 +28,8 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
-from captum_pairwise.players.baselines import blur_baseline
-from captum_pairwise.players.regions import superpixels
+from captum_pairwise.players.baselines import default_baseline
+from captum_pairwise.players.volumes import divide_input, divide_signal
 
 # by name: the class without and with a layer
 METHODS: dict[str, tuple[Any, Any]] = {
@@ -120,7 +120,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     baselines, absent = tuple(side.baseline for side in replacements), (replacements[0].words, replacements[1].words)
     if issubclass(method_class, LayerPairwiseSAM):  # whose default is 0 in the space of the layer
         baselines = tuple(
-            blur_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
+            default_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
         )
     make_method: Any = partial(method_class, weight="taylor") if name == "path" else method_class
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
@@ -183,7 +183,7 @@ def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: S
         if options.feature_mask is not None:
             return _Parts(None, {"feature_mask": options.feature_mask}, "Parts: your mask.")
         reason = ", because no layer with places carries all information" if is_encoder and options.method is None else ""
-        return _Parts(None, {"feature_mask": tuple(map(_divide_image, inputs))}, f"Parts: superpixels of each photo{reason}.")
+        return _Parts(None, {"feature_mask": tuple(map(_divide_input, inputs))}, f"Parts: {_name_segments(inputs)}{reason}.")
     if not layers:
         raise ValueError(f"Expected layer= for {method_class.__name__}, because no layer of the model has places. Name a layer.")
     masks = {"layer_mask": (layers[0].mask, layers[-1].mask)}
@@ -262,9 +262,16 @@ def _choose_method(forward_func: ForwardFunc, inputs: Images, choices: Sequence[
     return "path" if max((choice.n_parts for choice in choices), default=0) > MOST_SAMPLED else "factorised"
 
 
-def _divide_image(images: Tensor) -> Tensor | None:
-    """Superpixels of images; None makes each number of other inputs a part."""
-    return superpixels(images, OPAQUE_SEGMENTS) if images.dim() == 4 and images.shape[1] == 3 else None
+def _divide_input(inputs: Tensor) -> Tensor:
+    """Superpixels of images, supervoxels of volumes and videos, or equal intervals of signals."""
+    ids = divide_input(inputs, OPAQUE_SEGMENTS)
+    return divide_signal(inputs, OPAQUE_SEGMENTS) if ids is None else ids
+
+
+def _name_segments(inputs: Images) -> str:
+    """The default parts of inputs in words."""
+    names = {4: "superpixels of each photo", 5: "supervoxels of each side"}
+    return " and ".join(dict.fromkeys(names.get(side.dim(), "equal intervals of each signal") for side in inputs))
 
 
 def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:

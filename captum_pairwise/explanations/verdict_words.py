@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Trust, Verdict
 from captum_pairwise.visualization.style import format_similarities
 
 SIMILAR, NOT_SIMILAR = "Why are these similar?", "Why are these not more alike?"
+VERBS = {"sentence": "says", "signal": "contains", "spectrogram": "contains"}
 HALF, FEW = 0.5, 0.1
 SMALL = 0.01  # differences below it have more digits
 NO_CHANGE = 1e-3  # of the similarity
@@ -41,18 +41,18 @@ class Setting:
     @property
     def nouns(self) -> tuple[str, str]:
         """The names of both in sentences."""
-        kind = "sentence" if isinstance(self.sides[1].content, Sentence) else "photo"
-        return "query", f"retrieved {kind}"
+        return "query", f"retrieved {self.sides[1].content_noun}"
 
     @property
     def items(self) -> str:
         """The name of the members of a background."""
-        return "sentences" if isinstance(self.sides[1].content, Sentence) else "images"
+        noun = self.sides[1].content_noun
+        return "images" if noun == "photo" else f"{noun}s"
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """The verb of each side: a sentence says something, a photo shows it."""
-        return tuple("says" if isinstance(side.content, Sentence) else "shows" for side in self.sides)
+        """The verb of each side: a sentence says something, a photo shows it, and a signal contains it."""
+        return tuple(VERBS.get(side.content_noun, "shows") for side in self.sides)
 
 
 def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, warnings: Sequence[str] = ()) -> Verdict:

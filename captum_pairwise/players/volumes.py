@@ -65,7 +65,8 @@ def default_players(inputs: Tensor) -> Players:
     return scalars(inputs) if ids is None else parse_mask(ids, inputs, "feature_mask")
 
 
-def divide_signal(signal: Float[Tensor, "batch channels samples"], n_intervals: int) -> Int[Tensor, "1 1 samples"]:
+def divide_signal(signal: Float[Tensor, "batch *channels samples"], n_intervals: int) -> Int[Tensor, "1 *ones samples"]:
     """Ids of equal intervals of signals, all channels together."""
     n_samples = signal.shape[-1]
-    return boxes([n_samples], [min(n_intervals, n_samples)]).to(signal.device)
+    ids = boxes([n_samples], [min(n_intervals, n_samples)])
+    return ids.reshape(*(1,) * (signal.dim() - 1), n_samples).to(signal.device)

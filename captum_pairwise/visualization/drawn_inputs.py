@@ -113,7 +113,7 @@ def _draw_spectrogram(kind: Spectrogram, ids: np.ndarray) -> tuple[np.ndarray, n
 
     def draw(panels: Sequence[Axes]) -> None:
         extent = (0, kind.seconds or values.shape[1], 0, values.shape[0])
-        panels[0].imshow(stretch(values), origin="lower", aspect="auto", cmap=BRIGHTNESS, extent=extent, vmin=0, vmax=1)
+        panels[0].imshow(stretch(values).numpy(), origin="lower", aspect="auto", cmap=BRIGHTNESS, extent=extent, vmin=0, vmax=1)
         _label_time(panels[0], "time (s)" if kind.seconds else "column")
         _label_frequencies(panels[0], kind, values.shape[0])
 

@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
+Number: TypeAlias = int | float
 KILO = 1000.0  # hertz from which frequencies are in kHz
 
 
@@ -47,7 +48,7 @@ class Volume:
     noun: ClassVar[str] = "volume"
     n_axes: ClassVar[int] = 3
     tensor: Tensor = field(repr=False)
-    spacing: tuple[float, float, float] | None = None
+    spacing: tuple[Number, Number, Number] | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class Video:
     noun: ClassVar[str] = "video"
     n_axes: ClassVar[int] = 3
     tensor: Tensor = field(repr=False)
-    fps: float | None = None
+    fps: Number | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -119,8 +120,8 @@ class Spectrogram:
     noun: ClassVar[str] = "spectrogram"
     n_axes: ClassVar[int] = 2
     tensor: Tensor = field(repr=False)
-    seconds: float | None = None
-    hertz: float | Sequence[float] | None = field(default=None, repr=False)
+    seconds: Number | None = None
+    hertz: Number | Sequence[Number] | None = field(default=None, repr=False)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -167,7 +168,7 @@ class Signal:
     noun: ClassVar[str] = "signal"
     n_axes: ClassVar[int] = 1
     tensor: Tensor = field(repr=False)
-    rate: float | None = None
+    rate: Number | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -218,7 +219,7 @@ def check_input(tensor: object, kind: object = None, n_dims: tuple[int, ...] = (
     return tensor
 
 
-def _check_units(values: Sequence[float], count: int, name: str) -> None:
+def _check_units(values: Sequence[Number], count: int, name: str) -> None:
     numbers = [value for value in values if isinstance(value, (int, float)) and isfinite(value) and value > 0]
     if len(numbers) != count or len(values) != count:
         raise ValueError(f"Expected {name} to be {'a positive number' if count == 1 else f'{count} positive numbers'}, got {values!r}.")
@@ -231,7 +232,7 @@ def _name_numbers(noun: str, low: float, high: float, count: int) -> str:
     return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"
 
 
-def _name_times(low: float, high: float, seconds: float) -> str:
+def _name_times(low: float, high: float, seconds: Number) -> str:
     """The time between two shares of a duration, such as "1.2 s to 1.6 s"."""
     unit, name = (1.0, "s") if seconds >= 0.5 else (KILO, "ms")
     decimals = 0 if seconds * unit >= 100 else 1 if seconds * unit >= 10 else 2

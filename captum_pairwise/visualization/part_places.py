@@ -68,9 +68,9 @@ def name_place(across: float, down: float) -> str:
 
 
 def describe_box(kind: Kind, box: AxisBox) -> str:
-    """The place of a box in words, such as "slices 12 to 15, upper left" or "1.2 s to 1.6 s, 2 to 4 kHz"."""
+    """The place of a box in words, such as "the upper left of slices 12 to 15" or "1.2 s to 1.6 s at 2 to 4 kHz"."""
     if isinstance(kind, Spectrogram):
-        return f"{kind.name_range(*box[1])}, {kind.name_band(*box[0])}"
+        return f"{kind.name_range(*box[1])} at {kind.name_band(*box[0])}"
     if isinstance(kind, Signal):
         n_channels = len(kind.channels)
         is_all = n_channels == 1 or box[0] == (0.0, 1.0)
@@ -78,7 +78,7 @@ def describe_box(kind: Kind, box: AxisBox) -> str:
     _, (top, bottom), (left, right) = box
     is_large = bottom - top > ALMOST_ALL and right - left > ALMOST_ALL
     words = kind.name_range(*box[0])
-    return words if is_large else f"{words}, {name_place((left + right) / 2, (top + bottom) / 2)}"
+    return words if is_large else f"the {name_place((left + right) / 2, (top + bottom) / 2)} of {words}"
 
 
 def name_parts(kind: Kind, players: Players, ids: Int[np.ndarray, "..."]) -> tuple[str, ...]:
@@ -106,17 +106,13 @@ def describe_boxes(kind: Kind, boxes: Sequence[AxisBox], weights: Float[Tensor, 
     is_wide = ((shares * (centres - means).square()).sum(0).sqrt() > WIDE).tolist()
     ranges = [(ends[:, axis, 0].min().item(), ends[:, axis, 1].max().item()) for axis in range(len(boxes[0]))]
     is_wide = [wide or high - low > ALMOST_ALL for wide, (low, high) in zip(is_wide, ranges, strict=True)]
-    words = []
     if isinstance(kind, (Spectrogram, Signal)):
-        words += [] if is_wide[1] else [f"at {kind.name_range(*ranges[1])}"]
+        has_time = kind.seconds is not None if isinstance(kind, Spectrogram) else kind.rate is not None
+        words = [] if is_wide[1] else [f"{'from' if has_time else 'in'} {kind.name_range(*ranges[1])}"]
         words += [f"at {kind.name_band(*ranges[0])}"] if isinstance(kind, Spectrogram) and not is_wide[0] else []
-    else:
-        words += [] if is_wide[0] else [_name_range(kind, *ranges[0])]
-        place = name_place(means[2].item(), means[1].item())
-        words += [] if is_wide[1] or is_wide[2] else [f"{'in' if place == 'middle' else 'at'} the {place}"]
-    return ", ".join(words) or f"spread over the {kind.noun}"
-
-
-def _name_range(kind: Volume | Video, low: float, high: float) -> str:
-    words = kind.name_range(low, high)
-    return f"{'at' if isinstance(kind, Video) and kind.fps is not None else 'in'} {words}"
+        return " ".join(words) or f"spread over the {kind.noun}"
+    place, slices = name_place(means[2].item(), means[1].item()), kind.name_range(*ranges[0])
+    where = "" if is_wide[1] or is_wide[2] else f"{'in' if place == 'middle' else 'at'} the {place}"
+    if is_wide[0]:
+        return where or f"spread over the {kind.noun}"
+    return f"{where} of {slices}" if where else f"in {slices}"

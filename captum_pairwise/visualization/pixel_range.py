@@ -13,14 +13,14 @@ TOLERANCE = 0.05  # beyond [0, 1], of colours whose normalisation is undone
 
 
 def fit_colours(pixels: Float[Tensor, "... 3 height width"]) -> Float[Tensor, "... 3 height width"]:
-    """Colours in [0, 1]: unchanged if they are, without the normalisation of ImageNet if that fits, else stretched."""
+    """Colours in [0, 1]: unchanged if they are, without the normalisation of ImageNet if that fits, else from the least to the largest."""
     values = pixels.detach().cpu().float()
     if values.min() >= 0 and values.max() <= 1:
         return values
     mean, std = (torch.tensor(numbers, device="cpu", dtype=torch.float32)[:, None, None] for numbers in (IMAGENET_MEAN, IMAGENET_STD))
     colours = values * std + mean
     is_imagenet = colours.min() > -TOLERANCE and colours.max() < 1 + TOLERANCE
-    return colours.clamp(0, 1) if is_imagenet else stretch(values)
+    return colours.clamp(0, 1) if is_imagenet else (values - values.min()) / (values.max() - values.min()).clamp(min=1e-30)
 
 
 def fit_grey(pixels: Float[Tensor, "... height width"]) -> Float[Tensor, "... height width"]:

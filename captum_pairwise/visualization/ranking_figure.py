@@ -27,7 +27,7 @@ from captum_pairwise.visualization.sheets import Side
 from captum_pairwise.visualization.style import SIGNED, draw_bar_in, find_scale, format_similarities
 from captum_pairwise.visualization.words import draw_words, measure_words
 
-WIDTH, COLUMNS = 9.0, 6  # inches of the figure; photos in a row
+WIDTH, COLUMNS, WIDE_COLUMNS = 9.0, 6, 3  # inches of the figure; photos in a row, and wide pictures such as the slices of a volume
 LARGEST_CELL, LABEL_WIDTH = 2.2, 1.6  # inches of a photo, and of the name beside a sentence
 NAME_SIZE = 8.5  # points
 BAR = 0.62  # inches of the height of the colour bar's row
@@ -105,7 +105,8 @@ def _list_rows(
     if cells[0].side.parts is None:
         return [[query], *([cell] for cell in cells)]
     has_photo = query.side.parts is not None
-    size = min(COLUMNS - has_photo, len(cells))
+    is_wide = any(side.parts is not None and side.parts.is_wide for side in [query.side, *sides])
+    size = min((WIDE_COLUMNS if is_wide else COLUMNS) - has_photo, len(cells))
     rows: list[Row] = [] if has_photo else [[query]]
     for start in range(0, len(cells), size):
         chunk = cells[start : start + size]
@@ -121,8 +122,9 @@ def _write_label(cell: RankedCell, width: float) -> list[str]:
 
 def _fit_photos(row: Row) -> tuple[float, float]:
     """Inches of the largest width and height of the photos of a row."""
-    width = min(LARGEST_CELL, WIDTH / len(row) - 0.1)
-    shapes = [cell.side.parts.photo.shape for cell in row if cell and cell.side.parts]
+    parts = [cell.side.parts for cell in row if cell and cell.side.parts]
+    shapes = [side.photo.shape for side in parts]
+    width = WIDTH / len(row) - 0.1 if any(side.is_wide for side in parts) else min(LARGEST_CELL, WIDTH / len(row) - 0.1)
     return width, max(min(width, width * shape[0] / shape[1]) for shape in shapes)
 
 

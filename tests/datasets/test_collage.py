@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from captum_pairwise.datasets import collage
-from captum_pairwise.datasets.collage import Picture
+from captum_pairwise.datasets.collage import Cutout
 
 EARTH, SKY = (90, 60, 30), (100, 150, 250)
 
 
-def picture() -> Picture:
+def picture() -> Cutout:
     """4×6 pixels of different colours, with an object of 2×3 pixels."""
     mask = np.zeros((4, 6), bool)
     mask[1:3, 2:5] = True
-    return Picture(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), mask)
+    return Cutout(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), mask)
 
 
-def object_colours(change: Callable[[Picture], Picture]) -> set[tuple[int, ...]]:
+def object_colours(change: Callable[[Cutout], Cutout]) -> set[tuple[int, ...]]:
     """The colours of the object after a change."""
     changed = change(picture())
     return {tuple(colour) for colour in changed.pixels[changed.mask].tolist()}
 
 
 @pytest.mark.parametrize("change", [collage.mirror, lambda whole: collage.crop(whole, 1, 4, 0, 5), lambda whole: collage.resize(whole, 4)])
-def test_the_mask_follows_the_object(change: Callable[[Picture], Picture]) -> None:
+def test_the_mask_follows_the_object(change: Callable[[Cutout], Cutout]) -> None:
     assert object_colours(change) == object_colours(lambda same: same)
 
 
@@ -58,7 +58,7 @@ def test_background_colours_do_not_leak_into_an_enlarged_object() -> None:
     where = np.zeros((8, 8), bool)
     where[2:6, 2:6] = True
     pixels = np.where(where[..., None], plain_photo(8, 8, EARTH), plain_photo(8, 8, (255, 255, 255)))
-    made = collage.paste(Picture(pixels, where), plain_photo(30, 30, EARTH), height=10, bottom=20, left=10)
+    made = collage.paste(Cutout(pixels, where), plain_photo(30, 30, EARTH), height=10, bottom=20, left=10)
     assert (made.pixels == EARTH).all() and made.mask.sum() == 100
 
 
@@ -66,11 +66,11 @@ def test_colours_inside_the_box_of_an_object_do_not_leak_into_it() -> None:
     """A red triangle in front of green, resized onto black: no pixel gets any green."""
     where = np.tri(8, dtype=bool)
     pixels = np.where(where[..., None], plain_photo(8, 8, (200, 0, 0)), plain_photo(8, 8, (0, 200, 0)))
-    made = collage.paste(Picture(pixels, where), plain_photo(30, 30, (0, 0, 0)), height=13, bottom=20, left=10)
+    made = collage.paste(Cutout(pixels, where), plain_photo(30, 30, (0, 0, 0)), height=13, bottom=20, left=10)
     assert made.pixels[..., 0].max() > 150 and not made.pixels[..., 1].any()
 
 
 def test_resize_keeps_the_share_of_the_object() -> None:
     where = np.zeros((60, 80), bool)
     where[10:50, 20:50] = True
-    assert collage.resize(Picture(plain_photo(60, 80, SKY), where), 30).mask.mean() == where.mean()
+    assert collage.resize(Cutout(plain_photo(60, 80, SKY), where), 30).mask.mean() == where.mean()
