@@ -240,7 +240,7 @@ def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Te
     return embed(distinct)[rows]
 
 
-def find_distinct(z: Coalitions) -> tuple[Coalitions, Int[Tensor, " coalitions"]]:
+def find_distinct(z: Coalitions) -> tuple[Tensor, Int[Tensor, " coalitions"]]:
     """The distinct rows of `z`, and for each row the number of its distinct row."""
     if z.shape[1] == 0:  # an image without players has one coalition
         return z[:1], torch.zeros(len(z), dtype=torch.long, device=z.device)
