@@ -14,6 +14,7 @@ from captum_pairwise.games.checks import check_finite
 from captum_pairwise.network.batching import Chunk, choose_chunk_size
 
 Coalitions = Bool[Tensor, "coalitions players"] | Float[Tensor, "coalitions players"]
+Distinct = Bool[Tensor, "distinct players"] | Float[Tensor, "distinct players"]
 QueryTables = dict[Hashable, Any]  # intermediate results of estimators for the tower of the query, by a key of their own
 Rows = Int[Tensor, " pairs"]
 ROWS_FOR_GRADIENTS = 2**10
@@ -240,7 +241,7 @@ def embed_distinct(embed: Callable[[Tensor], Tensor], z: Coalitions) -> Float[Te
     return embed(distinct)[rows]
 
 
-def find_distinct(z: Coalitions) -> tuple[Tensor, Int[Tensor, " coalitions"]]:
+def find_distinct(z: Coalitions) -> tuple[Distinct, Int[Tensor, " coalitions"]]:
     """The distinct rows of `z`, and for each row the number of its distinct row."""
     if z.shape[1] == 0:  # an image without players has one coalition
         return z[:1], torch.zeros(len(z), dtype=torch.long, device=z.device)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
+from captum_pairwise.models.late_interaction import from_multi_vector_encoder, is_multi_vector_encoder
 from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
 from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
@@ -14,6 +15,7 @@ Converter = tuple[Callable[[Any], bool], Callable[[Any], Any]]
 
 CONVERTERS: list[Converter] = [  # a test of the object, and the conversion to an encoder or to a function of both inputs
     (is_inference_model, convert_inference_model),
+    (is_multi_vector_encoder, from_multi_vector_encoder),
     (is_sentence_transformer, from_sentence_transformers),
     (is_cross_encoder, from_cross_encoder),
 ]

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.clip import is_clip, make_clip_encoders
+from captum_pairwise.models.colpali import from_colpali, is_colpali
 from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.transformers_images import make_photo_encoder
 from captum_pairwise.models.transformers_text import make_text_encoder
@@ -18,6 +19,7 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
     * `CLIPModel`, `SiglipModel` and `Siglip2Model`: a `DualEncoder`, whose `image` and `text` can be used alone.
     * Networks of text (BERT, RoBERTa, MPNet, ModernBERT, T5, Qwen, …) with their tokenizer: an encoder of sentences. See
       `make_text_encoder` for their pooling.
+    * `ColPaliForRetrieval`: a `SimilarityWrapper` of queries in words and pages, compared by MaxSim.
 
     >>> from transformers import ViTConfig, ViTImageProcessor, ViTModel
     >>> vit = ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)).eval()
@@ -48,6 +50,8 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
                 "AutoProcessor.from_pretrained(...)."
             )
         return DualEncoder(*make_clip_encoders(model, processor.tokenizer, processor))
+    if is_colpali(model):
+        return from_colpali(model, processor)
     if hasattr(processor, "convert_ids_to_tokens"):
         return make_text_encoder(model, processor, pooling)
     if "image" in getattr(model, "input_modalities", ()) or getattr(model, "main_input_name", "") == "pixel_values":

@@ -41,6 +41,7 @@ class TokenEncoder(nn.Module, abc.ABC):
 
     marks_padding = False
     hides_tokens = False
+    least_length = 0  # tokens to which every sentence is padded at least
     description = ""  # of what is done with a sentence, for `Explanation.choices`
 
     def __init__(self, network: Any, tokenizer: Any, prompt: str = "", encode: Encode | None = None) -> None:
@@ -76,6 +77,8 @@ class TokenEncoder(nn.Module, abc.ABC):
             raise ValueError("Expected a list of sentences, got one string. Put it in a list.")
         length = find_padded_length(self.network)
         ids, attended = self._tokenize(sentences, length)
+        missing, padding = max(0, self.least_length - ids.shape[1]), self.tokenizer.pad_token_id or 0
+        ids, attended = nn.functional.pad(ids, (0, missing), value=padding), nn.functional.pad(attended, (0, missing))
         limit = min(self.tokenizer.model_max_length, length or self.tokenizer.model_max_length)
         if ids.shape[1] > limit:
             raise ValueError(f"Expected at most {limit} tokens, got {ids.shape[1]}. Shorten the sentences: none is cut off.")

@@ -219,5 +219,6 @@ def test_a_constant_score_has_no_credit(fit: str) -> None:
 
 def test_all_values_are_in_the_order_of_bit_masks() -> None:
     table = random_tensor(8, 4)
-    game = ScoredGame(3, 2, looked_up(torch.arange(8)), looked_up(torch.arange(4)), lambda a, b: table[a, b])
+    rows, columns = looked_up(torch.arange(8.0)), looked_up(torch.arange(4.0))
+    game = ScoredGame(3, 2, rows, columns, lambda a, b: table[a.long(), b.long()])
     torch.testing.assert_close(enumerate_values(game), table.T.flatten(), rtol=0, atol=0)

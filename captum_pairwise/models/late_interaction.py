@@ -1,0 +1,222 @@
+"""Late interaction of texts: encoders that return tokens `[B, T, C]`, whose best matches are summed (ColBERT, PyLate)."""
+
+import string
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from captum_pairwise.models.cross_encoder import preprocess_texts, refuse_old_library
+from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.sentence_transformers_encoder import CARRIED, DOCUMENT_PROMPTS, EXAMPLE, NO_CUT
+from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.text_pair import Features, refuse_long_text
+from captum_pairwise.models.token_encoder import HIDDEN_TOKEN, TokenEncoder
+
+COMPUTED = {*CARRIED, "query_expansion_positions"}  # features that follow from marked ids
+Ids = Int[Tensor, "batch tokens"]
+Tokens = Float[Tensor, "batch tokens channels"]
+
+
+class Expansion(NamedTuple):
+    """The tokens that follow a short query, which ColBERT compares as if they were words.
+
+    Attributes:
+        token: the id that stands in place of padding, usually of the mask token.
+        length: the number of tokens up to which a query is expanded.
+        is_attended: True if the other tokens attend to them.
+    """
+
+    token: int
+    length: int
+    is_attended: bool = False
+
+    def expand(self, ids: Ids, tokens: Ids, attended: Bool[Tensor, "batch tokens"]) -> tuple[Ids, Tensor, Tensor]:
+        """The tokens with the expansion, the attention mask, and True for each token of the expansion.
+
+        Args:
+            ids: the marked ids.
+            tokens: their tokens, from `separate_padding`.
+            attended: True for each token that is no padding and not hidden.
+        """
+        is_padding = ~attended & (ids.long() < HIDDEN_TOKEN)
+        is_expansion = is_padding & (torch.arange(ids.shape[1], device=ids.device) < self.length)
+        return torch.where(is_expansion, self.token, tokens), attended | (is_expansion & self.is_attended), is_expansion
+
+
+@final
+class MultiVectorTower(TokenEncoder):
+    """One side of a `MultiVectorEncoder` of sentence-transformers: the tokens of `encode_query` or of `encode_document`.
+
+    Tokens that the model does not compare, such as punctuation, are 0.
+
+    Args:
+        model: the `MultiVectorEncoder`.
+        task: `"query"` or `"document"`.
+
+    Raises:
+        ValueError: the model needs more than token ids, or expands queries by an unknown token.
+    """
+
+    marks_padding = True
+    hides_tokens = True
+
+    def __init__(self, model: Any, task: str) -> None:
+        names = ("query",) if task == "query" else DOCUMENT_PROMPTS
+        prompt = next((model.prompts[name] for name in names if model.prompts.get(name)), "")
+        super().__init__(model, model.tokenizer, prompt, self._encode_sentence)
+        self.description = _describe_task(task, prompt)
+        self.task, self._expansion = task, _read_expansion(model) if task == "query" else None
+        self.least_length = 0 if self._expansion is None else self._expansion.length
+        features = self._preprocess([EXAMPLE])
+        self._constants = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
+        self._has_types = "token_type_ids" in features
+        others = [name for name, value in features.items() if isinstance(value, Tensor) and name not in COMPUTED]
+        if others:
+            raise ValueError(f"Expected a MultiVectorEncoder whose input is token ids, got {', '.join(others)}. Subclass TokenEncoder.")
+
+    def forward(self, ids: Ids) -> Tokens:
+        """Embed the tokens of a batch of ids."""
+        tokens, attended = self.separate_padding(ids)
+        features = {**self._constants, "input_ids": tokens}
+        if self._expansion is not None:
+            features["input_ids"], attended, features["query_expansion_positions"] = self._expansion.expand(ids, tokens, attended)
+        if self._has_types:
+            features["token_type_ids"] = torch.zeros_like(tokens)
+        output = self.network({**features, "attention_mask": attended.long()}, task=self.task)
+        return output["token_embeddings"] * output["attention_mask"][..., None]
+
+    def _preprocess(self, texts: Sequence[str], **options: Any) -> Features:
+        return preprocess_texts(self.network, texts, self.prompt, task=self.task, **options)
+
+    def _encode_sentence(self, texts: Sequence[str]) -> list[int]:
+        """The ids of one sentence with its prompt, without padding and without expansion."""
+        features, cut = self._preprocess(texts, processing_kwargs=NO_CUT), self._preprocess(texts)
+        refuse_long_text(features["input_ids"].shape[1], cut["input_ids"].shape[1])
+        is_own = features["attention_mask"][0] == 1
+        is_own &= ~features.get("query_expansion_positions", ~is_own[None])[0]
+        return features["input_ids"][0][is_own].tolist()
+
+
+def _describe_task(task: str, prompt: str) -> str:
+    """The steps from a text to its tokens, in words."""
+    subject = "the query is" if task == "query" else "documents are"
+    return f"{subject} embedded by `encode_{task}` {f'with the prompt {prompt!r}, which gets no credit' if prompt else 'without a prompt'}"
+
+
+def _read_expansion(model: Any) -> Expansion | None:
+    """The expansion of queries of a `MultiVectorEncoder`; None if it has none.
+
+    Raises:
+        ValueError: the token of the expansion is unknown.
+    """
+    settings = getattr(model[0], "query_expansion", None)
+    if settings is None:
+        return None
+    tokenizer, name = model.tokenizer, settings["token"]
+    mask = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.eos_token_id
+    token = mask if name is None else tokenizer.convert_tokens_to_ids(name)
+    if token is None:
+        raise ValueError("Expected queries that are expanded by a known token, got none. Name it in the model's query_expansion.")
+    return Expansion(token, settings["length"], settings["attend"])
+
+
+def is_multi_vector_encoder(model: object) -> bool:
+    """True for a `MultiVectorEncoder` of sentence-transformers, or a `ColBERT` of PyLate."""
+    return is_of_class(model, "sentence_transformers", "MultiVectorEncoder") or is_of_class(model, "pylate", "ColBERT")
+
+
+def from_multi_vector_encoder(model: Any) -> SimilarityWrapper:
+    """The similarity of a query and a document by a `MultiVectorEncoder`, for `explain` and `explain_ranking`.
+
+    The tokens are those of `encode_query` and `encode_document`, with prompts, expansion and skipped tokens, and the similarity
+    (`similarity_fn_name`) is that of the model.
+
+    Args:
+        model: the `MultiVectorEncoder` of sentence-transformers, which also loads models of PyLate and of the ColBERT repository.
+
+    Raises:
+        ValueError: the model is of an older library, or needs more than token ids.
+    """
+    refuse_old_library(model)
+    return SimilarityWrapper(MultiVectorTower(model, "query"), MultiVectorTower(model, "document"), similarity=model.similarity_fn_name)
+
+
+@final
+class ColbertEncoder(TokenEncoder):
+    """One side of ColBERT: states of a network, projected and normalised (Khattab and Zaharia 2020).
+
+    Args:
+        network: a network of transformers, such as `BertModel`.
+        tokenizer: its tokenizer.
+        projection: maps the states of tokens to their embeddings.
+        marker: the token after the begin token, which tells a query from a document.
+        expansion: of queries, or None.
+        skipped: the ids of tokens that are not compared.
+
+    Raises:
+        ValueError: the tokenizer does not know the marker.
+    """
+
+    marks_padding = True
+    hides_tokens = True
+
+    def __init__(
+        self, network: Any, tokenizer: Any, projection: nn.Module, marker: str, expansion: Expansion | None, skipped: Sequence[int] = ()
+    ) -> None:
+        super().__init__(network, tokenizer, prompt=". ")  # the marker replaces its token, as in the ColBERT repository
+        self.projection, self.expansion, self.skipped = projection, expansion, tuple(skipped)
+        self.least_length = 0 if expansion is None else expansion.length
+        self.marker = tokenizer.convert_tokens_to_ids(marker)
+        if self.marker is None or self.marker == tokenizer.unk_token_id:
+            raise ValueError(
+                f"Expected markers that are tokens of {type(tokenizer).__name__}, got {marker!r}. Pass markers=(query, document)."
+            )
+
+    def forward(self, ids: Ids) -> Tokens:
+        """Embed the tokens of a batch of ids."""
+        tokens, attended = self.separate_padding(ids)
+        tokens = torch.cat([tokens[:, :1], torch.full_like(tokens[:, :1], self.marker), tokens[:, 2:]], 1)
+        is_compared = attended & ~torch.isin(tokens, torch.tensor(self.skipped, device=ids.device, dtype=tokens.dtype))
+        if self.expansion is not None:
+            tokens, attended, is_expansion = self.expansion.expand(ids, tokens, attended)
+            is_compared = is_compared | is_expansion
+        states = self.network(input_ids=tokens, attention_mask=attended.long())[0]
+        return F.normalize(self.projection(states) * is_compared[..., None], dim=2)
+
+
+def from_colbert(
+    network: Any,
+    tokenizer: Any,
+    projection: nn.Module,
+    *,
+    markers: tuple[str, str] = ("[unused0]", "[unused1]"),
+    query_length: int | None = 32,
+    skipped: Sequence[str] = string.punctuation,
+    similarity: str = "maxsim",
+) -> SimilarityWrapper:
+    """ColBERT from its parts, for `explain` and `explain_ranking`: of a query and a document.
+
+    Args:
+        network: a network of transformers, such as `BertModel`.
+        tokenizer: its tokenizer.
+        projection: maps states to embeddings, such as `Linear(768, 128, bias=False)`.
+        markers: the token after the begin token, of queries and of documents.
+        query_length: queries are expanded to so many tokens by the mask token; None leaves them.
+        skipped: tokens of documents that are not compared.
+        similarity: `"maxsim"`, or `"meanmaxsim"`.
+
+    Raises:
+        ValueError: the tokenizer does not know a marker, or has no mask token.
+    """
+    mask = tokenizer.mask_token_id
+    if query_length is not None and mask is None:
+        raise ValueError("Expected a tokenizer with a mask token, which expands queries, got one without. Pass query_length=None.")
+    expansion = None if query_length is None or mask is None else Expansion(mask, query_length)
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in skipped]
+    query = ColbertEncoder(network, tokenizer, projection, markers[0], expansion)
+    document = ColbertEncoder(network, tokenizer, projection, markers[1], None, [k for k in ids if k not in (None, tokenizer.unk_token_id)])
+    return SimilarityWrapper(query, document, similarity=similarity)
