@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from unicodedata import category
 
 Encode = Callable[[Sequence[str]], list[int]]
 MARKERS = ("qzxqzxqzx", "jvkjvkjvk")  # texts that no template contains
-UNWRITTEN = "…"  # a token without characters of its own, such as the second byte of an emoji
+CONTINUED = "…"  # before a piece that continues a word; alone, a token without characters of its own, as the second byte of an emoji
 
 
 class Word(NamedTuple):
@@ -46,8 +47,7 @@ def find_words(tokenizer: Any, encode: Encode, texts: Sequence[str], prompt: str
     ids = encode(texts)
     spans = _read_offsets(tokenizer, ids, texts, prompt)
     spans = _read_template(tokenizer, encode, texts, ids) if spans is None else spans
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    return [_spell_spans(text, own, tokens) for text, own in zip(texts, spans, strict=True)]
+    return [_spell_spans(text, own) for text, own in zip(texts, spans, strict=True)]
 
 
 def tells_characters(tokenizer: object) -> bool:
@@ -90,12 +90,19 @@ def _read_template(tokenizer: Any, encode: Encode, texts: Sequence[str], ids: li
     return spans
 
 
-def _spell_spans(text: str, spans: Sequence[_Span], tokens: Sequence[str]) -> list[Word]:
-    """The tokens with their characters: a character of several tokens stands in the first, and a piece within a word keeps its mark ##."""
+def _spell_spans(text: str, spans: Sequence[_Span]) -> list[Word]:
+    """The tokens with their characters: a character of several tokens stands in the first, and a piece that continues a word is marked."""
     words, done = [], 0
     for place, start, end in spans:
-        written = text[max(start, done) : max(end, 0)].strip()
+        begin = max(start, done)
+        written = text[begin : max(end, 0)]
         done = max(done, end)
-        is_piece = tokens[place].startswith("##") and tokens[place] != "##"
-        words.append(Word(place, f"##{written}" if is_piece else written or UNWRITTEN))
+        words.append(
+            Word(place, CONTINUED + written if _is_within_word(text[max(begin - 1, 0) : begin + 1]) else written.strip() or CONTINUED)
+        )
     return words
+
+
+def _is_within_word(around: str) -> bool:
+    """True if two neighbouring characters belong to one word; writings without spaces, such as Chinese, do not tell."""
+    return len(around) == 2 and around.isalnum() and not any(category(character) == "Lo" for character in around)
