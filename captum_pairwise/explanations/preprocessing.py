@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from captum_pairwise.explanations.contents import Box
 from captum_pairwise.models.adapters import name_adapter
 from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder, make_pixels
+from captum_pairwise.models.from_timm import find_image_size
 
 Transform = Callable[[Image.Image], Any]
 IMAGENET_SIZE = (224, 224)
@@ -86,8 +87,8 @@ def find_preprocessing(encoder: nn.Module | None, transform: Transform | None) -
         return Preprocessing(encoder.preprocess, f"photos are resized to {encoder.size[0]} × {encoder.size[1]}")
     modules = [] if encoder is None else encoder.modules()
     settings: Any = next((module.pretrained_cfg for module in modules if hasattr(module, "pretrained_cfg")), None)  # of a network by timm
-    if isinstance(settings, dict) and {"input_size", "mean", "std"} <= set(settings):
-        return _resize_and_normalise(tuple(settings["input_size"][1:]), settings["mean"], settings["std"])
+    if encoder is not None and isinstance(settings, dict) and {"input_size", "mean", "std"} <= set(settings):
+        return _resize_and_normalise(find_image_size(encoder) or tuple(settings["input_size"][1:]), settings["mean"], settings["std"])
     if encoder is not None and any(type(module).__module__.startswith("torchvision.models.") for module in encoder.modules()):
         size = getattr(encoder, "image_size", None)
         return _resize_and_normalise((size, size) if isinstance(size, int) else IMAGENET_SIZE, IMAGENET_MEAN, IMAGENET_STD)

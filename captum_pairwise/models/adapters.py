@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
+from captum_pairwise.models.from_timm import is_feature_network, wrap_feature_network
 from captum_pairwise.models.late_interaction import from_multi_vector_encoder, is_multi_vector_encoder
 from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
@@ -18,12 +19,14 @@ CONVERTERS: list[Converter] = [  # a test of the object, and the conversion to a
     (is_multi_vector_encoder, from_multi_vector_encoder),
     (is_sentence_transformer, from_sentence_transformers),
     (is_cross_encoder, from_cross_encoder),
+    (is_feature_network, wrap_feature_network),
 ]
 
 ADAPTERS = {  # a library and a class of it, and the call that makes an encoder of its objects
     ("transformers", "PreTrainedModel"): "cp.models.from_transformers(model, processor)",
     ("open_clip", "CLIP"): "cp.models.from_open_clip(model, preprocess, tokenizer)",
     ("open_clip", "CustomTextCLIP"): "cp.models.from_open_clip(model, preprocess, tokenizer)",
+    ("open_clip", "CoCa"): "cp.models.from_open_clip(model, preprocess, tokenizer)",
 }
 
 

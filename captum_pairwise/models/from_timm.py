@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
 from captum_pairwise.models.photo_processing import PhotoProcessing, split_steps
+from captum_pairwise.models.similarity import SimilarityWrapper
 
 TIMM_POOLINGS = ("class", "mean")
 
@@ -40,10 +42,26 @@ def _read_data_config(model: Any) -> PhotoProcessing:
     """The resizing and normalisation of the model's validation set, for its image size."""
     data = import_module("timm.data")
     config = data.resolve_model_data_config(model)
-    size: Any = next((module.img_size for module in model.modules() if hasattr(module, "img_size")), None)
-    if isinstance(size, (tuple, list)):
+    size = find_image_size(model)
+    if size is not None:
         config["input_size"] = (config["input_size"][0], *size)
     return split_steps(data.create_transform(**config, is_training=False))
+
+
+def find_image_size(model: nn.Module) -> tuple[int, int] | None:
+    """Height and width for which a model was built; None if it takes photos of any size."""
+    size: Any = next((module.img_size for module in model.modules() if hasattr(module, "img_size")), None)
+    return (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else None
+
+
+def is_feature_network(model: object) -> bool:
+    """True for a model of timm with `features_only=True`, which returns a list of maps."""
+    return is_of_class(model, "timm", "FeatureDictNet", "FeatureHookNet", "FeatureGetterNet", "FeatureGraphNet")
+
+
+def wrap_feature_network(model: nn.Module) -> SimilarityWrapper:
+    """The similarity of the last maps."""
+    return SimilarityWrapper(model, output=-1)
 
 
 def _find_timm_patch_size(model: Any) -> tuple[int, int] | None:

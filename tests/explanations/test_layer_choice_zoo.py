@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from captum_pairwise import SimilarityWrapper
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer
+from captum_pairwise.network.layer_outputs import get_first_tensor
 from captum_pairwise.network.layers import replace_output
 
 SIZE = 64
@@ -116,7 +117,7 @@ def test_the_last_layer_with_places_is_chosen_in_one_pass(encoder: nn.Module, na
 def assert_acts_alone(encoder: nn.Module, layer: nn.Module, images: Tensor) -> None:
     """Assert that the input changes the embedding, but not while the output of the layer is held."""
     outputs = []
-    with layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output.clone())), torch.no_grad():
+    with layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(get_first_tensor(output).clone())), torch.no_grad():
         before, other = encoder(images.clone()), encoder(images.flip(-1))
     with torch.no_grad(), replace_output(layer, outputs[0]):
         assert torch.equal(encoder(images.flip(-1)), before) and not torch.equal(before, other)
