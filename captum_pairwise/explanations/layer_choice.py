@@ -17,7 +17,7 @@ from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
 from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only
-from captum_pairwise.players.regions import Layout, token_grid
+from captum_pairwise.players.regions import Layout, TokenGrid
 
 FEWEST_PLACES = 4
 MOST_PATCHES = 256  # of a page, which are then explained in blocks
@@ -189,19 +189,20 @@ def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor, most: int | No
     None for tokens that are no places of the image.
     """
     places = [size for axis, size in enumerate(call.output.shape) if axis not in (0, call.axis)]
-    if len(places) == 1 and image.dim() == 4:
+    if len(places) == 1 and image.dim() in (4, 5):
         size = find_grid(encoder, call.module, image, places[0])
         if size is None:
             return None
         block = 1 if most is None else _find_block(size, most)
-        rows, columns = (-(-side // block) for side in size)
-        words = f"{rows} × {columns} {'patches' if block == 1 else f'blocks of {block} × {block} patches'}"
-        mask = token_grid(*size, n_prefix=places[0] - prod(size), block=block)
-        return LayerChoice(call.module, call.name, mask, words, rows * columns)
+        counts = [-(-side // block) for side in size]
+        blocks = f"blocks of {' × '.join([str(block)] * len(size))} patches"
+        words = f"{' × '.join(map(str, counts))} {'patches' if block == 1 else blocks}"
+        mask = TokenGrid(size, n_prefix=places[0] - prod(size), block=block)
+        return LayerChoice(call.module, call.name, mask, words, prod(counts))
     words = f"{' × '.join(map(str, places))} {'cells' if len(places) > 1 else 'places'}"
     return LayerChoice(call.module, call.name, None, words, prod(places))
 
 
-def _find_block(size: tuple[int, int], most: int) -> int:
+def _find_block(size: tuple[int, ...], most: int) -> int:
     """The smallest side of blocks of patches with which there are at most so many blocks."""
     return next(block for block in range(1, max(size) + 1) if prod(-(-side // block) for side in size) <= most)

@@ -1,4 +1,4 @@
-"""Rows and columns of the tokens of a vision transformer."""
+"""The grid of the tokens of a vision transformer: rows and columns, and the depth of videos and volumes."""
 
 from math import isqrt, prod
 from typing import Any
@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from captum_pairwise.network.attention_mask import MOST_PREFIX
 from captum_pairwise.network.layers import record_calls
+from captum_pairwise.players.layouts import find_input_channels
 
 LEAST_RATIO = 1.1  # of the changes of tokens at a changed corner and at the opposite corner
 
 
-def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, int] | None:
-    """Rows and columns of the tokens that a layer returns for an image; None if they are not known to lie on a grid.
+def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, ...] | None:
+    """Rows and columns of the tokens that a layer returns for an image, after the depth of those of a video or volume; None if unknown.
 
     The encoder's own `token_grid_size(height, width)` says it, or the patch embedding. Without one that fits, a square grid is assumed and
     tested: a change of a corner of the image must change the tokens at this corner more than those at the opposite corner. Latent tokens,
@@ -22,21 +23,34 @@ def find_grid(encoder: nn.Module, layer: nn.Module, image: Tensor, n_tokens: int
     Args:
         encoder: the network.
         layer: a module of it.
-        image: one image `[1, C, H, W]`.
+        image: one image `[1, C, H, W]`, or one video or volume.
         n_tokens: the number of tokens with those before the patches.
     """
+    if image.dim() == 5:
+        return _divide_by_patches(encoder, image, n_tokens)
     measure: Any = getattr(encoder, "token_grid_size", None)
     named = None if measure is None else measure(*image.shape[2:])
     if named is not None and 0 <= n_tokens - prod(named) <= MOST_PREFIX:
         return named
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == module.stride and module.in_channels == image.shape[1]:
-            rows, columns = (side // step for side, step in zip(image.shape[2:], module.stride, strict=True))
-            if 0 <= n_tokens - rows * columns <= MOST_PREFIX:
-                return rows, columns
+    by_patches = _divide_by_patches(encoder, image, n_tokens)
+    if by_patches is not None:
+        return by_patches
     side = isqrt(n_tokens)
     is_square = image.shape[2] == image.shape[3] and side > 1 and n_tokens - side**2 <= MOST_PREFIX
     return (side, side) if is_square and _follows_corners(encoder, layer, image, side) else None
+
+
+def _divide_by_patches(encoder: nn.Module, image: Tensor, n_tokens: int) -> tuple[int, ...] | None:
+    """The numbers of patches along the axes of an input, from the convolution that embeds them; None if none fits."""
+    channel_axis = find_input_channels(image)
+    _, n_channels, *sizes = image.movedim(channel_axis, 1).shape
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.kernel_size == module.stride and module.in_channels == n_channels:
+            if len(module.stride) == len(sizes):
+                counts = tuple(size // step for size, step in zip(sizes, module.stride, strict=True))
+                if 0 <= n_tokens - prod(counts) <= MOST_PREFIX:
+                    return counts
+    return None
 
 
 @torch.no_grad()

@@ -138,14 +138,14 @@ def _record_member(record: Callable[[Tensor], Tensor], member: Tensor) -> Tensor
 
 
 def _divide_output(output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
-    """The players of a layer's output, and their place in the image unless the output itself is a map `[B, C, H, W]`."""
+    """The players of a layer's output, and their place in the image or volume unless the output itself is a map `[B, C, ...]`."""
     if isinstance(mask, Tensor) or (mask is not None and not callable(mask)):
         return parse_mask(mask, output, name), None
     if callable(mask):
         players = apply_layout(output, mask, name, axis)
     else:
         players = cells(output, require_axis(axis, output))
-    is_map = len(players.shape) == 2 and players.ids.shape[1:] != (1, *players.shape)
+    is_map = len(players.shape) > 1 and players.ids.shape[1:] != (1, *players.shape)
     return players, map_cells(players) if is_map else None
 
 

@@ -118,11 +118,13 @@ def apply_layout(output: Tensor, layout: Layout, name: str, channel_axis: int | 
     return Players(ids.expand(len(output), *ids.shape[1:]), shape)
 
 
-def _number_blocks(shape: Sequence[int], block: int, device: torch.device) -> tuple[Int[Tensor, " cells"], tuple[int, int]]:
-    """The block of each cell of a map in reading order, and the number of rows and columns of blocks."""
-    rows, columns = (torch.arange(size, device=device) // block for size in shape)
-    n_rows, n_columns = (-(-size // block) for size in shape)
-    return (rows[:, None] * n_columns + columns).flatten(), (n_rows, n_columns)
+def _number_blocks(shape: Sequence[int], block: int, device: torch.device) -> tuple[Int[Tensor, " cells"], tuple[int, ...]]:
+    """The block of each cell of a map in reading order, and the number of blocks along each axis."""
+    counts = tuple(-(-size // block) for size in shape)
+    numbers = torch.zeros((), dtype=torch.int64, device=device)
+    for size, count in zip(shape, counts, strict=True):
+        numbers = numbers[..., None] * count + torch.arange(size, device=device) // block
+    return numbers.flatten(), counts
 
 
 def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int, ...]:
@@ -131,7 +133,7 @@ def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int,
     if not isinstance(chosen, Tensor) or chosen.dtype != positions.dtype:
         actual = chosen.dtype if isinstance(chosen, Tensor) else type(chosen).__name__
         raise ValueError(f"{expected} got {actual}. Only slice, reshape and permute them.")
-    is_map = chosen.dim() == 4 and chosen.shape[:2] == (1, 1)
+    is_map = chosen.dim() in (4, 5) and chosen.shape[:2] == (1, 1)
     if not is_map and not (chosen.dim() == 3 and chosen.shape[::2] == (1, 1)):
         raise ValueError(f"{expected} as a map (1, 1, H, W) or a row (1, n, 1), got shape {tuple(chosen.shape)}. Permute the dimensions.")
     numbers = chosen.flatten().tolist()
@@ -145,23 +147,22 @@ def _validate_layout(chosen: object, positions: Tensor, name: str) -> tuple[int,
 class TokenGrid:
     """The layout of `token_grid`."""
 
-    height: int
-    width: int
+    sizes: tuple[int, ...]
     n_prefix: int
     block: int
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """The patch tokens as a map."""
-        if tokens.dim() != 3 or tokens.shape[1] != self.n_prefix + self.height * self.width:
+        if tokens.dim() != 3 or tokens.shape[1] != self.n_prefix + prod(self.sizes):
             raise ValueError(
-                f"Expected {self.n_prefix} + {self.height} × {self.width} tokens [B, T, C] for this token_grid, got shape "
+                f"Expected {self.n_prefix} + {' × '.join(map(str, self.sizes))} tokens [B, T, C] for this token_grid, got shape "
                 f"{tuple(tokens.shape)}. Pass the rows and columns of patches (image size / patch size) and the number of tokens before "
                 "them."
             )
-        return tokens[:, self.n_prefix :].unflatten(1, (self.height, self.width)).permute(0, 3, 1, 2)
+        return tokens[:, self.n_prefix :].unflatten(1, self.sizes).movedim(-1, 1)
 
 
-def token_grid(height: int, width: int, n_prefix: int = 1, block: int = 1) -> Layout:
+def token_grid(height: int, width: int, n_prefix: int = 1, block: int = 1, depth: int | None = None) -> Layout:
     """A `layer_mask` for a vision transformer: the patch tokens as a map, without the first tokens (class token, registers).
 
     >>> token_grid(2, 3)(torch.arange(7).reshape(1, 7, 1))
@@ -173,8 +174,9 @@ def token_grid(height: int, width: int, n_prefix: int = 1, block: int = 1) -> La
         width: columns of patches.
         n_prefix: number of tokens before the patches. They are always present.
         block: `block × block` patches are one player; the last blocks of a row or a column may have fewer.
+        depth: patches along the time of a video or the depth of a volume, the slowest axis; None for an image.
     """
-    return TokenGrid(height, width, n_prefix, block)
+    return TokenGrid((height, width) if depth is None else (depth, height, width), n_prefix, block)
 
 
 def scalars(inputs: Tensor) -> Players:

@@ -69,3 +69,21 @@ def test_latent_tokens_are_no_places(n_latents: int) -> None:
     assert find_grid(encoder, encoder.norm, photo(64, 64), n_latents) is None
     choice = choose_layer(SimilarityWrapper(encoder).make_embedder(0), photo(64, 64))
     assert choice is not None and (choice.name, choice.parts) == ("patches", "8 × 8 cells")
+
+
+class Tubelets(nn.Module):
+    """An encoder of videos `[B, T, 3, H, W]` as VideoMAE's: patches over two frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv3d(3, 4, (2, 8, 8), (2, 8, 8))
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, video):
+        return self.norm(self.embed(video.transpose(1, 2)).flatten(2).mT).mean(1)
+
+
+def test_patches_of_a_video_have_a_depth():
+    encoder, video = Tubelets().eval(), torch.rand(1, 8, 3, 16, 24)
+    assert find_grid(encoder, encoder.norm, video, 4 * 2 * 3) == (4, 2, 3)
+    assert find_grid(encoder, encoder.norm, video, 100) is None

@@ -6,7 +6,7 @@ from skimage.segmentation import slic
 from torch import Tensor, nn
 
 import captum_pairwise as cp
-from captum_pairwise.players.regions import paint, superpixels
+from captum_pairwise.players.regions import apply_layout, paint, superpixels
 from captum_pairwise.players.volumes import boxes, default_players, divide_signal, supervoxels
 
 
@@ -93,3 +93,47 @@ def test_volumes_are_explained_without_a_mask(volume: Tensor) -> None:
     assert interactions.completeness_gap.abs().item() < 1e-5
     empty = cp.SimilarityWrapper(encoder)(cp.blur_baseline(volume), cp.blur_baseline(volume.flip(2)))
     torch.testing.assert_close(interactions.empty, empty.detach().to(interactions.empty), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_tokens_of_a_video_lie_on_a_grid_with_depth(block: int) -> None:
+    sizes, n_prefix = (3, 2, 4), 1
+    tokens = torch.zeros(1, n_prefix + 3 * 2 * 4, 5)
+    players = apply_layout(tokens, cp.token_grid(2, 4, n_prefix, block, depth=3), "layer_mask")
+    expected = boxes_of_width(sizes, block)
+    assert players.shape == tuple(-(-size // block) for size in sizes)
+    assert players.ids[0, 0, 0] == -1
+    assert torch.equal(players.ids[0, n_prefix:, 0], expected.flatten())
+
+
+def boxes_of_width(sizes: tuple[int, ...], width: int) -> Tensor:
+    """The number of the block of each cell, in reading order."""
+    counts = [-(-size // width) for size in sizes]
+    ids = torch.zeros(sizes, dtype=torch.int64)
+    for index in np.ndindex(*sizes):
+        depth, row, column = (place // width for place in index)
+        ids[index] = (depth * counts[1] + row) * counts[2] + column
+    return ids
+
+
+def test_credit_of_tokens_has_the_shape_of_their_grid() -> None:
+    """And their place in the volume, which figures need."""
+    torch.manual_seed(0)
+    patches = nn.Sequential(nn.Conv3d(1, 4, 4, 4), nn.Flatten(2))
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.mix = patches, nn.Linear(4, 4)
+
+        def forward(self, volume: Tensor) -> Tensor:
+            return self.mix(self.patches(volume).mT).mean(1)
+
+    encoder = Tokens().eval()
+    query, retrieved = torch.rand(2, 1, 1, 8, 8, 12)
+    layout = cp.token_grid(2, 3, n_prefix=0, depth=2)
+    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder.mix)
+    interactions = method.interactions((query, retrieved), layer_mask=(layout, layout), n_samples=200)
+    assert interactions.query_players is not None
+    assert interactions.query_players.ids.shape == (1, 1, 2, 2, 3)
+    assert interactions.completeness_gap.abs().item() < 1e-5
