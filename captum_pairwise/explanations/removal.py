@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.inputs import Inputs
+from captum_pairwise.explanations.phrases import Phrases, divide_text
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.presence import (
     ATTENTION_MASK,
@@ -21,11 +22,12 @@ from captum_pairwise.models.presence import (
 )
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
-from captum_pairwise.players.regions import Players
+from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions
 
 DEFAULTS = ("blur", "random words")  # of photos, and of sentences
-WORDS = "words and pieces of words"
+WORDS, PHRASES = "words and pieces of words", "words, or phrases of a long text"
+MOST_PHRASES = 20  # of a text: pairs of more parts need more passes than a model that reads both texts can make
 ABSENT_WORDS = {ATTENTION_MASK: "hidden by an attention mask", MASK_TOKEN: "replaced by the mask token"}
 
 
@@ -149,10 +151,25 @@ def remove_words(reranker: Any, inputs: Sequence[Inputs], ways: tuple[str | None
     way, other = ways
     if way != other:
         raise ValueError(f"Expected one way for both texts, because one network reads them together, got {ways}. Pass one name.")
-    pairs = [reranker.encode_pair(inputs[0].contents[0].name, content.name, way) for content in inputs[1].contents]
+    query, texts = inputs[0].contents[0].name, [content.name for content in inputs[1].contents]
+    pairs = [reranker.encode_pair(query, text, way) for text in texts]
     counts = [(len(pair.pieces[0]), len(pair.pieces[1])) for pair in pairs]
+    phrases = (
+        [divide_text(query, pairs[0].pieces[0], MOST_PHRASES)],
+        [divide_text(text, pair.pieces[1], MOST_PHRASES) for text, pair in zip(texts, pairs, strict=True)],
+    )
     device = inputs[0].batch.device
-    sides = make_presences([counts[0][0]], device), make_presences([n_retrieved for _, n_retrieved in counts], device)
-    absent = ABSENT_WORDS[pairs[0].removal]
-    words = pairs[0].pieces[:1], [pair.pieces[1] for pair in pairs]
-    return PresencePairs(pairs, counts, reranker), Removal(sides, WORDS, (absent, absent), words)
+    presences = make_presences([counts[0][0]], device), make_presences([n_retrieved for _, n_retrieved in counts], device)
+    sides = _join_words(presences[0], phrases[0]), _join_words(presences[1], phrases[1])
+    has_phrases = any(len(phrase.texts) < len(phrase.numbers) for side in phrases for phrase in side)
+    parts = f"{PHRASES}, because only {MOST_PHRASES} parts of a text can be told apart by a model that reads both" if has_phrases else WORDS
+    absent, shown = ABSENT_WORDS[pairs[0].removal], [[phrase.texts for phrase in side] for side in phrases]
+    return PresencePairs(pairs, counts, reranker), Removal(sides, parts, (absent, absent), shown)
+
+
+def _join_words(presences: PresenceInputs, phrases: Sequence[Phrases]) -> PresenceInputs:
+    """The same inputs with the words of a phrase as one player."""
+    mask = torch.full_like(presences.mask, NEVER_LEAVES)
+    for row, phrase in zip(mask, phrases, strict=True):
+        row[1 : len(phrase.numbers) + 1] = torch.tensor(phrase.numbers, device=mask.device, dtype=mask.dtype)
+    return presences._replace(mask=mask)
