@@ -99,7 +99,7 @@ def _list_references(value: object) -> list[tuple[str, object]]:
 
 def _is_of_library(definition: type | FunctionType) -> bool:
     """True for a function or a class of Python, PyTorch or NumPy."""
-    return definition.__module__.partition(".")[0] in ("builtins", "torch", "torchvision", "numpy")
+    return (definition.__module__ or "").partition(".")[0] in ("builtins", "torch", "torchvision", "numpy")
 
 
 def _unwrap_partial(function: object) -> object:

@@ -104,8 +104,9 @@ class OpenClipTextEncoder(TokenEncoder):
     marks_padding = True
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        length = getattr(tokenizer, "context_length", None) or model.context_length
-        super().__init__(getattr(model, "text", model), _adapt_tokenizer(tokenizer, int(length)))
+        length = int(getattr(tokenizer, "context_length", None) or model.context_length)
+        super().__init__(getattr(model, "text", model), _adapt_tokenizer(tokenizer, length))
+        self.fixed_length = length
         self.hides_tokens = getattr(self.network, "cls_emb", None) is None  # CoCa's class token stands after the words
         self.train(model.training)
 

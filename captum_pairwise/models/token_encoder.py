@@ -42,6 +42,7 @@ class TokenEncoder(nn.Module, abc.ABC):
     marks_padding = False
     hides_tokens = False
     least_length = 0  # tokens to which every sentence is padded at least
+    fixed_length: int | None = None  # of all sentences, if the network takes no other
     description = ""  # of what is done with a sentence, for `Explanation.choices`
 
     def __init__(self, network: Any, tokenizer: Any, prompt: str = "", encode: Encode | None = None) -> None:
@@ -60,7 +61,8 @@ class TokenEncoder(nn.Module, abc.ABC):
             ValueError: no layer does so once.
         """
         ordinary = max(set(range(len(self.tokenizer))) - set(self.tokenizer.all_special_ids))
-        ids = torch.full((1, find_padded_length(self.network) or N_LOOKED_UP), ordinary, dtype=torch.int64, device=self._device)
+        length = self.fixed_length or find_padded_length(self.network) or N_LOOKED_UP
+        ids = torch.full((1, length), ordinary, dtype=torch.int64, device=self._device)
         return find_lookup(self, lambda: self(ids), ids)
 
     @property

@@ -21,7 +21,7 @@ def test_every_notebook_has_a_page():
     assert sorted(TUTORIALS.glob("*.ipynb")) == [page.with_suffix(".ipynb") for page in PAGES]
 
 
-TEXTS = [*PAGES, TUTORIALS.parent / "README.md"]
+TEXTS = [*PAGES, TUTORIALS / "your_model_in_five_lines.md", TUTORIALS.parent / "README.md"]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.stem)
