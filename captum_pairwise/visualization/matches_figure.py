@@ -8,7 +8,8 @@ from matplotlib.patheffects import withStroke
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.parts import locate_parts, strongest_parts
-from captum_pairwise.visualization.photos import Array, draw_photo, fit_widths, hide_frames
+from captum_pairwise.visualization.photos import draw_photo, fit_widths, hide_frames
+from captum_pairwise.visualization.sheets import ImagePair
 from captum_pairwise.visualization.style import find_typical_error, format_number, write_title
 
 PHOTO_HEIGHT, FIGURE_WIDTH = 4.2, 8.5  # inches; the width is the least
@@ -16,9 +17,7 @@ BEND = 0.04  # of a line's length
 WIDEST, THINNEST = 5.0, 1.0  # of a line, in points
 
 
-def matches_figure(
-    interactions: Interactions, images: tuple[Array, Array], n_matches: int = 10, example: int = 0, title: str = ""
-) -> Figure:
+def matches_figure(interactions: Interactions, images: ImagePair, n_matches: int = 10, example: int = 0, title: str = "") -> Figure:
     """Draw both photos of a pair, and lines between query parts and the retrieved parts that match them best.
 
     Each query part has one line, to its strongest match. No two lines end at the same part. Pairs with credit of 0 or less have no line.
@@ -26,7 +25,7 @@ def matches_figure(
 
     Args:
         interactions: of parts of images, or of the cells of maps.
-        images: the photos, RGB `[B, 3, H, W]` in [0, 1].
+        images: the photos, RGB `[B, 3, H, W]` in [0, 1], or other inputs, as for `pair_figure`.
         n_matches: the largest number of lines.
         example: the number of the pair in the batch.
         title: the title of the figure.

@@ -21,11 +21,11 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
-from captum_pairwise.visualization.input_kinds import InputKind
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts
-from captum_pairwise.visualization.photos import Array, draw_photo, fit_height, fit_widths, hide_frames
+from captum_pairwise.visualization.photos import draw_photo, fit_height, fit_widths, hide_frames
+from captum_pairwise.visualization.sheets import ImagePair
 from captum_pairwise.visualization.style import (
     draw_bar_beside,
     draw_half_bar,
@@ -49,13 +49,12 @@ PAIR_MEANING = (
     "own and with other parts of its own side: its pairs need not sum to it."
 )
 FAINT = 0.05  # of the strongest match: weaker ones have no panel in a wide figure
-Images = tuple[Array | InputKind, Array | InputKind]
 NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."
 
 
 def pair_figure(
     interactions: Interactions,
-    images: Images,
+    images: ImagePair,
     n_parts: int = 4,
     example: int = 0,
     title: str = "",
@@ -202,9 +201,7 @@ def _draw_pairs(
         draw_half_bar(panel, find_scale([heat]), sign, "similarity", colours)
 
 
-def joint_figure(
-    interactions: Interactions, images: tuple[Array | InputKind, Array | InputKind], example: int = 0, title: str = ""
-) -> Figure:
+def joint_figure(interactions: Interactions, images: ImagePair, example: int = 0, title: str = "") -> Figure:
     """Draw the credit of each part in the joint game, in which the parts of both photos leave together (`Interactions.marginal`).
 
     This is another question than that of the other figures, where one photo is whole. Two blurs can be more alike than two photos, so that

@@ -26,26 +26,29 @@ def find_place_ids(players: Players, kind: Kind | Picture) -> Int[np.ndarray, ".
     Raises:
         ValueError: the players lie at no places of this kind of input.
     """
-    ids = players.ids[0].cpu()
+    ids, is_signal = players.ids[0].cpu(), isinstance(kind, Signal)
+    places = None
     if len(players.shape) == kind.n_axes and ids.numel() == prod(players.shape):
-        ids = ids.reshape((1,) * isinstance(kind, Signal) + players.shape)
-    elif ids.dim() == kind.n_axes + 1 and not isinstance(kind, Signal):
-        ids = _drop_channels(ids, kind)
-    if ids.dim() != kind.n_axes + isinstance(kind, Signal):
+        places = ids.reshape((1,) * is_signal + players.shape)
+    elif is_signal:
+        places = ids.mT if ids.dim() == 2 and ids.shape[1] == 1 else ids.reshape(-1, ids.shape[-1])  # tokens, or channels and samples
+    elif ids.dim() == kind.n_axes + 1:
+        places = _drop_channels(ids, kind)
+    if places is None:
         raise ValueError(
             f"Expected players that lie in the {kind.noun}, got ids of shape {tuple(players.ids.shape)}. Give the tokens of a transformer "
-            "a place with `layer_mask=cp.token_grid(...)`, or pass a feature_mask over the inputs."
+            "a place with `layer_mask=cp.token_grid(...)`, or pass a feature_mask over the inputs that all channels share."
         )
-    return ids.numpy()
+    return places.numpy()
 
 
-def _drop_channels(ids: Int[Tensor, "..."], kind: Kind | Picture) -> Int[Tensor, "..."]:
-    """The players of all channels together; unchanged if single channels have their own."""
+def _drop_channels(ids: Int[Tensor, "..."], kind: Kind | Picture) -> Int[Tensor, "..."] | None:
+    """The players of all channels together; None if single channels have their own."""
     first = 1 if isinstance(kind, Video) and kind.frame_axis == -4 else 0
     for axis in (first, *range(ids.dim())):
         if bool((ids == ids.narrow(axis, 0, 1)).all()) and (axis == first or ids.shape[axis] == 1):
             return ids.select(axis, 0)
-    return ids
+    return None
 
 
 def find_boxes(ids: Int[np.ndarray, "..."], n_players: int) -> list[AxisBox | None]:

@@ -18,6 +18,7 @@ from captum_pairwise.visualization.photo_parts import PhotoParts, locate_in_phot
 from captum_pairwise.visualization.photos import Array, check_photos, detach_to_cpu, reduce_photo
 from captum_pairwise.visualization.pixel_range import fit_colours, fit_grey, stretch
 
+ImagePair: TypeAlias = tuple[Array | InputKind, Array | InputKind]  # of the query and of the retrieved side
 Side: TypeAlias = Array | InputKind | Sequence[str]  # a batch of photos, one other input, or the tokens of one sentence
 
 
