@@ -46,8 +46,9 @@ class SentenceTransformersEncoder(TokenEncoder):
         others = [name for name, value in features.items() if isinstance(value, Tensor) and name not in CARRIED]
         if self._has_types and features["token_type_ids"].any():
             others.append("token_type_ids")
-        if others or not hasattr(self.tokenizer, "convert_ids_to_tokens"):
-            inputs = ", ".join(others) or type(self.tokenizer).__name__
+        has_weights = next(model.parameters(), None) is not None  # none with ONNX and OpenVINO
+        if others or not has_weights or not hasattr(self.tokenizer, "convert_ids_to_tokens"):
+            inputs = ", ".join(others) or (type(self.tokenizer).__name__ if has_weights else "no weights of PyTorch")
             raise ValueError(
                 f"Expected a SentenceTransformer whose input is token ids of transformers, got {inputs}. Subclass TokenEncoder."
             )

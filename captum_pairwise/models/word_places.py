@@ -69,25 +69,34 @@ def _read_offsets(tokenizer: Any, ids: list[int], texts: Sequence[str], prompt: 
 
 
 def _read_template(tokenizer: Any, encode: Encode, texts: Sequence[str], ids: list[int]) -> list[list[_Span]]:
-    """The tokens of each text inside a template."""
-    markers = MARKERS[: len(texts)]
-    rendered, frame = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in (ids, encode(markers)))
+    """The tokens of each text inside a template, which may leave out the spaces around it."""
+    rendered, frame = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in (ids, encode(MARKERS[: len(texts)])))
     encoded = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
-    expected = frame
-    for marker, text in zip(markers, texts, strict=True):
-        expected = expected.replace(marker, text)
-    if any(frame.count(marker) != 1 for marker in markers) or rendered != expected or encoded["input_ids"] != ids:
+    fits = (_place_texts(frame, variant, rendered) for variant in (texts, [text.strip() for text in texts]))
+    begins = next((places for places in fits if places is not None), None)
+    if begins is None or encoded["input_ids"] != ids:
         raise ValueError(
             f"Expected a tokenizer, or a template around each text unchanged, got other tokens for {rendered[:80]!r}. Explain the "
             "network of transformers and its tokenizer."
         )
     spans = []
-    for k, text in enumerate(texts):
-        begin = frame.index(markers[k])
-        begin += sum(len(texts[j]) - len(markers[j]) for j in range(len(texts)) if frame.index(markers[j]) < frame.index(markers[k]))
-        here = [(place, start - begin, end - begin) for place, (start, end) in enumerate(encoded["offset_mapping"])]
-        spans.append([_Span(place, max(start, 0), end) for place, start, end in here if start < len(text) and end > 0])
+    for text, begin in zip(texts, begins, strict=True):
+        start_of_text = begin if rendered.startswith(text, begin) else begin - len(text) + len(text.lstrip())
+        here = [(place, start - start_of_text, end - start_of_text) for place, (start, end) in enumerate(encoded["offset_mapping"])]
+        spans.append([_Span(place, max(start, 0), end) for place, start, end in here if start < len(text.rstrip()) and end > 0])
     return spans
+
+
+def _place_texts(frame: str, texts: Sequence[str], rendered: str) -> list[int] | None:
+    """The begin of each text in a template that was rendered; None if the template does other things than put them in."""
+    places = [frame.find(marker) for marker in MARKERS[: len(texts)]]
+    expected = frame
+    for marker, text in zip(MARKERS, texts, strict=False):
+        expected = expected.replace(marker, text)
+    if expected != rendered or any(frame.count(marker) != 1 for marker in MARKERS[: len(texts)]):
+        return None
+    moves = [len(text) - len(marker) for marker, text in zip(MARKERS, texts, strict=False)]
+    return [place + sum(move for other, move in zip(places, moves, strict=True) if other < place) for place in places]
 
 
 def _spell_spans(text: str, spans: Sequence[_Span]) -> list[Word]:

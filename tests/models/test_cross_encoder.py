@@ -125,6 +125,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_rerankers_and_texts_are_refused(name):
     attempt, message = BAD[name]

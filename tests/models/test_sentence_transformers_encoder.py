@@ -9,6 +9,7 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
+from captum_pairwise.models.text import TextEncoder, sentence_encoder
 from captum_pairwise.models.token_encoder import TokenEncoder
 
 library = pytest.importorskip("sentence_transformers", reason="the library of the encoders")
@@ -196,6 +197,14 @@ def test_static_embeddings():
     assert found.similarity == pytest.approx((nn.functional.normalize(u.mean(0), dim=0) @ nn.functional.normalize(w.mean(0), dim=0)).item())
 
 
+@torch.no_grad()
+def test_words_of_static_embeddings_are_left_out_of_the_mean():
+    model = load_static()
+    encoder = read_towers(model, prompt="find ")[0]
+    found = encoder.embed_present(encoder.ids(["a red cat"]), torch.tensor([[True, False, True], [False, False, False]]), "attention mask")
+    equals(found, model.encode(["find a cat", "find "], convert_to_tensor=True))
+
+
 def test_an_object_is_recognised_by_its_class():
     assert is_sentence_transformer(load_static()) and not is_sentence_transformer(load_static()[0]) and not is_sentence_transformer(None)
 
@@ -213,6 +222,14 @@ BAD = {
         ),
         "a token that never leaves, such as a begin token",
     ),
+    "text encoder": (
+        lambda: TextEncoder(load_model(), load_model().tokenizer),
+        "got a SentenceTransformer. Pass it to cp.explain as it is",
+    ),
+    "no folder": (
+        lambda: sentence_encoder(load_model()),
+        "the folder of a saved model, got SentenceTransformer. Pass a model to cp.explain",
+    ),
     "bag of words": (
         lambda: from_sentence_transformers(library.SentenceTransformer(modules=[steps.BoW(["cat", "mat"])], device="cpu")),
         "input is token ids of transformers",
@@ -220,6 +237,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_models_and_sentences_are_refused(name):
     attempt, message = BAD[name]

@@ -42,6 +42,15 @@ def test_a_template_in_another_order_that_repeats_the_texts_words():
     assert retrieved[-1].place < query[0].place < len(encode(["red", "red cat"])) - 1
 
 
+@pytest.mark.parametrize("text", [" red cat\n", "red cat"])
+def test_a_template_may_leave_out_the_spaces_around_a_text(text):
+    tokenizer = make_bytes()
+    words = find_words(tokenizer, lambda texts: tokenizer(f"<pad>a: {texts[0].strip()}<pad>")["input_ids"], [text])[0]
+    assert "".join(word.text for word in words).replace("…", "") == "redcat"
+    ids = tokenizer("<pad>a: red cat<pad>")["input_ids"]
+    assert [ids[word.place] for word in words] == tokenizer(" red cat")["input_ids"][-len(words) :]
+
+
 class WithoutCharacters:
     """A tokenizer that does not tell the characters of its tokens."""
 
