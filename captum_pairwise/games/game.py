@@ -142,7 +142,7 @@ class ScoredGame(EmbeddedGame):
     """A game whose value is any function of two embeddings, `v(z) = score(query(z_q), retrieved(z_r))`, such as MaxSim of tokens.
 
     A forward pass costs far more than a score. So each tower embeds a coalition once, and the score compares it with all coalitions of the
-    other image.
+    other image. `combine` does that faster than `score`, if it is given.
 
     >>> game = ScoredGame(2, 1, lambda z: z, lambda z: 3 * z, lambda u, w: (u * w).amax(1))
     >>> game.values(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]))
@@ -158,9 +158,10 @@ class ScoredGame(EmbeddedGame):
         score: Callable[[Tensor, Tensor], Tensor],
         query_tables: QueryTables | None = None,
         chunk: Chunk | None = None,
+        combine: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(n_query, n_retrieved, embed_query, embed_retrieved, query_tables, chunk)
-        self._score = score
+        self._score, self._combine = score, combine
 
     def values(self, z: Coalitions) -> Float[Tensor, " coalitions"]:
         """The value of each row; each tower embeds its distinct rows once."""
@@ -172,14 +173,25 @@ class ScoredGame(EmbeddedGame):
 
     def combine(self, u: Float[Tensor, "query ..."], w: Float[Tensor, "retrieved ..."]) -> Float[Tensor, "query retrieved"]:
         """The value of every embedding of the query with every embedding of the retrieved image."""
+        if self._combine is not None:
+            return check_finite(self._combine(u, w), "the values of the game (rows are coalitions of the query)")
         pairs = torch.arange(len(u) * len(w), device="cpu")
         return self._score_rows(u, w, pairs // len(w), pairs % len(w)).view(len(u), len(w))
 
     def _score_rows(self, u: Tensor, w: Tensor, query_rows: Rows, retrieved_rows: Rows) -> Float[Tensor, " pairs"]:
         """The scores of pairs of rows, in chunks that fit into memory."""
+
+        def score(part: slice) -> Tensor:
+            return self._score(u[query_rows[part]], w[retrieved_rows[part]])
+
+        if u.requires_grad or w.requires_grad:
+            return score(slice(None))
         chunk = Chunk(min(map(choose_chunk_size, (u[0], w[0]))), self.chunk.notice)
-        parts = chunk.map_slices(lambda part: self._score(u[query_rows[part]], w[retrieved_rows[part]]), len(query_rows))
-        return check_finite(torch.cat(list(parts)), "the values of the game (rows are coalitions)")
+        scores, done = score(slice(1)).new_empty(len(query_rows)), 0
+        for values in chunk.map_slices(score, len(query_rows)):
+            scores[done : done + len(values)] = values  # thousands of small tensors between large ones would scatter the memory
+            done += len(values)
+        return check_finite(scores, "the values of the game (rows are coalitions)")
 
 
 def make_one_image_games(game: Game) -> tuple[CallableGame, CallableGame]:

@@ -211,7 +211,8 @@ def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContex
             lifted = _average_lifted(u, head.lift_query, "query", dtype), _average_lifted(w, head.lift_retrieved, "retrieved", dtype)
             return TwoTowerGame(*sizes, *lifted, tables, chunk)
         members = _stack_members(u, "query"), _stack_members(w, "retrieved")
-        return ScoredGame(*sizes, *members, partial(_average_scores, head.score), tables, chunk)
+        combine = None if head.combine is None else partial(_average_combined, head.combine)
+        return ScoredGame(*sizes, *members, partial(_average_scores, head.score), tables, chunk, combine)
 
     return Pairs(query.side, retrieved.side, make_game)
 
@@ -239,3 +240,9 @@ def _average_scores(score: Score, u: Tensor, w: Tensor) -> Float[Tensor, " rows"
     """The similarity of each row, the mean over the backgrounds of both images."""
     members = product(u.unbind(1), w.unbind(1))
     return torch.stack([check_values(score(*embeddings), len(u)) for embeddings in members]).mean(0)
+
+
+def _average_combined(combine: Score, u: Tensor, w: Tensor) -> Float[Tensor, "query retrieved"]:
+    """The similarity of all combinations, the mean over the backgrounds of both images."""
+    members = list(product(u.unbind(1), w.unbind(1)))
+    return sum((combine(*embeddings) for embeddings in members[1:]), combine(*members[0])) / len(members)

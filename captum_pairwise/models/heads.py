@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 Score = Callable[[Tensor, Tensor], Tensor]
 Lift = Callable[[Tensor], Tensor]
+NUMBERS_AT_ONCE = 2**22  # products of tokens in memory
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Head:
         frozen_norm: True if the lift divides by a norm, which SAM freezes at the full image; None if SAM has no closed form.
         keeps_tokens: True if the head also takes outputs `[B, T, C]`, unpooled.
         module: the score, if it is a module with parameters or a mode of its own.
+        combine: maps `m` and `n` embeddings to the similarities of all combinations, `[m, n]`, faster than the score; None if there is no
+            such function.
     """
 
     score: Score
@@ -34,6 +37,7 @@ class Head:
     frozen_norm: bool | None = None
     keeps_tokens: bool = False
     module: nn.Module | None = None
+    combine: Score | None = None
 
 
 def normalize_rows(embeddings: Float[Tensor, "rows channels"]) -> Float[Tensor, "rows channels"]:
@@ -104,6 +108,27 @@ def score_mean_maxsim(u: Tensor, w: Tensor) -> Float[Tensor, " batch"]:
     return score_maxsim(u, w) / find_tokens(u).sum(1).clamp(min=1)
 
 
+def combine_maxsim(u: Float[Tensor, "m tokens channels"], w: Float[Tensor, "n others channels"]) -> Float[Tensor, "m n"]:
+    """`score_maxsim` of every two embeddings: the products of all their tokens are one matrix product."""
+    _refuse_pooled(u, w)
+    is_token, columns = find_tokens(w), w.flatten(0, 1).T
+    absent = None if is_token.all() else ~is_token
+    rows = max(1, NUMBERS_AT_ONCE // max(1, u.shape[1] * columns.shape[1]))
+    return torch.cat([_sum_best((part.flatten(0, 1) @ columns).view(*part.shape[:2], *w.shape[:2]), absent) for part in u.split(rows)])
+
+
+def _sum_best(products: Float[Tensor, "m tokens n others"], absent: Bool[Tensor, "n others"] | None) -> Float[Tensor, "m n"]:
+    """The sum over the first tokens of the largest product with a token that is not absent."""
+    if absent is None:
+        return products.amax(3).sum(1)
+    return torch.where(absent.all(1), 0, products.masked_fill_(absent, -torch.inf).amax(3)).sum(1)
+
+
+def _combine_mean_maxsim(u: Tensor, w: Tensor) -> Float[Tensor, "m n"]:
+    """`score_mean_maxsim` of every two embeddings."""
+    return combine_maxsim(u, w) / find_tokens(u).sum(1, keepdim=True).clamp(min=1)
+
+
 def _refuse_pooled(u: Tensor, w: Tensor) -> None:
     if u.dim() != 3 or w.dim() != 3:
         raise ValueError(
@@ -116,8 +141,8 @@ HEADS = {
     "cosine": Head(F.cosine_similarity, normalize_rows, normalize_rows, frozen_norm=True),
     "dot": Head(_dot, _identity, _identity, frozen_norm=False),
     "euclidean": Head(_negative_squared_distance, _lift_euclidean_query, _lift_euclidean_retrieved),
-    "maxsim": Head(score_maxsim, keeps_tokens=True),
-    "meanmaxsim": Head(score_mean_maxsim, keeps_tokens=True),
+    "maxsim": Head(score_maxsim, keeps_tokens=True, combine=combine_maxsim),
+    "meanmaxsim": Head(score_mean_maxsim, keeps_tokens=True, combine=_combine_mean_maxsim),
 }
 
 

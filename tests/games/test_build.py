@@ -1,8 +1,10 @@
 """Games of images and of layers: each value is the similarity of images that were masked by hand."""
 
+from itertools import product
+
 import pytest
 import torch
-from conftest import images, seeded, tiny_encoder
+from conftest import images, random_tensor, seeded, tiny_encoder
 from model_cases import PROOF_ROWS
 from torch import nn
 
@@ -282,3 +284,25 @@ def test_a_repeated_query_with_another_baseline_is_another_query():
         part = slice(example, example + 1)
         alone = method.attribute((query[part], retrieved[part]), baselines=(baselines[part], None), **arguments)
         torch.testing.assert_close(together[part], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "head", ["maxsim", "meanmaxsim", lambda u, w: (u.mean(1) - w.mean(1)).abs().sum(1)], ids=["sum", "mean", "callable"]
+)
+def test_every_combination_of_two_towers_with_several_backgrounds(head):
+    """Each background of an image is compared with each of the other's; the images have different numbers of tokens."""
+    model = cp.SimilarityWrapper(nn.Identity(), similarity=head)
+    pair = random_tensor(1, 3, 4, seed=1), random_tensor(1, 2, 4, seed=2)
+    members = [random_tensor(n, *batch.shape[1:], seed=5 + n) for n, batch in zip((2, 3), pair, strict=True)]
+    masks = tuple(torch.arange(batch.shape[1])[None, :, None] for batch in pair)
+    baselines = tuple(map(cp.Backgrounds, members))
+    (game,) = build_input_pairs(model, pair, ForwardContext(), baselines=baselines, feature_mask=masks).games()
+    query, retrieved = coalitions(3), coalitions(2)
+    table = game.combine(game.embed_query(query), game.embed_retrieved(retrieved))
+    for (i, z), (j, y) in product(enumerate(query), enumerate(retrieved)):
+        scores = [
+            model(torch.where(z[None, :, None], pair[0], u[None]), torch.where(y[None, :, None], pair[1], w[None]))
+            for u, w in product(*members)
+        ]
+        torch.testing.assert_close(table[i, j], torch.cat(scores).mean(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(game.values(torch.cat([z, y])[None])[0], table[i, j], rtol=0, atol=1e-12)

@@ -37,6 +37,17 @@ def test_maxsim_follows_its_formula_without_tokens_that_are_zero(name: str) -> N
 
 
 @TOKEN_HEADS
+@pytest.mark.parametrize("numbers", [1, 20, 2**22])
+def test_maxsim_of_all_combinations(name: str, numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captum_pairwise.models.heads.NUMBERS_AT_ONCE", numbers)
+    (u, w), combine = token_embeddings(), make_head(name).combine
+    assert combine is not None
+    for rows in (w, w[:1]):  # with and without padding
+        expected = torch.tensor([[slow_maxsim(name, a, b) for b in rows] for a in u], dtype=torch.float64)
+        close(combine(u, rows), expected)
+
+
+@TOKEN_HEADS
 def test_maxsim_differentiates_to_finite_numbers(name: str) -> None:
     u, w = (tokens.requires_grad_() for tokens in token_embeddings())
     gradients = torch.autograd.grad(make_head(name).score(u, w).sum(), (u, w))
