@@ -9,7 +9,8 @@ from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.plan import Options
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.explanations.ranking import Ranking
-from captum_pairwise.games.context import Baselines, Masks
+from captum_pairwise.explanations.removal import NamedBaselines
+from captum_pairwise.games.context import Masks
 
 
 def explain(
@@ -20,7 +21,7 @@ def explain(
     layer: Any = None,
     method: Any = None,
     n_samples: int | None = None,
-    baselines: Baselines = None,
+    baselines: NamedBaselines = None,
     background: Sequence[Any] | None = None,
     feature_mask: Masks = None,
     transform: Transform | None = None,
@@ -72,7 +73,7 @@ def explain_ranking(
     layer: Any = None,
     method: Any = None,
     n_samples: int | None = None,
-    baselines: Baselines = None,
+    baselines: NamedBaselines = None,
     background: Sequence[Any] | None = None,
     feature_mask: Masks = None,
     transform: Transform | None = None,

@@ -20,9 +20,9 @@ from captum_pairwise.attr.shapley_taylor import (
 )
 from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
-from captum_pairwise.explanations.removal import Removal
+from captum_pairwise.explanations.removal import NamedBaselines, Removal
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
-from captum_pairwise.games.context import Baselines, ForwardContext, ForwardFunc, Images, Masks
+from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
@@ -70,7 +70,7 @@ class Options:
     layer: Any = None
     method: Any = None
     n_samples: int | None = None
-    baselines: Baselines = None
+    baselines: NamedBaselines = None
     background: tuple[Tensor | None, Tensor | None] = (None, None)
     feature_mask: Masks = None
     removal: Removal | None = None

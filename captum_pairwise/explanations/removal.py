@@ -22,9 +22,11 @@ from captum_pairwise.models.presence import (
 )
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
+from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions
 
+NamedBaselines = tuple[Baseline | str, Baseline | str] | str | None  # the names are those of `REMOVALS` and `DEFAULTS`
 DEFAULTS = ("blur", "random words")  # of photos, and of sentences
 WORDS, PHRASES = "words and pieces of words", "words, or phrases of a long text"
 MOST_PHRASES = 20  # of a text: pairs of more parts need more passes than a model that reads both texts can make

@@ -91,10 +91,11 @@ def run_naflex(
     height, width = patch_size
     rows, columns = pixels.shape[2] // height, pixels.shape[3] // width
     patches = pixels[..., : rows * height, : columns * width].reshape(len(pixels), 3, rows, height, columns, width)
+    is_new = "pixel_attention_mask" in inspect.signature(network.forward).parameters  # since transformers 5
     mask = torch.ones(len(pixels), rows * columns, dtype=torch.long, device=pixels.device)
     output = network(
         pixel_values=patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2),
-        pixel_attention_mask=mask,
+        **{"pixel_attention_mask" if is_new else "attention_mask": mask},
         spatial_shapes=torch.tensor([[rows, columns]], dtype=torch.long, device=pixels.device).expand(len(pixels), -1),
     )
     return pool_vision_output(network, output, pooling, rows * columns)

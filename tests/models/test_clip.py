@@ -35,7 +35,9 @@ IMAGES, TEXTS = (encoder.double().eval() for encoder in cp.clip.clip_encoders(CL
 MODEL = cp.SimilarityWrapper(IMAGES, TEXTS)
 PHOTOS = torch.rand(2, 3, 16, 16, generator=seeded(0), dtype=torch.float64)
 IDS = TEXTS.ids(["a cat sat", "a dog</w>"])
+torch.set_default_dtype(torch.float64)  # as in `default_float64`
 LAYERS = (IMAGES.network.encoder.layers[0], TEXTS.embedding_layer)
+torch.set_default_dtype(torch.float32)
 MASKS = (cp.token_grid(2, 2), TEXTS.layer_mask(IDS))
 ARGUMENTS = {"layer_baselines": (0.1, -0.2), "layer_mask": MASKS}
 

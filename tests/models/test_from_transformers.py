@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_clip import NAMES, WORDS, clip_model, features, siglip_model
+from test_clip import NAMES, WORDS, clip_model, default_float64, features, siglip_model
 from test_text import make_tokenizer
 from torch import nn
 from vision_cases import PHOTO, SIZES, randomise
@@ -10,6 +10,7 @@ from vision_cases import PHOTO, SIZES, randomise
 import captum_pairwise as cp
 
 transformers = pytest.importorskip("transformers", reason="its models are converted: pip install 'captum-pairwise[text]'")
+FLOAT64 = default_float64  # a fixture that each test uses
 SENTENCES = ["a cat sat", "a dog</w>"]
 
 

@@ -56,6 +56,8 @@ def test_patches_hidden_by_an_attention_mask_are_dropped_patches(name: str) -> N
 @torch.no_grad()
 def test_hidden_patches_have_no_effect_with_relative_positions(name: str, attention: str) -> None:
     model, encoder = convert(name)
+    if not hasattr(model, "set_attn_implementation"):
+        pytest.skip("transformers sets it since 4.53")
     model.set_attn_implementation(attention)
     photo = prepare(encoder)
     changed = photo.clone()
