@@ -76,8 +76,8 @@ def _add_batch(encoder: nn.Module | None, tensor: Tensor) -> Tensor:
         return accepted
     if len(shape) < 3:
         raise ValueError(
-            f"Expected an image [3, H, W], got a tensor of shape {shape}. Pass a signal as cp.Signal(signal). For tables of numbers, call "
-            "a method's class."
+            f"Expected an image [3, H, W] or [1, H, W], got a tensor of shape {shape}. Pass a signal as "
+            "cp.Signal(signal). For tables of numbers, call a method's class."
         )
     raise ValueError(
         f"Expected one image for each tensor, [3, H, W] or [1, 3, H, W], got shape {shape}. Explain pairs one by one; pass a volume as "
