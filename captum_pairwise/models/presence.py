@@ -101,7 +101,7 @@ class PresencePairs(nn.Module):
         super().__init__()
         self.network, self._scores, self.counts = network, list(scores), list(counts)
 
-    def forward(self, query: Presences, retrieved: Presences) -> Float[Tensor, " rows"]:
+    def forward(self, query: Float[Tensor, "rows query"], retrieved: Float[Tensor, "rows retrieved"]) -> Float[Tensor, " rows"]:
         """The score of each row of presences of both sides."""
         numbers = _read_numbers(retrieved, len(self.counts))
 

@@ -55,6 +55,7 @@ def test_photos_and_tensors_take_the_precision_of_the_weights(dtype: torch.dtype
     ],
     ids=["bytes", "bool", "meta", "sparse", "empty", "infinite", "two images", "grey without channel"],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_other_tensors_are_refused(change: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cp.explain(encoder(), change(image()), image(1))

@@ -45,6 +45,7 @@ def test_errors_name_the_adapter() -> None:
     assert_refused(lambda: cp.explain(Finetuned(), *tensors), r"it fails.*Pass cp.models.from_transformers\(model, processor\)")
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_text_for_a_class_is_refused_with_the_way_to_ids() -> None:
     method = cp.FactorisedShapleyTaylor(cp.SimilarityWrapper(nn.Flatten()))
     assert_refused(lambda: method.interactions((["a cat"], ["a dog"])), r"got \(list, list\).*encoder.ids\(sentences\)")
