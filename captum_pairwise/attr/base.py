@@ -19,7 +19,7 @@ from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
-from captum_pairwise.players.regions import Players
+from captum_pairwise.players.regions import Players, cells
 from captum_pairwise.players.volumes import default_players
 from captum_pairwise.results.interactions import Interactions
 
@@ -53,13 +53,13 @@ class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
         """Build and estimate the games, several times if the encoder draws at random."""
         return average_draws(self.forward_func, lambda: self._explain(build(), n_samples, generator))
 
-    def _budget(self, n_samples: int | None) -> int:
-        """The budget of the user, or the default of the class.
+    def _budget(self, n_samples: int | None, least: int = 0) -> int:
+        """The budget of the user, or the default of the class, or twice the least budget of so many players if that is more.
 
         Raises:
             ValueError: the budget is no whole number.
         """
-        return self._default_samples if n_samples is None else check_count(n_samples, "n_samples")
+        return max(self._default_samples, 2 * least) if n_samples is None else check_count(n_samples, "n_samples")
 
 
 class InputMethod(PairMethod[Result], PerturbationAttribution):
@@ -176,6 +176,8 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         device_ids: as in Captum.
     """
 
+    _divide: Callable[[Tensor, int], Players] = staticmethod(cells)  # makes the players of an output without a mask
+
     @torch.no_grad()
     def interactions(
         self,
@@ -195,7 +197,7 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         description = type(self).__name__ if show_progress else None
         context = make_context(self.forward_func, target, additional_forward_args, perturbations_per_eval, description)
         space = (baselines, layer_baselines, layer_mask, self.layout)
-        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
+        build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space, divide=self._divide)
         return self._explain_draws(build, n_samples, generator)
 
     @log_usage()

@@ -18,6 +18,7 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
+from captum_pairwise.players.few_parts import divide_cells, divide_into_few, divide_into_segments
 from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.results.interactions import Interactions
 
@@ -123,7 +124,8 @@ class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images (paper eq. 5), pairs within one image included, from every coalition.
 
     `n_samples` is the most coalitions that it may evaluate, 65 536 by default: `2**(n_q + n_r)`, or for a two-tower model `2**n_q` and
-    `2**n_r` by each tower; more are refused. Nothing is drawn, so `generator` has no effect.
+    `2**n_r` by each tower; more are refused. Nothing is drawn, so `generator` has no effect. Without a mask, images are a grid of 2 × 4
+    parts, and other inputs of more than 16 numbers are 8 runs of neighbouring numbers.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
@@ -133,24 +135,40 @@ class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions]):
     tensor([[[6.]]])
     """
 
+    _players = staticmethod(divide_into_few)
+
 
 @final
 class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions]):
-    """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space."""
+    """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space.
+
+    Without a mask, an output of more than 16 cells is divided into 8 runs of neighbouring cells, in reading order.
+    """
+
+    _divide = staticmethod(divide_cells)
 
 
 def _explain_with_maps(
     pairs: Pairs,
-    n_samples: int,
+    budget: Callable[[int], int],
     estimate: Callable[..., Interactions],
     count: Callable[[int], int],
     generator: torch.Generator | None,
 ) -> Interactions:
-    """Pairs and heat maps of games of any kind. `count` gives the smallest budget of the pairs of so many players."""
+    """Pairs and heat maps of games of any kind.
+
+    Args:
+        pairs: the games.
+        budget: `(least) -> n_samples`, the budget where the pairs need so many coalitions at least.
+        estimate: the estimator of pairs.
+        count: `(n_players) -> least`.
+        generator: the source of randomness.
+    """
 
     def estimate_game(game: Game) -> Interactions:
-        limits = {"least": count(game.n_players), "exact_from": 2**game.n_players}
-        return estimate_with_maps(game, n_samples, partial(estimate, generator=generator), **limits, generator=generator)
+        least = count(game.n_players)
+        limits = {"least": least, "exact_from": 2**game.n_players}
+        return estimate_with_maps(game, budget(least), partial(estimate, generator=generator), **limits, generator=generator)
 
     return pairs.explain(estimate_game)
 
@@ -161,21 +179,23 @@ class _Permutations(PairMethod[Interactions]):
     order = 2
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _explain_with_maps(pairs, self._budget(n_samples), permutation, count_coalitions, generator)
+        return _explain_with_maps(pairs, partial(self._budget, n_samples), permutation, count_coalitions, generator)
 
 
 @final
 class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions]):
     """Shapley–Taylor indices of parts of two images from random orders of arrival, unbiased, pairs within one image included.
 
-    After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n_samples` is 2000 by default; `n` players need at
-    least `n (n+1) / 2 + 1`. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.
+    After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n` players need at least
+    `n (n+1) / 2 + 1` coalitions; `n_samples` is 2000 by default, and at least twice that. Images without a mask are divided into about 20
+    superpixels, not 50. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
     """
 
     _default_samples = 2000
+    _players = staticmethod(divide_into_segments)
 
 
 @final
@@ -191,7 +211,7 @@ class _ProcessFit(PairMethod[Interactions]):
     order, _default_samples = 2, 2000
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _explain_with_maps(pairs, self._budget(n_samples), gaussian_process, count_least, generator)
+        return _explain_with_maps(pairs, partial(self._budget, n_samples), gaussian_process, count_least, generator)
 
 
 @final

@@ -26,7 +26,7 @@ from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
-from captum_pairwise.players.regions import Players
+from captum_pairwise.players.regions import Players, cells
 from captum_pairwise.players.volumes import default_players
 from captum_pairwise.players.windows import Size, Windows, height_and_width, sliding_windows
 from captum_pairwise.results.interactions import SIDES
@@ -139,6 +139,7 @@ def build_layer_pairs(
     layer_baselines: Baselines = None,
     layer_mask: Masks = None,
     layout: LayoutNames = None,
+    divide: Callable[[torch.Tensor, int], Players] = cells,
 ) -> Pairs:
     """Games whose players are cells of a layer's output; only the network after the layer runs for each coalition.
 
@@ -151,12 +152,13 @@ def build_layer_pairs(
         layer_baselines: a pair in the space of the layer's output; replaces `baselines`.
         layer_mask: a pair over the layer's output, each an integer mask, or a function that lays out its tokens as a map.
         layout: the axes of the layer's output, or a pair; None finds them.
+        divide: makes the players of an output without a mask from the output and the axis of its channels.
 
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
     model, images = check_wrapper(forward_func, context), check_images(inputs, takes_ids=True)
-    options = _split_options(baselines, layer_baselines, layer_mask, layout)
+    options = [replace(side, divide=divide) for side in _split_options(baselines, layer_baselines, layer_mask, layout)]
     if model is None:
         return make_joint_layer_pairs(forward_func, layer, images, options, context)
     return make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)

@@ -99,13 +99,17 @@ def make_input_side(
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """The options of the user for one side whose players are parts of a layer's output; `name` is used in error messages."""
+    """The options of the user for one side whose players are parts of a layer's output; `name` is used in error messages.
+
+    `divide` makes the players of an output without a mask from the output and the axis of its channels.
+    """
 
     name: str
     baseline: Baseline
     layer_baseline: Baseline
     mask: Tensor | Layout | None
     layout: str | None = None
+    divide: Callable[[Tensor, int], Players] = cells
 
     def get_channel_axis(self, output: Tensor, axis: int | None) -> int | None:
         """The axis of the channels in the layer's output by the layout that the user named, or else `axis`."""
@@ -121,7 +125,7 @@ class LayerOptions:
             images: the images.
             record: maps other images to the layer's output.
         """
-        players, place = _divide_output(output, axis, self.mask, f"the {self.name} layer_mask")
+        players, place = _divide_output(output, axis, self.mask, f"the {self.name} layer_mask", self.divide)
         if self.layer_baseline is not None:
             absent = background_members(self.layer_baseline, output, f"the {self.name} layer_baselines", players.ids)
         else:
@@ -137,14 +141,16 @@ def _record_member(record: Callable[[Tensor], Tensor], member: Tensor) -> Tensor
     return output.expand(len(member), *output.shape[1:])
 
 
-def _divide_output(output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str) -> tuple[Players, Players | None]:
+def _divide_output(
+    output: Tensor, axis: int | None, mask: Tensor | Layout | None, name: str, divide: Callable[[Tensor, int], Players]
+) -> tuple[Players, Players | None]:
     """The players of a layer's output, and their place in the image or volume unless the output itself is a map `[B, C, ...]`."""
     if isinstance(mask, Tensor) or (mask is not None and not callable(mask)):
         return parse_mask(mask, output, name), None
     if callable(mask):
         players = apply_layout(output, mask, name, axis)
     else:
-        players = cells(output, require_axis(axis, output))
+        players = divide(output, require_axis(axis, output))
     is_map = len(players.shape) > 1 and players.ids.shape[1:] != (1, *players.shape)
     return players, map_cells(players) if is_map else None
 
