@@ -205,7 +205,7 @@ CASES = {
     "an encoder of tokens": (lambda: exact(cp.SimilarityWrapper(nn.Flatten(2))), r"embeddings \[B, C\] or a map"),
     "an encoder of two tensors": (
         lambda: explain_layer(cp.SimilarityWrapper(PAIRED), PAIRED[0]),
-        r"got tuple with 0: \(1, 6, 3, 3\), 1: NoneType. Wrap it",
+        r"got tuple with 0: \(1, 6, 3, 3\), 1: NoneType. Pass SimilarityWrapper",
     ),
     "an encoder of named tensors": (
         lambda: cp.SimilarityWrapper(NAMED)(QUERY, RETRIEVED),
