@@ -69,7 +69,7 @@ class PresenceEncoder(nn.Module):
         self._examples = examples  # no buffer: the state is that of the encoder
         self._embed: Any = encoder.embed_present
 
-    def forward(self, presences: Presences) -> Float[Tensor, "rows channels"]:
+    def forward(self, presences: Presences) -> Float[Tensor, "rows ..."]:
         """The embedding of each row of presences."""
 
         def embed(number: int, rows: Tensor) -> Tensor:

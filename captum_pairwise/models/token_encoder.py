@@ -135,9 +135,7 @@ class TokenEncoder(nn.Module, abc.ABC):
         ways = {ATTENTION_MASK: self.hides_tokens, MASK_TOKEN: self._mask_id is not None}
         return tuple(name for name, is_known in ways.items() if is_known)
 
-    def embed_present(
-        self, ids: Int[Tensor, "1 tokens"], presence: Bool[Tensor, "rows players"], by: str
-    ) -> Float[Tensor, "rows channels"]:
+    def embed_present(self, ids: Int[Tensor, "1 tokens"], presence: Bool[Tensor, "rows players"], by: str) -> Float[Tensor, "rows ..."]:
         """The embeddings of one sentence without its absent words, each of which is replaced or hidden.
 
         A hidden word has the attention mask 0 and is left out of pooling; the other words keep their positions.

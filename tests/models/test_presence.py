@@ -68,7 +68,7 @@ def test_two_encoders_of_presences_give_the_exact_index(by: str) -> None:
 
 def test_examples_may_have_different_numbers_of_parts() -> None:
     query, retrieved = make_presences([1, 1]), make_presences([2, 3])
-    model = PresencePairs([lambda a, b: a.sum(1) * b.sum(1), lambda a, b: a.sum(1) - b.sum(1)], [(1, 2), (1, 3)])
+    model = PresencePairs([lambda a, b: a.sum(1) * b.float().sum(1), lambda a, b: a.sum(1) - b.float().sum(1)], [(1, 2), (1, 3)])
     result = cp.ExactShapleyTaylor(model).interactions(
         (query.present, retrieved.present), baselines=(query.absent, retrieved.absent), feature_mask=(query.mask, retrieved.mask)
     )
