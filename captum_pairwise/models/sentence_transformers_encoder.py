@@ -15,7 +15,7 @@ from captum_pairwise.models.text_pair import Features, refuse_long_text
 from captum_pairwise.models.token_encoder import TokenEncoder
 
 CARRIED = {"input_ids", "attention_mask", "token_type_ids"}  # features that follow from marked ids
-HEADS = ("cosine", "dot")  # similarities that both libraries define alike; their Euclidean one is the distance, ours its square
+SHARED_SIMILARITIES = ("cosine", "dot")  # the Euclidean similarity of the library is the distance, ours is its square
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # in the order in which `encode_document` looks for them
 EXAMPLE = "a"
 NO_CUT = {"text": {"truncation": False}}
@@ -95,7 +95,7 @@ def from_sentence_transformers(
         ValueError: the model has no such prompt, or needs more than token ids.
     """
     refuse_old_library(model)
-    similarity = model.similarity_fn_name if model.similarity_fn_name in HEADS else model.similarity_pairwise
+    similarity = model.similarity_fn_name if model.similarity_fn_name in SHARED_SIMILARITIES else model.similarity_pairwise
     prompts = _choose_prompts(model, prompt, prompt_name)
     if isinstance(prompts, str):
         return SimilarityWrapper(_make_encoder(model, prompts, None), similarity=similarity)

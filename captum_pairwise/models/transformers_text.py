@@ -11,8 +11,8 @@ from captum_pairwise.models.sentence_folder import read_sentence_settings
 from captum_pairwise.models.text import POOLER, TextEncoder
 
 TOWERS_OF_TWO = ("clip", "siglip")  # types whose sentence vector needs a projection, or padding that is attended
-EXAMPLE = ((0, 0, 0), (0, 1, 0))  # two sentences that differ in their second token, and whose third is padding
-TOLERANCE = 0.01  # of half precision
+EXAMPLE_IDS = ((0, 0, 0), (0, 1, 0))  # two sentences that differ in their second token, and whose third is padding
+HALF_PRECISION = 0.01  # differences that rounding makes
 
 
 def make_text_encoder(model: Any, tokenizer: Any, pooling: str | Sequence[str] | None = None, prompt: str = "") -> TextEncoder:
@@ -62,7 +62,7 @@ def _run_example(network: Any) -> Any:
         ValueError: it has no states of tokens, or they depend on padding.
     """
     device = next(network.parameters()).device
-    ids = torch.tensor(EXAMPLE, device=device, dtype=torch.int64)
+    ids = torch.tensor(EXAMPLE_IDS, device=device, dtype=torch.int64)
     attended = (torch.arange(3, device=device, dtype=torch.int64) < 2).long().expand(2, 3)
     output, padded = network(input_ids=ids[:, :2], attention_mask=attended[:, :2]), network(input_ids=ids, attention_mask=attended)
     states = output[0] if isinstance(output, (tuple, dict)) else output
@@ -71,7 +71,7 @@ def _run_example(network: Any) -> Any:
             f"Expected a network that returns the states of its tokens, got {type(network).__name__}. Pass its `base_model`; for a "
             "reranker call from_cross_encoder(model, tokenizer)."
         )
-    if not network.training and not torch.allclose(padded[0][:, :2], states, TOLERANCE, TOLERANCE * states.abs().max().item()):
+    if not network.training and not torch.allclose(padded[0][:, :2], states, HALF_PRECISION, HALF_PRECISION * states.abs().max().item()):
         raise ValueError(
             f"Expected a network that ignores padding by its attention mask, got {type(network).__name__}. Subclass TokenEncoder."
         )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from unicodedata import category
 
 Encode = Callable[[Sequence[str]], list[int]]
-MARKERS = ("qzxqzxqzx", "jvkjvkjvk")  # texts that no template contains
+TEXT_MARKERS = ("qzxqzxqzx", "jvkjvkjvk")  # texts that no template contains
 CONTINUED = "…"  # before a piece that continues a word; alone, a token without characters of its own, as the second byte of an emoji
 
 
@@ -70,7 +70,7 @@ def _read_offsets(tokenizer: Any, ids: list[int], texts: Sequence[str], prompt: 
 
 def _read_template(tokenizer: Any, encode: Encode, texts: Sequence[str], ids: list[int]) -> list[list[_Span]]:
     """The tokens of each text inside a template, which may leave out the spaces around it."""
-    rendered, frame = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in (ids, encode(MARKERS[: len(texts)])))
+    rendered, frame = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in (ids, encode(TEXT_MARKERS[: len(texts)])))
     encoded = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
     fits = (_place_texts(frame, variant, rendered) for variant in (texts, [text.strip() for text in texts]))
     begins = next((places for places in fits if places is not None), None)
@@ -89,13 +89,13 @@ def _read_template(tokenizer: Any, encode: Encode, texts: Sequence[str], ids: li
 
 def _place_texts(frame: str, texts: Sequence[str], rendered: str) -> list[int] | None:
     """The begin of each text in a template that was rendered; None if the template does other things than put them in."""
-    places = [frame.find(marker) for marker in MARKERS[: len(texts)]]
+    places = [frame.find(marker) for marker in TEXT_MARKERS[: len(texts)]]
     expected = frame
-    for marker, text in zip(MARKERS, texts, strict=False):
+    for marker, text in zip(TEXT_MARKERS, texts, strict=False):
         expected = expected.replace(marker, text)
-    if expected != rendered or any(frame.count(marker) != 1 for marker in MARKERS[: len(texts)]):
+    if expected != rendered or any(frame.count(marker) != 1 for marker in TEXT_MARKERS[: len(texts)]):
         return None
-    moves = [len(text) - len(marker) for marker, text in zip(MARKERS, texts, strict=False)]
+    moves = [len(text) - len(marker) for marker, text in zip(TEXT_MARKERS, texts, strict=False)]
     return [place + sum(move for other, move in zip(places, moves, strict=True) if other < place) for place in places]
 
 

@@ -7,6 +7,7 @@ import torch
 from text_cases import make_word_pieces, save_network, transformers
 
 import captum_pairwise as cp
+from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
 
 library = pytest.importorskip("sentence_transformers", reason="the library of cross-encoders")
@@ -105,6 +106,18 @@ def test_a_classifier_of_transformers_scores_by_its_logit():
     inputs = tokenizer(f"find {QUERY}", RETRIEVED, return_tensors="pt")
     torch.testing.assert_close(reranker([QUERY], [RETRIEVED]), network(**inputs).logits[:, 1], rtol=0, atol=1e-6)
     assert reranker.encode_pair(QUERY, "the bikes 🙂").pieces == (("A", "Red", "cat"), ("the", "bike", "…s", "🙂"))
+
+
+@pytest.mark.parametrize("kind", ["one label", "causal"])
+def test_explain_takes_the_object_itself(kind, tmp_path):
+    model, documents = load_model(kind), ["re red", "a red mat"]
+    ranking = cp.explain_ranking(model, "red", documents)
+    assert ranking.scores == pytest.approx(model.predict([("red", document) for document in documents]), abs=1e-6)
+    explanation = cp.explain(model, "red", documents[0])
+    explanation.page().save(tmp_path / "page.html")
+    assert explanation.similarity == pytest.approx(ranking.scores[0], abs=1e-6)
+    assert isinstance(explanation.query, Sentence) and explanation.query.tokens == ("red",)
+    assert explanation.interactions.completeness_gap.abs() < 1e-6
 
 
 def test_an_object_is_recognised_by_its_class():

@@ -8,6 +8,7 @@ from text_cases import make_word_pieces, save_network
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
 from captum_pairwise.models.text import TextEncoder, sentence_encoder
 from captum_pairwise.models.token_encoder import TokenEncoder
@@ -203,6 +204,18 @@ def test_words_of_static_embeddings_are_left_out_of_the_mean():
     encoder = read_towers(model, prompt="find ")[0]
     found = encoder.embed_present(encoder.ids(["a red cat"]), torch.tensor([[True, False, True], [False, False, False]]), "attention mask")
     equals(found, model.encode(["find a cat", "find "], convert_to_tensor=True))
+
+
+def test_explain_takes_the_object_itself(tmp_path):
+    model, documents = make_prompted(), ["the Bikes", "a red mat"]
+    ranking = cp.explain_ranking(model, "A Red cat", documents)
+    expected = model.similarity(model.encode_query("A Red cat"), model.encode_document(documents))[0]
+    assert ranking.scores == pytest.approx(expected.tolist(), abs=1e-6)
+    explanation = cp.explain(model, "A Red cat", documents[0], baselines="attention mask")
+    explanation.page().save(tmp_path / "page.html")
+    assert explanation.similarity == pytest.approx(ranking.scores[0], abs=1e-6)
+    assert "embedded by `encode_document` with the prompt 'on the mat, '" in explanation.choices
+    assert isinstance(explanation.retrieved, Sentence) and explanation.retrieved.tokens == ("the", "Bike", "…s")
 
 
 def test_an_object_is_recognised_by_its_class():
