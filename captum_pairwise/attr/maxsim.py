@@ -68,8 +68,9 @@ class MaxSimShapleyTaylor:
         model, is_mean = _require_maxsim(self.forward_func)
         query, retrieved = check_images(inputs, takes_ids=True)
         u, w = promote_half(model.embed_query(query)), promote_half(model.embed_retrieved(retrieved))
-        u = u / find_tokens(u).sum(1).clamp(min=1)[:, None, None] if is_mean else u
-        return match_tokens(torch.einsum("bqc,bdc->bqd", u, w), find_tokens(u), find_tokens(w), self.index, self.empty)
+        shares = 1 / find_tokens(u).sum(1).clamp(min=1).to(u) if is_mean else u.new_ones(len(u))
+        scores = torch.einsum("bqc,bdc->bqd", u, w) * shares[:, None, None]
+        return match_tokens(scores, find_tokens(u), find_tokens(w), self.index, self.empty * shares)
 
 
 def _choose_index(index: str, p: float) -> TokenIndex:

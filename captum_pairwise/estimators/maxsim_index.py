@@ -74,7 +74,7 @@ def match_tokens(
     is_query: Bool[Tensor, "batch query"],
     is_retrieved: Bool[Tensor, "batch retrieved"],
     index: TokenIndex,
-    empty: float = 0.0,
+    empty: float | Float[Tensor, " batch"] = 0.0,
 ) -> Interactions:
     """The interactions of the tokens of both sides, their heat maps and the ends of the game.
 
@@ -83,14 +83,15 @@ def match_tokens(
         is_query: True for each query token; the others are padding, and have no credit.
         is_retrieved: True for each retrieved token.
         index: the index.
-        empty: the value of an empty maximum.
+        empty: the value of an empty maximum, or one for each pair of the batch.
     """
+    empty = torch.as_tensor(empty, dtype=scores.dtype, device=scores.device).expand(len(scores))
     game = _sort_scores(scores, is_query, is_retrieved, empty)
     k = torch.arange(1, scores.shape[2] + 1, dtype=scores.dtype, device=scores.device)
-    own = empty + (game.gains * index.query(k)).sum(2)
+    own = empty[:, None] + (game.gains * index.query(k)).sum(2)
     tokens = is_query.to(scores), is_retrieved.to(scores)
     first = torch.cat([own * tokens[0], game.share(index.retrieved(k)).sum(1)], 1)
-    best = empty + game.gains.sum(2)
+    best = empty[:, None] + game.gains.sum(2)
     maps = torch.cat([best * tokens[0], game.share(1 / k).sum(1)], 1)
     n_tokens = tokens[0].sum(1)
     full, no_credit = (best * tokens[0]).sum(1), scores.new_zeros(len(scores), scores.shape[1], scores.shape[1])
@@ -151,9 +152,10 @@ def _add_larger(rows: Float[Tensor, "query retrieved"]) -> Float[Tensor, "retrie
     return total
 
 
-def _sort_scores(scores: Scores, is_query: Tensor, is_retrieved: Tensor, empty: float) -> _SortedScores:
+def _sort_scores(scores: Scores, is_query: Tensor, is_retrieved: Tensor, empty: Float[Tensor, " batch"]) -> _SortedScores:
     falling, order = scores.masked_fill(~is_retrieved[:, None], -torch.inf).sort(dim=2, descending=True)
-    falling = falling.masked_fill(falling == -torch.inf, empty)
-    following = torch.cat([falling[:, :, 1:], torch.full_like(falling[:, :, :1], empty)], 2)
+    nothing = empty[:, None, None].expand(-1, scores.shape[1], 1)
+    falling = torch.where(falling == -torch.inf, nothing, falling)
+    following = torch.cat([falling[:, :, 1:], nothing], 2)
     gains = (falling - following) * is_query[..., None]
     return _SortedScores(order.argsort(2), gains, is_retrieved.sum(1), is_retrieved)

@@ -64,6 +64,16 @@ def test_the_index_and_the_empty_maximum_are_those_of_the_user(pair: tuple[Tenso
     assert shifted.without_retrieved.tolist() == [-4, -3]
 
 
+def test_the_empty_maximum_is_averaged_as_the_others(pair: tuple[Tensor, Tensor]) -> None:
+    encoder, sides = Encoder(), []
+    for similarity in ("meanmaxsim", "maxsim"):
+        sides.append(cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(encoder, similarity=similarity), empty=-1.0).interactions(pair))
+    for name in BLOCKS:
+        expected = getattr(sides[1], name)
+        expected = expected / torch.tensor([4, 3]).view(2, *[1] * (expected.dim() - 1))
+        torch.testing.assert_close(getattr(sides[0], name), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
