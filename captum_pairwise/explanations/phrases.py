@@ -1,59 +1,44 @@
 """Phrases: neighbouring words of a long text as one part."""
 
-import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+from captum_pairwise.models.word_places import Word
+
 CLAUSE_ENDS = tuple(".!?;:,…")
-CONTINUES = "##"  # begins a piece of a word that continues the piece before
 
 
 class Phrases(NamedTuple):
-    """The number of the phrase of each token, and the text of each phrase."""
+    """The number of the phrase of each word or piece of a word, and the text of each phrase."""
 
     numbers: tuple[int, ...]
     texts: tuple[str, ...]
 
 
-def divide_text(text: str, tokens: Sequence[str], most: int) -> Phrases:
-    """At most so many phrases of a text; each token is one if there are not more.
+def divide_text(text: str, words: Sequence[Word], most: int) -> Phrases:
+    """At most so many phrases of a text; each word or piece of a word is one if there are not more.
 
     Clauses stay whole where they can: the shortest neighbours are joined, and the longest phrases are divided between words.
 
-    >>> divide_text("No, I am here.", ["No", ",", "I", "am", "here", "."], 2)
+    >>> words = [Word(0, "No", 0), Word(1, ",", 2), Word(2, "I", 4), Word(3, "am", 6), Word(4, "here", 9), Word(5, ".", 13)]
+    >>> divide_text("No, I am here.", words, 2)
     Phrases(numbers=(0, 0, 1, 1, 1, 1), texts=('No,', 'I am here.'))
 
     Args:
         text: the text.
-        tokens: its words and pieces of words in order, as they stand in the text.
+        words: its words and pieces of words in order.
         most: the largest number of phrases, at least 1.
     """
-    if len(tokens) <= most:
-        return Phrases(tuple(range(len(tokens))), tuple(tokens))
-    starts = _find_starts(text, tokens)
-    breaks = [k for k in range(1, len(tokens)) if text[starts[k] - 1 : starts[k]].isspace()]  # before a word
-    clauses = [k for k in breaks if tokens[k - 1].endswith(CLAUSE_ENDS)]
-    firsts = _split_longest(_join_shortest([0, *clauses], len(tokens), most), breaks, len(tokens), most)
-    bounds = [*firsts, len(tokens)]
-    numbers = tuple(number for number, (first, last) in enumerate(zip(firsts, bounds[1:], strict=True)) for _ in range(first, last))
-    ends = [*(starts[first] for first in firsts[1:]), len(text)]
-    return Phrases(numbers, tuple(text[starts[first] : end].strip() for first, end in zip(firsts, ends, strict=True)))
-
-
-def _find_starts(text: str, tokens: Sequence[str]) -> list[int]:
-    """The place of the first character of each token; a token that is not written has the place of the next."""
-    starts, cursor, folded = [], 0, _fold_characters(text)
-    for token in tokens:
-        written = _fold_characters(token.removeprefix(CONTINUES) if token != CONTINUES else token)
-        place = folded.find(written, cursor)
-        starts.append(cursor if place < 0 else place)
-        cursor = cursor if place < 0 else place + len(written)
-    return starts
-
-
-def _fold_characters(text: str) -> str:
-    """The text with as many characters, in lower case and without accents, as some tokenizers write it."""
-    return "".join(unicodedata.normalize("NFD", character)[0].lower()[:1] for character in text)
+    if len(words) <= most:
+        return Phrases(tuple(range(len(words))), tuple(word.text for word in words))
+    breaks = [k for k in range(1, len(words)) if text[max(words[k].start - 1, 0) : words[k].start].isspace()]  # before a word
+    clauses = [k for k in breaks if text[: words[k].start].rstrip().endswith(CLAUSE_ENDS)]
+    firsts = _split_longest(_join_shortest([0, *clauses], len(words), most), breaks, len(words), most)
+    bounds = [*firsts, len(words)]
+    numbers = tuple(number for number, (first, last) in enumerate(pairwise(bounds)) for _ in range(first, last))
+    starts = [*(words[first].start for first in firsts), len(text)]
+    return Phrases(numbers, tuple(text[start:end].strip() for start, end in pairwise(starts)))
 
 
 def _join_shortest(firsts: Sequence[int], n_tokens: int, most: int) -> list[int]:

@@ -155,10 +155,10 @@ def remove_words(reranker: Any, inputs: Sequence[Inputs], ways: tuple[str | None
         raise ValueError(f"Expected one way for both texts, because one network reads them together, got {ways}. Pass one name.")
     query, texts = inputs[0].contents[0].name, [content.name for content in inputs[1].contents]
     pairs = [reranker.encode_pair(query, text, way) for text in texts]
-    counts = [(len(pair.pieces[0]), len(pair.pieces[1])) for pair in pairs]
+    counts = [(len(pair.words[0]), len(pair.words[1])) for pair in pairs]
     phrases = (
-        [divide_text(query, pairs[0].pieces[0], MOST_PHRASES)],
-        [divide_text(text, pair.pieces[1], MOST_PHRASES) for text, pair in zip(texts, pairs, strict=True)],
+        [divide_text(query, pairs[0].words[0], MOST_PHRASES)],
+        [divide_text(text, pair.words[1], MOST_PHRASES) for text, pair in zip(texts, pairs, strict=True)],
     )
     device = inputs[0].batch.device
     presences = make_presences([counts[0][0]], device), make_presences([n_retrieved for _, n_retrieved in counts], device)

@@ -84,7 +84,7 @@ class TextPair(nn.Module):
     texts, such as a prompt, never leave. `Reranker.encode_pair` makes it.
 
     Attributes:
-        pieces: the words and pieces of words of each text, as they are written.
+        words: the words and pieces of words of each text, with their places.
         removal: "mask token" if it stands in place of an absent word, or "attention mask" if an absent word is not attended.
     """
 
@@ -92,13 +92,18 @@ class TextPair(nn.Module):
         super().__init__()
         self.reranker, self.features, self.removal = reranker, dict(features), removal
         self.places = [word.place for word in chain(*words)]
-        self.pieces = tuple(tuple(word.text for word in text) for text in words)
+        self.words = tuple(map(tuple, words))
+
+    @property
+    def pieces(self) -> tuple[tuple[str, ...], ...]:
+        """The words and pieces of words of each text, as they are written."""
+        return tuple(tuple(word.text for word in text) for text in self.words)
 
     @property
     def presences(self) -> tuple[Float[Tensor, "1 query"], Float[Tensor, "1 retrieved"]]:
         """Both inputs with every word present."""
         device = next(self.parameters()).device
-        query, retrieved = (torch.ones(1, len(words), device=device, dtype=torch.float32) for words in self.pieces)
+        query, retrieved = (torch.ones(1, len(words), device=device, dtype=torch.float32) for words in self.words)
         return query, retrieved
 
     def forward(self, query: Presence, retrieved: Presence) -> Float[Tensor, " rows"]:

@@ -10,10 +10,11 @@ CONTINUED = "…"  # before a piece that continues a word; alone, a token withou
 
 
 class Word(NamedTuple):
-    """A token of a text: its place among all tokens, and the text that it stands for."""
+    """A token of a text: its place among all tokens, the characters that it stands for, and where they start in the text."""
 
     place: int
     text: str
+    start: int
 
 
 class _Span(NamedTuple):
@@ -106,9 +107,9 @@ def _spell_spans(text: str, spans: Sequence[_Span]) -> list[Word]:
         begin = max(start, done)
         written = text[begin : max(end, 0)]
         done = max(done, end)
-        words.append(
-            Word(place, CONTINUED + written if _is_within_word(text[max(begin - 1, 0) : begin + 1]) else written.strip() or CONTINUED)
-        )
+        is_continued = _is_within_word(text[max(begin - 1, 0) : begin + 1])
+        spelled = CONTINUED + written if is_continued else written.strip() or CONTINUED
+        words.append(Word(place, spelled, begin + len(written) - len(written.lstrip())))
     return words
 
 

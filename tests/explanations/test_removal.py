@@ -1,5 +1,6 @@
 """Parts that are removed inside the network, and models that read two texts together."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 import captum_pairwise as cp
 from captum_pairwise.models import DualEncoder
 from captum_pairwise.models.presence import ATTENTION_MASK, MASK_TOKEN
+from captum_pairwise.models.word_places import Word
 
 SIZE, PATCH = 8, 4
 PHOTOS = tuple(torch.rand(1, 3, SIZE, SIZE, generator=seeded(k)) for k in range(3))
@@ -122,10 +124,13 @@ class Pair(nn.Module):
 
     def __init__(self, query: str, retrieved: str) -> None:
         super().__init__()
-        self.pieces = tuple(query.split()), tuple(retrieved.split())
+        self.words = tuple(
+            tuple(Word(place, word.group(), word.start()) for place, word in enumerate(re.finditer(r"\S+", text)))
+            for text in (query, retrieved)
+        )
 
     def forward(self, query: Tensor, retrieved: Tensor) -> Tensor:
-        same = torch.tensor([[a == b for b in self.pieces[1]] for a in self.pieces[0]], dtype=torch.float32)
+        same = torch.tensor([[a.text == b.text for b in self.words[1]] for a in self.words[0]], dtype=torch.float32)
         return ((query.float() @ same) * retrieved.float()).sum(1)
 
 

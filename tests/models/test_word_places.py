@@ -20,6 +20,7 @@ def test_the_words_together_are_the_text(kind, prompt, text):
     tokenizer = TOKENIZERS[kind]()
     words = find_words(tokenizer, encode_with(tokenizer, prompt), [text], prompt)[0]
     assert "".join(word.text for word in words).replace("…", "") == "".join(text.split())
+    assert all(text[word.start :].startswith(word.text.replace("…", "")) for word in words)
     places = [word.place for word in words]
     ids = tokenizer(prompt + text)["input_ids"]
     assert places == list(range(places[0], places[0] + len(places))) and places[-1] == len(ids) - (2 if kind == "word pieces" else 1)
