@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from captum_pairwise.explanations.layer_choice import find_named_layer
 from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.named_models import AnyModel, load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
@@ -51,11 +52,12 @@ def print_check(options: argparse.Namespace) -> int:
 
 def _list_embedders(model: AnyModel) -> list[Embedder]:
     """The encoder with the layout of its output; of a wrapper with two encoders, both."""
+    model = model.pair("image", "text") if isinstance(model, DualEncoder) else model
     if isinstance(model, SimilarityWrapper):
         return [model.make_embedder(side) for side in range(1 if model.is_tied else 2)]
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module) and not hasattr(model, "encode_pair"):
         return [Embedder(model)]
-    raise ValueError(f"Expected an encoder, an nn.Module, got a {type(model).__name__}. A function f(query, retrieved) needs no check.")
+    raise ValueError(f"Expected an encoder, an nn.Module, got a {type(model).__name__}. A function of both sides needs no check.")
 
 
 def _check_tower(embedder: Embedder, options: argparse.Namespace, is_named: bool) -> Report:

@@ -31,6 +31,7 @@ from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.adapters import adapt_model, name_adapter
 from captum_pairwise.models.dual_encoder import choose_encoders
 from captum_pairwise.models.heads import HEADS
+from captum_pairwise.models.presence import PresencePairs
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import is_out_of_memory
@@ -178,8 +179,8 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     Raises:
         ValueError: an option does not fit.
     """
-    warnings = _find_warnings(batch)
     given, (batch, options) = batch, _prepare(batch, options)
+    warnings = _find_warnings(batch)
     try:
         plan, interactions = _run_method(batch, options)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
@@ -268,12 +269,14 @@ def _compare_ends(game: Game) -> OwnBlurs:
 
 
 def _find_warnings(batch: Batch) -> list[str]:
-    """Signs that an encoder was not trained."""
-    model = batch.forward_func
-    if not isinstance(model, SimilarityWrapper):
-        return []
-    towers = {model.retrieved_tower: batch.retrieved.batch, model.query_encoder: batch.query.batch}
-    return list(dict.fromkeys(warning for tower, inputs in towers.items() if (warning := find_untrained(tower, inputs)) is not None))
+    """Signs that a network was not trained."""
+    model, query, retrieved = batch.forward_func, batch.query.batch, batch.retrieved.batch
+    networks: dict[nn.Module, tuple[Tensor, ...]] = {}
+    if isinstance(model, SimilarityWrapper):
+        networks = {model.retrieved_tower: (retrieved,), model.query_encoder: (query,)}
+    elif isinstance(model, PresencePairs):
+        networks = {model: (query, retrieved)}
+    return list(dict.fromkeys(warning for network, inputs in networks.items() if (warning := find_untrained(network, *inputs)) is not None))
 
 
 @torch.no_grad()

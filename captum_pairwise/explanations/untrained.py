@@ -1,5 +1,6 @@
 """Signs that a network was not trained: weights as their initialisation leaves them."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
@@ -15,7 +16,7 @@ INSIDE, SPREAD = 1 + 1e-6, 0.05  # of a bound, and of a standard deviation
 CONSTANTS = (0.01, 0.02)  # standard deviations of initialisations that do not depend on the size of a layer
 
 
-def find_untrained(encoder: nn.Module, inputs: Tensor) -> str | None:
+def find_untrained(encoder: nn.Module, *inputs: Tensor) -> str | None:
     """The warning that a network, or its last layer, has the weights of its initialisation; None if it looks trained.
 
     Training moves the weights of normalisation layers away from 1, their biases and statistics away from 0, and the spread of other
@@ -23,9 +24,9 @@ def find_untrained(encoder: nn.Module, inputs: Tensor) -> str | None:
 
     Args:
         encoder: the network.
-        inputs: a batch for it.
+        inputs: a batch for it, or one for each of its arguments.
     """
-    modules = _list_used(encoder, inputs[:1])
+    modules = _list_used(encoder, [batch[:1] for batch in inputs])
     norms = [module for module in modules if isinstance(module, NORMS) and _list_state(module)]
     layers = [module for module in modules if isinstance(module, LAYERS) and module.weight.numel() >= FEWEST_WEIGHTS]
     uniform = [_is_uniform(layer) for layer in layers]
@@ -39,7 +40,7 @@ def find_untrained(encoder: nn.Module, inputs: Tensor) -> str | None:
 
 
 @torch.no_grad()
-def _list_used(encoder: nn.Module, inputs: Tensor) -> list[nn.Module]:
+def _list_used(encoder: nn.Module, inputs: Sequence[Tensor]) -> list[nn.Module]:
     """The layers that run, in this order."""
     used: dict[nn.Module, None] = {}
 
@@ -50,7 +51,7 @@ def _list_used(encoder: nn.Module, inputs: Tensor) -> list[nn.Module]:
         for module in encoder.modules():
             if isinstance(module, (*LAYERS, *NORMS)):
                 hooks.enter_context(module.register_forward_hook(this_thread_only(record)))
-        encoder(inputs)
+        encoder(*inputs)
     return list(used)
 
 

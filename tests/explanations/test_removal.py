@@ -176,3 +176,21 @@ def test_the_fit_of_a_shorter_result_leaves_out_the_words_of_longer_ones() -> No
     ranking = cp.explain_ranking(Reranker(), "red bicycle", ["a red small old bicycle", "bicycle"])
     evidence = [sentence for sentence in ranking[1].verdict.trust.evidence if "random halves" in sentence]
     assert len(evidence) == 2 and all("100%" in sentence for sentence in evidence)  # given the other text, each word counts alone
+
+
+def test_a_reranker_with_random_weights_is_stamped() -> None:
+    class Layers(Reranker):
+        """Runs layers as their initialisation leaves them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*(nn.Linear(30, 30) for _ in range(4)))
+
+        def encode_pair(self, query: str, retrieved: str, by: str | None = None) -> Pair:
+            pair = super().encode_pair(query, retrieved, by)
+            count = pair.forward
+            pair.forward = lambda a, b: count(a, b) + 0 * self.layers(torch.zeros(len(a), 30)).sum(1)
+            return pair
+
+    assert "random weights" in str(cp.explain(Layers().eval(), "red bicycle", "a red bicycle").verdict)
+    assert "random weights" not in str(cp.explain(Reranker(), "red bicycle", "a red bicycle").verdict)
