@@ -33,6 +33,11 @@ class SelectedOutput(nn.Module):
         """The field for a batch."""
         return select_output(self.encoder(images), self.field)
 
+    def embed_present(self, inputs: Tensor, presence: Tensor, by: str) -> Any:
+        """The field for one input with some of its parts, if the encoder removes parts inside its network."""
+        encoder: Any = self.encoder
+        return select_output(encoder.embed_present(inputs, presence, by), self.field)
+
 
 def select_output(output: Any, field: OutputField) -> Any:
     """A field of the output of an encoder.
