@@ -2,8 +2,9 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
+from itertools import count
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, final
 
@@ -73,12 +74,19 @@ def find_modules(function: object) -> dict[str, nn.Module]:
     while pending:
         name, value = pending.pop(0)
         if isinstance(value, nn.Module):
-            modules.setdefault(name, value)
+            if value not in modules.values():
+                modules[_make_free_name(name, modules)] = value
         elif id(value) not in seen:
             seen.add(id(value))
             pending.extend(_list_references(value))
     parts = {part for module in modules.values() for part in module.modules() if part is not module}
     return {name: module for name, module in modules.items() if module not in parts}
+
+
+def _make_free_name(name: str, names: Container[str]) -> str:
+    """The name, with a number if there is one already: two objects may both have a `net`."""
+    numbered = (f"{name}_{number}" for number in count(2))
+    return name if name not in names else next(other for other in numbered if other not in names)
 
 
 def _list_references(value: object) -> list[tuple[str, object]]:

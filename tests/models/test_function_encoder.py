@@ -88,6 +88,12 @@ def test_a_module_is_named_once() -> None:
     assert wrap_function(network) is network
 
 
+def test_modules_of_one_name_are_all_found() -> None:
+    first, second = SimpleNamespace(net=nn.Linear(2, 2)), SimpleNamespace(net=nn.Dropout())
+    modules = find_modules(lambda batch: second.net(first.net(batch)))
+    assert set(modules.values()) == {first.net, second.net} and set(modules) == {"net", "net_2"}
+
+
 def test_a_method_can_be_copied_for_captum_and_a_closure_cannot() -> None:
     network = Network().eval()
     by_method, by_function = cp.SimilarityWrapper(network.encode), cp.SimilarityWrapper(lambda batch: network.encode(batch))
