@@ -51,7 +51,7 @@ class ClipTextEncoder(TokenEncoder):
         if length and ids.shape[1] != length:
             raise ValueError(f"Expected ids padded to {length} tokens, as SigLIP was trained, got {ids.shape[1]}. Take them from `ids`.")
         with hide_absent_tokens(ids):
-            return self.projection(self.network(input_ids=ids % FIXED_TOKEN).pooler_output)
+            return self.projection(self.network(input_ids=ids.long() % FIXED_TOKEN).pooler_output)
 
 
 def hide_absent_tokens(ids: Int[Tensor, "batch tokens"]) -> AbstractContextManager[object]:

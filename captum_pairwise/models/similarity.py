@@ -46,6 +46,8 @@ class SimilarityWrapper(nn.Module):
             A callable also takes tokens, unpooled; the two images may differ in their number.
         layout: the axes of the encoder's output if it is a map: `"NCHW"`, `"NHWC"`, `"NTC"`, `"NCT"` or `"NCDHW"`, or a pair of these, one
             for each encoder. None finds out which axis holds the channels, and asks if it cannot.
+        output: the embedding in the output of an encoder that returns several things: the name or the index of a field, or a function of
+            the output; or a pair of these, one for each encoder.
         stochastic: True if an encoder draws at random on purpose: explanations are then the mean of 8, and their spread is in the standard
             error. Otherwise a method refuses an encoder that embeds the same image differently.
 

@@ -59,6 +59,7 @@ def features(returned):
 def test_towers_give_the_embeddings_of_clip():
     normalised = (PHOTOS - IMAGES.mean) / IMAGES.std
     torch.testing.assert_close(IMAGES(PHOTOS), features(CLIP.get_image_features(pixel_values=normalised)))
+    assert torch.equal(TEXTS(IDS), TEXTS(IDS.int()))
     torch.testing.assert_close(TEXTS(IDS), features(CLIP.get_text_features(input_ids=IDS)))
     scores = CLIP(input_ids=IDS, pixel_values=normalised).logits_per_image / CLIP.logit_scale.exp()
     torch.testing.assert_close(MODEL(PHOTOS, IDS), scores.diagonal())
