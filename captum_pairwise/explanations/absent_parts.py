@@ -13,6 +13,7 @@ from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.players.baselines import Backgrounds
 
 BLURRED, OWN_BASELINES = "blurred", "replaced by your baselines"
+BLUR, RANDOM_WORDS = DEFAULTS = ("blur", "random words")  # names of the replacements of photos, and of words
 N_MEMBERS = 4  # random sentences of the background of a text
 
 
@@ -37,12 +38,12 @@ def choose_replacements(
     Args:
         forward_func: the model.
         inputs: both batches.
-        baselines: a pair, in which None is left to the model, or None.
+        baselines: a pair, in which a name is one of `DEFAULTS` and None is left to the model, or None.
         background: images for each side, or None.
         seed: of random words.
 
     Raises:
-        ValueError: the baselines are no pair.
+        ValueError: the baselines are no pair, or a name does not fit the inputs of its side.
     """
     own = (None, None) if baselines is None else baselines
     if not isinstance(own, (tuple, list)) or len(own) != 2:
@@ -51,9 +52,23 @@ def choose_replacements(
     wrapper = forward_func if isinstance(forward_func, SimilarityWrapper) else None
     encoders = (wrapper.query_encoder, wrapper.retrieved_tower) if wrapper is not None else (None, None)
     return [
-        _choose_replacement(encoder, images, members, seed) if baseline is None else Replacement(baseline, OWN_BASELINES)
+        _choose_replacement(encoder, images, members, seed) if baseline is None else _read_baseline(baseline, encoder, images, seed)
         for baseline, encoder, images, members in zip(own, encoders, inputs, background, strict=True)
     ]
+
+
+def _read_baseline(baseline: Any, encoder: nn.Module | None, images: Tensor, seed: int) -> Replacement:
+    """The user's own baseline, or the default of the side if it has the name that the user gave.
+
+    Raises:
+        ValueError: the default of the side has another name, or none.
+    """
+    if not isinstance(baseline, str):
+        return Replacement(baseline, OWN_BASELINES)
+    default = RANDOM_WORDS if isinstance(encoder, TokenEncoder) else BLUR if images.dim() in (4, 5) else "0"
+    if baseline != default:
+        raise ValueError(f"Expected baselines that fit each side, got {baseline!r} for one whose default is {default}. Pass None for it.")
+    return _choose_replacement(encoder, images, None, seed)
 
 
 def _choose_replacement(encoder: nn.Module | None, images: Tensor, background: Tensor | None, seed: int) -> Replacement:

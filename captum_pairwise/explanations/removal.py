@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_pairwise.explanations.absent_parts import DEFAULTS
 from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.inputs import Inputs
 from captum_pairwise.explanations.phrases import Phrases, divide_text
@@ -27,7 +28,6 @@ from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions
 
 NamedBaselines = tuple[Baseline | str, Baseline | str] | str | None  # the names are those of `REMOVALS` and `DEFAULTS`
-DEFAULTS = ("blur", "random words")  # of photos, and of sentences
 WORDS, PHRASES = "words and pieces of words", "words, or phrases of a long text"
 MOST_PHRASES = 20  # of a text: pairs of more parts need more passes than a model that reads both texts can make
 ABSENT_WORDS = {ATTENTION_MASK: "hidden by an attention mask", MASK_TOKEN: "replaced by the mask token"}
@@ -85,7 +85,7 @@ def _lay_out_patches(rows: int, columns: int, device: torch.device) -> Players:
 
 
 def read_names(baselines: Any) -> tuple[tuple[str | None, str | None] | None, Any]:
-    """The ways to remove the parts of both sides, or None; and other baselines, in which None stands for the default.
+    """The ways to remove the parts of both sides, or None; and other baselines, in which a name is one of `DEFAULTS`.
 
     A side whose way is None takes the first that its encoder knows.
 
@@ -102,7 +102,7 @@ def read_names(baselines: Any) -> tuple[tuple[str | None, str | None] | None, An
     if unknown := [name for name in names if name not in (*REMOVALS, *DEFAULTS)]:
         raise ValueError(f"Expected the name of a baseline, one of {[*REMOVALS, *DEFAULTS]}, got {unknown[0]!r}. Pass one of these.")
     if set(names) <= set(DEFAULTS):
-        return None, tuple(None if isinstance(side, str) else side for side in sides)
+        return None, sides
     if len(sides) != 2 or not all(side is None or (isinstance(side, str) and side in REMOVALS) for side in sides):
         raise ValueError(f"Expected baselines that remove the parts of both sides, or of none, got {names}. Pass {names[0]!r} alone.")
     return (sides[0], sides[1]), None

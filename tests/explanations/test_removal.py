@@ -95,16 +95,25 @@ def test_names_of_defaults_change_nothing() -> None:
     torch.testing.assert_close(cp.explain(encoder, *PHOTOS[:2], baselines="blur").pairs, cp.explain(encoder, *PHOTOS[:2]).pairs)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("way", [ATTENTION_MASK, MASK_TOKEN])
+def test_parts_are_removed_from_the_field_that_is_the_embedding(way: str) -> None:
+    model = cp.SimilarityWrapper(Patches().eval(), output=lambda embeddings: embeddings[:, :3])
+    why = cp.explain(model, *PHOTOS[:2], baselines=way)
+    assert why.similarity == pytest.approx(model(*PHOTOS[:2]).item(), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"baselines": "erase"}, "Expected the name of a baseline.*got 'erase'"),
         ({"baselines": (MASK_TOKEN, torch.zeros(1, 3, SIZE, SIZE))}, "parts of both sides, or of none"),
         ({"baselines": (MASK_TOKEN, "blur")}, "parts of both sides, or of none"),
+        ({"baselines": "random words"}, "fit each side, got 'random words' for one whose default is blur"),
         ({"baselines": MASK_TOKEN, "layer": "embed"}, "neither layer= nor feature_mask="),
         ({"baselines": MASK_TOKEN, "background": list(PHOTOS)}, "no background"),
     ],
-    ids=["name", "own", "default", "layer", "background"],
+    ids=["name", "own", "default", "words for photos", "layer", "background"],
 )
 def test_other_names_and_options_are_refused(options: dict, message: str) -> None:
     assert_refused(lambda: cp.explain(Patches().eval(), *PHOTOS[:2], **options), message)
