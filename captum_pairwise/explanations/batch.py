@@ -1,49 +1,25 @@
-"""Explain one query against one or more others, in one call of a method."""
+"""The inputs of one query and of the others that it is compared with, and the model that takes them."""
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.attr.base import LayerPairAttribution
-from captum_pairwise.attr.randomness import make_context
-from captum_pairwise.attr.sam import LayerPairwiseSAM
-from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactShapleyTaylor
-from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.contents import Sentence
-from captum_pairwise.explanations.explanation import Explanation
-from captum_pairwise.explanations.held_out import measure_fit
 from captum_pairwise.explanations.inputs import Inputs, read_gallery, read_inputs
-from captum_pairwise.explanations.places import Places
-from captum_pairwise.explanations.plan import Options, Plan, make_plan
 from captum_pairwise.explanations.preprocessing import Transform
-from captum_pairwise.explanations.removal import read_names, remove_parts, remove_words
-from captum_pairwise.explanations.trust import judge_numbers
-from captum_pairwise.explanations.untrained import find_untrained
-from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, write_verdict
 from captum_pairwise.games.build import find_wrapper
 from captum_pairwise.games.context import ForwardFunc
-from captum_pairwise.games.game import Game, TwoTowerGame
 from captum_pairwise.models.adapters import adapt_model, name_adapter
 from captum_pairwise.models.dual_encoder import choose_encoders
-from captum_pairwise.models.heads import HEADS
-from captum_pairwise.models.presence import PresencePairs
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.models.text_towers import scores_pairs
 from captum_pairwise.network.batching import is_out_of_memory
 from captum_pairwise.network.layers import refuse_compiled
-from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.selection import take_pair
-
-MOST_MEMBERS = 8  # images of a background that take the place of absent parts
-LAYER_COALITIONS, INPUT_COALITIONS = 64, 16  # held out; after a layer only the tail of the network runs
-Fit = tuple[float, float]  # of the map of the query, and of the map of the other
-OwnBlurs = tuple[float, float] | None
-ROWS = 16  # of a background in one forward pass
 
 
 @dataclass(frozen=True)
@@ -118,7 +94,7 @@ def read_batch(
         ValueError: an input cannot be read.
     """
     model = adapt_model(model)
-    if reads_pairs(model):
+    if scores_pairs(model):
         return Batch(model, _take_texts([query]), _take_texts(others), None if background is None else _take_texts(background).batch)
     forward_func = wrap_model(choose_encoders(model, query, others))
     transform = transform if transform is not None else getattr(model, "transform", None)
@@ -136,11 +112,6 @@ def read_batch(
     batch = Batch(forward_func, query_inputs, retrieved, gallery)
     _try_model(batch)
     return batch
-
-
-def reads_pairs(model: object) -> bool:
-    """True for a model that scores two texts together, and cannot embed one alone."""
-    return hasattr(model, "encode_pair")
 
 
 def _take_texts(texts: Sequence[object]) -> Inputs:
@@ -170,142 +141,3 @@ def _try_model(batch: Batch) -> None:
         adapter = name_adapter(batch.forward_func)
         remedy = f"Pass {adapter}" if adapter else "Check the model and its inputs"
         raise ValueError(f"Expected a model that takes inputs {shapes}, but it fails: {reason}. {remedy}.") from error
-
-
-@disable_autocast()
-def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
-    """The explanation of each pair.
-
-    Raises:
-        ValueError: an option does not fit.
-    """
-    given, (batch, options) = batch, _prepare(batch, options)
-    warnings = _find_warnings(batch)
-    try:
-        plan, interactions = _run_method(batch, options)
-    except ValueError as error:  # the embeddings of a random network may all be zero or equal
-        raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
-    pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    measured, gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(given)
-    if options.removal is not None:
-        pairs = list(map(options.removal.place_patches, pairs))
-    explanations = []
-    for number, (pair, (fit, own_blurs)) in enumerate(zip(pairs, measured, strict=True)):
-        contents = batch.query.contents[0], batch.retrieved.contents[number]
-        sides = Places(contents[0], pair.query_players), Places(contents[1], pair.retrieved_players)
-        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery)
-        weak_layer = find_weak_layer(pair)
-        alarms = [*warnings, weak_layer] if weak_layer is not None else warnings
-        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair))
-        verdict = write_verdict(pair, setting, trust, alarms)
-        explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
-    return explanations
-
-
-def _prepare(batch: Batch, options: Options) -> tuple[Batch, Options]:
-    """The batch and the options with the members of the background; of presences, if parts are removed inside the network."""
-    ways, baselines = read_names(options.baselines)
-    is_reranker = reads_pairs(batch.forward_func)
-    if ways is None and not is_reranker:
-        return batch, replace(options, baselines=baselines, background=_choose_members(batch))
-    if batch.background is not None or baselines is not None:
-        raise ValueError("Expected no background and no other baselines, because parts are removed inside the network. Leave them out.")
-    sides = batch.query, batch.retrieved
-    make: Any = remove_words if is_reranker else remove_parts
-    model, removal = make(batch.forward_func, sides, ways or (None, None))
-    query, retrieved = removal.replace_inputs(sides)
-    return Batch(model, query, retrieved), replace(options, baselines=None, removal=removal)
-
-
-def _run_method(batch: Batch, options: Options) -> tuple[Plan, Interactions]:
-    """The plan for these inputs and its results."""
-    plan = make_plan(batch.forward_func, batch.inputs, options)
-    interactions = plan.method.interactions(batch.inputs, **plan.arguments)
-    if not isinstance(interactions, Interactions):
-        raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
-    return plan, interactions
-
-
-def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-    """A few images of the background for each side whose parts they can replace; sentences cannot replace words of another sentence."""
-    model, images = batch.forward_func, batch.background
-    if images is None or not images.is_floating_point():
-        return None, None
-    members = images[
-        torch.linspace(0, len(images) - 1, min(len(images), MOST_MEMBERS), device=images.device, dtype=torch.float64).round().long()
-    ]
-    is_shared = not isinstance(model, SimilarityWrapper) or model.retrieved_tower is model.query_encoder
-    fits = [is_shared and batch.query.batch.shape[1:] == members.shape[1:], batch.retrieved.batch.shape[1:] == members.shape[1:]]
-    return (members if fits[0] else None), (members if fits[1] else None)
-
-
-def _measure_games(batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int) -> list[tuple[Fit, OwnBlurs]]:
-    """For each pair, `R²` of its maps on coalitions that are drawn anew, and the similarity of each image and its own blur."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
-    has_blurs = _embeds_alike(batch.forward_func) and plan.absent == (BLURRED, BLURRED)
-    with torch.no_grad():
-        games = plan.build(make_context(batch.forward_func, None, None, None)).games()
-        return [
-            (measure_fit(game, pair, generator, n_coalitions), _compare_ends(game) if has_blurs else None)
-            for game, pair in zip(games, pairs, strict=True)
-        ]
-
-
-def _embeds_alike(forward_func: ForwardFunc) -> bool:
-    """True if the similarity is an inner product of what one encoder makes of either image."""
-    if not isinstance(forward_func, SimilarityWrapper) or forward_func.retrieved_tower is not forward_func.query_encoder:
-        return False
-    return forward_func.head.lift_query is not None and forward_func.head.lift_query is forward_func.head.lift_retrieved
-
-
-def _compare_ends(game: Game) -> OwnBlurs:
-    """The similarity of the query and its baseline, and of the other and its baseline; None for a game that is not of two towers."""
-    if not isinstance(game, TwoTowerGame):
-        return None
-    ends = torch.tensor([[False], [True]], device="cpu")
-    query, retrieved = game.embed_query(ends.expand(2, game.n_query)), game.embed_retrieved(ends.expand(2, game.n_retrieved))
-    return (query[0] @ query[1]).item(), (retrieved[0] @ retrieved[1]).item()
-
-
-def _find_warnings(batch: Batch) -> list[str]:
-    """Signs that a network was not trained."""
-    model, query, retrieved = batch.forward_func, batch.query.batch, batch.retrieved.batch
-    networks: dict[nn.Module, tuple[Tensor, ...]] = {}
-    if isinstance(model, SimilarityWrapper):
-        networks = {model.retrieved_tower: (retrieved,), model.query_encoder: (query,)}
-    elif isinstance(model, PresencePairs):
-        networks = {model: (query, retrieved)}
-    return list(dict.fromkeys(warning for network, inputs in networks.items() if (warning := find_untrained(network, *inputs)) is not None))
-
-
-@torch.no_grad()
-def _score_gallery(batch: Batch) -> Tensor | None:
-    """The similarity of the query and each image of the background."""
-    if batch.background is None:
-        return None
-    model, query, parts = batch.forward_func, batch.query.batch, batch.background.split(ROWS)
-    if not isinstance(model, SimilarityWrapper):
-        return torch.cat([model(query.expand(len(rows), *query.shape[1:]), rows).cpu() for rows in parts])
-    embedding = model.embed_query(query)
-    galleries = map(model.embed_retrieved, parts)
-    return torch.cat([model.head.score(embedding.expand(len(rows), *embedding.shape[1:]), rows).cpu() for rows in galleries])
-
-
-def _is_exact(forward_func: ForwardFunc, plan: Plan, pair: Interactions) -> bool:
-    """True if the credits follow from all coalitions, or from a closed form."""
-    if isinstance(plan.method, LayerPairwiseSAM):
-        return isinstance(forward_func, SimilarityWrapper) and forward_func.head.frozen_norm is False
-    n_players = sum(players.n_players for players in (pair.query_players, pair.retrieved_players) if players is not None)
-    is_enumerated = int(pair.n_evaluations) >= 2**n_players
-    return isinstance(plan.method, (ExactShapleyTaylor, LayerExactShapleyTaylor)) or is_enumerated
-
-
-def _name_head(forward_func: ForwardFunc) -> str:
-    return next((name for name, head in HEADS.items() if getattr(forward_func, "head", None) is head), "")
-
-
-def _join_choices(batch: Batch, plan: Plan) -> str:
-    """All choices in one line."""
-    descriptions = dict.fromkeys(filter(None, (batch.query.description, batch.retrieved.description)))
-    return " ".join([*plan.choices, *(f"{text[:1].upper()}{text[1:]}." for text in descriptions)])

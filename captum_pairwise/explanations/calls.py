@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from captum_pairwise.explanations.batch import explain_batch, read_batch
+from captum_pairwise.explanations.batch import read_batch
+from captum_pairwise.explanations.batch_explanations import explain_batch
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.plan import Options
 from captum_pairwise.explanations.preprocessing import Transform

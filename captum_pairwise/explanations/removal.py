@@ -12,15 +12,8 @@ from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.inputs import Inputs
 from captum_pairwise.explanations.phrases import Phrases, divide_text
 from captum_pairwise.games.context import ForwardFunc
-from captum_pairwise.models.presence import (
-    ATTENTION_MASK,
-    MASK_TOKEN,
-    REMOVALS,
-    PresenceEncoder,
-    PresenceInputs,
-    PresencePairs,
-    make_presences,
-)
+from captum_pairwise.models.presence import PresenceEncoder, PresenceInputs, PresencePairs, make_presences
+from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN, REMOVALS
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.players.baselines import Baseline

@@ -12,12 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
+from captum_pairwise.models.removals import PRESENT
 from captum_pairwise.models.text import TokenEncoder
 from captum_pairwise.players.regions import NEVER_LEAVES
-
-REMOVALS = (ATTENTION_MASK, MASK_TOKEN)  # ways to remove a part inside a network
-PRESENT = 0.5  # from this presence on, a part is there
 
 Presences = Float[Tensor, "rows columns"]
 PairScore = Callable[[Tensor, Tensor], Tensor]  # presences [rows, n_query] and [rows, n_retrieved] to scores [rows]

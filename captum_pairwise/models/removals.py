@@ -1,3 +1,4 @@
-"""The names of the ways to remove a part inside a network."""
+"""The ways to remove a part inside a network."""
 
-ATTENTION_MASK, MASK_TOKEN = "attention mask", "mask token"
+REMOVALS = ATTENTION_MASK, MASK_TOKEN = "attention mask", "mask token"
+PRESENT = 0.5  # from this presence on, a part is there

@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
+from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN, PRESENT
 from captum_pairwise.models.word_places import Word, find_words
 
 PAIRS_PER_PASS = 32  # rows of one forward pass
-LEAST_PRESENCE = 0.5  # from this presence on, a word is there
 Features = dict[str, Any]
 Presence = Float[Tensor, "rows _words"] | Bool[Tensor, "rows _words"]
 
@@ -109,7 +108,7 @@ class TextPair(nn.Module):
     def forward(self, query: Presence, retrieved: Presence) -> Float[Tensor, " rows"]:
         """The score with the present words of both."""
         chunks = zip(query.split(PAIRS_PER_PASS), retrieved.split(PAIRS_PER_PASS), strict=True)
-        return torch.cat([self._score_rows(torch.cat(presences, 1) < LEAST_PRESENCE) for presences in chunks])
+        return torch.cat([self._score_rows(torch.cat(presences, 1) < PRESENT) for presences in chunks])
 
     def _score_rows(self, absent: Tensor) -> Tensor:
         """The scores of rows, in which True marks an absent word."""

@@ -6,6 +6,11 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text import TokenEncoder
 
 
+def scores_pairs(model: object) -> bool:
+    """True for a model that scores two texts together, and cannot embed one alone."""
+    return hasattr(model, "encode_pair")
+
+
 def tell_text_towers(model: AnyModel, query: object = None, retrieved: object = None) -> tuple[bool, bool]:
     """True for the query and for the retrieved side if sentences are its inputs.
 
@@ -16,7 +21,7 @@ def tell_text_towers(model: AnyModel, query: object = None, retrieved: object = 
     """
     if isinstance(model, DualEncoder):
         return is_sentence(query), is_sentence(retrieved)
-    if hasattr(model, "encode_pair"):  # it scores two texts together
+    if scores_pairs(model):
         return True, True
     towers = (model.query_encoder, model.retrieved_tower) if isinstance(model, SimilarityWrapper) else (model, model)
     return isinstance(towers[0], TokenEncoder), isinstance(towers[1], TokenEncoder)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import captum_pairwise as cp
 from captum_pairwise.models import DualEncoder
-from captum_pairwise.models.presence import ATTENTION_MASK, MASK_TOKEN
+from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
 from captum_pairwise.models.word_places import Word
 
 SIZE, PATCH = 8, 4

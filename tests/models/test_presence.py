@@ -6,7 +6,8 @@ from conftest import assert_refused, seeded
 from torch import Tensor, nn
 
 import captum_pairwise as cp
-from captum_pairwise.models.presence import ATTENTION_MASK, MASK_TOKEN, PresenceEncoder, PresencePairs, make_presences
+from captum_pairwise.models.presence import PresenceEncoder, PresencePairs, make_presences
+from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
 
 
 class Sums(nn.Module):
