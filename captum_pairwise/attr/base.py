@@ -3,15 +3,16 @@
 import abc
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Generic
+from typing import Any, ClassVar, Generic, Literal, overload
 
 import torch
 from captum.attr import LayerAttribution, PerturbationAttribution
 from torch import Tensor
 
-from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise._compat import TargetType
+from captum_pairwise.attr.logged import log_overloaded
 from captum_pairwise.attr.randomness import average_draws, make_context
-from captum_pairwise.attr.views import Delta, Maps, Matrix, Result, arrange_maps, arrange_pairs, compute_delta, paint_images
+from captum_pairwise.attr.views import Delta, Maps, Matrix, Result, View, arrange_maps, arrange_pairs, compute_delta, paint_images
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
@@ -62,7 +63,7 @@ class PairMethod(CompleteMethod, abc.ABC, Generic[Result]):
         return max(self._default_samples, 2 * least) if n_samples is None else check_count(n_samples, "n_samples")
 
 
-class InputMethod(PairMethod[Result], PerturbationAttribution):
+class InputMethod(PairMethod[Result], PerturbationAttribution, Generic[Result, View]):
     """A method whose players are parts of the images; `cls(forward_func)`.
 
     Args:
@@ -96,7 +97,30 @@ class InputMethod(PairMethod[Result], PerturbationAttribution):
         build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask, **defaults)
         return self._explain_draws(build, n_samples, generator)
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        show_progress: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> View: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[View, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> View | tuple[View, Delta]: ...
+    @log_overloaded
     @torch.no_grad()
     def attribute(
         self,
@@ -167,7 +191,7 @@ class LayerPairAttribution(LayerAttribution):
             LayerAttribution.__init__(self, forward_func, layers[0], device_ids)
 
 
-class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribution):
+class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribution, Generic[Result, View]):
     """A method whose players are cells of a layer's output; `cls(forward_func, layer)`.
 
     Args:
@@ -200,7 +224,31 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space, divide=self._divide)
         return self._explain_draws(build, n_samples, generator)
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        show_progress: bool = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        generator: torch.Generator | None = None,
+    ) -> View: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[View, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> View | tuple[View, Delta]: ...
+    @log_overloaded
     @torch.no_grad()
     def attribute(
         self,

@@ -1,14 +1,15 @@
 """Integrated gradients at a layer: search activation maps of two images, class activation maps of one."""
 
-from typing import Any, final
+from typing import Any, Literal, final, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import LayerGradientMethod, make_path
+from captum_pairwise.attr.logged import log_overloaded
 from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, ImageInteractions, Maps, arrange_maps, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
@@ -73,7 +74,30 @@ class LayerIGSAM(CompleteMethod, LayerGradientMethod):
 
         return average_draws(self.forward_func, explain)
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Maps: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[Maps, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> Maps | tuple[Maps, Delta]: ...
+    @log_overloaded
     def attribute(
         self,
         inputs: tuple[Tensor, Tensor],
@@ -137,7 +161,40 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
 
     order = 1
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor],
+        baselines: Baseline | tuple[Baseline] = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        layer_baselines: Baseline = None,
+        layer_mask: Tensor | Layout | None = None,
+    ) -> Map: ...
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor],
+        baselines: Baseline | tuple[Baseline] = None,
+        *,
+        return_convergence_delta: Literal[True],
+        **options: Any,
+    ) -> tuple[Map, Float[Tensor, " batch"]]: ...
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor],
+        baselines: Baseline | tuple[Baseline] = None,
+        *,
+        return_convergence_delta: bool,
+        **options: Any,
+    ) -> Map | tuple[Map, Float[Tensor, " batch"]]: ...
+    @log_overloaded
     @differentiable()
     def attribute(
         self,

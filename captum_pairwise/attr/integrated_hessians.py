@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import final
+from typing import Any, Literal, final, overload
 
 import torch
 from torch import Tensor
 
-from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import CompleteMethod, DeviceIds
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
+from captum_pairwise.attr.logged import log_overloaded
 from captum_pairwise.attr.randomness import average_draws, make_context
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
@@ -115,7 +116,31 @@ class IntegratedHessians(_HessianMethod):
         build = partial(build_input_pairs, self.forward_func, inputs, context, baselines, feature_mask)
         return self._integrate(build, n_steps, method, n_samples, generator)
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        feature_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Matrix: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[Matrix, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> Matrix | tuple[Matrix, Delta]: ...
+    @log_overloaded
     def attribute(
         self,
         inputs: tuple[Tensor, Tensor],
@@ -212,7 +237,32 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         build = partial(build_layer_pairs, self.forward_func, self.layer, inputs, context, *space)
         return self._integrate(build, n_steps, method, n_samples, generator)
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        baselines: Baselines = None,
+        target: TargetType = None,
+        additional_forward_args: object = None,
+        n_steps: int = N_STEPS,
+        method: str = "gauss",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Matrix: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[Matrix, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, Tensor], baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> Matrix | tuple[Matrix, Delta]: ...
+    @log_overloaded
     def attribute(
         self,
         inputs: tuple[Tensor, Tensor],

@@ -6,7 +6,7 @@ from typing import Any, final
 import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
-from captum_pairwise.attr.views import ImageInteractions, Result
+from captum_pairwise.attr.views import ImageInteractions, Maps, Matrix, Result, View
 from captum_pairwise.estimators.heat_maps import estimate_with_maps
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import count_determining, kernel_taylor
@@ -45,7 +45,7 @@ class _KernelFit(PairMethod[Result]):
         return estimate_with_maps(game, budget, partial(kernel_taylor, **options), **limits, generator=options["generator"])
 
 
-class _InputFit(_KernelFit[Result], InputMethod[Result]):
+class _InputFit(_KernelFit[Result], InputMethod[Result, View]):
     """The constructor of both classes of parts of images."""
 
     def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
@@ -53,7 +53,7 @@ class _InputFit(_KernelFit[Result], InputMethod[Result]):
         self.sampling, self.ridge = sampling, ridge
 
 
-class _LayerFit(_KernelFit[Result], LayerMethod[Result]):
+class _LayerFit(_KernelFit[Result], LayerMethod[Result, View]):
     """The constructor of both classes of cells of a layer."""
 
     def __init__(
@@ -71,7 +71,7 @@ class _LayerFit(_KernelFit[Result], LayerMethod[Result]):
 
 
 @final
-class KernelShapley(_InputFit[ImageInteractions]):
+class KernelShapley(_InputFit[ImageInteractions, Maps]):
     r"""Shapley values of the parts of each image, with the other image whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i$$
@@ -89,7 +89,7 @@ class KernelShapley(_InputFit[ImageInteractions]):
 
 
 @final
-class LayerKernelSAM(_LayerFit[ImageInteractions]):
+class LayerKernelSAM(_LayerFit[ImageInteractions, Maps]):
     """Shapley values of the positions of each layer output (KSAM, paper §4): SAM for any similarity and network.
 
     `n_samples` is 5000 by default, as in the paper.
@@ -107,7 +107,7 @@ class LayerKernelSAM(_LayerFit[ImageInteractions]):
 
 
 @final
-class KernelShapleyTaylor(_InputFit[Interactions]):
+class KernelShapleyTaylor(_InputFit[Interactions, Matrix]):
     r"""Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i + \sum_{i < j \in S} \phi_{ij}$$
@@ -127,7 +127,7 @@ class KernelShapleyTaylor(_InputFit[Interactions]):
 
 
 @final
-class LayerKernelShapleyTaylor(_LayerFit[Interactions]):
+class LayerKernelShapleyTaylor(_LayerFit[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs by the kernel fit (KSAM second order).
 
     `n_samples` is 20 000 by default, and at least three times the number of pairs.

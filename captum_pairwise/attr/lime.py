@@ -7,7 +7,7 @@ from captum.attr import Lime
 
 from captum_pairwise._compat import SkLearnRidge
 from captum_pairwise.attr.base import InputMethod
-from captum_pairwise.attr.views import ImageInteractions
+from captum_pairwise.attr.views import ImageInteractions, Maps, Matrix
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
 from captum_pairwise.files.optional_packages import import_optional
@@ -20,7 +20,7 @@ from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 @final
-class SuperpixelLime(InputMethod[ImageInteractions]):
+class SuperpixelLime(InputMethod[ImageInteractions, Maps]):
     r"""The coefficients of a linear model of the similarity near each image, with the other image whole (LIME, paper §4 and §A.2).
 
     $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i$$
@@ -74,7 +74,7 @@ def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> I
 
 
 @final
-class PairwiseLime(InputMethod[Interactions]):
+class PairwiseLime(InputMethod[Interactions, Matrix]):
     r"""The terms of a quadratic model of the similarity near both images, by a weighted Lasso (LIME second order, paper §5.2).
 
     $$v(S) \approx \beta_\emptyset + \sum_{i \in S} \beta_i + \sum_{i < j \in S} \beta_{ij}$$

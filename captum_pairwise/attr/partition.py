@@ -5,7 +5,7 @@ from typing import final
 import torch
 
 from captum_pairwise.attr.base import InputMethod
-from captum_pairwise.attr.views import ImageInteractions
+from captum_pairwise.attr.views import ImageInteractions, Maps
 from captum_pairwise.estimators.owen_values import partition_shapley
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.context import ForwardFunc
@@ -15,7 +15,7 @@ from captum_pairwise.players.trees import bisection_tree
 
 
 @final
-class PartitionShap(InputMethod[ImageInteractions]):
+class PartitionShap(InputMethod[ImageInteractions, Maps]):
     """Owen values of the pixels of each image, with the other image whole, on a tree that halves the image (PSHAP, paper §4, §A.2).
 
     Without a `feature_mask` every pixel is a player, its channels together, and the tree equals shap's `PartitionExplainer`; the

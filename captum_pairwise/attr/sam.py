@@ -1,12 +1,12 @@
 """Search activation maps, first and second order, in closed form."""
 
-from typing import final
+from typing import Any, Literal, final, overload
 
 import torch
 from captum.attr import PerturbationAttribution
 
-from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.base import CompleteMethod, LayerPairAttribution
+from captum_pairwise.attr.logged import log_overloaded
 from captum_pairwise.attr.views import Delta, Maps, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.search_activation import activation_maps, search_activation
 from captum_pairwise.games.build import build_affine_pairs, find_wrapper
@@ -47,7 +47,25 @@ class LayerSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribution):
 
     order = 1
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: Images,
+        baselines: Baselines = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Maps: ...
+    @overload
+    def attribute(
+        self, inputs: Images, baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[Maps, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: Images, baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> Maps | tuple[Maps, Delta]: ...
+    @log_overloaded
     @torch.no_grad()
     def attribute(
         self,
@@ -106,7 +124,25 @@ class LayerPairwiseSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribu
         pairs.refuse_beyond_memory()
         return pairs.join([search_activation(*affine, frozen) for affine in towers])
 
-    @log_usage()
+    @overload
+    def attribute(
+        self,
+        inputs: Images,
+        baselines: Baselines = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        layer_baselines: Baselines = None,
+        layer_mask: Masks = None,
+    ) -> Matrix: ...
+    @overload
+    def attribute(
+        self, inputs: Images, baselines: Baselines = None, *, return_convergence_delta: Literal[True], **options: Any
+    ) -> tuple[Matrix, Delta]: ...
+    @overload
+    def attribute(
+        self, inputs: Images, baselines: Baselines = None, *, return_convergence_delta: bool, **options: Any
+    ) -> Matrix | tuple[Matrix, Delta]: ...
+    @log_overloaded
     @torch.no_grad()
     def attribute(
         self,

@@ -6,7 +6,8 @@ import torch
 from captum.attr import PerturbationAttribution
 from torch import Tensor
 
-from captum_pairwise._compat import TargetType, log_usage
+from captum_pairwise._compat import TargetType
+from captum_pairwise.attr.logged import log_method
 from captum_pairwise.attr.views import Maps, Matrix
 from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
 from captum_pairwise.files.arguments import check_count
@@ -41,7 +42,7 @@ class SBSM(PerturbationAttribution):
 
     order = 1
 
-    @log_usage()
+    @log_method
     @torch.no_grad()
     def attribute(
         self,
@@ -154,7 +155,7 @@ class PairwiseSBSM(PerturbationAttribution):
         windows = {"sliding_window_shapes": sliding_window_shapes, "strides": strides, "generator": generator}
         return self.window_pairs(inputs, baselines, target, additional_forward_args, feature_mask, *budget, **windows).interactions()
 
-    @log_usage()
+    @log_method
     @torch.no_grad()
     def attribute(
         self,

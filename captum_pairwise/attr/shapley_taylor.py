@@ -7,6 +7,7 @@ from typing import final
 import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.views import Matrix
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
 from captum_pairwise.estimators.gaussian.shapley_process import count_least
@@ -43,7 +44,7 @@ def _require_towers(game: Game) -> EmbeddedGame:
 
 
 @final
-class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions]):
+class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions, Matrix]):
     r"""Shapley–Taylor indices of parts of two images, from a few hundred embeddings of each (our own method; not in the paper).
 
     $$\phi_{ij} = \int_0^1 2 (1 - p) \, \langle \mathbb{E}_p[u(A \cup i) - u(A)], \, \mathbb{E}_p[w(B \cup j) - w(B)] \rangle \, dp$$
@@ -72,7 +73,7 @@ class FactorisedShapleyTaylor(_TowerFit, InputMethod[Interactions]):
 
 
 @final
-class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions]):
+class LayerFactorisedShapleyTaylor(_TowerFit, LayerMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
 
     Args:
@@ -120,7 +121,7 @@ class _Enumeration(PairMethod[Interactions]):
 
 
 @final
-class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions]):
+class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of parts of two images (paper eq. 5), pairs within one image included, from every coalition.
 
     `n_samples` is the most coalitions that it may evaluate, 65 536 by default: `2**(n_q + n_r)`, or for a two-tower model `2**n_q` and
@@ -139,7 +140,7 @@ class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions]):
 
 
 @final
-class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions]):
+class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space.
 
     Without a mask, an output of more than 16 cells is divided into 8 runs of neighbouring cells, in reading order.
@@ -183,7 +184,7 @@ class _Permutations(PairMethod[Interactions]):
 
 
 @final
-class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions]):
+class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of parts of two images from random orders of arrival, unbiased, pairs within one image included.
 
     After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n` players need at least
@@ -199,7 +200,7 @@ class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions]):
 
 
 @final
-class LayerShapleyTaylorSampling(_Permutations, LayerMethod[Interactions]):
+class LayerShapleyTaylorSampling(_Permutations, LayerMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default."""
 
     _default_samples = 20_000
@@ -215,7 +216,7 @@ class _ProcessFit(PairMethod[Interactions]):
 
 
 @final
-class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
+class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
     Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default, of which the pairs take at
@@ -231,7 +232,7 @@ class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions]):
 
 
 @final
-class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerMethod[Interactions]):
+class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space."""
 
 
@@ -249,7 +250,7 @@ class _SharedDividends(PairMethod[Interactions]):
 
 
 @final
-class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
+class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions, Matrix]):
     """The credit of only single players and pairs between the images (paper §5.1, “jagged”).
 
     It sums to `v(N) - v(∅)` without pairs within an image: the effect of one image alone stays with its parts, and the joint effect of both
@@ -270,7 +271,7 @@ class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions]):
 
 
 @final
-class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions]):
+class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions, Matrix]):
     """The credit of single cells of a layer's two outputs, and of pairs between them; `JaggedShapleyTaylor` in feature space.
 
     `n_samples` is 2000 by default for a two-tower model.

@@ -5,8 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from captum_pairwise._compat import log_usage
 from captum_pairwise.attr.gradient import LayerGradientMethod
+from captum_pairwise.attr.logged import log_method
 from captum_pairwise.attr.views import Maps
 from captum_pairwise.estimators.paths.derivatives import take_gradients
 from captum_pairwise.estimators.weighted_activation import MODES, LayerTail, vesm
@@ -36,7 +36,7 @@ class LayerVESM(LayerGradientMethod):
 
     order = 1
 
-    @log_usage()
+    @log_method
     def attribute(self, inputs: Images, mode: str = "positive", negative: Tensor | None = None, *, relu_attributions: bool = True) -> Maps:
         """One map per image, `[B, 1, H, W]` each, or `[B, 1, T]` where the layer returns tokens `[B, T, C]`.
 

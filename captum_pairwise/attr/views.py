@@ -11,6 +11,7 @@ from captum_pairwise.results.interactions import Interactions
 
 ImageInteractions = tuple[Interactions, Interactions]  # of the query's players, and of the retrieved image's
 Result = TypeVar("Result", Interactions, ImageInteractions)
+View = TypeVar("View")  # what `attribute` returns: `Matrix`, or `Maps`
 Maps = tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]
 Matrix = Float[Tensor, "batch ..."]
 Delta = Float[Tensor, "batch ..."]

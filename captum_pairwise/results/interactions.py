@@ -92,6 +92,17 @@ class Interactions(Credits):
         return torch.cat([upper, lower], 1)
 
     @property
+    def errors(self) -> Credits:
+        """The standard errors of the sampled blocks, as `standard_error`.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.standard_error is None:
+            raise ValueError("Expected standard errors, but nothing of this result was sampled, or its method has none. Check the gap.")
+        return self.standard_error
+
+    @property
     def completeness_gap(self) -> Float[Tensor, " batch"]:
         """`v(N) - v(∅)` minus the sum of all credits. It is 0 for an efficient method that has converged."""
         return self.full - self.empty - self["marginal"].sum(1)

@@ -54,7 +54,7 @@ def test_a_block_runs_and_its_numbers_are_those_of_the_library_itself(block, fol
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("distance", ["l2", "dot"])
+@pytest.mark.parametrize("distance", ["l2", "dot", "cosine"])
 def test_distances_of_lancedb_are_other_similarities(distance):
     lancedb = pytest.importorskip("lancedb")
     names = five_line_models.make_search()
@@ -62,7 +62,7 @@ def test_distances_of_lancedb_are_other_similarities(distance):
     hits = table.search(names["query_embedding"][0]).distance_type(distance).limit(5).to_list()
     scores = [-hit["_distance"] if distance == "l2" else 1 - hit["_distance"] for hit in hits]
     encoder = five_line_models.Normalised(names["network"])
-    model = cp.SimilarityWrapper(encoder, similarity="euclidean" if distance == "l2" else "dot")
+    model = cp.SimilarityWrapper(encoder, similarity={"l2": "euclidean"}.get(distance, distance))
     ranking = cp.explain_ranking(model, "query.jpg", [hit["file"] for hit in hits], scores=scores)
     similarities = [why.similarity for why in ranking.explanations]
     torch.testing.assert_close(torch.tensor(similarities), torch.tensor(scores), rtol=0, atol=PRECISION)
