@@ -72,6 +72,8 @@ def caption_figure(
     _draw_photo_map(row, axes[:2], parts, maps[image], colours)
     values = _write_values(interactions, example, maps[1 - image], len(tokens))
     _draw_token_maps(row, axes[2:], parts, between, tokens, values, colours)
+    for panel in axes:
+        panel.set_anchor("N")  # bars would move their maps
     return figure
 
 
