@@ -29,7 +29,7 @@ def read_tensor(encoder: nn.Module | None, item: Tensor | InputKind, name: str) 
         ValueError: the tensor holds no real numbers, or is no single input of this network.
     """
     if isinstance(item, KINDS):
-        rows = _list_rows(item.tensor, item.n_axes + 2)
+        rows = _list_batches(item.tensor, item.n_axes + 2)
         accepted = _find_accepted(encoder, rows) if len(rows) > 1 else None
         row = rows[0] if accepted is None else accepted
         return row, replace(item, tensor=row, name=item.name or name)
@@ -37,7 +37,7 @@ def read_tensor(encoder: nn.Module | None, item: Tensor | InputKind, name: str) 
     return row, _show_row(row, name)
 
 
-def _list_rows(tensor: Tensor, n_dims: int) -> list[Tensor]:
+def _list_batches(tensor: Tensor, n_dims: int) -> list[Tensor]:
     """The batches of one that a tensor may stand for: the one with this number of dimensions first, then those with fewer."""
     rows = [row for row in (tensor[None, None], tensor[None], tensor) if len(row) == 1 and 2 <= row.dim() <= n_dims]
     return sorted(rows, key=lambda row: -row.dim())

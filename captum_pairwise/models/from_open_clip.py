@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.dual_encoder import DualEncoder
+from captum_pairwise.models.from_timm import find_timm_patch_size
 from captum_pairwise.models.open_clip_text import OpenClipTextEncoder
 from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
 from captum_pairwise.models.photo_processing import split_steps
@@ -38,9 +39,9 @@ def _run_visual(network: nn.Module, pixels: Any, _absent: Absent) -> Any:
 
 def _find_visual_patch_size(visual: Any) -> tuple[int, int] | None:
     """Height and width of a patch of a vision transformer, also of one by timm."""
-    trunk = getattr(visual, "trunk", None)
-    size = getattr(visual if trunk is None else getattr(trunk, "patch_embed", None), "patch_size", None)
-    is_plain = trunk is None or (hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens"))
-    if size is None or not is_plain:
+    if getattr(visual, "trunk", None) is not None:
+        return find_timm_patch_size(visual.trunk)
+    size = getattr(visual, "patch_size", None)
+    if size is None:
         return None
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -35,7 +35,7 @@ def from_timm(model: Any, *, pooling: str | None = None) -> PhotoEncoder:
             f"Expected pooling to be one of {list(TIMM_POOLINGS)}, for a vision transformer with tokens, got {pooling!r} for "
             f"{type(model).__name__}. Leave it out."
         )
-    return PhotoEncoder(model, _read_data_config(model), partial(_run_timm, pooling=pooling), patch_size=_find_timm_patch_size(model))
+    return PhotoEncoder(model, _read_data_config(model), partial(_run_timm, pooling=pooling), patch_size=find_timm_patch_size(model))
 
 
 def _read_data_config(model: Any) -> PhotoProcessing:
@@ -64,7 +64,7 @@ def wrap_feature_network(model: nn.Module) -> SimilarityWrapper:
     return SimilarityWrapper(model, output=-1)
 
 
-def _find_timm_patch_size(model: Any) -> tuple[int, int] | None:
+def find_timm_patch_size(model: Any) -> tuple[int, int] | None:
     """Height and width of a patch, if all blocks of the network have the same patches."""
     size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     is_plain = hasattr(model, "blocks") and hasattr(model, "num_prefix_tokens")

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_pairwise.models.clip import hide_absent_tokens
 from captum_pairwise.models.token_encoder import TokenEncoder
 
-EXAMPLE = "two words"
+TWO_WORDS = "two words"
 FIRST_TOKEN = "!"  # of CLIP's vocabulary, whose id 0 is also the padding
 
 
@@ -127,7 +127,7 @@ def _adapt_tokenizer(tokenizer: Any, length: int) -> Any:
     adapter = SimpleTokens if hasattr(tokenizer, "bpe") else CleanedTokens if hasattr(tokenizer, "clean_fn") else None
     adapted = None if adapter is None else adapter(tokenizer, length)
     if adapted is None or not torch.equal(
-        adapted([EXAMPLE], return_tensors="pt")["input_ids"], tokenizer([EXAMPLE], context_length=length)
+        adapted([TWO_WORDS], return_tensors="pt")["input_ids"], tokenizer([TWO_WORDS], context_length=length)
     ):
         raise ValueError(
             f"Expected a tokenizer of open_clip with ordinary tokens for each word, got {type(tokenizer).__name__} with other ids. Pass "

@@ -66,7 +66,7 @@ def split_processor(processor: Any, patch_size: int | None = None) -> PhotoProce
         return whole
     mean, std = (tuple(map(float, np.broadcast_to(values, 3))) for values in (mean, std))
     split = PhotoProcessing(partial(read, {"do_normalize": False}), mean, std, describe_steps(f"resized by {name}", mean))
-    return split if _agree(split, whole) else whole
+    return split if _gives_same_pixels(split, whole) else whole
 
 
 def _process(processor: Any, patch_size: int | None, options: dict[str, bool], photo: Image.Image) -> Pixels:
@@ -80,7 +80,7 @@ def _process(processor: Any, patch_size: int | None, options: dict[str, bool], p
     return patches.permute(4, 0, 2, 1, 3).reshape(3, rows * patch_size, columns * patch_size).float()
 
 
-def _agree(split: PhotoProcessing, whole: PhotoProcessing) -> bool:
+def _gives_same_pixels(split: PhotoProcessing, whole: PhotoProcessing) -> bool:
     """True if the split steps return the same normalised pixels, for a photo of random colours."""
     colours = np.random.default_rng(0).integers(0, 256, (PROBE_SIZE[1], PROBE_SIZE[0], 3), np.uint8)
     photo = Image.fromarray(colours)

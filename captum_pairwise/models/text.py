@@ -12,9 +12,9 @@ from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.pooling import check_pooling, pool_states
 from captum_pairwise.models.sentence_folder import read_sentence_settings
-from captum_pairwise.models.token_encoder import PADDING, PADDING_TOKEN, TokenEncoder, find_padded_length
+from captum_pairwise.models.token_encoder import PADDING, PADDING_TOKEN, TokenEncoder
 
-__all__ = ["PADDING", "PADDING_TOKEN", "TextEncoder", "TokenEncoder", "find_padded_length", "sentence_encoder"]
+__all__ = ["PADDING", "PADDING_TOKEN", "TextEncoder", "TokenEncoder", "sentence_encoder"]
 MAX_REASON_LENGTH = 200  # characters
 POOLER = "pooler"  # the network's own output for a sentence
 

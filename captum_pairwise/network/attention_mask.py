@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 MOST_PREFIX = 16  # class token and registers before the patches
-HEADS = inspect.signature(F.multi_head_attention_forward)
+SIGNATURE = inspect.signature(F.multi_head_attention_forward)
 
 
 @final
@@ -87,7 +87,7 @@ def _attend(
 
 def _attend_with_heads(hidden: HiddenTokens, func: Callable[..., tuple[Tensor, Any]], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
     """`multi_head_attention_forward`, whose tensors are `[tokens, rows, channels]`, without the absent keys."""
-    arguments = HEADS.bind(*args, **kwargs).arguments
+    arguments = SIGNATURE.bind(*args, **kwargs).arguments
     query, key = arguments["query"], arguments["key"]
     present = hidden.find_present(key.shape[1], len(key)) if key.dim() == 3 else None
     if present is None:
@@ -105,7 +105,7 @@ def _attend_with_heads(hidden: HiddenTokens, func: Callable[..., tuple[Tensor, A
     return outputs, weights
 
 
-def _normalise(hidden: HiddenTokens, func: Callable[..., Tensor], logits: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _normalise_present(hidden: HiddenTokens, func: Callable[..., Tensor], logits: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """A softmax over the last axis without the absent tokens."""
     axis = args[0] if args else kwargs.get("dim")
     present = hidden.find_present(len(logits), logits.shape[-1]) if logits.dim() > 2 and axis in (-1, logits.dim() - 1) else None
@@ -116,7 +116,7 @@ def _normalise(hidden: HiddenTokens, func: Callable[..., Tensor], logits: Tensor
     return func(torch.where(seen | is_blind, logits, -torch.inf), *args, **kwargs).masked_fill(is_blind, 0)
 
 
-def _average(hidden: HiddenTokens, func: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _average_present(hidden: HiddenTokens, func: Callable[..., Tensor], tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """A mean over the tokens of `[rows, tokens, channels]` without the absent ones."""
     axes = args[0] if args else kwargs.get("dim")
     is_mean = tokens.dim() == 3 and axes in (1, -2, (1,), [1]) and len(tokens) == len(hidden.present)
@@ -130,6 +130,6 @@ def _average(hidden: HiddenTokens, func: Callable[..., Tensor], tokens: Tensor, 
 STEPS: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention": _attend,
     "multi_head_attention_forward": _attend_with_heads,
-    "softmax": _normalise,
-    "mean": _average,
+    "softmax": _normalise_present,
+    "mean": _average_present,
 }

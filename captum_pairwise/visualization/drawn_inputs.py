@@ -62,7 +62,7 @@ def draw_input(
     elif isinstance(kind, Spectrogram):
         photo, owners = _draw_spectrogram(kind, ids)
     else:
-        photo, owners = _draw_signal(kind, ids)
+        photo, owners = _draw_signal_input(kind, ids)
     parts = Players(torch.from_numpy(owners)[None, None], (players.n_players,))
     return PhotoParts(photo, parts, kind.noun, is_wide=True, names=name_parts(kind, players, ids), slices=slices or ())
 
@@ -135,7 +135,7 @@ def _label_time(panel: Axes, name: str) -> None:
     panel.set_xlabel(name, size=FONT)
 
 
-def _draw_signal(kind: Signal, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _draw_signal_input(kind: Signal, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A curve for each of the first channels, below each other, over one axis of time."""
     channels = kind.channels.cpu().float()[:MOST_CHANNELS]
     height = max(SIGNAL_HEIGHT, CHANNEL_HEIGHT * len(channels))
