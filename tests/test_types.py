@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
     for number, block in enumerate(read_blocks(REPOSITORY / "tutorials" / "your_model_in_five_lines.md")):
         (folder / f"block{number}.py").write_text(NAMES + block)
     (folder / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "basic", "extraPaths": [str(REPOSITORY)]}))
-    skipped = "\n".join(f"[mypy-{library}.*]\nfollow_imports = skip\nignore_missing_imports = True" for library in LIBRARIES)
+    skipped = "\n".join(f"[mypy-{library}.*]\nfollow_imports = skip\nignore_missing_imports = True" for library in LIBRARIES.split())
     (folder / "mypy.ini").write_text(f"[mypy]\n{skipped}\n")
     return folder
 
