@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_encoder import EXAMPLE
+from captum_pairwise.models.sentence_transformers_inputs import EXAMPLE
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.token_encoder import TokenEncoder
 

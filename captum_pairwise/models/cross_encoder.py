@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.sentence_transformers_inputs import preprocess_whole, refuse_old_library
 from captum_pairwise.models.text_pair import Features, Reranker, refuse_long_text
 
 
@@ -31,12 +32,7 @@ class SentenceTransformersReranker(Reranker):
         Raises:
             ValueError: the pair is longer than the network takes.
         """
-        features, cut = (
-            preprocess_texts(self.network, [tuple(texts)], self.prompt, processing_kwargs=settings)
-            for settings in ({"text": {"truncation": False}}, None)
-        )
-        refuse_long_text(features["input_ids"].shape[1], cut["input_ids"].shape[1])
-        return features
+        return preprocess_whole(self.network, [tuple(texts)], self.prompt)
 
     def score_features(self, features: Features) -> Float[Tensor, " rows"]:
         """The score of each row, as `predict` gives it."""
@@ -104,24 +100,6 @@ def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | 
 def is_cross_encoder(model: object) -> bool:
     """True for a `CrossEncoder` of sentence-transformers."""
     return is_of_class(model, "sentence_transformers", "CrossEncoder")
-
-
-def refuse_old_library(model: object) -> None:
-    """Refuse a model of sentence-transformers that does not prepare its inputs with `preprocess`.
-
-    Raises:
-        ValueError: it is of an older version.
-    """
-    if not hasattr(model, "preprocess"):
-        raise ValueError(
-            f"Expected a {type(model).__name__} of sentence-transformers 6 or newer, got one of an older version. Run pip install -U "
-            "sentence-transformers."
-        )
-
-
-def preprocess_texts(model: Any, texts: Sequence[Any], prompt: str, **arguments: Any) -> Features:
-    """The inputs that a model of sentence-transformers makes of texts, with a prompt before each."""
-    return dict(model.preprocess(list(texts), prompt=prompt or None, **arguments))
 
 
 def _find_label(n_labels: int, config: Any, label: int | str | None) -> int:

@@ -9,14 +9,21 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captum_pairwise.models.cross_encoder import preprocess_texts, refuse_old_library
 from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_encoder import CARRIED, DOCUMENT_PROMPTS, EXAMPLE, NO_CUT
+from captum_pairwise.models.sentence_transformers_inputs import (
+    CARRIED,
+    DOCUMENT_PROMPTS,
+    EXAMPLE,
+    describe_call,
+    preprocess_texts,
+    preprocess_whole,
+    read_id_features,
+    refuse_old_library,
+)
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.text_pair import Features, refuse_long_text
 from captum_pairwise.models.token_encoder import HIDDEN_TOKEN, TokenEncoder
 
-COMPUTED = {*CARRIED, "query_expansion_positions"}  # features that follow from marked ids
+COMPUTED = (*CARRIED, "query_expansion_positions")  # features that follow from marked ids
 Ids = Int[Tensor, "batch tokens"]
 Tokens = Float[Tensor, "batch tokens channels"]
 
@@ -68,43 +75,26 @@ class MultiVectorTower(TokenEncoder):
         names = ("query",) if task == "query" else DOCUMENT_PROMPTS
         prompt = next((model.prompts[name] for name in names if model.prompts.get(name)), "")
         super().__init__(model, model.tokenizer, prompt, self._encode_sentence)
-        self.description = _describe_task(task, prompt)
+        self.description = describe_call("the query is" if task == "query" else "documents are", f"encode_{task}", prompt)
         self.task, self._expansion = task, _read_expansion(model) if task == "query" else None
         self.least_length = 0 if self._expansion is None else self._expansion.length
-        features = self._preprocess([EXAMPLE])
-        self._constants = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
-        self._has_types = "token_type_ids" in features
-        others = [name for name, value in features.items() if isinstance(value, Tensor) and name not in COMPUTED]
-        if others:
-            raise ValueError(f"Expected a MultiVectorEncoder whose input is token ids, got {', '.join(others)}. Subclass TokenEncoder.")
+        self._features = read_id_features(model, preprocess_texts(model, [EXAMPLE], prompt, task=task), COMPUTED)
 
     def forward(self, ids: Ids) -> Tokens:
         """Embed the tokens of a batch of ids."""
         tokens, attended = self.separate_padding(ids)
-        features = {**self._constants, "input_ids": tokens}
+        positions = {}
         if self._expansion is not None:
-            features["input_ids"], attended, features["query_expansion_positions"] = self._expansion.expand(ids, tokens, attended)
-        if self._has_types:
-            features["token_type_ids"] = torch.zeros_like(tokens)
-        output = self.network({**features, "attention_mask": attended.long()}, task=self.task)
+            tokens, attended, positions["query_expansion_positions"] = self._expansion.expand(ids, tokens, attended)
+        output = self.network({**self._features.join(tokens, attended), **positions}, task=self.task)
         return output["token_embeddings"] * output["attention_mask"][..., None]
-
-    def _preprocess(self, texts: Sequence[str], **options: Any) -> Features:
-        return preprocess_texts(self.network, texts, self.prompt, task=self.task, **options)
 
     def _encode_sentence(self, texts: Sequence[str]) -> list[int]:
         """The ids of one sentence with its prompt, without padding and without expansion."""
-        features, cut = self._preprocess(texts, processing_kwargs=NO_CUT), self._preprocess(texts)
-        refuse_long_text(features["input_ids"].shape[1], cut["input_ids"].shape[1])
+        features = preprocess_whole(self.network, texts, self.prompt, task=self.task)
         is_own = features["attention_mask"][0] == 1
         is_own &= ~features.get("query_expansion_positions", ~is_own[None])[0]
         return features["input_ids"][0][is_own].tolist()
-
-
-def _describe_task(task: str, prompt: str) -> str:
-    """The steps from a text to its tokens, in words."""
-    subject = "the query is" if task == "query" else "documents are"
-    return f"{subject} embedded by `encode_{task}` {f'with the prompt {prompt!r}, which gets no credit' if prompt else 'without a prompt'}"
 
 
 def _read_expansion(model: Any) -> Expansion | None:

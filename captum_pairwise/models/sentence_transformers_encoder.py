@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from typing import Any, final
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.models.cross_encoder import preprocess_texts, refuse_old_library
 from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.sentence_transformers_inputs import (
+    DOCUMENT_PROMPTS,
+    EXAMPLE,
+    describe_call,
+    preprocess_texts,
+    preprocess_whole,
+    read_id_features,
+    refuse_old_library,
+)
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.static_embedding import StaticEncoder, is_static
-from captum_pairwise.models.text_pair import Features, refuse_long_text
 from captum_pairwise.models.token_encoder import TokenEncoder
 
-CARRIED = {"input_ids", "attention_mask", "token_type_ids"}  # features that follow from marked ids
 SHARED_SIMILARITIES = ("cosine", "dot")  # the Euclidean similarity of the library is the distance, ours is its square
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # in the order in which `encode_document` looks for them
-EXAMPLE = "a"
-NO_CUT = {"text": {"truncation": False}}
 
 
 @final
@@ -40,36 +42,17 @@ class SentenceTransformersEncoder(TokenEncoder):
     def __init__(self, model: Any, prompt: str = "", task: str | None = None) -> None:
         super().__init__(model, model.tokenizer, prompt, self._encode_sentence)
         self._task = {} if task is None else {"task": task}
-        features = self._preprocess([EXAMPLE])
-        self._constants = {name: value for name, value in features.items() if not isinstance(value, Tensor)}
-        self._has_types = "token_type_ids" in features
-        others = [name for name, value in features.items() if isinstance(value, Tensor) and name not in CARRIED]
-        if self._has_types and features["token_type_ids"].any():
-            others.append("token_type_ids")
-        has_weights = next(model.parameters(), None) is not None  # none with ONNX and OpenVINO
-        if others or not has_weights or not hasattr(self.tokenizer, "convert_ids_to_tokens"):
-            inputs = ", ".join(others) or (type(self.tokenizer).__name__ if has_weights else "no weights of PyTorch")
-            raise ValueError(
-                f"Expected a SentenceTransformer whose input is token ids of transformers, got {inputs}. Subclass TokenEncoder."
-            )
+        self._features = read_id_features(model, preprocess_texts(model, [EXAMPLE], prompt, **self._task))
 
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels"]:
         """Embed a batch of token ids."""
-        tokens, attended = self.separate_padding(ids)
-        features = {**self._constants, "input_ids": tokens, "attention_mask": attended.long()}
-        if self._has_types:
-            features["token_type_ids"] = torch.zeros_like(tokens)
+        features = self._features.join(*self.separate_padding(ids))
         return self.network(features, **self._task)["sentence_embedding"][:, : self.network.truncate_dim]
-
-    def _preprocess(self, texts: Sequence[str], **options: Any) -> Features:
-        return preprocess_texts(self.network, texts, self.prompt, **self._task, **options)
 
     def _encode_sentence(self, texts: Sequence[str]) -> list[int]:
         """The ids of one sentence with its prompt, without padding."""
-        features, cut = self._preprocess(texts, processing_kwargs=NO_CUT), self._preprocess(texts)
-        refuse_long_text(features["input_ids"].shape[1], cut["input_ids"].shape[1])
-        ids = features["input_ids"][0]
-        return ids[features["attention_mask"][0] == 1].tolist()
+        features = preprocess_whole(self.network, texts, self.prompt, **self._task)
+        return features["input_ids"][0][features["attention_mask"][0] == 1].tolist()
 
 
 def is_sentence_transformer(model: object) -> bool:
@@ -123,8 +106,6 @@ def _choose_prompts(model: Any, prompt: str | tuple[str, str] | None, prompt_nam
 def _make_encoder(model: Any, prompt: str, task: str | None) -> TokenEncoder:
     """The encoder of sentences with this prompt, and what it does in words."""
     encoder = StaticEncoder(model, prompt) if is_static(model) else SentenceTransformersEncoder(model, prompt, task)
-    name = {None: "sentences are embedded by `encode`", "query": "the query is embedded by `encode_query`"}.get(
-        task, "retrieved sentences are embedded by `encode_document`"
-    )
-    encoder.description = f"{name} {f'with the prompt {prompt!r}, which gets no credit' if prompt else 'without a prompt'}"
+    calls = {None: ("sentences are", "encode"), "query": ("the query is", "encode_query")}
+    encoder.description = describe_call(*calls.get(task, ("retrieved sentences are", "encode_document")), prompt)
     return encoder

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captum_pairwise.files.optional_packages import import_optional
-from captum_pairwise.models.cross_encoder import preprocess_texts
 from captum_pairwise.models.library_objects import is_of_class
 from captum_pairwise.models.pooling import pool_states
+from captum_pairwise.models.sentence_transformers_inputs import preprocess_texts
 from captum_pairwise.models.token_encoder import TokenEncoder
 
 
