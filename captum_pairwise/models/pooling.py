@@ -57,7 +57,9 @@ def check_pooling(pooling: str | Sequence[object]) -> tuple[str, ...]:
     names = (pooling,) if isinstance(pooling, str) else pooling
     modes = tuple(name for name in names if isinstance(name, str) and name in POOLING)
     if not modes or len(modes) < len(names):
-        raise ValueError(f"Expected pooling to be one or several of {', '.join(POOLING)}, got {pooling!r}. Subclass TokenEncoder.")
+        raise ValueError(
+            f"Expected pooling to be one or several of {', '.join(POOLING)}, got {pooling!r}. Subclass cp.models.text.TokenEncoder."
+        )
     return modes
 
 

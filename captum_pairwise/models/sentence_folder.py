@@ -76,4 +76,4 @@ def _refuse_unusual(kinds: list[str], pooling: dict[str, Any], settings: dict[st
     others += [f"{name}={value!r}" for name, value in (settings | pooling).items() if value != USUAL.get(name, value)]
     if others:
         wish = "an embedding that is pooled from the last states, without prompts and other steps"
-        raise ValueError(f"Expected {wish}, got {', '.join(others)}. Subclass TokenEncoder.")
+        raise ValueError(f"Expected {wish}, got {', '.join(others)}. Subclass cp.models.text.TokenEncoder.")

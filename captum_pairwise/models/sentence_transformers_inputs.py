@@ -48,7 +48,8 @@ def read_id_features(model: Any, features: Features, computed: Collection[str] =
     others += [name for name, is_there in obstacles.items() if is_there]
     if others:
         raise ValueError(
-            f"Expected a {type(model).__name__} whose input is token ids of transformers, got {', '.join(others)}. Subclass TokenEncoder."
+            f"Expected a {type(model).__name__} whose input is token ids of transformers, got {', '.join(others)}. Subclass "
+            "cp.models.text.TokenEncoder."
         )
     return IdFeatures({name: value for name, value in features.items() if not isinstance(value, Tensor)}, types is not None)
 

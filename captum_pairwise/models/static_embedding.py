@@ -49,7 +49,7 @@ class StaticEncoder(TokenEncoder):
     def __init__(self, model: Any, prompt: str = "") -> None:
         bag = model[0].embedding
         if bag.mode != "mean" or bag.padding_idx is not None or bag.max_norm is not None:
-            raise ValueError(f"Expected static embeddings that are averaged, got {bag}. Subclass TokenEncoder.")
+            raise ValueError(f"Expected static embeddings that are averaged, got {bag}. Subclass cp.models.text.TokenEncoder.")
         transformers = import_optional("transformers", "static embeddings", "text")
         tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=_copy_without_frame(model[0].tokenizer))
         super().__init__(model, tokenizer, prompt, self._encode_sentence)

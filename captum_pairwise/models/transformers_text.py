@@ -73,7 +73,8 @@ def _run_example(network: Any) -> Any:
         )
     if not network.training and not torch.allclose(padded[0][:, :2], states, HALF_PRECISION, HALF_PRECISION * states.abs().max().item()):
         raise ValueError(
-            f"Expected a network that ignores padding by its attention mask, got {type(network).__name__}. Subclass TokenEncoder."
+            f"Expected a network that ignores padding by its attention mask, got {type(network).__name__}. Subclass "
+            "cp.models.text.TokenEncoder."
         )
     return output
 
