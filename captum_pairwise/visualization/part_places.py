@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Int
-from scipy.ndimage import find_objects
 from torch import Tensor
 
 from captum_pairwise.players.regions import NEVER_LEAVES, Players
@@ -53,7 +53,7 @@ def _drop_channels(ids: Int[Tensor, "..."], kind: Kind | Picture) -> Int[Tensor,
 
 def find_boxes(ids: Int[np.ndarray, "..."], n_players: int) -> list[AxisBox | None]:
     """For each player, the smallest box around it, in shares of each axis; None for a player without a place."""
-    slices = find_objects(ids - NEVER_LEAVES, max_label=n_players)
+    slices = scipy.ndimage.find_objects(ids - NEVER_LEAVES, max_label=n_players)
     return [
         None if place is None else tuple((axis.start / size, axis.stop / size) for axis, size in zip(place, ids.shape, strict=True))
         for place in slices
