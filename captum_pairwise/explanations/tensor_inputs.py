@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.explanations.contents import Content, Photo
+from captum_pairwise.models.backbones import ImageEncoder
+from captum_pairwise.models.photo_encoder import PhotoEncoder
 from captum_pairwise.network.layer_outputs import get_first_tensor
 from captum_pairwise.visualization.input_kinds import KINDS, InputKind, Signal, check_input
 from captum_pairwise.visualization.pixel_range import fit_colours, fit_grey
 from captum_pairwise.visualization.sheets import choose_kind
 
 COLOURS, GREY = 3, 1  # channels of photos
+LARGEST_OVERSHOOT = 0.1  # of pixels in [0, 1], such as after a bicubic resize
 
 
 def read_tensor(encoder: nn.Module | None, item: Tensor | InputKind, name: str) -> tuple[Tensor, Content]:
@@ -26,8 +29,15 @@ def read_tensor(encoder: nn.Module | None, item: Tensor | InputKind, name: str) 
         name: the name of the content, if it has none of its own.
 
     Raises:
-        ValueError: the tensor holds no real numbers, or is no single input of this network.
+        ValueError: the tensor holds no real numbers, is no single input of this network, or is normalised before an encoder that does so.
     """
+    row, content = _read_kind(encoder, item, name)
+    _refuse_normalised(encoder, row)
+    return row, content
+
+
+def _read_kind(encoder: nn.Module | None, item: Tensor | InputKind, name: str) -> tuple[Tensor, Content]:
+    """As `read_tensor`, whatever the values."""
     if isinstance(item, KINDS):
         rows = _list_batches(item.tensor, item.n_axes + 2)
         accepted = _find_accepted(encoder, rows) if len(rows) > 1 else None
@@ -35,6 +45,22 @@ def read_tensor(encoder: nn.Module | None, item: Tensor | InputKind, name: str) 
         return row, replace(item, tensor=row, name=item.name or name)
     row = _add_batch(encoder, check_input(item))
     return row, _show_row(row, name)
+
+
+def _refuse_normalised(encoder: nn.Module | None, row: Tensor) -> None:
+    """Refuse pixels outside [0, 1] for an encoder that normalises them, which would be normalised twice.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if not isinstance(encoder, (PhotoEncoder, ImageEncoder)) or not encoder.mean.any():
+        return
+    least, largest = (value.item() for value in row.aminmax())
+    if least < -LARGEST_OVERSHOOT or largest > 1 + LARGEST_OVERSHOOT:
+        raise ValueError(
+            f"Expected pixels in [0, 1], because {type(encoder).__name__} normalises them itself, got values from {least:.3g} to "
+            f"{largest:.3g}. Pass the photo, or its pixels before the normalisation."
+        )
 
 
 def _list_batches(tensor: Tensor, n_dims: int) -> list[Tensor]:

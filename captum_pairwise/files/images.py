@@ -1,5 +1,6 @@
 """Images from files: the pixels are counted before they are decoded, and each error is one clear sentence."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 EXTERNAL_FORMATS = {"EPS", "WMF"}  # Pillow runs Ghostscript or Windows for these
+PATH = re.compile(r"(\.{0,2}/|~|\w:\\|\w+://)\S+|\S+/\S*\w\.\w+")  # absolute or relative, an address, or a folder and a name with an ending
 MAX_GREY_16, GREY_STEP = 65535, 257  # the largest 16-bit value, and the 16-bit values in one 8-bit step
 
 
@@ -43,12 +45,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def names_image(text: str) -> bool:
-    """True for the path of a file, or a text that ends like the name of an image.
+    """True for the path of a file, and for a text that ends like the name of an image or reads like a path or an address.
 
-    >>> names_image("missing.jpg"), names_image("a red bicycle.")
-    (True, False)
+    >>> names_image("missing.jpg"), names_image("photos/missing.jpgg"), names_image("AC/DC"), names_image("a red bicycle.")
+    (True, True, False, False)
     """
-    if Path(text).suffix.lower() in _list_endings():
+    if Path(text).suffix.lower() in _list_endings() or PATH.fullmatch(text):
         return True
     try:
         return Path(text).is_file()

@@ -1,6 +1,7 @@
 """Two encoders in one embedding space: of images, and of text."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -55,7 +56,7 @@ class DualEncoder(nn.Module):
 
 
 def is_sentence(item: object) -> bool:
-    """True for a string that names neither a file nor, by its ending, an image."""
+    """True for a string that neither names a file nor reads like a path or like the name of an image."""
     return isinstance(item, str) and not names_image(item)
 
 
@@ -63,10 +64,16 @@ def choose_encoders(model: Any, query: object, others: Sequence[object]) -> Any:
     """The model of both sides of a `DualEncoder`, by their inputs; another model is returned unchanged.
 
     Raises:
-        ValueError: the query is compared with photos and with sentences.
+        ValueError: the query is compared with photos and with sentences, or a string reads like the name of a file that does not exist.
     """
     if not isinstance(model, DualEncoder):
         return model
+    for item in (query, *others):
+        if isinstance(item, str) and not is_sentence(item) and not Path(item).is_file():
+            raise ValueError(
+                f"Expected a photo or a sentence, got {item!r}, which reads like a path, but there is no such file. Check the path; for a "
+                "sentence, name both sides, as in `dual.pair('image', 'text')`, and pass this model."
+            )
     kinds = ["text" if is_sentence(item) else "image" for item in (query, *others)]
     if len(set(kinds[1:])) > 1:
         raise ValueError("Expected photos or sentences to compare with the query, got both. Explain them in two calls.")

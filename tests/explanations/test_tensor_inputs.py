@@ -7,6 +7,8 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.explanations.contents import Photo
 from captum_pairwise.explanations.tensor_inputs import read_tensor
+from captum_pairwise.models.photo_encoder import PhotoEncoder
+from captum_pairwise.models.photo_processing import resize_photos
 
 
 class FramesFirst(nn.Module):
@@ -95,3 +97,16 @@ def test_an_input_keeps_its_own_name():
 def test_other_tensors_are_refused(encoder, tensor, message):
     with pytest.raises(ValueError, match=message):
         read_tensor(ENCODERS[encoder](), tensor, "query")
+
+
+@pytest.mark.parametrize("scale", [lambda pixels: (pixels - 0.5) / 0.5, lambda pixels: pixels * 255], ids=["normalised", "of 255 steps"])
+def test_pixels_that_would_be_normalised_twice_are_refused(scale):
+    pixels = torch.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8)
+    network = ENCODERS["photos"]()
+    normalises = PhotoEncoder(network, resize_photos((8, 8), (0.5,) * 3, (0.5,) * 3))
+    assert torch.equal(read_tensor(normalises, pixels, "query")[0], pixels[None])
+    for item in (scale(pixels), cp.Picture(scale(pixels))):
+        with pytest.raises(ValueError, match=r"pixels in \[0, 1\], because PhotoEncoder normalises them itself, got values from"):
+            read_tensor(normalises, item, "query")
+    plain = PhotoEncoder(network, resize_photos((8, 8), (0.0,) * 3, (1.0,) * 3))
+    assert torch.equal(read_tensor(plain, scale(pixels), "query")[0], scale(pixels)[None])
