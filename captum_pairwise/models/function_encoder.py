@@ -10,6 +10,8 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
+RUNS = (nn.Module, FunctionType, MethodType)  # members of an object that it may run
+
 
 @final
 class FunctionEncoder(nn.Module):
@@ -66,7 +68,8 @@ def wrap_function(encoder: Any) -> nn.Module:
 def find_modules(function: object) -> dict[str, nn.Module]:
     """The modules that a function runs, by name: itself, its owner, arguments in a `partial`, and what its code refers to.
 
-    Functions of the user that it refers to are searched too, and the attributes of other objects.
+    Functions of the user that it refers to are searched too, the attributes of other objects, and the members of lists, tuples and
+    dictionaries.
     """
     modules: dict[str, nn.Module] = {}
     seen: set[int] = set()
@@ -99,10 +102,14 @@ def _list_references(value: object) -> list[tuple[str, object]]:
     if isinstance(value, FunctionType):
         references = inspect.getclosurevars(value)
         return [] if _is_of_library(value) else [*references.nonlocals.items(), *references.globals.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"item{place}", member) for place, member in enumerate(value) if isinstance(member, RUNS)]
+    if isinstance(value, dict):
+        return [(str(key).replace(".", "_"), member) for key, member in value.items() if isinstance(member, RUNS)]
     if isinstance(value, (type, ModuleType)) or _is_of_library(type(value)):
         return []
     attributes = vars(value) if hasattr(value, "__dict__") else {}
-    return [(name, member) for name, member in attributes.items() if isinstance(member, (nn.Module, FunctionType, MethodType))]
+    return [(name, member) for name, member in attributes.items() if isinstance(member, (*RUNS, list, tuple, dict))]
 
 
 def _is_of_library(definition: type | FunctionType) -> bool:

@@ -43,6 +43,7 @@ def make_closure() -> partial:
 
 
 HOLDER = SimpleNamespace(net=NET)
+LISTED, NAMED, HOLDER_OF_LIST = [NET], {"a.b": NET}, SimpleNamespace(nets=(NET,))
 FUNCTIONS = {
     "lambda": lambda batch: NET(batch),
     "decorated": embed_by_global,
@@ -51,6 +52,9 @@ FUNCTIONS = {
     "method of a module": Network().encode,
     "method of an object": Pipeline().embed,
     "attribute of an object": lambda batch: HOLDER.net(batch),
+    "member of a list": lambda batch: LISTED[0](batch),
+    "member of a dictionary": lambda batch: NAMED["a.b"](batch),
+    "member of an attribute": lambda batch: HOLDER_OF_LIST.nets[0](batch),
     "argument": partial(nn.Module.__call__, NET),
     "forward": NET.forward,
 }
