@@ -101,17 +101,24 @@ def read_batch(
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
     query_inputs = read_inputs(encoders[0], [query], ["query"], transform)
     retrieved = read_inputs(encoders[1], others, names, transform)
-    gallery = None
-    if background is not None:
-        if isinstance(background, (str, Path)):
-            raise ValueError(f"Expected background to be a list of images, got {background!r} alone. Put it in a list.")
-        items = list(background)
-        if not items:
-            raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
-        gallery = read_gallery(encoders[1], items, transform)
+    gallery = None if background is None else _read_background(encoders[1], background, transform)
     batch = Batch(forward_func, query_inputs, retrieved, gallery)
     _try_model(batch)
     return batch
+
+
+def _read_background(encoder: nn.Module | None, background: Sequence[object], transform: Transform | None) -> Tensor:
+    """The images of a gallery.
+
+    Raises:
+        ValueError: they are no list, or there is none.
+    """
+    if isinstance(background, (str, Path)):
+        raise ValueError(f"Expected background to be a list of images, got {background!r} alone. Put it in a list.")
+    items = list(background)
+    if not items:
+        raise ValueError("Expected background to hold at least one image of a gallery, got none. Leave it out for a blur.")
+    return read_gallery(encoder, items, transform)
 
 
 def _take_texts(texts: Sequence[object]) -> Inputs:
