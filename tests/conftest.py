@@ -105,6 +105,12 @@ def random_game(n_query: int, n_retrieved: int, seed: int) -> CallableGame:
     return CallableGame(n_query, n_retrieved, looked_up(random_tensor(2**n_players, seed=seed)))
 
 
+@pytest.fixture(autouse=True)
+def seed_networks() -> None:
+    """Networks of libraries draw their weights from the global generator: the same in each order of the tests."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=["cosine", "dot", "euclidean"])
 def similarity(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -13,9 +13,11 @@ from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.inputs import Inputs, read_gallery, read_inputs
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.games.build import find_wrapper
+from captum_pairwise.games.checks import refuse_training
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.adapters import adapt_model, name_adapter
 from captum_pairwise.models.dual_encoder import choose_encoders
+from captum_pairwise.models.function_encoder import find_modules
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text_towers import scores_pairs
 from captum_pairwise.network.batching import is_out_of_memory
@@ -97,6 +99,8 @@ def read_batch(
     if scores_pairs(model):
         return Batch(model, _take_texts([query]), _take_texts(others), None if background is None else _take_texts(background).batch)
     forward_func = wrap_model(choose_encoders(model, query, others))
+    for module in find_modules(forward_func).values():  # before it runs: statistics of a batch would change
+        refuse_training(module, getattr(forward_func, "is_stochastic", False))
     transform = transform if transform is not None else getattr(model, "transform", None)
     encoders = (forward_func.query_encoder, forward_func.retrieved_tower) if isinstance(forward_func, SimilarityWrapper) else (None, None)
     query_inputs = read_inputs(encoders[0], [query], ["query"], transform)

@@ -13,6 +13,8 @@ from captum_pairwise.models.pieces import spell_tokens
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
 from captum_pairwise.models.token_lookup import find_lookup
 from captum_pairwise.models.word_places import Encode, Word, find_words, tells_characters
+from captum_pairwise.network.agreement import is_close
+from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.players.baselines import Backgrounds
 from captum_pairwise.players.regions import NEVER_LEAVES
 
@@ -48,6 +50,7 @@ class TokenEncoder(nn.Module, abc.ABC):
     def __init__(self, network: Any, tokenizer: Any, prompt: str = "", encode: Encode | None = None) -> None:
         super().__init__()
         self.network, self.tokenizer, self.prompt, self.encode = network, tokenizer, prompt, encode
+        self._proven: set[int] = set()  # states of the network in which hidden words have no effect
 
     @abc.abstractmethod
     def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch channels"]:
@@ -160,7 +163,29 @@ class TokenEncoder(nn.Module, abc.ABC):
                 "Expected a token that never leaves, such as a begin token, because a network needs something to attend to, got a sentence "
                 f"of words alone. Take random words{' or the mask token' if MASK_TOKEN in self.removals else ''}."
             )
+        self._prove_hidden(ids)
         return self(torch.where(absent, tokens + HIDDEN_TOKEN, ids.long()))
+
+    @torch.no_grad()
+    def _prove_hidden(self, ids: Int[Tensor, "1 tokens"]) -> None:
+        """Put other words in place of hidden ones, once in each state of the network.
+
+        Raises:
+            ValueError: this changes the embedding.
+        """
+        state = describe_state(self.network)
+        if state in self._proven:
+            return
+        tokens, plays = self.separate_padding(ids)[0].long(), self._plays(ids)
+        others = set(range(len(self.tokenizer))) - {*self.tokenizer.all_special_ids, *tokens[0].tolist()}
+        rows = torch.cat([tokens, torch.where(plays, min(others, default=0), tokens)])
+        embeddings = self(torch.where(plays, rows + HIDDEN_TOKEN, ids.long()))
+        if not is_close(embeddings[1], embeddings[0]):
+            raise ValueError(
+                f"Expected a network whose absent words can be hidden by an attention mask, but other words in their places change the "
+                f"embedding of {type(self.network).__name__}. Take random words, or the mask token if the tokenizer has one."
+            )
+        self._proven.add(state)
 
     def spell(self, sentences: Sequence[str]) -> list[list[str]]:
         """The players of each sentence as they are written in it; as `pieces` if the tokenizer does not tell where they stand."""

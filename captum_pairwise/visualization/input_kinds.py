@@ -207,7 +207,8 @@ def check_input(tensor: object, kind: object = None, n_dims: tuple[int, ...] = (
         raise ValueError(f"Expected a tensor{name}, got {type(tensor).__name__}. Pass the input of the network.")
     if n_dims and (tensor.dim() not in n_dims or (tensor.dim() == n_dims[-1] and len(tensor) != 1)):
         expected = " or ".join(map(str, n_dims))
-        raise ValueError(f"Expected one example with {expected} dimensions{name}, got shape {tuple(tensor.shape)}. Pass one at a time.")
+        remedy = "Add the channel, `tensor[None]`" if tensor.dim() == n_dims[0] - 1 else "Pass one at a time"
+        raise ValueError(f"Expected one example with {expected} dimensions{name}, got shape {tuple(tensor.shape)}. {remedy}.")
     if not tensor.is_floating_point():
         raise ValueError(
             f"Expected a floating-point tensor{name}, as the network takes it, got {tensor.dtype}. Scale it as the network was trained "

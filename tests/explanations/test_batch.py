@@ -1,9 +1,10 @@
 """The model and the inputs of a call."""
 
 import pytest
-from conftest import images, tiny_encoder
+import torch
+from conftest import images, seeded, tiny_encoder
 from explanation_cases import encoder_of_photos, make_photo
-from torch import nn
+from torch import Tensor, nn
 
 import captum_pairwise as cp
 from captum_pairwise.explanations.batch import wrap_model
@@ -39,3 +40,18 @@ def test_something_else_is_refused():
 def test_an_empty_background_is_refused():
     with pytest.raises(ValueError, match="Expected background to hold at least one image"):
         cp.explain(encoder_of_photos(), make_photo(), make_photo(), background=[])
+
+
+@pytest.mark.parametrize("is_function", [False, True], ids=["encoder", "function"])
+def test_a_model_in_training_mode_is_refused_as_it_was(is_function: bool) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def compare(query: Tensor, retrieved: Tensor) -> Tensor:
+        return torch.cosine_similarity(network(query), network(retrieved))
+
+    images = torch.rand(2, 1, 3, 8, 8, generator=seeded(0))
+    with pytest.raises(ValueError, match="Expected the model in evaluation mode, but its BatchNorm2d is training"):
+        cp.explain(compare if is_function else network, *images)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)

@@ -198,3 +198,23 @@ def test_an_unknown_word_is_refused_where_it_has_the_id_of_padding():
     assert texts.layer_mask(texts.ids(["a cat", "sat"]))[..., 0].tolist() == [[-1, 0, 1, -1], [-1, 0, -1, -1]]
     with pytest.raises(ValueError, match="sentences without the token of padding, got '<unk>' in one"):
         texts.ids(["a quokka"])
+
+
+def test_words_that_stay_visible_are_refused():
+    """A network whose attention is computed by a kernel of its own reads hidden words all the same."""
+
+    class Kernel(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network, self.config = network, network.config
+
+        def forward(self, **inputs):
+            with torch._C.DisableTorchFunction():
+                return self.network(**inputs)
+
+    texts = cp.clip.clip_encoders(CLIP, make_tokenizer(WORDS, **NAMES))[1]
+    ids = texts.ids(["a cat sat"])
+    texts.embed_present(ids, all_presences(3), "attention mask")
+    texts.network = Kernel(texts.network).eval()
+    with pytest.raises(ValueError, match="other words in their places change the embedding of Kernel"):
+        texts.embed_present(ids, all_presences(3), "attention mask")
