@@ -3,30 +3,65 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum_pairwise.players.regions import Players
+from captum_pairwise.results.credits import AXES
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks
 
 
 def take_pair(interactions: Interactions, example: int) -> Interactions:
-    """The results of one pair, a batch of one.
+    """The results of one pair, a batch of one, without players that only longer sentences of the batch have.
 
     Args:
         interactions: of a batch of pairs.
         example: the number of the pair.
     """
     chosen = slice(example, example + 1)
-
-    def take_players(players: Players | None) -> Players | None:
-        return None if players is None else Players(players.ids[chosen], players.shape)
-
-    tensors: dict[str, Any] = {name: value[chosen] for name, value in vars(interactions).items() if isinstance(value, Tensor)}
+    players = [_take_players(side, example) for side in (interactions.query_players, interactions.retrieved_players)]
+    kept = _list_kept(interactions, players)
     errors = interactions.standard_error
+    tensors: dict[str, Any] = {name: value[chosen] for name, value in vars(interactions).items() if isinstance(value, Tensor)}
     return replace(
         interactions,
-        standard_error=None if errors is None else Credits(**{name: block[chosen] for name, block in get_blocks(errors).items()}),
-        query_players=take_players(interactions.query_players),
-        retrieved_players=take_players(interactions.retrieved_players),
-        **tensors,
+        **tensors | {name: _keep_players(name, block[chosen], kept) for name, block in get_blocks(interactions).items()},
+        n_query=len(kept["query"]),
+        standard_error=None
+        if errors is None
+        else Credits(**{name: _keep_players(name, block[chosen], kept) for name, block in get_blocks(errors).items()}),
+        query_players=players[0],
+        retrieved_players=players[1],
     )
+
+
+def _take_players(players: Players | None, example: int) -> Players | None:
+    """The players of one example; the last ones go if it has no element of them and they are no cells of a map."""
+    if players is None:
+        return None
+    ids = players.ids[example : example + 1]
+    return Players(ids, (int(ids.max()) + 1,) if len(players.shape) == 1 else players.shape)
+
+
+def _list_kept(interactions: Interactions, players: list[Players | None]) -> dict[str, Tensor]:
+    """The numbers of the players that are left, by the name of an axis."""
+    sizes = interactions.n_query, _count_retrieved(interactions)
+    query, retrieved = (
+        torch.arange(size if own is None else own.n_players, device=interactions.full.device, dtype=torch.int64)
+        for size, own in zip(sizes, players, strict=True)
+    )
+    return {"query": query, "retrieved": retrieved, "players": torch.cat([query, retrieved + interactions.n_query])}
+
+
+def _count_retrieved(interactions: Interactions) -> int:
+    """The number of players of the retrieved image in a batch, from any block."""
+    sizes = [dict(zip(AXES[name], block.shape[1:], strict=True)) for name, block in get_blocks(interactions).items()]
+    counts = [axes.get("retrieved", axes.get("players", 0) - interactions.n_query) for axes in sizes]
+    return max([0, *counts])
+
+
+def _keep_players(name: str, block: Tensor, kept: dict[str, Tensor]) -> Tensor:
+    """A block of credits of the players that are left."""
+    for axis, players in enumerate(AXES[name], 1):
+        block = block.index_select(axis, kept[players].to(block.device))
+    return block

@@ -1,8 +1,11 @@
 """One pair out of a batch."""
 
+from dataclasses import replace
+
 import torch
 from test_interactions import estimate, players_of_images
 
+from captum_pairwise.players.regions import Players
 from captum_pairwise.results.interactions import AXES
 from captum_pairwise.results.selection import take_pair
 
@@ -23,3 +26,17 @@ def test_the_players_are_those_of_the_pair():
     pair = take_pair(batch, 1)
     assert torch.equal(pair.query_players.ids, batch.query_players.ids[1:])
     assert pair.retrieved_players.shape == batch.retrieved_players.shape
+
+
+def test_players_that_only_longer_sentences_have_are_left_out():
+    batch = estimate(2)
+    n_query, n_retrieved = batch.between.shape[1:]
+    masks = [torch.arange(size).expand(2, -1).clone() for size in (n_query, n_retrieved)]
+    masks[1][1, -1] = -1
+    sides = [Players(mask, (mask.shape[1],)) for mask in masks]
+    pair = take_pair(replace(batch, query_players=sides[0], retrieved_players=sides[1]), 1)
+    assert torch.equal(pair.between, batch.between[1:, :, :-1])
+    assert torch.equal(pair.within_retrieved, batch.within_retrieved[1:, :-1, :-1])
+    assert torch.equal(pair.within_query, batch.within_query[1:])
+    assert torch.equal(pair.retrieved_map, batch.retrieved_map[1:, :-1]) and torch.equal(pair.query_map, batch.query_map[1:])
+    assert torch.equal(pair.standard_error.marginal, batch.standard_error.marginal[1:, :-1])
