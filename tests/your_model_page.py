@@ -55,6 +55,8 @@ def list_assigned(block: Block) -> set[str]:
 
 def measure_gap(names: dict[str, Any]) -> float:
     """The largest completeness gap of the explanations of a block."""
+    if "interactions" in names:
+        return names["interactions"].completeness_gap.abs().max().item()
     shown = names["ranking"].explanations if "ranking" in names else [names["why"]]
     return max(why.interactions.completeness_gap.abs().max().item() for why in shown)
 

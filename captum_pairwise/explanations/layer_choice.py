@@ -20,6 +20,7 @@ from captum_pairwise.network.thread_hooks import this_thread_only
 from captum_pairwise.players.regions import Layout, TokenGrid
 
 FEWEST_PLACES = 4
+ADAPTED = ("network.", "encoder.")  # names of the network inside an adapter, and inside one that selects an output
 MOST_PATCHES = 256  # of a page, which are then explained in blocks
 LEAST_SHARE = 0.5  # of the places that have to move the embedding
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)  # a small map has fewer places than their result
@@ -125,7 +126,7 @@ def describe_layer(embedder: Embedder, layer: nn.Module, images: Tensor, most: i
 
 
 def find_named_layer(encoder: object, name: str) -> nn.Module:
-    """The module with this name.
+    """The module with this name, in the encoder or in the network inside an adapter.
 
     Raises:
         ValueError: there is none, or the model is no module.
@@ -133,6 +134,7 @@ def find_named_layer(encoder: object, name: str) -> nn.Module:
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"Expected a module as layer, because the model is a function, got the name {name!r}. Pass the module itself.")
     modules = dict(encoder.named_modules())
+    name = next((prefix + name for prefix in ("", *ADAPTED) if prefix + name in modules), name)
     if name not in modules or not name:
         ends = [other for other in modules if other.endswith(name.rsplit(".", 1)[-1])] or list(modules)[1:]
         raise ValueError(f"Expected the name of a layer of {type(encoder).__name__}, got {name!r}. Some of its layers: {ends[-5:]}.")

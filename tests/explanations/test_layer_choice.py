@@ -8,6 +8,7 @@ from torchvision import models
 
 from captum_pairwise.explanations.layer_choice import choose_layer, describe_layer, find_named_layer
 from captum_pairwise.models.embedder import Embedder
+from captum_pairwise.models.output_field import SelectedOutput
 from captum_pairwise.players.regions import apply_layout
 
 PHOTO = torch.rand(1, 3, 64, 64, generator=seeded(0))
@@ -161,3 +162,15 @@ def test_an_encoder_may_name_its_layer_of_patches(size, shape, words):
     assert choice.layer is page.projector and choice.parts == words and choice.n_parts == shape[0] * shape[1]
     players = apply_layout(torch.zeros(1, size[0] * size[1] // 256, 8), choice.mask, "the mask")
     assert players.shape == shape
+
+
+class Adapter(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+@pytest.mark.parametrize("wrap", [lambda network: SelectedOutput(network, 0), Adapter], ids=["selected output", "adapter"])
+def test_a_layer_keeps_the_name_that_it_has_in_the_users_network(wrap):
+    network = Transformer(False)
+    assert find_named_layer(wrap(network), "blocks.0") is network.blocks[0]

@@ -415,6 +415,20 @@ def volume_family(make: Callable[[], Names], wrap: Callable[[Tensor], Any]) -> F
     return Family(make, lambda names: compare_tensors(names, wrap))
 
 
+def make_table() -> dict[str, Any]:
+    network = nn.Sequential(nn.Linear(4, 32), nn.GELU(), nn.Linear(32, 8))
+    query, result = torch.rand(2, 1, 4).unbind()
+    return {"network": network.eval(), "columns": ["age", "income", "visits", "distance"], "query": query, "result": result}
+
+
+def compare_table(names: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Absent numbers are 0."""
+    score = cosine_of(names["network"])
+    return compare_all(
+        names["interactions"]["between"][0], (4, 4), lambda query, result: score(query * names["query"], result * names["result"])
+    )
+
+
 FAMILIES = {
     "torchvision": plain_family(lambda: {"network": tiny_resnet()}, "network"),
     "timm: a CNN": timm_family("convnext_atto", dims=(4, 6, 8, 10), depths=(1, 1, 1, 1)),
@@ -442,6 +456,7 @@ FAMILIES = {
         lambda: make_tensors(nn.Sequential(nn.Conv2d(1, 3, 1), tiny_resnet(num_classes=16)), 1, 64, 96),
         lambda spectrogram: cp.Spectrogram(spectrogram, seconds=2, hertz=8000),
     ),
+    "A row of a table": Family(make_table, compare_table),
     "faiss": Family(make_search, compare_ranking, runs_setup=True),
     "LanceDB": Family(make_search, compare_ranking, runs_setup=True),
     "Qdrant": Family(make_search, compare_ranking, runs_setup=True),
