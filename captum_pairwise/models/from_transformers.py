@@ -11,7 +11,7 @@ from captum_pairwise.models.transformers_images import make_photo_encoder
 from captum_pairwise.models.transformers_text import make_text_encoder
 
 
-def from_transformers(model: Any, processor: Any, *, pooling: str | None = None) -> nn.Module:
+def from_transformers(model: Any, processor: Any, *, pooling: str | None = None, prompt: str = "") -> nn.Module:
     """An encoder for `explain` from a model of transformers, with its own resizing, normalisation, pooling and positions.
 
     * Vision models (ViT, DINOv2, DINOv3, CLIP's and SigLIP's image side, BEiT, DeiT, Swin, ConvNeXt, ResNet, …): an encoder of photos. A
@@ -34,10 +34,17 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
             `"mean"` (of the patches). None takes the pooled output if the model was trained to have it, then the class token, then the
             mean. The dense pooler of ViT and DeiT is not taken, because most checkpoints do not contain it. Of a network of text: a mode of
             pooling of sentence-transformers, as for `make_text_encoder`.
+        prompt: of a network of text: stands before every sentence, such as "query: " for E5, and gets no credit. For other words before
+            queries than before documents, make two encoders: `SimilarityWrapper(queries, documents)`.
 
     Raises:
-        ValueError: the model is of an unknown kind, the processor does not fit, or the pooling is unknown.
+        ValueError: the model is of an unknown kind, the processor does not fit, the pooling is unknown, or the model takes no prompt.
     """
+    is_text = hasattr(processor, "convert_ids_to_tokens") and not is_clip(model) and not is_colpali(model)
+    if is_text:
+        return make_text_encoder(model, processor, pooling, prompt)
+    if prompt:
+        raise ValueError(f"Expected no prompt for {type(model).__name__}, which is no network of text, got {prompt!r}. Leave it out.")
     if is_clip(model):
         if pooling is not None:
             raise ValueError(
@@ -52,8 +59,6 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None)
         return DualEncoder(*make_clip_encoders(model, processor.tokenizer, processor))
     if is_colpali(model):
         return from_colpali(model, processor)
-    if hasattr(processor, "convert_ids_to_tokens"):
-        return make_text_encoder(model, processor, pooling)
     if "image" in getattr(model, "input_modalities", ()) or getattr(model, "main_input_name", "") == "pixel_values":
         return make_photo_encoder(model, processor, pooling)
     raise ValueError(

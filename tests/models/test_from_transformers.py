@@ -59,3 +59,5 @@ def test_a_dual_encoder_keeps_its_own_pooling_and_needs_a_tokenizer() -> None:
 def test_other_models_are_refused() -> None:
     with pytest.raises(ValueError, match="a vision model, or a CLIP or SigLIP model, of transformers, got Linear"):
         cp.models.from_transformers(nn.Linear(2, 2), None)
+    with pytest.raises(ValueError, match="no prompt for Linear"):
+        cp.models.from_transformers(nn.Linear(2, 2), None, prompt="query: ")

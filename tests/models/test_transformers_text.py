@@ -108,7 +108,7 @@ def test_pooling_and_prompt_by_argument():
     output = network(**inputs)
     expected = {"cls": output[0][:, 0], "class": output[0][:, 0], "max": output[0].max(1).values, "pooler": output.pooler_output}
     for pooling, embedding in expected.items():
-        encoder = make_text_encoder(network, tokenizer, pooling, "query: ")
+        encoder = cp.models.from_transformers(network, tokenizer, pooling=pooling, prompt="query: ")
         torch.testing.assert_close(encoder(encoder.ids(["a red cat"])), embedding)
         assert encoder.spell(["a Red cat"]) == [["a", "Red", "cat"]]
 
