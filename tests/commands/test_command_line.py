@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,15 @@ def test_a_warning_is_one_line(command, capsys):
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_ends_a_process_in_one_line(tmp_path):
     arguments = ["convergence", "--out", str(tmp_path), "--games", "A", "--budgets", "300", "--seeds", "500"]
-    with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline()  # the command runs
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+    heeds_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background of a shell ignores it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*PROGRAM, *arguments], **pipes, preexec_fn=heeds_ctrl_c) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline()  # the command runs
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == INTERRUPTED and error.strip() == "captum-pairwise: interrupted."
 
 
