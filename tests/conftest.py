@@ -1,5 +1,6 @@
 """Cases that several test files share: tiny encoders and random games."""
 
+import copy
 import os
 import re
 import sys
@@ -232,6 +233,16 @@ def process():
 def without_type_checks(monkeypatch):
     """The annotations are checked in the other tests; here the package's own sentences are wanted."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def compile_script(module: nn.Module) -> torch.jit.ScriptModule:
+    """The module in TorchScript, which knows built-in functions by their address: a list that got the address of one that is gone fails."""
+    try:
+        return torch.jit.script(module)
+    except RuntimeError as error:
+        if "builtin cannot be used as a value" not in str(error):
+            raise
+        return torch.jit.script(copy.deepcopy(module))
 
 
 def assert_refused(call: Callable[[], object], sentence: str) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 from captum.attr import LayerAttribution
-from conftest import flat, images, make, on_wrapper, tiny_encoder
+from conftest import compile_script, flat, images, make, on_wrapper, tiny_encoder
 from test_conformity import OF_PAIRS, OPAQUE, built, case, close, parametrize_cases
 from torch import Tensor, nn
 
@@ -18,9 +18,7 @@ INPUT = [cls for cls in OF_PAIRS if not issubclass(cls, LayerAttribution)]
 LAYER = [cls for cls in OF_PAIRS if issubclass(cls, LayerAttribution)]
 AFFINE = [cls for cls in LAYER if cls in (cp.LayerSAM, cp.LayerPairwiseSAM)]
 Torchscript = Callable[..., torch.jit.ScriptModule]
-torchscripts = pytest.mark.parametrize(
-    "torchscript", [lambda module, _: torch.jit.script(module), torch.jit.trace], ids=["script", "trace"]
-)
+torchscripts = pytest.mark.parametrize("torchscript", [lambda module, _: compile_script(module), torch.jit.trace], ids=["script", "trace"])
 
 
 @torchscripts

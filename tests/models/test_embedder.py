@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import assert_refused, random_tensor, seeded
+from conftest import assert_refused, compile_script, random_tensor, seeded
 from model_cases import close, slow_scores
 from torch import Tensor, nn
 
@@ -85,7 +85,7 @@ def test_each_encoder_has_its_own_layout() -> None:
 
 def fix_size(encoder: nn.Module) -> nn.Module:
     """TorchScript that takes one size of images only: neither its steps nor another size tell its layout."""
-    return torch.jit.script(nn.Sequential(encoder, nn.Unflatten(3, (5, 1)), nn.Flatten(3)))
+    return compile_script(nn.Sequential(encoder, nn.Unflatten(3, (5, 1)), nn.Flatten(3)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from functools import partial
 import captum.attr
 import pytest
 import torch
-from conftest import assert_refused, fail, images, tiny_encoder
+from conftest import assert_refused, compile_script, fail, images, tiny_encoder
 from model_cases import (
     BATCH_NORM,
     DROPOUT,
@@ -122,7 +122,7 @@ def test_twin_of_a_transformed_encoder_is_made_once(transform: Callable) -> None
 
 
 def test_twin_follows_a_torchscript_part() -> None:
-    encoder, (q, r) = nn.Sequential(torch.jit.script(tiny_encoder()), nn.Identity()), images()
+    encoder, (q, r) = nn.Sequential(compile_script(tiny_encoder()), nn.Identity()), images()
     model = SimilarityWrapper(encoder)
     encoder.load_state_dict({f"0.{name}": value for name, value in tiny_encoder(1).state_dict().items()})
     exactly(model(q, r), score_with_encoder(model, encoder, q, r))
