@@ -6,6 +6,7 @@ import sys
 import pytest
 
 USE = "import captum_pairwise as cp; cp.SimilarityWrapper, cp.LayerFactorisedShapleyTaylor, cp.explain"
+FEWEST_RUNS, MOST_RUNS, LARGEST_RATIO = 3, 12, 1.15
 LATER = ("torchvision", "transformers", "sklearn", "faiss", "scipy.optimize", "scipy.ndimage", "scipy.spatial", "matplotlib.figure")
 
 
@@ -22,7 +23,13 @@ def test_libraries_are_imported_where_they_are_used() -> None:
 @pytest.mark.slow
 def test_the_package_and_its_main_classes_cost_less_than_a_seventh_of_pytorch_and_captum() -> None:
     def measure(imports: str) -> float:
-        """Processor seconds of the fastest of several runs, which other work on the machine disturbs least."""
-        return min(float(run_program(f"import time\n{imports}\nprint(time.process_time())")) for _ in range(5))
+        """Processor seconds of a program."""
+        return float(run_program(f"import time\n{imports}\nprint(time.process_time())"))
 
-    assert measure(USE) < 1.15 * measure("import torch, captum")
+    ours, theirs = [], []
+    for n_runs in range(1, MOST_RUNS + 1):  # by turns; the fastest run of each is disturbed least by other work on the machine
+        ours.append(measure(USE))
+        theirs.append(measure("import torch, captum"))
+        if n_runs >= FEWEST_RUNS and min(ours) < LARGEST_RATIO * min(theirs):
+            return
+    pytest.fail(f"{min(ours):.2f} s against {min(theirs):.2f} s of PyTorch and Captum, in the fastest of {MOST_RUNS} runs")
