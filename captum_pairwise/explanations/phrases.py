@@ -42,7 +42,7 @@ def divide_text(text: str, words: Sequence[Word], most: int) -> Phrases:
 
 
 def _join_shortest(firsts: Sequence[int], n_tokens: int, most: int) -> list[int]:
-    """The first tokens of phrases, of which the shortest neighbours are joined until there are not more than allowed."""
+    """Join the two neighbours that are shortest together until at most `most` phrases are left; returns the first token of each."""
     joined = list(firsts)
     while len(joined) > most:
         bounds = [*joined, n_tokens]
@@ -51,7 +51,7 @@ def _join_shortest(firsts: Sequence[int], n_tokens: int, most: int) -> list[int]
 
 
 def _split_longest(firsts: Sequence[int], breaks: Sequence[int], n_tokens: int, most: int) -> list[int]:
-    """The first tokens of phrases, of which the longest are divided at the word nearest to their middle, as long as there may be more."""
+    """Divide the longest phrase at the word nearest to its middle until there are `most` phrases; returns the first token of each."""
     divided, free = list(firsts), set(breaks) - set(firsts)
     while len(divided) < most and free:
         bounds = [*divided, n_tokens]

@@ -78,7 +78,7 @@ def _lay_out_patches(rows: int, columns: int, device: torch.device) -> Players:
 
 
 def read_names(baselines: Any) -> tuple[tuple[str | None, str | None] | None, Any]:
-    """The ways to remove the parts of both sides, or None; and other baselines, in which a name is one of `DEFAULTS`.
+    """The ways to remove the parts of both sides (None if nothing is removed), and the baselines that are left.
 
     A side whose way is None takes the first that its encoder knows.
 

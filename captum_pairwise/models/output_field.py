@@ -10,7 +10,7 @@ OutputFields = OutputField | tuple[OutputField | None, OutputField | None] | Non
 
 
 class SelectedOutput(nn.Module):
-    """An encoder that returns one field of the output of another one; other attributes are those of the other encoder.
+    """One field of the output of an encoder. It also has the attributes of that encoder.
 
     Args:
         encoder: returns a `ModelOutput` of transformers, a mapping, a tuple or a list.
