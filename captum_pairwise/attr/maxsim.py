@@ -28,7 +28,7 @@ class MaxSimShapleyTaylor:
     holds embedded tokens. `LayerFactorisedShapleyTaylor` asks which words or patches of the *input* matter: there an absent part also
     changes the context of all others, and each coalition is embedded anew.
 
-    The pairs within the document are negative, because of two tokens that match the same query token one suffices. For
+    Two document tokens that match the same query token have a negative pair, because one of them is enough. For
     `similarity="meanmaxsim"` everything is divided by the number of query tokens.
 
     Args:
