@@ -12,7 +12,7 @@ from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.named_models import AnyModel, load_model
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.players.layouts import LAYOUTS
 from captum_pairwise.testing.battery import Report
 from captum_pairwise.testing.model_check import check_model

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from captum_pairwise.games.context import ForwardFunc, Images
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.players.baselines import Backgrounds
 
 BLURRED, OWN_BASELINES = "blurred", "replaced by your baselines"

@@ -14,7 +14,7 @@ from captum_pairwise.explanations.preprocessing import Preprocessing, Transform,
 from captum_pairwise.explanations.tensor_inputs import move_to_weights, read_tensor, show_photo_row
 from captum_pairwise.files.images import read_rgb
 from captum_pairwise.models.backbones import make_pixels
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.visualization.input_kinds import KINDS, Picture
 
 LARGEST_SHOWN = 1024  # pixels of the longer side

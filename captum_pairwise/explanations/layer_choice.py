@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from captum_pairwise.explanations.bottlenecks import Bottlenecks
 from captum_pairwise.explanations.patch_grid import find_grid
 from captum_pairwise.models.embedder import Embedder, check_output
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
 from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from captum_pairwise.models.word_places import Word
+from captum_pairwise.models.words.word_places import Word
 
 CLAUSE_ENDS = tuple(".!?;:,…")
 

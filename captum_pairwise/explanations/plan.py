@@ -25,7 +25,7 @@ from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, bu
 from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images, Masks
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import default_baseline

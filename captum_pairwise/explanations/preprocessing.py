@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from captum_pairwise.explanations.contents import Box
 from captum_pairwise.models.adapters import name_adapter
 from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, ImageEncoder, make_pixels
-from captum_pairwise.models.from_timm import find_image_size
+from captum_pairwise.models.libraries.from_timm import find_image_size
 
 Transform = Callable[[Image.Image], Any]
 IMAGENET_SIZE = (224, 224)

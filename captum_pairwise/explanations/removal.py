@@ -15,7 +15,7 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.presence import PresenceEncoder, PresenceInputs, PresencePairs, make_presences
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN, REMOVALS
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
-from captum_pairwise.models.from_timm import is_feature_network, wrap_feature_network
-from captum_pairwise.models.late_interaction import from_multi_vector_encoder, is_multi_vector_encoder
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
-from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
+from captum_pairwise.models.libraries.cross_encoder import from_cross_encoder, is_cross_encoder
+from captum_pairwise.models.libraries.from_timm import is_feature_network, wrap_feature_network
+from captum_pairwise.models.libraries.late_interaction import from_multi_vector_encoder, is_multi_vector_encoder
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.metric_learning import convert_inference_model, is_inference_model
+from captum_pairwise.models.libraries.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
 
 Converter = tuple[Callable[[Any], bool], Callable[[Any], Any]]
 

@@ -6,10 +6,10 @@ from typing import Any, final
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from captum_pairwise.models.libraries.photo_processing import PhotoProcessing, resize_photos
+from captum_pairwise.models.libraries.transformers_images import make_photo_encoder
 from captum_pairwise.models.photo_encoder import PhotoEncoder
-from captum_pairwise.models.photo_processing import PhotoProcessing, resize_photos
-from captum_pairwise.models.token_encoder import FIXED_TOKEN, HIDDEN_TOKEN, TokenEncoder, find_padded_length
-from captum_pairwise.models.transformers_images import make_photo_encoder
+from captum_pairwise.models.words.token_encoder import FIXED_TOKEN, HIDDEN_TOKEN, TokenEncoder, find_padded_length
 from captum_pairwise.network.attention_mask import HiddenTokens
 
 TOWERS = ("vision_model", "text_model")

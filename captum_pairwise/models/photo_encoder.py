@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from captum_pairwise.files.images import read_rgb
-from captum_pairwise.models.photo_processing import PhotoProcessing
+from captum_pairwise.models.libraries.photo_processing import PhotoProcessing
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
 from captum_pairwise.network.agreement import is_close
 from captum_pairwise.network.attention_mask import HiddenTokens

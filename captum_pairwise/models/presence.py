@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from captum_pairwise.models.removals import PRESENT
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.players.regions import NEVER_LEAVES
 
 Presences = Float[Tensor, "rows columns"]

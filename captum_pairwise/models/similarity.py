@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.function_encoder import wrap_function
 from captum_pairwise.models.heads import Score, check_scores, make_head
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.metric_learning import convert_inference_model, is_inference_model
 from captum_pairwise.models.one_sided import Gallery, OneSided
 from captum_pairwise.models.output_field import OutputFields, parse_output, select_field
 from captum_pairwise.models.twin import copy_settings, is_twin, make_twin, refuse_other_twin, renew_twin

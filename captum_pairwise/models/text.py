@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise.files.optional_packages import import_optional
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.pooling import check_pooling, pool_states
-from captum_pairwise.models.sentence_folder import read_sentence_settings
-from captum_pairwise.models.token_encoder import PADDING, PADDING_TOKEN, TokenEncoder
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.words.pooling import check_pooling, pool_states
+from captum_pairwise.models.words.sentence_folder import read_sentence_settings
+from captum_pairwise.models.words.token_encoder import PADDING, PADDING_TOKEN, TokenEncoder
 
 __all__ = ["PADDING", "PADDING_TOKEN", "TextEncoder", "TokenEncoder", "sentence_encoder"]
 MAX_REASON_LENGTH = 200  # characters

@@ -3,7 +3,7 @@
 from captum_pairwise.models.dual_encoder import DualEncoder, is_sentence
 from captum_pairwise.models.named_models import AnyModel
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 
 def scores_pairs(model: object) -> bool:

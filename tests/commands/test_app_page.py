@@ -11,7 +11,7 @@ from torch import nn
 from captum_pairwise.commands import app_page
 from captum_pairwise.commands.app_page import AppModels, answer_user, serve_page
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 
 class Words(TokenEncoder):

@@ -16,7 +16,7 @@ from captum_pairwise.commands.command_line import WRONG_INPUT, run_command
 from captum_pairwise.commands.examples import find_example_photos
 from captum_pairwise.models.backbones import ImageEncoder
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 TINY, MIXED = f"{__name__}:make_tiny", f"{__name__}:make_mixed"
 

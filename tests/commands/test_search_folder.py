@@ -13,7 +13,7 @@ import captum_pairwise as cp
 from captum_pairwise.commands import search_folder
 from captum_pairwise.commands.command_line import WRONG_INPUT, run_command
 from captum_pairwise.models.backbones import ImageEncoder
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 pytest.importorskip("faiss", reason="pip install 'captum-pairwise[search]'")
 pytest.importorskip("platformdirs", reason="pip install 'captum-pairwise[search]'")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_pairwise.explanations.phrases import divide_text
-from captum_pairwise.models.word_places import CONTINUED, Word
+from captum_pairwise.models.words.word_places import CONTINUED, Word
 
 TEXT = "If you have forgotten your password, click the link below. We send a message; it is valid for one hour. Never reply!"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import captum_pairwise as cp
 from captum_pairwise.models import DualEncoder
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
-from captum_pairwise.models.word_places import Word
+from captum_pairwise.models.words.word_places import Word
 
 SIZE, PATCH = 8, 4
 PHOTOS = tuple(torch.rand(1, 3, SIZE, SIZE, generator=seeded(k)) for k in range(3))

@@ -7,8 +7,8 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.explanations.contents import Photo
 from captum_pairwise.explanations.tensor_inputs import read_tensor
+from captum_pairwise.models.libraries.photo_processing import resize_photos
 from captum_pairwise.models.photo_encoder import PhotoEncoder
-from captum_pairwise.models.photo_processing import resize_photos
 
 
 class FramesFirst(nn.Module):

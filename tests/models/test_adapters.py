@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import captum_pairwise as cp
 from captum_pairwise.models.adapters import name_adapter
-from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.libraries.library_objects import is_of_class
 
 PHOTOS = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (10, 200)]
 

@@ -10,7 +10,7 @@ from text_cases import make_bytes, transformers
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.models.colpali import from_colpali
+from captum_pairwise.models.libraries.colpali import from_colpali
 
 if not hasattr(transformers, "ColPaliForRetrieval"):
     pytest.skip("an older transformers", allow_module_level=True)

@@ -8,7 +8,7 @@ from text_cases import make_word_pieces, save_network, transformers
 
 import captum_pairwise as cp
 from captum_pairwise.explanations.contents import Sentence
-from captum_pairwise.models.cross_encoder import from_cross_encoder, is_cross_encoder
+from captum_pairwise.models.libraries.cross_encoder import from_cross_encoder, is_cross_encoder
 
 library = pytest.importorskip("sentence_transformers", reason="the library of cross-encoders")
 modules = pytest.importorskip("sentence_transformers.base.modules", reason="sentence-transformers 6")

@@ -9,7 +9,7 @@ from torch import nn
 from vision_cases import PHOTO, all_presences, embed_without, randomise
 
 import captum_pairwise as cp
-from captum_pairwise.models.open_clip_text import OpenClipTextEncoder
+from captum_pairwise.models.libraries.open_clip_text import OpenClipTextEncoder
 
 open_clip = pytest.importorskip("open_clip", reason="its models are converted: pip install open_clip_torch")
 tokenizers = pytest.importorskip("open_clip.tokenizer")

@@ -13,7 +13,7 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.models.late_interaction import from_colbert, from_multi_vector_encoder, is_multi_vector_encoder
+from captum_pairwise.models.libraries.late_interaction import from_colbert, from_multi_vector_encoder, is_multi_vector_encoder
 from captum_pairwise.models.text_towers import TokenEncoder
 
 library = pytest.importorskip("sentence_transformers", reason="the library of the encoders")

@@ -7,7 +7,7 @@ from model_cases import close, exactly
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.models.metric_learning import convert_inference_model, is_inference_model
+from captum_pairwise.models.libraries.metric_learning import convert_inference_model, is_inference_model
 
 inference = pytest.importorskip("pytorch_metric_learning.utils.inference", reason="pip install 'captum-pairwise[test]'")
 

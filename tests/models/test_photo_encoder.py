@@ -7,8 +7,8 @@ from model_cases import count_calls
 from torch import Tensor, nn
 from vision_cases import all_presences
 
+from captum_pairwise.models.libraries.photo_processing import resize_photos
 from captum_pairwise.models.photo_encoder import PhotoEncoder
-from captum_pairwise.models.photo_processing import resize_photos
 
 PRESENT = torch.tensor([[True, False, False, True]])
 

@@ -9,7 +9,7 @@ from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTen
 from vision_cases import PHOTO
 
 from captum_pairwise.models.backbones import make_pixels
-from captum_pairwise.models.photo_processing import PhotoProcessing, resize_photos, split_processor, split_steps
+from captum_pairwise.models.libraries.photo_processing import PhotoProcessing, resize_photos, split_processor, split_steps
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from captum_pairwise.models.pieces import BYTES, spell_tokens
+from captum_pairwise.models.words.pieces import BYTES, spell_tokens
 
 transformers = pytest.importorskip("transformers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")
 tokenizers = pytest.importorskip("tokenizers", reason="encoders of text need it: pip install 'captum-pairwise[text]'")

@@ -8,8 +8,8 @@ from conftest import random_tensor
 from test_text import BERT_NAMES, WORDS, bert, make_tokenizer
 
 from captum_pairwise import text
-from captum_pairwise.models.pooling import POOLING, pool_states
-from captum_pairwise.models.sentence_folder import FLAGS
+from captum_pairwise.models.words.pooling import POOLING, pool_states
+from captum_pairwise.models.words.sentence_folder import FLAGS
 
 oracle = pytest.importorskip("sentence_transformers", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
 SENTENCES = ["a cat sat window sun", "sun", "kitten dog", "a cat sat"]

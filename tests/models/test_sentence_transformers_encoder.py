@@ -9,9 +9,9 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise.explanations.contents import Sentence
-from captum_pairwise.models.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
+from captum_pairwise.models.libraries.sentence_transformers_encoder import from_sentence_transformers, is_sentence_transformer
 from captum_pairwise.models.text import TextEncoder, sentence_encoder
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 library = pytest.importorskip("sentence_transformers", reason="the library of the encoders")
 parts = pytest.importorskip("sentence_transformers.base.modules", reason="sentence-transformers 6")

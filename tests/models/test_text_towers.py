@@ -4,7 +4,7 @@ from torch import nn
 from captum_pairwise.models.dual_encoder import DualEncoder
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text_towers import tell_text_towers
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 
 class Ids(TokenEncoder):

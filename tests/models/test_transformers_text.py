@@ -8,8 +8,8 @@ from text_cases import SIZES, make_bytes, make_word_pieces, transformers
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.models.libraries.transformers_text import make_text_encoder
 from captum_pairwise.models.text import TextEncoder
-from captum_pairwise.models.transformers_text import make_text_encoder
 
 SENTENCES = ["A red cat", "the bike!", "mat"]
 BERT = SIZES | {"vocab_size": 80, "pad_token_id": 0}

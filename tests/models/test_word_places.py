@@ -3,7 +3,7 @@
 import pytest
 from text_cases import make_bytes, make_word_pieces
 
-from captum_pairwise.models.word_places import find_words, tells_characters
+from captum_pairwise.models.words.word_places import find_words, tells_characters
 
 TOKENIZERS = {"word pieces": make_word_pieces, "bytes": make_bytes}
 TEXTS = ["A Red bike", "Größe, red!", "🙂 re 🙂🙂", "bikes 2024", "  two  spaces ", "你好 cat"]

@@ -6,8 +6,8 @@ from typing import Any, final
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_inputs import (
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.sentence_transformers_inputs import (
     DOCUMENT_PROMPTS,
     EXAMPLE,
     describe_call,
@@ -16,9 +16,9 @@ from captum_pairwise.models.sentence_transformers_inputs import (
     read_id_features,
     refuse_old_library,
 )
+from captum_pairwise.models.libraries.static_embedding import StaticEncoder, is_static
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.static_embedding import StaticEncoder, is_static
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 SHARED_SIMILARITIES = ("cosine", "dot")  # the Euclidean similarity of the library is the distance, ours is its square
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from captum_pairwise.models.text_pair import Features, refuse_long_text
+from captum_pairwise.models.words.text_pair import Features, refuse_long_text
 
 CARRIED = ("input_ids", "attention_mask", "token_type_ids")  # features that follow from marked ids
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # in the order in which `encode_document` looks for them

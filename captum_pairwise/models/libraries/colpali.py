@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_inputs import EXAMPLE
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.sentence_transformers_inputs import EXAMPLE
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 
 @final

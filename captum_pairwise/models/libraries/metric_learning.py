@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.libraries.library_objects import is_of_class
 
 
 @final

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from captum_pairwise.models.pooling import check_pooling
+from captum_pairwise.models.words.pooling import check_pooling
 
 FLAGS = {  # of older folders; several may be true
     "pooling_mode_cls_token": "cls",

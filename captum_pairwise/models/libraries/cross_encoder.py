@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_inputs import preprocess_whole, refuse_old_library
-from captum_pairwise.models.text_pair import Features, Reranker, refuse_long_text
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.sentence_transformers_inputs import preprocess_whole, refuse_old_library
+from captum_pairwise.models.words.text_pair import Features, Reranker, refuse_long_text
 
 
 @final

@@ -5,10 +5,10 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.clip import is_clip, make_clip_encoders
-from captum_pairwise.models.colpali import from_colpali, is_colpali
 from captum_pairwise.models.dual_encoder import DualEncoder
-from captum_pairwise.models.transformers_images import make_photo_encoder
-from captum_pairwise.models.transformers_text import make_text_encoder
+from captum_pairwise.models.libraries.colpali import from_colpali, is_colpali
+from captum_pairwise.models.libraries.transformers_images import make_photo_encoder
+from captum_pairwise.models.libraries.transformers_text import make_text_encoder
 
 
 def from_transformers(model: Any, processor: Any, *, pooling: str | None = None, prompt: str = "") -> nn.Module:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from captum_pairwise.models.libraries.photo_processing import PhotoProcessing, split_processor
 from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
-from captum_pairwise.models.photo_processing import PhotoProcessing, split_processor
 
 POOLINGS = ("pooler", "class", "mean")
 

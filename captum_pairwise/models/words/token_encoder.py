@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captum_pairwise.models.pieces import spell_tokens
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN
-from captum_pairwise.models.token_lookup import find_lookup
-from captum_pairwise.models.word_places import Encode, Word, find_words, tells_characters
+from captum_pairwise.models.words.pieces import spell_tokens
+from captum_pairwise.models.words.token_lookup import find_lookup
+from captum_pairwise.models.words.word_places import Encode, Word, find_words, tells_characters
 from captum_pairwise.network.agreement import is_close
 from captum_pairwise.network.model_state import describe_state
 from captum_pairwise.players.baselines import Backgrounds

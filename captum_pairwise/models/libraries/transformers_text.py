@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_pairwise.models.sentence_folder import read_sentence_settings
 from captum_pairwise.models.text import POOLER, TextEncoder
+from captum_pairwise.models.words.sentence_folder import read_sentence_settings
 
 TOWERS_OF_TWO = ("clip", "siglip")  # types whose sentence vector needs a projection, or padding that is attended
 EXAMPLE_IDS = ((0, 0, 0), (0, 1, 0))  # two sentences that differ in their second token, and whose third is padding

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_pairwise.models.library_objects import is_of_class
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.photo_processing import PhotoProcessing, split_steps
 from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
-from captum_pairwise.models.photo_processing import PhotoProcessing, split_steps
 from captum_pairwise.models.similarity import SimilarityWrapper
 
 TIMM_POOLINGS = ("class", "mean")

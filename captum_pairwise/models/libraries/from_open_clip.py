@@ -5,10 +5,10 @@ from typing import Any
 from torch import nn
 
 from captum_pairwise.models.dual_encoder import DualEncoder
-from captum_pairwise.models.from_timm import find_timm_patch_size
-from captum_pairwise.models.open_clip_text import OpenClipTextEncoder
+from captum_pairwise.models.libraries.from_timm import find_timm_patch_size
+from captum_pairwise.models.libraries.open_clip_text import OpenClipTextEncoder
+from captum_pairwise.models.libraries.photo_processing import split_steps
 from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
-from captum_pairwise.models.photo_processing import split_steps
 
 
 def from_open_clip(model: Any, preprocess: Any, tokenizer: Any) -> DualEncoder:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN, PRESENT
-from captum_pairwise.models.word_places import Word, find_words
+from captum_pairwise.models.words.word_places import Word, find_words
 
 PAIRS_PER_PASS = 32  # rows of one forward pass
 Features = dict[str, Any]

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.sentence_transformers_inputs import (
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.sentence_transformers_inputs import (
     CARRIED,
     DOCUMENT_PROMPTS,
     EXAMPLE,
@@ -21,7 +21,7 @@ from captum_pairwise.models.sentence_transformers_inputs import (
     refuse_old_library,
 )
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.token_encoder import HIDDEN_TOKEN, TokenEncoder
+from captum_pairwise.models.words.token_encoder import HIDDEN_TOKEN, TokenEncoder
 
 COMPUTED = (*CARRIED, "query_expansion_positions")  # features that follow from marked ids
 Ids = Int[Tensor, "batch tokens"]

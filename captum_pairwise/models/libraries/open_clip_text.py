@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise.models.clip import hide_absent_tokens
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 TWO_WORDS = "two words"
 FIRST_TOKEN = "!"  # of CLIP's vocabulary, whose id 0 is also the padding

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captum_pairwise.files.optional_packages import import_optional
-from captum_pairwise.models.library_objects import is_of_class
-from captum_pairwise.models.pooling import pool_states
-from captum_pairwise.models.sentence_transformers_inputs import preprocess_texts
-from captum_pairwise.models.token_encoder import TokenEncoder
+from captum_pairwise.models.libraries.library_objects import is_of_class
+from captum_pairwise.models.libraries.sentence_transformers_inputs import preprocess_texts
+from captum_pairwise.models.words.pooling import pool_states
+from captum_pairwise.models.words.token_encoder import TokenEncoder
 
 
 @final

@@ -1,0 +1,1 @@
+"""Sentences as token ids: encoders, players, the words as they are written, and pooling."""
