@@ -4,6 +4,7 @@ from typing import final
 
 import torch
 
+from captum_pairwise.attr.logged import log_method
 from captum_pairwise.estimators.maxsim_index import INDICES, TokenIndex, make_banzhaf, match_tokens
 from captum_pairwise.games.build import check_wrapper
 from captum_pairwise.games.checks import check_images, promote_half
@@ -11,6 +12,7 @@ from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.models.heads import find_tokens, score_maxsim, score_mean_maxsim
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.results.credits import Between
 from captum_pairwise.results.interactions import Interactions
 
 BANZHAF = "banzhaf"
@@ -43,7 +45,7 @@ class MaxSimShapleyTaylor:
 
     >>> tokens = SimilarityWrapper(torch.nn.Identity(), similarity="maxsim")
     >>> query, document = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.8, 0.6]]])
-    >>> MaxSimShapleyTaylor(tokens).interactions((query, document)).between
+    >>> MaxSimShapleyTaylor(tokens).attribute((query, document))
     tensor([[[0.7333, 0.5333]]])
     """
 
@@ -51,6 +53,11 @@ class MaxSimShapleyTaylor:
 
     def __init__(self, forward_func: ForwardFunc, *, index: str = "shapley-taylor", p: float = 0.5, empty: float = 0.0) -> None:
         self.forward_func, self.index, self.empty = forward_func, _choose_index(index, p), float(empty)
+
+    @log_method
+    def attribute(self, inputs: Images) -> Between:
+        """The credit of all pairs of tokens `[B, T, T']`: `between` of `interactions`, whose arguments and errors it has."""
+        return self.interactions(inputs)["between"]
 
     @torch.no_grad()
     @disable_autocast()
