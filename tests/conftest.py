@@ -108,8 +108,10 @@ def random_game(n_query: int, n_retrieved: int, seed: int) -> CallableGame:
 
 @pytest.fixture(autouse=True)
 def seed_networks() -> None:
-    """Networks of libraries draw their weights from the global generator: the same in each order of the tests."""
-    torch.manual_seed(0)
+    """Networks of libraries draw their weights from the global generator: the same in each order of the tests.
+
+    Not `torch.manual_seed`, which keeps a formatted stack for each of the thousands of tests where no accelerator is at hand."""
+    torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(params=["cosine", "dot", "euclidean"])

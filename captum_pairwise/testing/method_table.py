@@ -30,7 +30,7 @@ class Method:
     """
 
     name: str
-    cls: type[Attribution]
+    cls: type[Attribution] | type[cp.MaxSimShapleyTaylor]
     players: str
     completeness: str
     passes: str
@@ -81,6 +81,7 @@ METHODS = (
     Method("enumeration", cp.LayerExactShapleyTaylor, "few", COMPLETE, TAIL.format("2**n_query + 2**n_retrieved"), "eq. 5"),
     Method("jagged", cp.JaggedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`", "§5.1"),
     Method("jagged", cp.LayerJaggedShapleyTaylor, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "§5.1"),
+    Method("MaxSim", cp.MaxSimShapleyTaylor, "embedded tokens", COMPLETE, "`2`", "ours", f"{TOWERS} with MaxSim"),
 )
 
 

@@ -17,7 +17,8 @@ from captum_pairwise.testing import method_table
 from captum_pairwise.testing.method_table import METHODS, format_method_table
 
 README = Path(__file__).parents[2] / "README.md"
-ROWS = pytest.mark.parametrize("method", METHODS, ids=[method.cls.__name__ for method in METHODS])
+OF_IMAGES = [method for method in METHODS if method.cls is not cp.MaxSimShapleyTaylor]
+ROWS = pytest.mark.parametrize("method", OF_IMAGES, ids=[method.cls.__name__ for method in OF_IMAGES])
 # passes of the baselines and the ends of paths, of the search for the tail, and of two rows an image that show the effect of its players
 A_FEW = {"whole": 4, "tail": 12 + 4}
 PROOF = 3 + 2  # passes that prove a new model: one image and two, and two to compare the tail with the whole network
@@ -105,6 +106,28 @@ def test_every_class_is_in_the_table_once():
     attributing = {getattr(cp, name) for name in cp.__all__ if hasattr(getattr(cp, name), "attribute")}
     listed = [method.cls for method in METHODS]
     assert len(set(listed)) == len(listed) and attributing <= set(listed)
+
+
+def test_the_row_of_maxsim():
+    row = next(method for method in METHODS if method.cls is cp.MaxSimShapleyTaylor)
+    assert (row.order, row.completeness, row.passes) == (2, method_table.COMPLETE, "`2`")
+    encoder = torch.nn.Sequential(tiny_encoder(), torch.nn.Flatten(2), Swap())
+    model = cp.SimilarityWrapper(encoder, similarity="maxsim")
+    cp.MaxSimShapleyTaylor(model).attribute(images(1))  # proves the encoder, once
+    with PassCount(encoder[0]) as passes:
+        interactions = cp.MaxSimShapleyTaylor(model).interactions(images(1))
+    assert passes.counts["whole"] == 2
+    assert torch.allclose(interactions.full, model(*images(1)))
+    assert interactions.completeness_gap.abs().max() < 1e-12 * interactions.full.abs().max()
+    with pytest.raises(ValueError, match="SimilarityWrapper with MaxSim"):
+        cp.MaxSimShapleyTaylor(lambda x, y: model(x, y)).attribute(images(1))
+
+
+class Swap(torch.nn.Module):
+    """`[B, C, T]` as `[B, T, C]`."""
+
+    def forward(self, batch):
+        return batch.transpose(1, 2)
 
 
 @ROWS
