@@ -11,7 +11,8 @@ from captum_pairwise.games.game import Game, QueryTables, make_one_image_games
 from captum_pairwise.games.sides import Side
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.network.batching import get_memory_bytes
-from captum_pairwise.results.interactions import Interactions, renumber_players, stack_interactions
+from captum_pairwise.results.interactions import Interactions, stack_interactions
+from captum_pairwise.results.renumbering import renumber_players
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,33 @@
 """Results of the estimators: credits of single players and of pairs of players."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from safetensors.torch import save_file
 from torch import Tensor
 
 from captum_pairwise.files.atomic import write_atomically
 from captum_pairwise.files.tensors import make_file_error, read_tensors
 from captum_pairwise.players.regions import Players, average
+from captum_pairwise.results.block_shapes import refuse_mismatched_shapes
 from captum_pairwise.results.credits import AXES, WITHOUT_MAPS, Between, Credits, get_blocks
+from captum_pairwise.results.index import Index, Probability, parse_index
+from captum_pairwise.results.surrogate import predict_coalitions
 
 ENDS = ("full", "empty", "without_query", "without_retrieved")  # similarities of the images and of their baselines
+NUMBERS = (*ENDS, "constant", "r2")  # one for each pair of images
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
 DIRECTIONS = ("query->retrieved", "retrieved->query")
+
+
+IndexSource = Callable[[Index], "Interactions"]  # computes another index of one pair of images from its sample
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -46,6 +53,11 @@ class Interactions(Credits):
         standard_error: standard errors of the sampled blocks, or None.
         query_players: the parts of the query image, or None.
         retrieved_players: the parts of the retrieved image, or None.
+        index: the interaction index, or None for credit that is none, as of LIME.
+        constant: the constant of the prediction; for most indices, and if it is None, `v(∅)`.
+        r2: the share of the similarity's variance over coalitions that `predict` explains; None if it was not measured.
+        r2_law: the coalitions of `r2`, in words.
+        sources: for each pair of images, the function that computes another index from the same sample; None if it was not kept.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -73,15 +85,56 @@ class Interactions(Credits):
     standard_error: Credits | None = None
     query_players: Players | None = None
     retrieved_players: Players | None = None
+    index: Index | None = None
+    constant: Float[Tensor, " batch"] | None = None
+    r2: Float[Tensor, " batch"] | None = None
+    r2_law: str = ""
+    sources: tuple[IndexSource, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        _refuse_mismatched_shapes(self)
+        refuse_mismatched_shapes(self, self.n_query, {name: getattr(self, name) for name in (*NUMBERS, "n_evaluations")})
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
         if self.marginal is None and all(block is not None for block in blocks):
             object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
 
     def __repr__(self) -> str:
         return f"Interactions(pairs={len(self.full)}, n_query={self.n_query}, known={list(get_blocks(self))})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the sources, which hold games and networks."""
+        return {**vars(self), "sources": None}
+
+    def as_index(self, index: str, p: Probability = 0.5) -> "Interactions":
+        """The credits of another index, from the same sample: nothing runs through the network again.
+
+        Args:
+            index: `"shapley-taylor"`, `"shapley"`, `"k-sii"`, `"faith-shap"`, `"chaining"`, `"banzhaf"`, `"moebius"` or `"co-moebius"`.
+            p: of `"banzhaf"`, the probability that a part is present, or one for each image.
+
+        Raises:
+            ValueError: the index is unknown, or the sample was not kept: after `save` and `load`, or by a method that has no sample.
+        """
+        wanted = parse_index(index, p)
+        if self.sources is None:
+            raise ValueError(f"Expected a result that keeps its sample, got one that does not. Pass index={index!r} to the method.")
+        pairs = stack_interactions([source(wanted) for source in self.sources])
+        return replace(pairs, query_players=self.query_players, retrieved_players=self.retrieved_players)
+
+    def predict(self, coalitions: Bool[Tensor, "rows players"]) -> Float[Tensor, "batch rows"]:
+        r"""The similarity of the pair if only some parts are present, by its credits: the surrogate of the model.
+
+        $$\hat v(S) = a_\emptyset + \sum_{i \in S} a_i + \sum_{ij \subseteq S} a_{ij}$$
+
+        with all pairs that were computed. Which index predicts best depends on how many parts are absent; `r2` says how well.
+
+        Args:
+            coalitions: a row for each coalition, True for the players that are present, the query's first.
+
+        Raises:
+            ValueError: the coalitions have other players, or the credit of single players is unknown.
+        """
+        constant = self.empty if self.constant is None else self.constant
+        return predict_coalitions(constant, self, coalitions, self.n_query)
 
     @property
     def second_order(self) -> Float[Tensor, "batch players players"]:
@@ -104,8 +157,11 @@ class Interactions(Credits):
 
     @property
     def completeness_gap(self) -> Float[Tensor, " batch"]:
-        """`v(N) - v(∅)` minus the sum of all credits. It is 0 for an efficient method that has converged."""
-        return self.full - self.empty - self["marginal"].sum(1)
+        """`v(N)` minus the constant and the sum of all credits. It is 0 for an efficient index that has converged.
+
+        The constant is `v(∅)`, but for `"banzhaf"` and `"co-moebius"`.
+        """
+        return self.full - (self.empty if self.constant is None else self.constant) - self["marginal"].sum(1)
 
     @property
     def query_map(self) -> Float[Tensor, "batch query"]:
@@ -169,7 +225,9 @@ class Interactions(Credits):
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         tensors |= {f"standard_error.{name}": block for name, block in get_blocks(self.standard_error or Credits()).items()}
         tensors |= {f"{name}.ids": parts.ids for name, parts in players.items()}
-        numbers = {"n_query": self.n_query} | {name: parts.shape for name, parts in players.items()}
+        numbers = {"n_query": self.n_query, "r2_law": self.r2_law} | {name: parts.shape for name, parts in players.items()}
+        if self.index is not None:
+            numbers["index"] = [self.index.name, self.index.p]
         tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         with write_atomically(Path(path)) as draft:
             save_file(tensors, draft, {NOTE: json.dumps(numbers)})
@@ -195,33 +253,11 @@ def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interact
     for name, parts in players.items():
         if parts.ids.dtype != torch.int64 or parts.ids.numel() == 0 or not -1 <= parts.ids.min() <= parts.ids.max() < parts.n_players:
             raise ValueError(f"its {name} are not the ids of {parts.n_players}")
-    return Interactions(n_query=numbers["n_query"], standard_error=Credits(**errors) if errors else None, **players, **tensors)
-
-
-def _refuse_mismatched_shapes(interactions: Interactions) -> None:
-    """Refuse blocks that do not belong to one batch of games with the same players."""
-    n_query, full = interactions.n_query, interactions.full
-    if isinstance(n_query, bool) or not isinstance(n_query, int) or n_query < 0:
-        raise ValueError(f"Expected n_query to be the number of query players, got {n_query!r}. Count them.")
-    sizes = {"batch": len(full) if full.dim() else -1, "query": n_query}
-    ends = {name: getattr(interactions, name) for name in (*ENDS, "n_evaluations")}
-    blocks = {name: end for name, end in ends.items() if end is not None} | get_blocks(interactions)
-    blocks |= {f"standard_error.{name}": block for name, block in get_blocks(interactions.standard_error or Credits()).items()}
-    for name, block in blocks.items():
-        axes = ("batch", *AXES.get(name.removeprefix("standard_error."), ()))
-        if not _has_axes(block, axes, sizes):
-            expected = ", ".join(axes)
-            raise ValueError(
-                f"Expected {name} of shape [{expected}], got {list(block.shape)} where the sizes are {sizes}. Give all blocks of one batch."
-            )
-
-
-def _has_axes(block: Tensor, axes: tuple[str, ...], sizes: dict[str, int]) -> bool:
-    """True if a block has these axes. An axis that is not yet in `sizes` is added to it."""
-    named = [
-        ("retrieved", size - sizes["query"]) if axis == "players" else (axis, size) for axis, size in zip(axes, block.shape, strict=False)
-    ]
-    return block.dim() == len(axes) and all(size >= 0 and sizes.setdefault(axis, size) == size for axis, size in named)
+    known: dict[str, Any] = {"n_query": numbers["n_query"], "r2_law": str(numbers.get("r2_law", ""))}
+    if "index" in numbers:  # files of earlier versions have none
+        name, p = numbers["index"]
+        known["index"] = parse_index(name, 0.5 if p is None else p)
+    return Interactions(standard_error=Credits(**errors) if errors else None, **known, **players, **tensors)
 
 
 def split_blocks(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:
@@ -252,24 +288,12 @@ def stack_interactions(pairs: Sequence[Interactions]) -> Interactions:
 
     errors = [pair.standard_error for pair in pairs if pair.standard_error is not None]
     standard_error = Credits(**concatenate(errors)) if len(errors) == len(pairs) else None
-    return Interactions(n_query=pairs[0].n_query, standard_error=standard_error, **concatenate(pairs))
-
-
-def renumber_players(
-    pair: Interactions, query_ids: Int[Tensor, " query"], retrieved_ids: Int[Tensor, " retrieved"], n_query: int, n_retrieved: int
-) -> Interactions:
-    """Give the players of one pair new ids. An id without a player is a dummy: its credits are 0."""
-    if (len(query_ids), len(retrieved_ids)) == (n_query, n_retrieved):
-        return pair
-    ids = {"query": query_ids, "retrieved": retrieved_ids, "players": torch.cat([query_ids, n_query + retrieved_ids])}
-    sizes = {"query": n_query, "retrieved": n_retrieved, "players": n_query + n_retrieved}
-
-    def scatter(credits: Credits) -> dict[str, Any]:
-        blocks = {}
-        for name, block in get_blocks(credits).items():
-            blocks[name] = block.new_zeros(1, *(sizes[axis] for axis in AXES[name]))
-            blocks[name][0][torch.meshgrid(*(ids[axis] for axis in AXES[name]), indexing="ij")] = block[0]
-        return blocks
-
-    errors = Credits(**scatter(pair.standard_error)) if pair.standard_error is not None else None
-    return replace(pair, n_query=n_query, standard_error=errors, **scatter(pair))
+    sources = [pair.sources for pair in pairs if pair.sources is not None]
+    return Interactions(
+        n_query=pairs[0].n_query,
+        standard_error=standard_error,
+        index=pairs[0].index,
+        r2_law=pairs[0].r2_law,
+        sources=tuple(source for group in sources for source in group) if len(sources) == len(pairs) else None,
+        **concatenate(pairs),
+    )

@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise.players.regions import Players
 from captum_pairwise.results.credits import AXES
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks
+from captum_pairwise.results.renumbering import map_sources
 
 
 def take_pair(interactions: Interactions, example: int) -> Interactions:
@@ -20,19 +21,24 @@ def take_pair(interactions: Interactions, example: int) -> Interactions:
     """
     chosen = slice(example, example + 1)
     players = [_take_players(side, example) for side in (interactions.query_players, interactions.retrieved_players)]
-    kept = _list_kept(interactions, players)
-    errors = interactions.standard_error
+    kept, errors = _list_kept(interactions, players), interactions.standard_error
     tensors: dict[str, Any] = {name: value[chosen] for name, value in vars(interactions).items() if isinstance(value, Tensor)}
-    return replace(
-        interactions,
-        **tensors | {name: _keep_players(name, block[chosen], kept) for name, block in get_blocks(interactions).items()},
-        n_query=len(kept["query"]),
-        standard_error=None
-        if errors is None
-        else Credits(**{name: _keep_players(name, block[chosen], kept) for name, block in get_blocks(errors).items()}),
-        query_players=players[0],
-        retrieved_players=players[1],
-    )
+    tensors |= {name: block[chosen] for name, block in get_blocks(interactions).items()}
+    tensors["standard_error"] = None if errors is None else Credits(**{name: block[chosen] for name, block in get_blocks(errors).items()})
+    tensors["sources"] = None if interactions.sources is None else interactions.sources[chosen]
+    pair = replace(interactions, **tensors, query_players=None, retrieved_players=None)
+    return replace(_keep_all(pair, kept), query_players=players[0], retrieved_players=players[1])
+
+
+def _keep_all(pair: Interactions, kept: dict[str, Tensor]) -> Interactions:
+    """The results of one pair for the players that are left."""
+
+    def keep(credits: Credits) -> dict[str, Any]:
+        return {name: _keep_players(name, block, kept) for name, block in get_blocks(credits).items()}
+
+    errors = None if pair.standard_error is None else Credits(**keep(pair.standard_error))
+    sources = map_sources(pair, lambda other: _keep_all(other, kept))
+    return replace(pair, **keep(pair), n_query=len(kept["query"]), standard_error=errors, sources=sources)
 
 
 def _take_players(players: Players | None, example: int) -> Players | None:

@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from captum_pairwise.players.regions import Players, average, cells, grid, parse_mask
-from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, renumber_players, stack_interactions
+from captum_pairwise.results.index import Index
+from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, stack_interactions
+from captum_pairwise.results.renumbering import renumber_players
+from captum_pairwise.results.selection import take_pair
 
 SIZES = {"query": 6, "retrieved": 4, "players": 10}
 BLOCKS = ("first_order", "between", "within_query", "within_retrieved")
@@ -30,6 +34,10 @@ def estimate(batch: int = 2, seed: int = 0, **fields) -> Interactions:
         without_retrieved=random_tensor(batch, seed=seed + 32),
         standard_error=Credits(**errors),
         n_evaluations=torch.arange(batch) + seed,
+        index=Index("banzhaf", (0.3, 0.6)),
+        constant=random_tensor(batch, seed=seed + 33),
+        r2=random_tensor(batch, seed=seed + 34),
+        r2_law="halves of the parts",
         **{name: blocks[name] for name in ("given_other", *BLOCKS)},
         **fields,
     )
@@ -50,7 +58,9 @@ def all_fields(interactions: Interactions) -> dict[str, object]:
 
 
 def assert_same(one: Interactions, other: Interactions) -> None:
-    assert_close(all_fields(one), all_fields(other), rtol=0, atol=0)
+    assert (one.index, one.r2_law) == (other.index, other.r2_law)
+    tensors = [{name: value for name, value in all_fields(result).items() if name not in ("index", "r2_law")} for result in (one, other)]
+    assert_close(*tensors, rtol=0, atol=0)
 
 
 def pair_credit(interactions: Interactions, example: int, i: int, j: int) -> Tensor:
@@ -93,7 +103,7 @@ def test_marginal_can_be_passed() -> None:
 def test_completeness_gap_is_the_value_minus_all_credit() -> None:
     interactions = estimate()
     unordered_pairs = interactions.second_order.triu(1).sum((1, 2))
-    expected = interactions.full - interactions.empty - interactions.first_order.sum(1) - unordered_pairs
+    expected = interactions.full - interactions.constant - interactions.first_order.sum(1) - unordered_pairs
     assert_close(interactions.completeness_gap, expected)
 
 
@@ -212,7 +222,7 @@ def test_stacking_joins_batches() -> None:
 def test_stacking_leaves_out_missing_blocks() -> None:
     parts = [replace(estimate(1), standard_error=None, within_query=None, marginal=None)] * 2
     missing = {name for name, value in vars(stack_interactions(parts)).items() if value is None}
-    assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players"}
+    assert missing == {"standard_error", "within_query", "marginal", "query_players", "retrieved_players", "sources"}
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -265,3 +275,51 @@ def test_renumbering_leaves_out_missing_blocks() -> None:
     pair = replace(estimate(1), standard_error=None, within_query=None, marginal=None)
     found = renumber_players(pair, torch.arange(6), torch.arange(4), 7, 4)
     assert found.standard_error is None and found.within_query is None and found.marginal is None
+
+
+def test_predict_is_the_sum_of_the_credits_inside_a_coalition() -> None:
+    interactions = estimate()
+    coalitions = torch.rand(5, SIZES["players"]) < 0.5
+    expected = torch.zeros(2, 5, dtype=torch.float64)
+    for b in range(2):
+        for row, coalition in enumerate(coalitions.tolist()):
+            members = [player for player, is_present in enumerate(coalition) if is_present]
+            pairs = sum(pair_credit(interactions, b, i, j) for i in members for j in members if i < j)
+            expected[b, row] = interactions.constant[b] + interactions.first_order[b, members].sum() + pairs
+    assert_close(interactions.predict(coalitions), expected)
+    cross = replace(interactions, within_query=None, within_retrieved=None, marginal=None)
+    zeros = torch.zeros_like(interactions.within_query), torch.zeros_like(interactions.within_retrieved)
+    without = replace(interactions, within_query=zeros[0], within_retrieved=zeros[1])
+    assert_close(cross.predict(coalitions), without.predict(coalitions))
+
+
+def test_predict_starts_at_the_empty_value_without_a_constant() -> None:
+    interactions = replace(estimate(), constant=None)
+    assert_close(interactions.predict(torch.zeros(1, SIZES["players"], dtype=torch.bool))[:, 0], interactions.empty)
+
+
+def test_predict_refuses_other_players() -> None:
+    with pytest.raises(ValueError, match=r"Expected coalitions \[rows, 10\]"):
+        estimate().predict(torch.ones(1, 6, dtype=torch.bool))
+
+
+def test_another_index_needs_the_sample() -> None:
+    interactions = estimate()
+    with pytest.raises(ValueError, match="Pass index='shapley' to the method"):
+        interactions.as_index("shapley")
+    with pytest.raises(ValueError, match="Expected index to be one of"):
+        interactions.as_index("banzaf")
+
+
+def test_the_sources_follow_a_pair_out_of_its_batch_and_are_not_pickled() -> None:
+    other = [estimate(1, seed=seed) for seed in (3, 4)]
+    batch = replace(estimate(), sources=tuple(lambda index, pair=pair: replace(pair, index=index) for pair in other))
+    assert_same(take_pair(batch, 1).as_index("shapley"), replace(other[1], index=Index("shapley")))
+    assert_same(batch.as_index("shapley"), replace(stack_interactions(other), index=Index("shapley")))
+    assert pickle.loads(pickle.dumps(batch)).sources is None
+    renumbered = replace(estimate(1), sources=batch.sources[:1])
+    ids = torch.arange(6) + 1, torch.arange(4)
+    assert_same(
+        renumber_players(renumbered, *ids, 7, 4).as_index("shapley"),
+        replace(renumber_players(other[0], *ids, 7, 4), index=Index("shapley")),
+    )

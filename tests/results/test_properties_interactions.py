@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.interop import from_shapiq, to_shap_matrix, to_shapiq
 from captum_pairwise.players.regions import Players, grid
-from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, renumber_players, stack_interactions
+from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, stack_interactions
+from captum_pairwise.results.renumbering import renumber_players
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype checks random items
 WITHIN = 64 * EPS  # for numbers near 1 and sums of a few dozen of them
