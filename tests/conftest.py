@@ -218,10 +218,10 @@ def boxes(height, width, shape, strides):
     return torch.stack(found)
 
 
-def shapiqs_index(game, order):
+def shapiqs_index(game, order, index="STII"):
     shapiq = pytest.importorskip("shapiq", reason="an outside implementation: pip install 'captum-pairwise[oracles]'")
     exact = shapiq.ExactComputer(n_players=game.n_players, game=lambda z: game.values(torch.as_tensor(z, dtype=torch.bool)).numpy())
-    return exact("STII", order=order)
+    return exact(index, order=order)
 
 
 @pytest.fixture(scope="module")

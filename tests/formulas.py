@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import combinations, permutations
-from math import comb, factorial
+from math import comb, factorial, prod
 
 import numpy as np
 import torch
@@ -61,6 +61,83 @@ def taylor_pairs(game: Game) -> Tensor:
     for i, j in combinations(range(n_players), 2):
         second[i, j] = second[j, i] = taylor_pair(value, i, j, n_players)
     return second
+
+
+PAIR_WEIGHTS = {  # the weight of `δ_ij v(T)` with `t` of the other players of `n`: eq. 5; Grabisch 1999; Tsai 2023; Marichal 1999
+    "shapley-taylor": lambda t, n: 2 / (n * comb(n - 1, t)),
+    "shapley": lambda t, n: factorial(t) * factorial(n - t - 2) / factorial(n - 1),
+    "k-sii": lambda t, n: factorial(t) * factorial(n - t - 2) / factorial(n - 1),
+    "faith-shap": lambda t, n: 6 * factorial(t + 1) * factorial(n - t - 1) / factorial(n + 1),
+    "chaining": lambda t, n: 2 * factorial(n - t - 2) * factorial(t + 1) / factorial(n),
+    "moebius": lambda t, n: float(t == 0),
+    "co-moebius": lambda t, n: float(t == n - 2),
+}
+
+
+def presence(game: Game, p: tuple[float, float]) -> list[float]:
+    """The probability of each player."""
+    return [p[0]] * game.n_query + [p[1]] * (game.n_players - game.n_query)
+
+
+def probability(coalition: Iterable[int], players: Iterable[int], p: list[float]) -> float:
+    """Of this coalition of independent players."""
+    return prod(p[player] if player in coalition else 1 - p[player] for player in players)
+
+
+def index_pairs(game: Game, name: str, p: tuple[float, float] = (0.5, 0.5)) -> Tensor:
+    """The pairs of an interaction index as weighted means of discrete derivatives over all coalitions of the other players, `[n, n]`."""
+    value, n_players, presences = cache(value_function(game)), game.n_players, presence(game, p)
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
+    for i, j in combinations(range(n_players), 2):
+        others = set(range(n_players)) - {i, j}
+        for subset in subsets(others):
+            derivative = value(subset | {i, j}) - value(subset | {i}) - value(subset | {j}) + value(subset)
+            is_banzhaf = name == "banzhaf"
+            weight = probability(subset, others, presences) if is_banzhaf else PAIR_WEIGHTS[name](len(subset), n_players)
+            second[i, j] += weight * derivative
+            second[j, i] = second[i, j]
+    return second
+
+
+def faithful_fit(game: Game, weights: Tensor) -> tuple[float, Tensor, Tensor]:
+    """The constant, the first order and the pairs of the quadratic function with the least weighted squared error over all coalitions.
+
+    An infinite weight is a constraint. The weights are in the order of bit masks.
+    """
+    n_players = game.n_players
+    rows = torch.tensor([[mask >> player & 1 for player in range(n_players)] for mask in range(2**n_players)], dtype=torch.float64)
+    i, j = torch.triu_indices(n_players, n_players, 1)
+    terms, values = torch.cat([rows.new_ones(len(rows), 1), rows, rows[:, i] * rows[:, j]], 1), game.values(rows.bool()).double()
+    exact, root = terms[weights.isinf()], torch.where(weights.isinf(), 0.0, weights).sqrt()
+    free = torch.linalg.svd(exact)[2][torch.linalg.matrix_rank(exact) :] if len(exact) else torch.eye(terms.shape[1]).double()
+    fixed = torch.linalg.pinv(exact) @ values[weights.isinf()]
+    gap = root * (values - terms @ fixed)
+    fit = fixed + free.T @ torch.linalg.lstsq(root[:, None] * terms @ free.T, gap[:, None], driver="gelsd").solution[:, 0]
+    second = torch.zeros(n_players, n_players, dtype=torch.float64)
+    second[i, j] = second[j, i] = fit[1 + n_players :]
+    return fit[0].item(), fit[1 : 1 + n_players], second
+
+
+def interaction_index(game: Game, name: str, p: tuple[float, float] = (0.5, 0.5)) -> tuple[float, Tensor, Tensor]:
+    """The constant, the first order and the pairs of an interaction index of order 2, by their definitions."""
+    n_players, value = game.n_players, value_function(game)
+    pairs, everyone = index_pairs(game, name, p), set(range(n_players))
+    if name in ("banzhaf", "faith-shap"):
+        sizes = [mask.bit_count() for mask in range(2**n_players)]
+        if name == "faith-shap":  # the kernel of Shapley values
+            weights = [1 / (comb(n_players, s) * s * (n_players - s)) if 0 < s < n_players else float("inf") for s in sizes]
+        else:
+            members = ({player for player in everyone if mask >> player & 1} for mask in range(2**n_players))
+            weights = [probability(coalition, everyone, presence(game, p)) for coalition in members]
+        constant, first, fitted = faithful_fit(game, torch.tensor(weights, dtype=torch.float64))
+        torch.testing.assert_close(fitted, pairs, rtol=0, atol=1e-9)  # the regression has the pairs of the derivatives
+        return constant, first, pairs
+    if name in ("shapley-taylor", "moebius"):
+        return value([]), first_order(game), pairs
+    if name == "co-moebius":
+        last = [value(everyone) - value(everyone - {player}) for player in everyone]
+        return value(everyone), torch.tensor(last, dtype=torch.float64), pairs
+    return value([]), shapley_values(game) - (pairs.sum(1) / 2 if name == "k-sii" else 0), pairs
 
 
 def shapley_values(game: Game) -> Tensor:

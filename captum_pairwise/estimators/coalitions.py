@@ -1,18 +1,31 @@
 """Indices of games given by the values of all coalitions. Bit `i` of the position of a value tells if player `i` is present."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.games.checks import check_finite
+from captum_pairwise.results.index import BANZHAF, CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
 
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22
 Coalitions = Bool[Tensor, "coalitions players"]
 Values = Float[Tensor, " coalitions"]
 Wanted = Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
+ShareTable = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+# the share of a dividend of `t` players in the constant, in each of its players (t ≥ 1) and in each of its pairs (t ≥ 2)
+SHARES: dict[str, ShareTable] = {
+    SHAPLEY_TAYLOR: lambda t: (t == 0, t == 1, 2 / (t * (t - 1))),
+    SHAPLEY: lambda t: (t == 0, 1 / t, 1 / (t - 1)),
+    K_SII: lambda t: (t == 0, 1 / t - (t > 1) / 2, 1 / (t - 1)),
+    FAITH_SHAP: lambda t: (t == 0, (4 - 2 * t) / (t * (t + 1)), 6 / (t * (t + 1))),
+    CHAINING: lambda t: (t == 0, 1 / t, 2 / t),
+    BANZHAF: lambda t: ((t - 1) * (t - 2) / 2, 2 - t, torch.ones_like(t)),
+    MOEBIUS: lambda t: (t == 0, t == 1, t == 2),
+    CO_MOEBIUS: lambda t: (torch.ones_like(t), torch.ones_like(t), torch.ones_like(t)),
+}
 
 
 def all_coalitions(n_players: int, device: torch.device | str = "cpu", start: int = 0, most: int | None = None) -> Coalitions:
@@ -84,17 +97,57 @@ def shapley_taylor(values: Values) -> tuple[Float[Tensor, ""], Float[Tensor, " p
     >>> empty.item(), first.tolist(), second.tolist()
     (1.0, [1.0, 2.0], [[0.0, 3.0], [3.0, 0.0]])
     """
-    n_players = _infer_n_players(values)
-    dividends = harsanyi_dividends(values)
-    second = values.new_zeros(n_players, n_players)
+    return interaction_index(values, Index(SHAPLEY_TAYLOR), _infer_n_players(values))
+
+
+def interaction_index(
+    values: Values, index: Index, n_query: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, " players"], Float[Tensor, "players players"]]:
+    r"""An interaction index of order 2: the constant of its prediction, the credit of players, and the credit of pairs.
+
+    $$\phi_{ij} = \int_0^1 f(p) \, \mathbb{E}_p[\delta_{ij} v] \, dp = \sum_{T \supseteq \{i, j\}} d(T) \int_0^1 f(p) \, p^{|T| - 2} \, dp$$
+
+    The integrals have closed forms, `SHARES`. Weighted Banzhaf has the probabilities of the players of $T$ but `i` and `j` in their place.
+    The dividends are summed in float64, because they are large numbers of both signs.
+
+    Args:
+        values: the values of all coalitions, as above, with the query's players as the lower bits.
+        index: the index.
+        n_query: the number of the query's players, whose probability is `index.p[0]`.
+
+    Returns:
+        `(constant, first [n], second [n, n])`, as from `shapley_taylor`.
+
+    Raises:
+        ValueError: the length is not a power of two, or a value is not finite.
+
+    >>> constant, first, second = interaction_index(torch.tensor([1.0, 2.0, 3.0, 7.0]), Index("shapley"), 1)
+    >>> constant.item(), first.tolist(), second.tolist()
+    (1.0, [2.5, 3.5], [[0.0, 3.0], [3.0, 0.0]])
+    """
+    n_players, dividends = _infer_n_players(values), harsanyi_dividends(values.double())
+    shares = _tabulate_shares(index, n_players).to(dividends.device)
+    p = torch.ones_like(dividends[:n_players])
+    if index.p is not None:
+        p[:n_query], p[n_query:] = index.p
+    constant, first, second = dividends.new_zeros(()), torch.zeros_like(p), dividends.new_zeros(n_players, n_players)
     for start in range(0, len(values), ROWS_AT_ONCE):
-        members = all_coalitions(n_players, values.device, start, ROWS_AT_ONCE).to(values.dtype)
-        size = members.sum(1, keepdim=True)
-        share = dividends[start : start + ROWS_AT_ONCE, None] / (size * (size - 1) / 2).clamp(min=1)
-        second += members.T @ (share * members)
-    singles = 2 ** torch.arange(n_players, device=values.device)
-    second = (second + second.T) / 2  # symmetric to the last digit
-    return values[0], values[singles] - values[0], second.fill_diagonal_(0)
+        members = all_coalitions(n_players, values.device, start, ROWS_AT_ONCE)
+        weighted = dividends[start : start + ROWS_AT_ONCE] * torch.where(members, p, 1.0).prod(1)
+        of_constant, of_players, of_pairs = shares[:, members.sum(1)] * weighted
+        members = members.to(dividends)
+        constant += of_constant.sum()
+        first += of_players @ members
+        second += members.T @ (of_pairs[:, None] * members)
+    second = (second + second.T) / 2 / (p[:, None] * p)  # symmetric to the last digit
+    return constant.to(values), (first / p).to(values), second.fill_diagonal_(0).to(values)
+
+
+def _tabulate_shares(index: Index, n_players: int) -> Float[Tensor, "3 sizes"]:
+    """`SHARES` of each size of a coalition, 0 for players and pairs that it does not have."""
+    size = torch.arange(n_players + 1, dtype=torch.float64, device="cpu")
+    shares = torch.stack([share.double() for share in SHARES[index.name](size)])
+    return torch.where(size >= torch.arange(3, device="cpu")[:, None], shares, 0.0)
 
 
 def jagged_credit(values: Values, wanted: Wanted) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:

@@ -4,11 +4,12 @@ import jaxtyping
 import pytest
 import torch
 from conftest import random_game, random_tensor, seeded, shapiqs_index
-from formulas import dividend, first_order, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
+from formulas import dividend, first_order, interaction_index, jagged_credit, shapley_values, subsets, taylor_pairs, value_function
 
 import captum_pairwise as cp
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.results.index import NAMES, parse_index
 
 
 def enumerated(game):
@@ -45,11 +46,79 @@ def test_shapley_taylor_is_efficient_and_projects_to_shapley_values():
     torch.testing.assert_close(first + second.sum(1) / 2, cp.shapley_values(values), rtol=0, atol=1e-12)
 
 
+INDICES = [(name, 0.5) for name in NAMES] + [("banzhaf", 0.2), ("banzhaf", (0.3, 0.8))]
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (3, 5), (1, 1), (2, 0)])
+@pytest.mark.parametrize(("name", "p"), INDICES)
+def test_each_index_matches_its_definition(name, p, sizes):
+    game, index = random_game(*sizes, seed=sum(sizes)), parse_index(name, p)
+    constant, first, second = coalitions.interaction_index(enumerated(game), index, game.n_query)
+    expected = interaction_index(game, name, index.probabilities)
+    assert constant.item() == pytest.approx(expected[0], abs=1e-9)
+    torch.testing.assert_close(first, expected[1], rtol=0, atol=1e-9)
+    torch.testing.assert_close(second, expected[2], rtol=0, atol=1e-9)
+
+
+SHAPIQ = {
+    "shapley-taylor": "STII",
+    "shapley": "SII",
+    "k-sii": "k-SII",
+    "faith-shap": "FSII",
+    "chaining": "CHII",
+    "banzhaf": "FBII",
+    "moebius": "Moebius",
+    "co-moebius": "Co-Moebius",
+}
+
+
+@pytest.mark.filterwarnings("ignore:CHII is not defined", "ignore:invalid value encountered")  # at the empty coalition
+@pytest.mark.parametrize("sizes", [(4, 4), (3, 5)])
+@pytest.mark.parametrize("name", NAMES)
+def test_shapiq_computes_the_same_index(name, sizes):
+    game = random_game(*sizes, seed=sum(sizes))
+    constant, first, second = coalitions.interaction_index(enumerated(game), parse_index(name), game.n_query)
+    expected, n_players = shapiqs_index(game, 2, SHAPIQ[name]), game.n_players
+    pairs = [[expected[(i, j)] if i != j else 0.0 for j in range(n_players)] for i in range(n_players)]
+    torch.testing.assert_close(second, torch.tensor(pairs, dtype=torch.float64), rtol=0, atol=1e-8)
+    singles = torch.tensor([expected[(i,)] for i in range(n_players)], dtype=torch.float64)
+    torch.testing.assert_close(first, singles, rtol=0, atol=1e-8)
+    if name != "co-moebius":  # shapiq calls v(∅) its baseline
+        assert constant.item() == pytest.approx(expected.baseline_value, abs=1e-8)
+
+
+def test_the_banzhaf_index_of_shapiq_has_the_same_pairs():
+    game = random_game(3, 4, seed=0)
+    second, expected = coalitions.interaction_index(enumerated(game), parse_index("banzhaf"), 3)[2], shapiqs_index(game, 2, "BII")
+    assert all(second[i, j].item() == pytest.approx(expected[(i, j)], abs=1e-8) for i, j in combinations(range(7), 2))
+
+
+def test_efficient_indices_sum_to_the_gain_and_the_others_do_not():
+    values = enumerated(random_game(3, 3, seed=5))
+    for name in NAMES:
+        index = parse_index(name)
+        constant, first, second = coalitions.interaction_index(values, index, 3)
+        assert index.is_efficient == (abs(constant + first.sum() + second.sum() / 2 - values[-1]) < 1e-12)
+
+
+def test_single_precision_loses_no_digits():
+    values = enumerated(random_game(6, 6, seed=6)).float()
+    for name in NAMES:
+        index = parse_index(name)
+        _, first, second = coalitions.interaction_index(values, index, 6)
+        expected = coalitions.interaction_index(values.double(), index, 6)
+        assert second.dtype == torch.float32
+        torch.testing.assert_close(first.double(), expected[1], rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(second.double(), expected[2], rtol=1e-6, atol=1e-7)
+
+
 def test_result_is_independent_of_the_block_size(monkeypatch):
     values = enumerated(random_game(6, 0, seed=1))
-    whole = cp.shapley_taylor(values)[2]
+    index = parse_index("banzhaf", (0.2, 0.6))
+    whole = coalitions.interaction_index(values, index, 3)
     monkeypatch.setattr(coalitions, "ROWS_AT_ONCE", 7)
-    torch.testing.assert_close(cp.shapley_taylor(values)[2], whole, rtol=0, atol=1e-12)
+    for one, other in zip(coalitions.interaction_index(values, index, 3), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("function", [cp.harsanyi_dividends, cp.shapley_values, cp.shapley_taylor, lambda v: cp.jagged_credit(v, [(0,)])])
