@@ -1,7 +1,5 @@
 """Closed-form expectations of the kernel and its trends, against sums over all coalitions."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from conftest import random_tensor
@@ -12,7 +10,8 @@ from captum_pairwise.estimators.gaussian.trends import trend_expectations, trend
 
 N_PLAYERS = 5
 CORNERS = all_coalitions(N_PLAYERS).double()
-NODES = torch.tensor([0.1, 0.35, 0.9], dtype=torch.float64)
+NODES = torch.tensor([0.1, 0.35, 0.9, 0.0, 1.0], dtype=torch.float64)  # 0 and 1: Möbius and co-Möbius
+WEIGHTS = torch.tensor([0.35, 0.9, -0.4, 0.7, 0.2], dtype=torch.float64)
 
 
 def kernel():
@@ -20,19 +19,19 @@ def kernel():
     return CoalitionKernel(Walsh(random_tensor(N_PLAYERS, seed=1).exp()), rough, common, torch.stack(own))
 
 
-def probabilities(p):
-    size = CORNERS.sum(1)
-    return p**size * (1 - p) ** (N_PLAYERS - size)
+def probabilities(p, corners=CORNERS, changed=()):
+    """Of each coalition; for players that change the factor is 1 with them and -1 without them: `E_p[δ f] = Σ_S weights[S] f(S)`."""
+    factors = p * corners + (1 - p) * (1 - corners)
+    factors[:, list(changed)] = 2 * corners[:, list(changed)] - 1
+    return factors.prod(1)
 
 
-def slope_weights(p):
-    """`E_p[f(A∪i) - f(A)] = Σ_S weights[i, S] f(S)`."""
-    return ((CORNERS / p - (1 - CORNERS) / (1 - p)) * probabilities(p)[:, None]).T
+def slope_weights(p, corners=CORNERS):
+    return torch.stack([probabilities(p, corners, {i}) for i in range(corners.shape[1])])
 
 
 def pair_weights(p):
-    scores = CORNERS / p - (1 - CORNERS) / (1 - p)
-    return torch.einsum("s,si,sj->ijs", probabilities(p), scores, scores)
+    return torch.stack([torch.stack([probabilities(p, changed={i, j}) for j in range(N_PLAYERS)]) for i in range(N_PLAYERS)])
 
 
 def off_diagonal(matrix):
@@ -63,10 +62,8 @@ def test_trend_expectations(p):
 @pytest.mark.parametrize("p", NODES)
 def test_trend_expectations_of_one_to_three_players(n_players, p):
     corners = all_coalitions(n_players).double()
-    weight = p ** corners.sum(1) * (1 - p) ** (n_players - corners.sum(1))
-    assert_near(expected_features(0, p, n_players), weight @ trends(corners))
-    slopes = ((corners / p - (1 - corners) / (1 - p)) * weight[:, None]).T
-    assert_near(expected_features(1, p, n_players), slopes @ trends(corners))
+    assert_near(expected_features(0, p, n_players), probabilities(p, corners) @ trends(corners))
+    assert_near(expected_features(1, p, n_players), slope_weights(p, corners) @ trends(corners))
 
 
 def test_gram_matrix_matches_its_formula():
@@ -91,9 +88,9 @@ def test_expectations_are_sums_over_all_coalitions(p):
     weights = random_tensor(len(seen), seed=2)
     assert_near(off_diagonal(k.pairs(p, CORNERS[seen], weights)), off_diagonal(pair_weights(p) @ (gram[:, seen] @ weights)))
     i, j = torch.triu_indices(N_PLAYERS, N_PLAYERS, 1)
-    found = zip(*k.pair_covariances(NODES[:2], NODES[1:], CORNERS[seen], at_once=2), strict=True)
+    found = zip(*k.pair_covariances(NODES, WEIGHTS, CORNERS[seen], at_once=2), strict=True)
     values, variances = (torch.cat(parts)[i, j] for parts in found)
-    functional = sum(weight * pair_weights(node) for node, weight in pairwise(NODES))
+    functional = sum(weight * pair_weights(node) for node, weight in zip(NODES, WEIGHTS, strict=True))
     assert_near(values, functional[i, j] @ gram[:, seen])
     assert_near(variances, torch.einsum("ks,st,kt->k", functional[i, j], gram, functional[i, j]))
 

@@ -13,6 +13,7 @@ Rows = Float[Tensor, "rows players"]
 Nodes = Float[Tensor, " nodes"]
 Pairs = Float[Tensor, "players players"]
 NUMBERS_AT_ONCE = 2**20
+NEARLY_CERTAIN = 1e-13  # relative changes have no limit at p = 0 and 1; the expectations are polynomials in p and move by as little
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,22 @@ class Walsh:
 
     def expectation(self, p: Tensor, rows: Rows) -> tuple[Rows, Float[Tensor, " rows"]]:
         """The relative change of `E_p` by each player, and `E_p` itself, for every row."""
-        differs = torch.exp(-self.rates)
+        p, differs = _shrink(p), torch.exp(-self.rates)
         present, absent = torch.where(rows > 0, 1.0, differs), torch.where(rows > 0, differs, 1.0)
         mean = p * present + (1 - p) * absent
         return (present - absent) / mean, mean.prod(1)
 
     def overlap(self, nodes: Nodes) -> tuple[Float[Tensor, "players nodes nodes"], Float[Tensor, "nodes nodes"]]:
         """The relative change of `E_p E_p'` by a player in both coalitions, and `E_p E_p'` of two independent coalitions."""
+        nodes = _shrink(nodes)
         p, q, differs = nodes[:, None], nodes, torch.exp(-self.rates)[:, None, None]
         mean = 1 - (p + q - 2 * p * q) * (1 - differs)
         return 2 * (1 - differs) / mean, mean.prod(0)
+
+
+def _shrink(p: Tensor) -> Tensor:
+    """Probabilities that differ from 0 and 1."""
+    return p.clamp(NEARLY_CERTAIN, 1 - NEARLY_CERTAIN)
 
 
 @dataclass(frozen=True)
