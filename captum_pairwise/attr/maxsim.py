@@ -3,19 +3,22 @@
 from typing import final
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from captum_pairwise.attr.logged import log_method
-from captum_pairwise.estimators.maxsim_index import INDICES, TokenIndex, make_banzhaf, match_tokens
+from captum_pairwise.estimators.maxsim_index import match_tokens
 from captum_pairwise.games.build import check_wrapper
-from captum_pairwise.games.checks import check_images, promote_half
+from captum_pairwise.games.checks import check_images, describe_value, promote_half, unpack_pair
 from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.models.heads import find_tokens, score_maxsim, score_mean_maxsim
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.results.credits import Between
+from captum_pairwise.results.index import SHAPLEY_TAYLOR, Probability, parse_index
 from captum_pairwise.results.interactions import Interactions
 
-BANZHAF = "banzhaf"
+TokenMasks = tuple[Tensor | None, Tensor | None] | None
 
 
 @final
@@ -33,68 +36,105 @@ class MaxSimShapleyTaylor:
     Two document tokens that match the same query token have a negative pair, because one of them is enough. For
     `similarity="meanmaxsim"` everything is divided by the number of query tokens.
 
+    Without a forward function, the inputs are the embedded tokens of a search index, and `masks` tells tokens from padding.
+
     Args:
-        forward_func: a `SimilarityWrapper(encoder, similarity="maxsim")` or `"meanmaxsim"`. A token that is exactly 0 is no player.
-        index: `"shapley-taylor"`, `"shapley"` (the Shapley interaction index), `"k-sii"` (the same with a first order that sums to the
-            similarity), `"faith-shap"` or `"banzhaf"`, all of order 2. `"shapley"` and `"banzhaf"` do not sum to the similarity.
-        p: the probability that a token is present, for `"banzhaf"`.
+        forward_func: a `SimilarityWrapper(encoder, similarity="maxsim")` or `"meanmaxsim"`; None for embedded tokens and their sum.
+        index: the interaction index, any name of `Interactions.as_index`.
+        p: of `"banzhaf"`, the probability that a token is present, or one for each side.
         empty: the value of the maximum over no token.
 
     Raises:
         ValueError: the index is unknown, or `p` is no probability.
 
-    >>> tokens = SimilarityWrapper(torch.nn.Identity(), similarity="maxsim")
     >>> query, document = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.8, 0.6]]])
-    >>> MaxSimShapleyTaylor(tokens).attribute((query, document))
+    >>> MaxSimShapleyTaylor().attribute((query, document))
     tensor([[[0.7333, 0.5333]]])
     """
 
     order = 2
 
-    def __init__(self, forward_func: ForwardFunc, *, index: str = "shapley-taylor", p: float = 0.5, empty: float = 0.0) -> None:
-        self.forward_func, self.index, self.empty = forward_func, _choose_index(index, p), float(empty)
+    def __init__(
+        self, forward_func: ForwardFunc | None = None, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5, empty: float = 0.0
+    ) -> None:
+        self.forward_func, self.index, self.empty = forward_func, parse_index(index, p), float(empty)
 
     @log_method
-    def attribute(self, inputs: Images) -> Between:
+    def attribute(self, inputs: Images, masks: TokenMasks = None) -> Between:
         """The credit of all pairs of tokens `[B, T, T']`: `between` of `interactions`, whose arguments and errors it has."""
-        return self.interactions(inputs)["between"]
+        return self.interactions(inputs, masks)["between"]
 
     @torch.no_grad()
     @disable_autocast()
-    def interactions(self, inputs: Images) -> Interactions:
+    def interactions(self, inputs: Images, masks: TokenMasks = None) -> Interactions:
         """The credit of the tokens and of all pairs of tokens, and the heat maps, batched.
 
-        `between` is `[B, T, T']`, with a row for each token of the query's encoder and a column for each of the retrieved side's.
+        `between` is `[B, T, T']`, with a row for each token of the query's encoder and a column for each of the retrieved side's. Padding
+        has no credit. `as_index` gives other indices without another pass.
 
         Args:
-            inputs: `(query, retrieved)`, two batches of equal length, as the encoders take them.
+            inputs: `(query, retrieved)`, two batches of equal length: as the encoders take them, or the embedded tokens `[B, T, C]` and
+                `[B, T', C]`.
+            masks: with embedded tokens, a pair of boolean tensors `[B, T]` and `[B, T']`, True for each token. None of a side: every
+                token that is not exactly 0, which is also how an encoder tells padding.
 
         Raises:
-            ValueError: the forward function is no `SimilarityWrapper` with MaxSim, or the inputs do not fit.
+            ValueError: the forward function is no `SimilarityWrapper` with MaxSim, or the inputs or masks do not fit.
         """
-        model, is_mean = _require_maxsim(self.forward_func)
-        query, retrieved = check_images(inputs, takes_ids=True)
-        u, w = promote_half(model.embed_query(query)), promote_half(model.embed_retrieved(retrieved))
-        shares = 1 / find_tokens(u).sum(1).clamp(min=1).to(u) if is_mean else u.new_ones(len(u))
+        images = check_images(inputs, takes_ids=True)
+        model = None if self.forward_func is None else find_maxsim(self.forward_func)
+        u, w = _take_tokens(images) if model is None else _embed_tokens(model, images, masks)
+        is_query, is_retrieved = (_find_present(*side) for side in zip((u, w), unpack_pair(masks, "masks"), strict=True))
+        is_mean = model is not None and model.head.score is score_mean_maxsim
+        shares = 1 / is_query.sum(1).clamp(min=1).to(u) if is_mean else u.new_ones(len(u))
         scores = torch.einsum("bqc,bdc->bqd", u, w) * shares[:, None, None]
-        return match_tokens(scores, find_tokens(u), find_tokens(w), self.index, self.empty * shares)
+        return match_tokens(scores, is_query, is_retrieved, self.index, self.empty * shares)
 
 
-def _choose_index(index: str, p: float) -> TokenIndex:
-    """The index of this name.
+def _embed_tokens(model: SimilarityWrapper, images: Images, masks: TokenMasks) -> Images:
+    """The tokens of both sides by the encoders.
 
     Raises:
-        ValueError: the name is unknown, or `p` is no probability.
+        ValueError: there are masks.
     """
-    if index != BANZHAF and index not in INDICES:
-        raise ValueError(f"Expected index to be one of {[*INDICES, BANZHAF]}, got {index!r}. Take 'shapley-taylor', for example.")
-    if not 0 < p < 1:
-        raise ValueError(f"Expected p to be a probability between 0 and 1, got {p}. Take 0.5, for example.")
-    return make_banzhaf(p) if index == BANZHAF else INDICES[index]
+    if masks is not None:
+        raise ValueError("Expected masks only with embedded tokens, because the encoders tell padding, got both. Leave them out.")
+    return promote_half(model.embed_query(images[0])), promote_half(model.embed_retrieved(images[1]))
 
 
-def _require_maxsim(forward_func: ForwardFunc) -> tuple[SimilarityWrapper, bool]:
-    """The model, and True if it averages the maxima.
+def _take_tokens(images: Images) -> Images:
+    """The embedded tokens of both sides.
+
+    Raises:
+        ValueError: the inputs are none.
+    """
+    u, w = images
+    if u.dim() != 3 or w.dim() != 3 or u.shape[2] != w.shape[2]:
+        raise ValueError(
+            f"Expected embedded tokens [B, T, C] with equal C, because there is no forward function, got {tuple(u.shape)} and "
+            f"{tuple(w.shape)}. Pass MaxSimShapleyTaylor(model) to explain inputs of its encoders."
+        )
+    return promote_half(u), promote_half(w)
+
+
+def _find_present(tokens: Float[Tensor, "batch tokens channels"], mask: Tensor | None) -> Bool[Tensor, "batch tokens"]:
+    """True for each token: those of the mask, or those that are not 0.
+
+    Raises:
+        ValueError: the mask does not fit.
+    """
+    if mask is None:
+        return find_tokens(tokens)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != tokens.shape[:2]:
+        raise ValueError(
+            f"Expected a boolean mask {list(tokens.shape[:2])}, True for each token, got {describe_value(mask)}. Convert an attention mask "
+            "with `.bool()`."
+        )
+    return mask.to(tokens.device)
+
+
+def find_maxsim(forward_func: ForwardFunc) -> SimilarityWrapper:
+    """The model behind a forward function.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper` with MaxSim.
@@ -105,4 +145,4 @@ def _require_maxsim(forward_func: ForwardFunc) -> tuple[SimilarityWrapper, bool]
             "Expected a SimilarityWrapper with MaxSim, because other heads have no closed form. Pass SimilarityWrapper(encoder, "
             "similarity='maxsim'), or take FactorisedShapleyTaylor."
         )
-    return model, model.head.score is score_mean_maxsim
+    return model

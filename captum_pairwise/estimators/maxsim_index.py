@@ -11,11 +11,13 @@ every pair follows from one sort of the scores of each query token.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
 from captum_pairwise.results.interactions import Interactions
 
 Ranks = Float[Tensor, " ranks"]
@@ -24,48 +26,70 @@ Gains = Float[Tensor, "batch query ranks"]  # `s_(k) - s_(k+1)`
 
 
 @dataclass(frozen=True)
-class TokenIndex:
+class TokenCoefficients:
     """The coefficients of an index as functions of `k`, of games in which one of the best `k` tokens is needed.
 
     Attributes:
         between: of the query token and each of the `k` tokens.
-        within: of every two of the `k` tokens, at `k ≥ 2`.
+        within: of every two of the `k` tokens, at `k ≥ 2`; never positive.
         query: of the query token alone.
         retrieved: of each of the `k` tokens alone.
+        constant: of the constant of the prediction, if it is not an end of the game.
     """
 
     between: Callable[[Ranks], Ranks]
     within: Callable[[Ranks], Ranks]
     query: Callable[[Ranks], Ranks]
     retrieved: Callable[[Ranks], Ranks]
+    constant: Callable[[Ranks], Ranks] | None = None
 
 
-INDICES = {
-    "shapley-taylor": TokenIndex(lambda k: 2 / (k + 1), lambda k: -2 / (k * (k + 1)), lambda k: 0 * k, lambda k: 0 * k),
-    "shapley": TokenIndex(lambda k: 1 / k, lambda k: -1 / (k * (k - 1)), lambda k: k / (k + 1), lambda k: 1 / (k * (k + 1))),
-    "k-sii": TokenIndex(
+COEFFICIENTS = {
+    SHAPLEY_TAYLOR: TokenCoefficients(lambda k: 2 / (k + 1), lambda k: -2 / (k * (k + 1)), lambda k: 0 * k, lambda k: 0 * k),
+    SHAPLEY: TokenCoefficients(lambda k: 1 / k, lambda k: -1 / (k * (k - 1)), lambda k: k / (k + 1), lambda k: 1 / (k * (k + 1))),
+    K_SII: TokenCoefficients(
         lambda k: 1 / k,
         lambda k: -1 / (k * (k - 1)),
         lambda k: k / (k + 1) - 1 / 2,
         lambda k: 1 / (k * (k + 1)) - (k == 1) / 2,
     ),
-    "faith-shap": TokenIndex(
+    FAITH_SHAP: TokenCoefficients(
         lambda k: 6 / ((k + 1) * (k + 2)),
         lambda k: -12 / (k * (k + 1) * (k + 2)),
         lambda k: 1 - 4 / (k + 1) + 6 / ((k + 1) * (k + 2)),
         lambda k: 4 / (k * (k + 1)) - 12 / (k * (k + 1) * (k + 2)),
     ),
+    CHAINING: TokenCoefficients(
+        lambda k: 2 / (k * (k + 1)),
+        lambda k: -4 / ((k - 1) * k * (k + 1)),
+        lambda k: k / (k + 1),
+        lambda k: 1 / (k * (k + 1)),
+    ),
+    MOEBIUS: TokenCoefficients(lambda k: 0 * k + 1, lambda k: 0 * k, lambda k: 0 * k, lambda k: 0 * k),
+    CO_MOEBIUS: TokenCoefficients(
+        lambda k: (k == 1) + 0 * k, lambda k: 0 * k - 1.0 * (k == 2), lambda k: 0 * k + 1, lambda k: (k == 1) + 0 * k
+    ),
 }
 
 
-def make_banzhaf(p: float) -> TokenIndex:
-    """The weighted Banzhaf index: every token is present with probability `p`."""
-    absent = 1 - p
-    return TokenIndex(
+def make_coefficients(index: Index) -> TokenCoefficients:
+    """The coefficients of an index. For `"banzhaf"`, a query token is present with one probability, and a retrieved token with another."""
+    return COEFFICIENTS[index.name] if index.p is None else _make_banzhaf(*index.p)
+
+
+def _make_banzhaf(p: float, r: float) -> TokenCoefficients:
+    absent = 1 - r
+
+    def share(k: Ranks) -> Ranks:
+        """`r (k-1) (1-r)^(k-2)`, the probability that exactly one of `k - 1` tokens is present."""
+        return torch.where(k > 1, r * (k - 1) * absent ** (k - 2).clamp(min=0), 0)
+
+    return TokenCoefficients(
         lambda k: absent ** (k - 1),
         lambda k: -p * absent ** (k - 2),
-        lambda k: 1 - absent**k - p * k * absent ** (k - 1),
-        lambda k: torch.where(k > 1, p**2 * (k - 1) * absent ** (k - 2).clamp(min=0), 0),
+        lambda k: 1 - absent**k - r * k * absent ** (k - 1),
+        lambda k: p * share(k),
+        lambda k: -p * r * k * share(k) / 2,
     )
 
 
@@ -73,10 +97,10 @@ def match_tokens(
     scores: Scores,
     is_query: Bool[Tensor, "batch query"],
     is_retrieved: Bool[Tensor, "batch retrieved"],
-    index: TokenIndex,
+    index: Index,
     empty: float | Float[Tensor, " batch"] = 0.0,
 ) -> Interactions:
-    """The interactions of the tokens of both sides, their heat maps and the ends of the game.
+    """The interactions of the tokens of both sides, their heat maps and the ends of the game; the scores are kept for other indices.
 
     Args:
         scores: the product of every query token with every retrieved token.
@@ -86,27 +110,26 @@ def match_tokens(
         empty: the value of an empty maximum, or one for each pair of the batch.
     """
     empty = torch.as_tensor(empty, dtype=scores.dtype, device=scores.device).expand(len(scores))
-    game = _sort_scores(scores, is_query, is_retrieved, empty)
+    game, coefficients = _sort_scores(scores, is_query, is_retrieved, empty), make_coefficients(index)
     k = torch.arange(1, scores.shape[2] + 1, dtype=scores.dtype, device=scores.device)
-    own = empty[:, None] + (game.gains * index.query(k)).sum(2)
-    tokens = is_query.to(scores), is_retrieved.to(scores)
-    first = torch.cat([own * tokens[0], game.share(index.retrieved(k)).sum(1)], 1)
-    best = empty[:, None] + game.gains.sum(2)
-    maps = torch.cat([best * tokens[0], game.share(1 / k).sum(1)], 1)
-    n_tokens = tokens[0].sum(1)
-    full, no_credit = (best * tokens[0]).sum(1), scores.new_zeros(len(scores), scores.shape[1], scores.shape[1])
+    best = game.sum_gains(torch.ones_like(k), empty)
+    own, full = game.sum_gains(coefficients.query(k), empty), best.sum(1)
+    rows = scores.split(1), is_query.split(1), is_retrieved.split(1), empty.split(1)
     return Interactions(
         n_query=scores.shape[1],
         empty=torch.zeros_like(full),
         full=full,
         without_query=torch.zeros_like(full),
-        without_retrieved=empty * n_tokens,
+        without_retrieved=empty * is_query.sum(1),
         n_evaluations=torch.full((len(scores),), 2, device="cpu"),
-        first_order=first,
-        given_other=maps,
-        between=game.share(index.between(k)),
-        within_query=no_credit,
-        within_retrieved=game.pair(index.within(k.clamp(min=2))),
+        first_order=torch.cat([own, game.share(coefficients.retrieved(k)).sum(1)], 1),
+        given_other=torch.cat([best, game.share(1 / k).sum(1)], 1),
+        between=game.share(coefficients.between(k)),
+        within_query=scores.new_zeros(len(scores), scores.shape[1], scores.shape[1]),
+        within_retrieved=game.pair(coefficients.within(k.clamp(min=2))),
+        index=index,
+        constant=full if index.name == CO_MOEBIUS else coefficients.constant and game.sum_gains(coefficients.constant(k)).sum(1),
+        sources=tuple(partial(match_tokens, *pair, empty=end) for *pair, end in zip(*rows, strict=True)),
     )
 
 
@@ -117,14 +140,19 @@ class _SortedScores:
     Attributes:
         ranks: the place of each retrieved token in this order, from 0.
         gains: `s_(k) - s_(k+1)`, 0 for a query token that is padding, and beyond the last token.
-        n_tokens: the number of retrieved tokens.
+        is_query: True for each query token.
         is_retrieved: True for each retrieved token.
     """
 
     ranks: Tensor
     gains: Gains
-    n_tokens: Tensor
+    is_query: Bool[Tensor, "batch query"]
     is_retrieved: Bool[Tensor, "batch retrieved"]
+
+    def sum_gains(self, coefficients: Ranks, empty: Float[Tensor, " batch"] | None = None) -> Float[Tensor, "batch query"]:
+        """`Σ_k c_k (s_(k) - s_(k+1))` of each query token, above the value of an empty maximum, or above 0."""
+        sums = (self.gains * coefficients).sum(2)
+        return sums if empty is None else (empty[:, None] + sums) * self.is_query
 
     def share(self, coefficients: Ranks) -> Scores:
         """`Σ_{k ≥ rank(d)} c_k (s_(k) - s_(k+1))` of each query token and each retrieved token."""
@@ -132,11 +160,12 @@ class _SortedScores:
         return sums.gather(2, self.ranks) * self.is_retrieved[:, None]
 
     def pair(self, coefficients: Ranks) -> Float[Tensor, "batch retrieved retrieved"]:
-        """`Σ_q Σ_{k ≥ ranks of both} c_k (s_(k) - s_(k+1))` of every two retrieved tokens; the coefficients are negative.
+        """`Σ_q Σ_{k ≥ ranks of both} c_k (s_(k) - s_(k+1))` of every two retrieved tokens; the coefficients are not positive.
 
         All gains but the last are positive, so the sum from the later of two ranks on is the larger of the sums from each rank.
         """
-        last = torch.arange(self.gains.shape[2], device=self.gains.device) == self.n_tokens[:, None] - 1
+        n_tokens = self.is_retrieved.sum(1)
+        last = torch.arange(self.gains.shape[2], device=self.gains.device) == n_tokens[:, None] - 1
         last_gains = (self.gains * coefficients * last[:, None]).sum((1, 2))
         sums = replace(self, gains=self.gains * ~last[:, None]).share(coefficients)
         total = torch.stack([_add_larger(rows) for rows in sums]) + last_gains[:, None, None]
@@ -158,4 +187,4 @@ def _sort_scores(scores: Scores, is_query: Tensor, is_retrieved: Tensor, empty: 
     falling = torch.where(falling == -torch.inf, nothing, falling)
     following = torch.cat([falling[:, :, 1:], nothing], 2)
     gains = (falling - following) * is_query[..., None]
-    return _SortedScores(order.argsort(2), gains, is_retrieved.sum(1), is_retrieved)
+    return _SortedScores(order.argsort(2), gains, is_query, is_retrieved)

@@ -26,6 +26,14 @@ class Encoder(nn.Module):
         return self.tokens(nn.functional.normalize(self.mix(rows + rows.mean(1, keepdim=True)), dim=2) * is_token)
 
 
+def maxsim() -> cp.SimilarityWrapper:
+    return cp.SimilarityWrapper(Encoder(), similarity="maxsim")
+
+
+def match_embedded(masks: tuple[Tensor | None, Tensor | None] | None = None) -> Tensor:
+    return cp.MaxSimShapleyTaylor().attribute((torch.rand(1, 3, 4), torch.rand(1, 2, 4)), masks)
+
+
 @pytest.fixture
 def pair() -> tuple[Tensor, Tensor]:
     query, retrieved = random_tensor(2, 4, 5, seed=1), random_tensor(2, 5, 5, seed=2)
@@ -80,9 +88,14 @@ def test_the_empty_maximum_is_averaged_as_the_others(pair: tuple[Tensor, Tensor]
         (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(tiny_encoder())).interactions((torch.rand(1, 3),) * 2), "with MaxSim"),
         (lambda: cp.MaxSimShapleyTaylor(lambda u, w: u.sum(1)).interactions((torch.rand(1, 3),) * 2), "with MaxSim"),
         (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(Encoder()), index="owen"), "one of .*'banzhaf'.*, got 'owen'"),
-        (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(Encoder()), p=1.5), "a probability between 0 and 1, got 1.5"),
+        (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(Encoder()), p=1.5), "a probability between 0 and 1, or one .* got 1.5"),
+        (lambda: cp.MaxSimShapleyTaylor().attribute((torch.rand(1, 3), torch.rand(1, 3))), "embedded tokens .* no forward function, got"),
+        (lambda: cp.MaxSimShapleyTaylor().attribute((torch.rand(1, 3, 4), torch.rand(1, 3, 5))), "with equal C"),
+        (lambda: match_embedded(masks=(torch.ones(1, 3), None)), r"a boolean mask \[1, 3\], .* got torch.float32"),
+        (lambda: match_embedded(masks=(torch.ones(1, 2, dtype=torch.bool), None)), r"a boolean mask \[1, 3\], .* shape \(1, 2\)"),
+        (lambda: cp.MaxSimShapleyTaylor(maxsim()).attribute((torch.rand(1, 3, 5).double(),) * 2, (None, None)), "masks only with embedded"),
     ],
-    ids=["cosine", "function", "index", "probability"],
+    ids=["cosine", "function", "index", "probability", "no tokens", "other channels", "no boolean", "other tokens", "masks of encoders"],
 )
 def test_other_models_and_indices_are_refused(call, sentence) -> None:
     assert_refused(call, sentence)
@@ -91,3 +104,27 @@ def test_other_models_and_indices_are_refused(call, sentence) -> None:
 def test_dropout_in_training_mode_is_refused(pair: tuple[Tensor, Tensor]) -> None:
     model = cp.SimilarityWrapper(nn.Sequential(Encoder(), nn.Dropout()), similarity="maxsim")
     assert_refused(lambda: cp.MaxSimShapleyTaylor(model).interactions(pair), "Dropout is training")
+
+
+def test_embedded_tokens_are_explained_as_the_model_explains_their_inputs(pair: tuple[Tensor, Tensor]) -> None:
+    model = maxsim()
+    expected = cp.MaxSimShapleyTaylor(model, index="faith-shap").interactions(pair)
+    with torch.no_grad():
+        tokens = model.embed_query(pair[0]), model.embed_retrieved(pair[1])
+    found = cp.MaxSimShapleyTaylor(index="faith-shap").interactions(tokens)
+    for name in BLOCKS:
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=0)
+    torch.testing.assert_close(cp.MaxSimShapleyTaylor(index="faith-shap").attribute(tokens), found.between)
+
+
+def test_masks_tell_tokens_from_padding(pair: tuple[Tensor, Tensor]) -> None:
+    """Without a mask, a token that is 0 is padding; with one, padding may hold anything, and a token may be 0."""
+    query, retrieved = pair
+    padded = torch.where(query.any(2, keepdim=True), query, 9.0)
+    masks = query.any(2), None
+    expected, found = (cp.MaxSimShapleyTaylor().interactions(inputs, mask) for inputs, mask in ((pair, None), ((padded, retrieved), masks)))
+    for name in BLOCKS:
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=0)
+    all_tokens = torch.ones(2, 5, dtype=torch.bool)
+    with_zero = cp.MaxSimShapleyTaylor().interactions((-query.abs(), retrieved.abs()), (None, all_tokens))
+    assert with_zero.full[0].item() == 0  # the best of negative products and of 0
