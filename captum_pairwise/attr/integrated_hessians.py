@@ -1,7 +1,5 @@
 """Integrated Hessians of two images."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, final, overload
 
@@ -9,64 +7,23 @@ import torch
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
-from captum_pairwise.attr.base import CompleteMethod, DeviceIds
-from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod, make_path
+from captum_pairwise.attr.base import DeviceIds
+from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod
+from captum_pairwise.attr.hessian_method import N_STEPS, HessianMethod
 from captum_pairwise.attr.logged import log_overloaded
-from captum_pairwise.attr.randomness import average_draws, make_context
+from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import WEIGHTS, gauss_index, integrate_with_maps, random_index
-from captum_pairwise.files.arguments import check_count
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.context import Baselines, ForwardFunc, Masks
-from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
-from captum_pairwise.network.smooth_relu import smooth_relu
 from captum_pairwise.players.layouts import LayoutNames
+from captum_pairwise.results.index import Probability
 from captum_pairwise.results.interactions import Interactions
-
-METHODS = ("gauss", "expected")
-N_STEPS = 16
-N_SAMPLES = 1000
-
-
-class _HessianMethod(CompleteMethod, GradientMethod):
-    """The options of both classes, and the estimate."""
-
-    order = 2
-
-    def _set_options(self, weight: str, within: bool, softplus_beta: float | None) -> None:
-        if weight not in WEIGHTS:
-            raise ValueError(f"Expected weight to be one of {sorted(WEIGHTS)}, got {weight!r}.")
-        self.weight, self.within, self.softplus_beta = weight, within, softplus_beta
-        self._smooth()  # refuses a `softplus_beta` out of range
-
-    def _smooth(self) -> AbstractContextManager:
-        """The context in which every ReLU is a softplus, if the user wants this."""
-        return nullcontext() if self.softplus_beta is None else smooth_relu(self.softplus_beta)
-
-    def _integrate(
-        self, build: Callable[[], Pairs], n_steps: int, method: str, n_samples: int | None, generator: torch.Generator | None
-    ) -> Interactions:
-        """Build and integrate the games; wrong arguments are refused before the network runs."""
-        if method not in METHODS:
-            raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
-        is_random = method == "expected"
-        n_samples = None if n_samples is None else check_count(n_samples, "n_samples")
-        if n_samples is not None and (not is_random or n_samples < 2):
-            raise ValueError(
-                f"Expected n_samples of at least 2 with method='expected', got {n_samples} with method={method!r}. The other method takes "
-                "n_steps."
-            )
-        path = make_path("gausslegendre", n_steps)
-        index = random_index(self.weight, n_samples or N_SAMPLES, generator) if is_random else gauss_index(self.weight, n_steps)
-        with self._smooth():
-            estimate = partial(integrate_with_maps, index=index, path=path, within=self.within, is_random=is_random)
-            return average_draws(self.forward_func, lambda: build().explain(estimate))
 
 
 @final
-class IntegratedHessians(_HessianMethod):
+class IntegratedHessians(HessianMethod):
     r"""The interaction of every part of one image with every part of the other, by second derivatives along a path (paper eq. 15).
 
     $$\Gamma_{ij} = \int_0^1 \int_0^1 \alpha \beta \, \frac{\partial^2 v}{\partial z_i \partial z_j}(\alpha \beta) \, d\alpha \, d\beta$$
@@ -84,17 +41,29 @@ class IntegratedHessians(_HessianMethod):
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
         weight: `"hessian"`, the paper's: each entry is $\Gamma_{ij} + \Gamma_{ji}$, which for pooled features and a dot product is half of
-            the Shapley–Taylor index, the rest being the parts' own. Or `"taylor"`, the continuous Shapley–Taylor index, equal to the
-            discrete one there, and near it under cosine similarity.
+            the Shapley–Taylor index, the rest being the parts' own. `"taylor"`, the continuous Shapley–Taylor index, equal to the discrete
+            one there, and near it under cosine similarity. `"independent"`, a path for each image, $(\int J_a)^\top \int J_b$, as exCLIP
+            and xsbert; they freeze the norms of a cosine: take `similarity="dot"`, and divide by the norms of both embeddings.
+        index: the continuous form of another index, instead of `weight`. `"shapley-taylor"`, `"k-sii"` and `"faith-shap"` sum to the
+            similarity; `"shapley"`, `"chaining"`, `"banzhaf"`, `"moebius"` and `"co-moebius"` do not, and have the credit of single parts
+            without `within` too.
+        p: of `"banzhaf"`, the presence at which the derivatives are taken, or one for each image.
         within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
         softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
     """
 
     def __init__(
-        self, forward_func: ForwardFunc, *, weight: str = "hessian", within: bool = False, softplus_beta: float | None = None
+        self,
+        forward_func: ForwardFunc,
+        *,
+        weight: str = "hessian",
+        index: str | None = None,
+        p: Probability = 0.5,
+        within: bool = False,
+        softplus_beta: float | None = None,
     ) -> None:
         GradientMethod.__init__(self, forward_func)
-        self._set_options(weight, within, softplus_beta)
+        self._set_options(weight, index, p, within, softplus_beta)
 
     @differentiable()
     def interactions(
@@ -164,7 +133,8 @@ class IntegratedHessians(_HessianMethod):
             target: as in Captum, for a forward function that is no `SimilarityWrapper`.
             additional_forward_args: as in Captum, for such a function; a tensor has an entry per pair.
             n_steps: the number of points on the path; with `"expected"`, only for the integrated gradients.
-            method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors.
+            method: `"gauss"`, nodes made for the weight; or `"expected"`, the paper's: points drawn at random, with standard errors, for a
+                weight that has a density along one path.
             internal_batch_size: the most points in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta [B]`, the sum of all credits minus `v(N) - v(∅)`: of the whole index, or without
                 `within` of the integrated gradients, taken at `n_steps` Gauss–Legendre nodes.
@@ -182,14 +152,16 @@ class IntegratedHessians(_HessianMethod):
 
 
 @final
-class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
+class LayerIntegratedHessians(HessianMethod, LayerGradientMethod):
     """The interaction of every cell of one image with every cell of the other: `IntegratedHessians` in feature space (second-order IG-SAM).
 
     Args:
         forward_func: a `SimilarityWrapper`, or any twice differentiable callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
-        weight: as for `IntegratedHessians`, and so are `within` and `softplus_beta`.
+        weight: as for `IntegratedHessians`, and so are `index`, `p`, `within` and `softplus_beta`.
+        index: the name of another index, instead of `weight`.
+        p: of `"banzhaf"`, the presence of the cells.
         within: also integrate the pairs within each image.
         softplus_beta: the sharpness of the softplus that replaces each ReLU, or None.
         layout: the axes of the layer's output, as for the other layer methods.
@@ -208,12 +180,14 @@ class LayerIntegratedHessians(_HessianMethod, LayerGradientMethod):
         device_ids: DeviceIds = None,
         *,
         weight: str = "hessian",
+        index: str | None = None,
+        p: Probability = 0.5,
         within: bool = False,
         softplus_beta: float | None = None,
         layout: LayoutNames = None,
     ) -> None:
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
-        self._set_options(weight, within, softplus_beta)
+        self._set_options(weight, index, p, within, softplus_beta)
 
     @differentiable()
     def interactions(

@@ -8,8 +8,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
+from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, ContinuousIndex, gauss_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import WEIGHTS, PathIndex, gauss_index
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs
 from captum_pairwise.games.checks import check_finite, describe_value, unpack_pair
@@ -81,7 +81,7 @@ def project_attention(
         pairs = build_input_pairs(forward_func, inputs, context, baselines, _fill_masks(feature_mask, inputs))
     else:
         pairs = build_layer_pairs(forward_func, layer, inputs, context, baselines, *of_layer)
-    values, side = _carry_attention(pairs, attention, gauss_index(weight, n_steps), direction == DIRECTIONS[0])
+    values, side = _carry_attention(pairs, attention, gauss_index(WEIGHTS[weight], n_steps), direction == DIRECTIONS[0])
     is_pixel_map = side.present.dim() == 4 and values.shape[1:] == (side.present[0, 0].numel(),)
     return values.reshape(len(values), *(side.present.shape[2:] if is_pixel_map else side.shown.shape))
 
@@ -168,7 +168,9 @@ def _fill_masks(masks: Masks, inputs: tuple[Tensor, Tensor]) -> Masks:
 
 
 @disable_autocast()
-def _carry_attention(pairs: Pairs, attention: Tensor, index: PathIndex, is_forward: bool) -> tuple[Float[Tensor, "batch players"], Side]:
+def _carry_attention(
+    pairs: Pairs, attention: Tensor, index: ContinuousIndex, is_forward: bool
+) -> tuple[Float[Tensor, "batch players"], Side]:
     """The attention carried to every player of the other side, and that side."""
     source, destination = (pairs.query, pairs.retrieved) if is_forward else (pairs.retrieved, pairs.query)
     weights = _get_weights(attention, source)

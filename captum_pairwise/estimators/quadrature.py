@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil, comb, sqrt
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,15 +46,16 @@ def logarithmic_path(n_nodes: int) -> Path:
     return _gauss([moment / comb(2 * k, k) for k, moment in enumerate(legendre)], n_nodes)
 
 
-def linear_path(n_nodes: int) -> Path:
-    """Gauss nodes for `∫₀¹ 2(1-t) f(t) dt`: exact for polynomials of degree below `2 n_nodes`.
+def beta_path(n_nodes: int, a: int, b: int) -> Path:
+    """Gauss nodes for the mean `E f(t)` under the Beta density of `t^a (1-t)^b`: exact for polynomials of degree below `2 n_nodes`.
 
-    >>> path = linear_path(2)
+    >>> path = beta_path(2, 0, 1)  # the density 2 (1-t)
     >>> [round((path.weights * path.nodes**k).sum().item() * (k + 1) * (k + 2), 9) for k in range(4)]
     [2.0, 2.0, 2.0, 2.0]
     """
     _refuse_nodes(n_nodes)
-    return _gauss([1.0, -1 / 6] + [0.0] * (2 * n_nodes - 2), n_nodes)
+    nodes, weights = scipy.special.roots_sh_jacobi(n_nodes, a + b + 1, a + 1)
+    return Path(torch.tensor(nodes, device="cpu"), torch.tensor(weights / weights.sum(), device="cpu"))
 
 
 def size_probabilities(n_players: int, p: Float[Tensor, "*nodes"]) -> Float[Tensor, "*nodes sizes"]:

@@ -9,10 +9,13 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise.attr.gradient import make_path
+from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, gauss_index, random_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import integrate_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import integrate_hessians
 from captum_pairwise.games.build import build_input_pairs
 from captum_pairwise.games.context import ForwardContext
+from captum_pairwise.results.index import NAMES, Index, parse_index
+from captum_pairwise.results.interactions import stack_interactions
 
 MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 
@@ -126,6 +129,12 @@ def test_expected_hessians_have_standard_errors(model):
     ("made", "given", "message"),
     [
         ({"weight": "jacobian"}, {}, "Expected weight to be one of"),
+        ({"index": "owen"}, {}, "Expected index to be one of"),
+        ({"index": "banzhaf", "p": 1.5}, {}, "Expected p to be a probability"),
+        ({"index": "shapley", "weight": "taylor"}, {}, "Expected a weight or an index, got weight='taylor' and index='shapley'"),
+        ({"weight": "independent", "within": True}, {}, "Expected no `within` with weight='independent'"),
+        ({"weight": "independent"}, {"method": "expected"}, "Expected method='gauss' for 'independent'"),
+        ({"index": "banzhaf"}, {"method": "expected"}, "Expected method='gauss' for 'banzhaf'"),
         ({"softplus_beta": 0.0}, {}, "Expected beta to be a positive number"),
         ({}, {"method": "gausslegendre"}, "Expected method to be one of"),
         ({}, {"n_samples": 20}, "method='expected', got 20"),
@@ -181,5 +190,60 @@ def test_random_points_have_the_density_of_the_weight(weight):
     found = method.interactions(pair, method="expected", generator=seeded(3), **arguments)
     (game,) = build_input_pairs(model, pair, ForwardContext(), feature_mask=MASKS).games()
     with differentiable():
-        expected = integrate_hessians(game, random_index(weight, 5, seeded(3)), make_path("gausslegendre", 2), is_random=True)
+        expected = integrate_hessians(game, random_index(WEIGHTS[weight], 5, seeded(3)), make_path("gausslegendre", 2), is_random=True)
     torch.testing.assert_close(found.between, expected.between, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("index", [parse_index(name, (0.3, 0.6)) for name in NAMES], ids=str)
+def test_the_class_has_every_index(index, within):
+    """The result names the index, and each pair of a batch has its numbers, the constant too."""
+    model, pair = cp.SimilarityWrapper(smooth_encoder()), images(2)
+    method = cp.IntegratedHessians(model, index=index.name, p=(0.3, 0.6), within=within)
+    found = method.interactions(pair, n_steps=3, feature_mask=MASKS)
+    assert found.index == index
+    games = build_input_pairs(model, pair, ForwardContext(), feature_mask=MASKS).games()
+    with differentiable():
+        path = None if within else make_path("gausslegendre", 3)
+        expected = stack_interactions([integrate_hessians(game, gauss_index(index, 3), path) for game in games])
+    for name in ("between", "marginal", "first_order", "within_query", "constant"):
+        block = getattr(expected, name)
+        assert (getattr(found, name) is None) == (block is None)
+        if block is not None:
+            torch.testing.assert_close(getattr(found, name), block, rtol=0, atol=1e-12)
+
+
+def test_taylor_is_a_name_of_the_shapley_taylor_index(model):
+    layer = model.query_encoder[4]
+    taylor, named, hessian = (
+        cp.LayerIntegratedHessians(model, layer, **options).interactions(images(1), n_steps=2)
+        for options in ({"weight": "taylor"}, {"index": "shapley-taylor"}, {})
+    )
+    assert torch.equal(taylor.between, named.between)
+    assert taylor.index == named.index == Index("shapley-taylor") and hessian.index is None
+
+
+def test_independent_paths_of_images_are_products_of_their_jacobians():
+    """With norms frozen at the whole images, as exCLIP and xsbert have it: the dot product, divided by both norms."""
+    encoder, pair, baselines = smooth_encoder(), images(1), tuple(map(cp.blur_baseline, images(1)))
+    model = cp.SimilarityWrapper(encoder, similarity="dot")
+    found = cp.IntegratedHessians(model, weight="independent").interactions(pair, n_steps=4, feature_mask=MASKS)
+    integrals, norms = [], []
+    for image, baseline, mask in zip(pair, baselines, MASKS, strict=True):
+        n_players, total = int(mask.max()) + 1, 0
+
+        def embed(z, of=(image, baseline, mask)):
+            return encoder(blend_parts(*of, z)).mean((2, 3))[0]
+
+        for t, weight in gauss_legendre(4):
+            total = total + weight * torch.autograd.functional.jacobian(embed, torch.full((n_players,), t, dtype=torch.float64))
+        integrals.append(total)
+        norms.append(embed(torch.ones(n_players, dtype=torch.float64)).norm())
+    frozen = (integrals[0].T / norms[0]) @ (integrals[1] / norms[1])
+    torch.testing.assert_close(found.between[0] / (norms[0] * norms[1]), frozen, rtol=0, atol=1e-12)
+    assert found.index is None
+
+
+def test_independent_paths_take_two_towers():
+    with pytest.raises(ValueError, match="Expected two towers whose similarity is an inner product"):
+        cp.IntegratedHessians(lambda q, r: (q * r).sum((1, 2, 3)), weight="independent").attribute(images(1), feature_mask=MASKS)

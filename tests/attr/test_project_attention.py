@@ -8,7 +8,8 @@ from torch import nn
 
 import captum_pairwise as cp
 from captum_pairwise.attr.gradient import make_path
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_hessians
+from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, gauss_index
+from captum_pairwise.estimators.paths.integrated import integrate_hessians
 from captum_pairwise.estimators.paths.projected import project_weights, swap_images
 from captum_pairwise.results.interactions import DIRECTIONS
 
@@ -18,7 +19,7 @@ MASKS = (cp.grid(12, 12, 2, 2), cp.grid(12, 12, 2, 3))
 @pytest.mark.parametrize("weight", ["hessian", "taylor"])
 @pytest.mark.parametrize("kind", ["towers", "opaque", "no forward mode"])
 def test_both_directions_equal_products_with_the_matrix(weight, kind):
-    towers, index = smooth_game(5, 4, 0), gauss_index(weight, 6)
+    towers, index = smooth_game(5, 4, 0), gauss_index(WEIGHTS[weight], 6)
     between = integrate_hessians(towers, index, make_path("gausslegendre", 1)).between
     game = {"towers": towers, "opaque": opaque(towers), "no forward mode": backward_only(towers)}[kind]
     there, back = random_tensor(5), random_tensor(4, seed=1)

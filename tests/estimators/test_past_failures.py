@@ -11,8 +11,9 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
+from captum_pairwise.estimators.paths.continuous_index import gauss_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians
+from captum_pairwise.estimators.paths.integrated import integrate_gradients, integrate_hessians
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 
@@ -37,7 +38,7 @@ def test_integrated_hessians_of_one_image(as_towers, path):
     """Concatenation and vectorisation failed without players."""
     game = SMOOTH if as_towers else CallableGame(0, 3, SMOOTH.values)
     with differentiable():
-        found = integrate_hessians(game, gauss_index("hessian", 3), path)
+        found = integrate_hessians(game, gauss_index(None, 3), path)
     assert found.between.shape == (1, 0, 3) and found.marginal.isfinite().all()
 
 

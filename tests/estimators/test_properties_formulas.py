@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from captum_pairwise.estimators import coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.occlusion import draw_window_pairs, measure_rises, sbsm
+from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, gauss_index, random_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
-from captum_pairwise.estimators.paths.integrated import gauss_index, integrate_gradients, integrate_hessians, random_index
+from captum_pairwise.estimators.paths.integrated import integrate_gradients, integrate_hessians
 from captum_pairwise.estimators.paths.projected import project_weights, swap_images
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.regression.local_surrogate import lime
@@ -98,9 +99,9 @@ def multilinear_extension(table: TableGame) -> TwoTowerGame | CallableGame:
 def test_path_integrals_of_the_extension_are_the_indices(table):
     n_players, within = table.n_players, rounding(table)
     with differentiable():
-        taylor = integrate_hessians(multilinear_extension(table), gauss_index("taylor", n_players), None)
-        hessian = integrate_hessians(multilinear_extension(table), gauss_index("hessian", n_players), None)
-        between = integrate_hessians(multilinear_extension(table), gauss_index("taylor", n_players), diagonal_path(n_players))
+        taylor = integrate_hessians(multilinear_extension(table), gauss_index(WEIGHTS["taylor"], n_players), None)
+        hessian = integrate_hessians(multilinear_extension(table), gauss_index(None, n_players), None)
+        between = integrate_hessians(multilinear_extension(table), gauss_index(WEIGHTS["taylor"], n_players), diagonal_path(n_players))
         gradients = integrate_gradients(multilinear_extension(table), diagonal_path(n_players))
     close(taylor.second_order[0], taylor_pairs(table.values), within)
     close(between.between, taylor.between, within)
@@ -114,7 +115,7 @@ def test_path_integrals_of_the_extension_are_the_indices(table):
 def test_random_nodes_have_standard_errors_and_scale_with_the_values(weight, table, seed, power):
     def found(one):
         with differentiable():
-            index = random_index(weight, 6, torch.Generator().manual_seed(seed))
+            index = random_index(WEIGHTS[weight], 6, torch.Generator().manual_seed(seed))
             return integrate_hessians(multilinear_extension(one), index, None, is_random=True)
 
     plain, scaled = found(table), found(table.scaled(2.0**power))
@@ -126,7 +127,7 @@ def test_random_nodes_have_standard_errors_and_scale_with_the_values(weight, tab
 @given(table=games(most=5), data=st.data())
 def test_projection_matches_the_matrix(table, data):
     attention, back = data.draw(tables(table.n_query)), data.draw(tables(table.n_retrieved))
-    index, game = gauss_index("taylor", 3), multilinear_extension(table)
+    index, game = gauss_index(WEIGHTS["taylor"], 3), multilinear_extension(table)
     with differentiable():
         between = integrate_hessians(game, index, diagonal_path(1)).between[0]
         there, here = project_weights(game, attention, index), project_weights(swap_images(game), back, index)

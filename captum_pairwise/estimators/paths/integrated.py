@@ -1,75 +1,22 @@
-"""Path methods: integrated gradients, and integrated Hessians of games that are smooth along the diagonal of the cube.
+"""Path methods: integrated gradients, and indices of pairs by second derivatives along the diagonal (see `continuous_index.py`)."""
 
-With the same presence `t` of all players, an index of pairs is an integral of second derivatives along the diagonal,
-
-    φ_ij = ∫ ω(t) ∂²_ij v(t·1) dt ,   φ_i = ½ ∫ ω(t) ∂²_ii v(t·1) dt + the slopes that make it complete,
-
-and the credits sum to `v(1) - v(0)` for two weights. A player's own credit plus half of its pairs is its integrated gradient.
-
-* `"hessian"`, `ω = -2 t ln t`: Integrated Hessians (paper A.14, eq. 14-15). Their double integral is a single one, because `αβ` has the
-  density `-ln t`. An entry here is the full pair, `Γ_ij + Γ_ji`.
-* `"taylor"`, `ω = 2(1-t)`: the continuous Shapley–Taylor index, the remainder of Taylor's formula at the baseline. It is equal to the
-  Shapley–Taylor index if `v` is multilinear.
-"""
-
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.heat_maps import attach_maps
-from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
-from captum_pairwise.estimators.quadrature import Path, linear_path, logarithmic_path
-from captum_pairwise.files.arguments import check_count
-from captum_pairwise.games.game import Game, TwoTowerGame, make_one_image_games
+from captum_pairwise.estimators.paths.continuous_index import ContinuousIndex
+from captum_pairwise.estimators.paths.second_derivatives import cross_derivatives, full_hessians, make_points, slopes_at
+from captum_pairwise.estimators.quadrature import Path
+from captum_pairwise.games.game import Game, make_one_image_games
+from captum_pairwise.results.index import CO_MOEBIUS
 from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions, split_blocks
 
-NOTICED = 1e-5  # a change relative to the largest value that is no rounding error
 NODES_AT_ONCE, NUMBERS_AT_ONCE = 16, 2**22  # limits of the matrices of all pairs in memory
-Nodes = Float[Tensor, " nodes"]
-Hessians = Float[Tensor, "nodes players players"]
-# for each weight: its Gauss nodes, and the function that turns two uniform numbers into a number with the density of the weight
-WEIGHTS = {"hessian": (logarithmic_path, torch.mul), "taylor": (linear_path, torch.minimum)}
-
-
-@dataclass(frozen=True)
-class PathIndex:
-    """An index of pairs as a sum over nodes of the diagonal.
-
-    Attributes:
-        nodes: the nodes.
-        pairs: weights of `∂²_ij v`, both orders together. Half of them are the weights of `∂²_ii v`.
-        slopes: weights of `∂_i v` at the nodes.
-        start: weight of `∂_i v` at the baseline.
-    """
-
-    nodes: Nodes
-    pairs: Nodes
-    slopes: Nodes
-    start: float
-
-
-def gauss_index(weight: str, n_steps: int) -> PathIndex:
-    """The index with this weight, `"hessian"` or `"taylor"`, from `n_steps` Gauss nodes for the weight."""
-    return _make_index(weight, WEIGHTS[weight][0](check_count(n_steps, "n_steps")))
-
-
-def random_index(weight: str, n_samples: int, generator: torch.Generator | None) -> PathIndex:
-    """The index with this weight from `n_samples` random nodes: expected Hessians."""
-    generator = default_generator(generator)
-    alpha, beta = torch.rand(2, n_samples, generator=generator, device=generator.device, dtype=torch.float64).cpu()
-    return _make_index(weight, Path(WEIGHTS[weight][1](alpha, beta), torch.full_like(alpha, 1 / n_samples)))
-
-
-def _make_index(weight: str, path: Path) -> PathIndex:
-    """The index from nodes and weights for an integral with `-ln t` (`"hessian"`) or `2(1-t)` (`"taylor"`)."""
-    if weight == "hessian":
-        return PathIndex(path.nodes, 2 * path.weights * path.nodes, path.weights, start=0.0)
-    return PathIndex(path.nodes, path.weights, torch.zeros_like(path.weights), start=1.0)
+Blocks = dict[str, Any]  # of a batch of one
 
 
 def integrate_gradients(game: Game, path: Path) -> Interactions:
@@ -84,35 +31,65 @@ def integrate_gradients(game: Game, path: Path) -> Interactions:
     return make_interactions(ends, game.n_query, game.n_evaluations, marginal=marginal)
 
 
-def integrate_hessians(game: Game, index: PathIndex, path: Path | None, *, is_random: bool = False) -> Interactions:
+def integrate_hessians(game: Game, index: ContinuousIndex, path: Path | None, *, is_random: bool = False) -> Interactions:
     """An index of pairs along the diagonal, by Jacobians of two towers, or by Hessian–vector products of any other game.
 
     Args:
         game: the game.
         index: nodes and weights.
-        path: quadrature for `marginal`, the integrated gradients, beside the pairs between the images. None computes the complete index:
-            also the pairs within each image and the players' own credit, from which `marginal` follows.
+        path: quadrature for `marginal`, the integrated gradients, beside the pairs between the images; an index that is not efficient also
+            has the credit of single players then, with these pairs alone. None computes the complete index: also the pairs within each
+            image and the players' own credit, from which `marginal` follows.
         is_random: True if the nodes are independent samples. The result then has standard errors.
 
+    >>> from captum_pairwise.estimators.paths.continuous_index import gauss_index
     >>> from captum_pairwise.games.game import CallableGame
+    >>> from captum_pairwise.results.index import Index
     >>> both = CallableGame(1, 1, lambda z: (5.0 * z[:, 0] * z[:, 1]).float())
-    >>> complete = integrate_hessians(both, gauss_index("hessian", 4), None)
-    >>> complete.between, complete.first_order
+    >>> hessian = integrate_hessians(both, gauss_index(None, 4), None)
+    >>> hessian.between, hessian.first_order
     (tensor([[[2.5000]]]), tensor([[1.2500, 1.2500]]))
-    >>> integrate_hessians(both, gauss_index("taylor", 1), None).between
+    >>> integrate_hessians(both, gauss_index(Index("shapley-taylor"), 1), None).between
     tensor([[[5.]]])
     """
-    ends = _evaluate_ends(game)
+    ends, constant = _evaluate_ends(game), {}
     credits, errors = _sum_terms(_node_terms(game, index, is_complete=path is None), len(index.nodes), is_random)
-    if path is not None:
+    if path is not None and index.is_efficient:
         credits["marginal"] = _integrate_slopes(game, path)
-    elif index.start:
-        start = index.start * slopes_at(game, torch.zeros(1, dtype=torch.float64, device="cpu"))
+    elif len(index.ends):
+        start = _sum_slopes(game, index.ends, index.end_slopes)
         credits |= {name: credits[name] + start for name in ("first_order", "marginal")}
-    return make_interactions(ends, game.n_query, game.n_evaluations, standard_error=errors, **credits)
+    if index.index is not None and index.index.p is not None:
+        constant["constant"] = _centre_credit(game, index, credits)
+    elif index.index is not None and index.index.name == CO_MOEBIUS:
+        constant["constant"] = ends[1:]
+    return make_interactions(ends, game.n_query, game.n_evaluations, index=index.index, standard_error=errors, **constant, **credits)
 
 
-def integrate_with_maps(game: Game, index: PathIndex, path: Path, *, within: bool, is_random: bool = False) -> Interactions:
+def _centre_credit(game: Game, index: ContinuousIndex, credits: Blocks) -> Float[Tensor, "1"]:
+    """The constant of the Banzhaf index; the credit of single players becomes that of a fit with the pairs that are known.
+
+    `φ_i = ∂_i v(p) - Σ_j p_j φ_ij` and `v(p) - Σ_i p_i φ_i - Σ_{i<j} p_i p_j φ_ij`.
+    """
+    present = make_points(index.nodes, game)
+    mean = game.values(present)
+    present = present.to(mean)
+    shared = _sum_pairs_of(credits, present, game.n_query)
+    credits |= {name: credits[name] - shared for name in ("first_order", "marginal")}
+    return mean - ((credits["first_order"] + shared / 2) * present).sum(1)
+
+
+def _sum_pairs_of(credits: Blocks, present: Float[Tensor, "1 players"], n_query: int) -> Float[Tensor, "1 players"]:
+    """`Σ_j p_j φ_ij` over the pairs that are known."""
+    query, retrieved = present[:, :n_query], present[:, n_query:]
+    sums = [torch.einsum("bij,bj->bi", credits["between"], retrieved), torch.einsum("bij,bi->bj", credits["between"], query)]
+    for side, (name, own) in enumerate({"within_query": query, "within_retrieved": retrieved}.items()):
+        if name in credits:
+            sums[side] = sums[side] + torch.einsum("bij,bj->bi", credits[name], own)
+    return torch.cat(sums, 1)
+
+
+def integrate_with_maps(game: Game, index: ContinuousIndex, path: Path, *, within: bool, is_random: bool = False) -> Interactions:
     """`integrate_hessians`, and the heat maps: the integrated gradients of each image's players while the other image is whole.
 
     Args:
@@ -133,66 +110,43 @@ def _evaluate_ends(game: Game) -> Float[Tensor, "2"]:
     return game.values(torch.tensor([[0.0], [1.0]], dtype=torch.float32, device="cpu").expand(2, game.n_players))
 
 
-def diagonal_points(nodes: Nodes, n_players: int) -> Float[Tensor, "nodes players"]:
-    """The points of the diagonal at the nodes."""
-    return nodes[:, None].expand(-1, n_players)
-
-
-def slopes_at(game: Game, nodes: Nodes) -> Float[Tensor, "nodes players"]:
-    """`∂_i v` at nodes of the diagonal.
-
-    Raises:
-        ValueError: the value changes with an image, but no gradient arrives at its parts.
-    """
-    slopes = _game_gradients(game, diagonal_points(nodes, game.n_players))
-    for side in (slice(0, game.n_query), slice(game.n_query, None)):
-        if slopes[:, side].numel() and not slopes[:, side].any():
-            _refuse_missing_gradient(game, side)
-    return slopes
-
-
-def _game_gradients(game: Game, points: Float[Tensor, "points players"]) -> Float[Tensor, "points players"]:
-    return point_gradients(lambda rows, _: game.values(rows), points, game.chunk)
-
-
-def _refuse_missing_gradient(game: Game, side: slice) -> None:
-    """Refuse a game that changes between two points on the path of one image, but has no slope at either."""
-    points = torch.ones(4, game.n_players, dtype=torch.float64, device="cpu")
-    points[:, side] = torch.tensor([[0.4], [0.6], [0.0], [1.0]], dtype=torch.float64, device="cpu")
-    values = game.values(points)
-    is_changed = (values[1] - values[0]).abs() > NOTICED * values.abs().max()  # independent of the unit of the similarity
-    if is_changed and not _game_gradients(game, points[:2])[:, side].any():
-        raise ValueError(
-            "Expected a network that can be differentiated, but no gradient arrives at the parts of an image, while the similarity changes "
-            "with them. Take `torch.no_grad()`, `detach()` and rounding out of its forward, or use FactorisedShapleyTaylor."
-        )
-
-
 def _integrate_slopes(game: Game, path: Path) -> Float[Tensor, "1 players"]:
-    slopes = slopes_at(game, path.nodes)
-    return path.weights.to(slopes)[None] @ slopes
+    return _sum_slopes(game, path.nodes[:, None].expand(-1, 2), path.weights)
 
 
-def _node_terms(game: Game, index: PathIndex, is_complete: bool) -> Iterator[Credits]:
+def _sum_slopes(game: Game, nodes: Float[Tensor, "nodes sides"], weights: Float[Tensor, " nodes"]) -> Float[Tensor, "1 players"]:
+    slopes = slopes_at(game, nodes)
+    return weights.to(slopes)[None] @ slopes
+
+
+def _node_terms(game: Game, index: ContinuousIndex, is_complete: bool) -> Iterator[Credits]:
     """Yield the term of each node, in batches of nodes."""
     at_once = max(1, min(NODES_AT_ONCE, NUMBERS_AT_ONCE // game.n_players**2))
     for nodes, pairs, slopes in zip(*(part.split(at_once) for part in (index.nodes, index.pairs, index.slopes)), strict=True):
-        second = _hessians(game, nodes) if is_complete else _cross_derivatives(game, nodes)
+        second = full_hessians(game, nodes) if is_complete else cross_derivatives(game, nodes)
         second = second * pairs.to(second)[:, None, None]
-        if is_complete:
-            own = second.diagonal(dim1=1, dim2=2) / 2
-            if slopes.any():
-                own = own + slopes_at(game, nodes) * slopes.to(own)[:, None]
-            second = second - torch.diag_embed(second.diagonal(dim1=1, dim2=2))
-            yield Credits(first_order=own, marginal=own + second.sum(2) / 2, **split_blocks(second, game.n_query))
-        else:
-            yield Credits(between=second)
+        if not is_complete:
+            yield _share_cross(second, index)
+            continue
+        own = second.diagonal(dim1=1, dim2=2) * (index.is_efficient / 2)
+        if slopes.any():
+            own = own + slopes_at(game, nodes) * slopes.to(own)[:, None]
+        second = second - torch.diag_embed(second.diagonal(dim1=1, dim2=2))
+        yield Credits(first_order=own, marginal=own + second.sum(2) / 2, **split_blocks(second, game.n_query))
 
 
-def _sum_terms(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[dict[str, Any], Credits | None]:
+def _share_cross(between: Float[Tensor, "nodes query retrieved"], index: ContinuousIndex) -> Credits:
+    """The pairs between the images; if the other credit does not depend on the pairs within an image, also what they add to it."""
+    if index.is_efficient:
+        return Credits(between=between)
+    half = torch.cat([between.sum(2), between.sum(1)], 1) / 2
+    return Credits(first_order=torch.zeros_like(half), marginal=half, between=between)
+
+
+def _sum_terms(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple[Blocks, Credits | None]:
     """The sum over all nodes, a batch of one, and its standard error if the nodes are independent samples."""
-    total: dict[str, Any] = {}
-    squares: dict[str, Any] = {}
+    total: Blocks = {}
+    squares: Blocks = {}
     for term in terms:
         for name, block in get_blocks(term).items():
             total[name] = total.get(name, 0) + block.sum(0, keepdim=True)
@@ -201,55 +155,3 @@ def _sum_terms(terms: Iterator[Credits], n_nodes: int, is_random: bool) -> tuple
         return total, None
     variance = {name: (squares[name] - total[name].square() / n_nodes).clamp(min=0) * n_nodes / (n_nodes - 1) for name in total}
     return total, Credits(**{name: block.sqrt() for name, block in variance.items()})
-
-
-def _cross_derivatives(game: Game, nodes: Nodes) -> Float[Tensor, "nodes query retrieved"]:
-    """`∂²_ij v` for `i` of the query and `j` of the retrieved image."""
-    if not min(game.n_query, game.n_retrieved):  # an image without players has no pairs
-        return _evaluate_ends(game).new_zeros(len(nodes), game.n_query, game.n_retrieved)
-    if isinstance(game, TwoTowerGame):
-        (_, query_slopes), (_, retrieved_slopes) = _tower_jacobians(game, nodes)
-        return torch.einsum("kic,kjc->kij", query_slopes, retrieved_slopes)
-    units, n_query = torch.eye(game.n_players, dtype=nodes.dtype, device=nodes.device), game.n_query
-    if n_query <= game.n_retrieved:
-        return _hessian_rows(game, lambda rows, _: game.values(rows), nodes, units[:n_query])[:, :, n_query:]
-    return _hessian_rows(game, lambda rows, _: game.values(rows), nodes, units[n_query:])[:, :, :n_query].mT
-
-
-def _tower_jacobians(game: TwoTowerGame, nodes: Nodes) -> list[tuple[Tensor, Tensor]]:
-    """The embeddings and slopes of each tower. Each embedding and each product with its derivative counts as one evaluation."""
-    results = []
-    for embed, n_players in ((game.embed_query, game.n_query), (game.embed_retrieved, game.n_retrieved)):
-        with game.pause_counting():
-            results.append(jacobians(embed, diagonal_points(nodes, n_players), game.chunk))
-        game.n_evaluations += len(nodes) * (1 + min(n_players, results[-1][0].shape[1]))
-    return results
-
-
-def _hessians(game: Game, nodes: Nodes) -> Hessians:
-    """All `∂²_ij v`."""
-    if not isinstance(game, TwoTowerGame):
-        second = _hessian_rows(
-            game, lambda rows, _: game.values(rows), nodes, torch.eye(game.n_players, dtype=nodes.dtype, device=nodes.device)
-        )
-        return (second + second.mT) / 2
-    (u, query_slopes), (w, retrieved_slopes) = _tower_jacobians(game, nodes)
-    between = torch.einsum("kic,kjc->kij", query_slopes, retrieved_slopes)
-    within_query = _tower_hessian(game, game.embed_query, nodes, game.n_query, w)
-    within_retrieved = _tower_hessian(game, game.embed_retrieved, nodes, game.n_retrieved, u)
-    return torch.cat([torch.cat([within_query, between], 2), torch.cat([between.mT, within_retrieved], 2)], 1)
-
-
-def _hessian_rows(game: Game, value: Function, nodes: Nodes, units: Float[Tensor, "rows players"]) -> Float[Tensor, "nodes rows players"]:
-    """The products of the Hessian of a function with unit vectors, at each node."""
-    points = diagonal_points(nodes.repeat_interleave(len(units)), units.shape[1])
-    return hessian_products(value, points, units.repeat(len(nodes), 1), game.chunk).unflatten(0, (len(nodes), len(units)))
-
-
-def _tower_hessian(game: TwoTowerGame, embed: Callable[[Tensor], Tensor], nodes: Nodes, n_players: int, other: Tensor) -> Hessians:
-    """The second derivatives of `<embed(z), other>` at each node, with the other tower's embeddings constant."""
-    if n_players == 0:
-        return other.new_zeros(len(nodes), 0, 0)
-    units = torch.eye(n_players, dtype=nodes.dtype, device=nodes.device)
-    second = _hessian_rows(game, lambda rows, index: (embed(rows) * other[index // n_players]).sum(1), nodes, units)
-    return (second + second.mT) / 2

@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.paths.continuous_index import ContinuousIndex
 from captum_pairwise.estimators.paths.derivatives import directional, directional_if_fits, hessian_products, is_supported, point_gradients
-from captum_pairwise.estimators.paths.integrated import PathIndex, diagonal_points, slopes_at
+from captum_pairwise.estimators.paths.second_derivatives import make_points, slopes_at, split_sides
 from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 
 
-def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathIndex) -> Float[Tensor, " retrieved"]:
+def project_weights(game: Game, attention: Float[Tensor, " query"], index: ContinuousIndex) -> Float[Tensor, " retrieved"]:
     """`Σ_i a_i φ_ij` for an index along the diagonal, from two products per node, independent of the number of players.
 
     For two towers `Σ_i a_i ∂²_ij v = <Σ_i a_i ∂_i u, ∂_j w>`. The left vector is one forward-mode product in the direction `a`, and all `j`
@@ -22,23 +23,24 @@ def project_weights(game: Game, attention: Float[Tensor, " query"], index: PathI
         attention: the weight of each query player.
         index: the index, as for `integrate_hessians`.
 
-    >>> from captum_pairwise.estimators.paths.integrated import gauss_index
+    >>> from captum_pairwise.estimators.paths.continuous_index import gauss_index
+    >>> from captum_pairwise.results.index import Index
     >>> towers = TwoTowerGame(2, 1, lambda z: z.float(), lambda z: torch.cat([z, 3 * z], 1).float())
-    >>> project_weights(towers, torch.tensor([1.0, 1.0]), gauss_index("taylor", 1))
+    >>> project_weights(towers, torch.tensor([1.0, 1.0]), gauss_index(Index("shapley-taylor"), 1))
     tensor([4.])
     """
-    n_query, attention = game.n_query, attention.detach().cpu().to(index.nodes)
-    moved = _move_query(game, diagonal_points(index.nodes, n_query), attention) if isinstance(game, TwoTowerGame) else None
+    attention, whole = attention.detach().cpu().to(index.nodes), make_points(index.nodes, game)
+    query, points = split_sides(game, whole)
+    moved = _move_query(game, query, attention) if isinstance(game, TwoTowerGame) else None
     if isinstance(game, TwoTowerGame) and moved is not None:
-        points = diagonal_points(index.nodes, game.n_retrieved)
         _run_start(game, game.embed_retrieved, points)
         products = point_gradients(
             lambda rows, index: (game.embed_retrieved(rows) * moved[index.to(moved.device)]).sum(1), points, game.chunk
         )
     else:
-        points, direction = diagonal_points(index.nodes, game.n_players), torch.nn.functional.pad(attention, (0, game.n_retrieved))
-        _run_start(game, game.values, points)
-        products = hessian_products(lambda rows, _: game.values(rows), points, direction.expand_as(points), game.chunk)[:, n_query:]
+        direction = torch.nn.functional.pad(attention, (0, game.n_retrieved)).expand_as(whole)
+        _run_start(game, game.values, whole)
+        products = hessian_products(lambda rows, _: game.values(rows), whole, direction, game.chunk)[:, game.n_query :]
     if not products.any():
         slopes_at(game, index.nodes)  # refuses a network without gradients
     return index.pairs.to(products) @ products
