@@ -6,6 +6,7 @@ from .attr.integrated_gradients import LayerIGCAM, LayerIGSAM
 from .attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from .attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
 from .attr.lime import PairwiseLime, SuperpixelLime
+from .attr.map_products import pairs_from_maps
 from .attr.maxsim import MaxSimShapleyTaylor
 from .attr.partition import PartitionShap
 from .attr.project_attention import project_attention, project_attention_through
@@ -97,6 +98,7 @@ __all__ = [
     "metrics",
     "models",
     "paint",
+    "pairs_from_maps",
     "patches",
     "project",
     "project_attention",
