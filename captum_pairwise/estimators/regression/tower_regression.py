@@ -1,0 +1,84 @@
+"""Linear regressions of the embeddings of two towers, whose products are the regression of FIxLIP."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from captum_pairwise.estimators.draws import default_generator
+
+Coalitions = Bool[Tensor, "rows players"]
+
+
+@dataclass(frozen=True)
+class LinearTower:
+    """The embedding of a tower as a linear function of its coalition, `u(A) ≈ intercept + Σ_{i∈A} slopes_i`.
+
+    Attributes:
+        intercept: the embedding without players.
+        slopes: what each player adds.
+    """
+
+    intercept: Float[Tensor, " channels"]
+    slopes: Float[Tensor, "players channels"]
+
+
+def draw_present(n_players: int, n_samples: int, p: float, generator: torch.Generator | None = None) -> Coalitions:
+    """Coalitions in which each player is present with probability `p`, independently; one may be drawn twice.
+
+    Args:
+        n_players: the number of players.
+        n_samples: the number of coalitions.
+        p: the probability.
+        generator: source of randomness; None means a generator with seed 0.
+    """
+    generator = default_generator(generator)
+    uniform = torch.rand(n_samples, n_players, generator=generator, dtype=torch.float64, device=generator.device)
+    return (uniform < p).cpu()
+
+
+def regress_tower(coalitions: Coalitions, embeddings: Float[Tensor, "rows channels"]) -> LinearTower:
+    """The ordinary least squares of embeddings on the presence of players, with an intercept.
+
+    For coalitions drawn with probability `p` the slopes estimate `E_p[u(A∪i) - u(A)]`. Together with the slopes of the other tower they
+    estimate the weighted Banzhaf index, `φ_ij = <slope_i, slope_j>`.
+
+    Args:
+        coalitions: the coalitions.
+        embeddings: their embeddings.
+
+    Raises:
+        ValueError: the coalitions do not determine the slopes.
+
+    >>> rows = torch.tensor([[False, False], [True, False], [False, True]])
+    >>> regress_tower(rows, torch.tensor([[1.0], [3.0], [0.0]])).slopes.round(decimals=6)
+    tensor([[ 2.],
+            [-1.]])
+    """
+    present = coalitions.cpu().double()
+    design = torch.cat([present.new_ones(len(present), 1), present], 1)
+    fit = torch.linalg.lstsq(design, embeddings.cpu().double(), driver="gelsd")
+    if fit.rank < design.shape[1]:
+        n_samples, n_players = coalitions.shape
+        raise ValueError(
+            f"Expected coalitions that determine the slopes of {n_players} players, but {n_samples} do not. Raise n_samples well above "
+            f"{n_players + 1}."
+        )
+    solution = fit.solution.to(embeddings)
+    return LinearTower(solution[0], solution[1:])
+
+
+def multiply_towers(query: LinearTower, retrieved: LinearTower) -> tuple[Tensor, Tensor, Tensor]:
+    """The surrogate `<u(A), w(B)>` of two regressions: its constant, the credit of single players, and the pairs between the images.
+
+    They are the coefficients of one least squares of `v` on the products `[1, A] ⊗ [1, B]` over the grid of all coalitions `A` of the query
+    and `B` of the retrieved image, which FIxLIP solves for images and text (Baniecki et al. 2025, for the weighted Banzhaf index).
+
+    >>> unit = torch.ones(1)
+    >>> multiply_towers(LinearTower(unit, torch.tensor([[2.0], [3.0]])), LinearTower(unit, torch.tensor([[5.0]])))
+    (tensor(1.), tensor([2., 3., 5.]), tensor([[10.],
+            [15.]]))
+    """
+    first = torch.cat([query.slopes @ retrieved.intercept, retrieved.slopes @ query.intercept])
+    return query.intercept @ retrieved.intercept, first, query.slopes @ retrieved.slopes.T
