@@ -7,21 +7,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor, shapley_values
+from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.limits import refuse_too_many
-from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.summary import combine, enumerate_tower, tower_interactions
+from captum_pairwise.estimators.towers.indices import combine, tower_interactions
+from captum_pairwise.estimators.towers.summary import enumerate_tower
 from captum_pairwise.games.game import EmbeddedGame, Game, TwoTowerGame
+from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 
-def exact(game: Game, most: int = 2**20) -> Interactions:
-    """All Shapley–Taylor indices of order 2 (paper eq. 5), and the heat maps.
+def exact(game: Game, most: int = 2**20, index: Index = TAYLOR_INDEX) -> Interactions:
+    """The index of all pairs and players, by default Shapley–Taylor (paper eq. 5), and the heat maps.
 
     All `2**n` coalitions are evaluated, or `2**n_q + 2**n_r` of a two-tower game.
 
     Args:
         game: the game.
         most: maximum number of coalitions to evaluate; for a two-tower game, for each tower.
+        index: the interaction index.
 
     Raises:
         ValueError: there are more coalitions, or they do not fit into memory.
@@ -38,10 +41,11 @@ def exact(game: Game, most: int = 2**20) -> Interactions:
         blocks = {"first_order": first[None], **split_blocks(second[None], game.n_query), **map_images(values, game.n_query)}
         return make_interactions(values[[0, -1]], game.n_query, game.n_evaluations, **blocks)
     refuse_too_many(max(game.n_query, game.n_retrieved), most, "of one image")
-    path = diagonal_path(game.n_players)
-    query = enumerate_tower(game.embed_query(all_coalitions(game.n_query)), path)
-    retrieved = enumerate_tower(game.embed_retrieved(all_coalitions(game.n_retrieved)), path)
-    return tower_interactions(game, query, retrieved, combine(query, retrieved, path)[0], within=True)
+    path = make_index_path(index, game.n_players)
+    query = enumerate_tower(game.embed_query(all_coalitions(game.n_query)), path.query)
+    retrieved = enumerate_tower(game.embed_retrieved(all_coalitions(game.n_retrieved)), path.retrieved)
+    shared = combine(query, retrieved, path, within=True)
+    return tower_interactions(query, retrieved, shared, index, game.n_evaluations, has_errors=False)
 
 
 def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:

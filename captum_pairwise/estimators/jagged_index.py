@@ -6,7 +6,7 @@ from captum_pairwise.estimators.coalitions import jagged_credit
 from captum_pairwise.estimators.enumeration import enumerate_values, map_images
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.towers.factorisation import factorise
-from captum_pairwise.estimators.towers.summary import combine_between
+from captum_pairwise.estimators.towers.indices import combine_between
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.results.interactions import Interactions, make_interactions
 

@@ -46,6 +46,9 @@ class Index:
         return self.p if self.p is not None else (0.5, 0.5)
 
 
+TAYLOR_INDEX = Index()
+
+
 def parse_index(index: str, p: Probability = 0.5) -> Index:
     """The index of this name.
 

@@ -20,7 +20,7 @@ from captum_pairwise.results.index import Index, Probability, parse_index
 from captum_pairwise.results.surrogate import predict_coalitions
 
 ENDS = ("full", "empty", "without_query", "without_retrieved")  # similarities of the images and of their baselines
-NUMBERS = (*ENDS, "constant", "r2")  # one for each pair of images
+NUMBERS = (*ENDS, "constant", "constant_error", "r2")  # one for each pair of images
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
 PLAYERS = ("query_players", "retrieved_players")
 NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
@@ -55,6 +55,7 @@ class Interactions(Credits):
         retrieved_players: the parts of the retrieved image, or None.
         index: the interaction index, or None for credit that is none, as of LIME.
         constant: the constant of the prediction; for most indices, and if it is None, `v(∅)`.
+        constant_error: its standard error, or None.
         r2: the share of the similarity's variance over coalitions that `predict` explains; None if it was not measured.
         r2_law: the coalitions of `r2`, in words.
         sources: for each pair of images, the function that computes another index from the same sample; None if it was not kept.
@@ -87,6 +88,7 @@ class Interactions(Credits):
     retrieved_players: Players | None = None
     index: Index | None = None
     constant: Float[Tensor, " batch"] | None = None
+    constant_error: Float[Tensor, " batch"] | None = None
     r2: Float[Tensor, " batch"] | None = None
     r2_law: str = ""
     sources: tuple[IndexSource, ...] | None = field(default=None, compare=False)

@@ -91,8 +91,8 @@ def test_estimate_of_a_pair_is_the_sum_over_all_scores(head: str) -> None:
 def sample_towers(game: ScoredGame, n_samples: int) -> list:
     """The towers of an estimate, to see the coalitions that it drew."""
     seeds = torch.randint(2**62, (2,), generator=seeded(0)).tolist()
-    path, options = diagonal_path(game.n_players), TowerOptions()
-    towers = [factorisation._Tower(n, path, options, seed, True) for n, seed in zip((game.n_query, game.n_retrieved), seeds, strict=True)]
+    options = TowerOptions()
+    towers = [factorisation._Tower(n, 8, options, seed, True) for n, seed in zip((game.n_query, game.n_retrieved), seeds, strict=True)]
     for tower, embed in zip(towers, (game.embed_query, game.embed_retrieved), strict=True):
         tower.sample(embed, n_samples, n_samples)
     return towers

@@ -59,7 +59,8 @@ def test_slopes_and_means_match_the_posterior_mean():
     """Bayesian quadrature: the sum of the posterior mean over all coalitions gives the same."""
     n_players, path = 6, diagonal_path(12)
     rows, embed = drawn(n_players, 30), relu_tower(n_players, 2)
-    summary, fitted = process_summary(rows, embed(rows), path), process.fit_process(rows, embed(rows))
+    fitted = process.fit_process(rows, embed(rows))
+    summary = process_summary(fitted, embed(rows), path.nodes)
     corners = all_coalitions(n_players).double()
     seen = {tuple(row.tolist()): k for k, row in enumerate(fitted.rows)}
     rough = torch.zeros(len(corners), len(rows), dtype=torch.float64)
@@ -69,7 +70,7 @@ def test_slopes_and_means_match_the_posterior_mean():
     smooth = torch.exp(-((corners[:, None] != fitted.rows) * fitted.kernel.smooth.rates).sum(2))
     features, of_rows = (trends(z) for z in (corners, fitted.rows))
     everywhere = fitted.mean + (smooth + rough + (features * fitted.kernel._scales()) @ of_rows.T) @ fitted.weights
-    truth = enumerate_tower(everywhere, path)
+    truth = enumerate_tower(everywhere, path.nodes)
     torch.testing.assert_close(summary.slopes.values, truth.slopes.values, rtol=0, atol=1e-9)
     torch.testing.assert_close(summary.mean.values, truth.mean.values, rtol=0, atol=1e-9)
 
@@ -78,7 +79,8 @@ def test_additive_function_is_exact_from_single_players():
     n_players, path = 8, diagonal_path(16)
     moves = random_tensor(n_players, 3)
     rows = drawn(n_players, 24)
-    found = process_summary(rows, 1 + rows.double() @ moves, path)
+    outputs = 1 + rows.double() @ moves
+    found = process_summary(process.fit_process(rows, outputs), outputs, path.nodes)
     torch.testing.assert_close(found.slopes.values, moves[:, None].expand(-1, len(path.nodes), -1), rtol=0, atol=1e-4)
 
 
@@ -86,7 +88,8 @@ def test_variances_match_the_posterior_covariance():
     """The covariance of all coalitions given the rows, summed with the weights of a slope and of a mean at every two nodes."""
     n_players, path = 4, diagonal_path(8)
     rows, embed = drawn(n_players, 12), relu_tower(n_players, 2, channels=3)
-    summary, fitted = process_summary(rows, embed(rows), path), process.fit_process(rows, embed(rows))
+    fitted = process.fit_process(rows, embed(rows))
+    summary = process_summary(fitted, embed(rows), path.nodes)
     corners = all_coalitions(n_players).double()
     seen = (rows.long() << torch.arange(n_players)).sum(1)
     gram = fitted.kernel.gram(corners)

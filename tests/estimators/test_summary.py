@@ -6,8 +6,11 @@ from conftest import random_tensor, relu_game, relu_tower
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.estimators.towers.summary import Curves, combine, combine_between, enumerate_tower, multiply_curves
+from captum_pairwise.estimators.towers.indices import combine, combine_between
+from captum_pairwise.estimators.towers.summary import Curves, enumerate_tower, multiply_curves
+from captum_pairwise.results.index import TAYLOR_INDEX
 
 
 def mean_steps(embed, n_players):
@@ -35,16 +38,16 @@ def test_path_integral_matches_the_double_sum_over_sizes():
         dtype=torch.float64,
     )
     slow = torch.einsum("ab,iac,jbc->ij", weights, mean_steps(towers[0], n_query), mean_steps(towers[1], n_retrieved))
-    path = diagonal_path(n)
-    summaries = [enumerate_tower(embed(all_coalitions(k)), path) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
-    torch.testing.assert_close(combine(*summaries, path)[0].between[0], slow, rtol=0, atol=1e-13)
+    path = make_index_path(TAYLOR_INDEX, n)
+    summaries = [enumerate_tower(embed(all_coalitions(k)), path.query) for embed, k in zip(towers, (n_query, n_retrieved), strict=True)]
+    torch.testing.assert_close(combine(*summaries, path).credits.between[0], slow, rtol=0, atol=1e-13)
 
 
 def test_pairs_between_the_images_are_inner_products_of_shapley_values_of_the_embeddings():
-    towers, path = {n: relu_tower(n, n) for n in (5, 4)}, diagonal_path(9)
+    towers, path = {n: relu_tower(n, n) for n in (5, 4)}, make_index_path(TAYLOR_INDEX, 9)
     embedded = [embed(all_coalitions(n)) for n, embed in towers.items()]
     left, right = (torch.stack([shapley_values(channel) for channel in rows.T], 1) for rows in embedded)
-    found, _ = combine_between(*(enumerate_tower(rows, path) for rows in embedded), path)
+    found = combine_between(*(enumerate_tower(rows, path.query) for rows in embedded), path).credits
     torch.testing.assert_close(found.between[0], left @ right.T, rtol=0, atol=1e-13)
     torch.testing.assert_close(found.first_order[0], torch.cat([left @ embedded[1][0], right @ embedded[0][0]]), rtol=0, atol=1e-13)
 
@@ -65,14 +68,14 @@ def test_nodes_integrate_products_of_binomials_exactly(n_players):
 
 def test_query_summary_is_independent_of_the_retrieved_image():
     """The summary of the query does not depend on the other image."""
-    path, query = diagonal_path(8), relu_tower(4, 0)
-    u = enumerate_tower(query(all_coalitions(4)), path)
+    path, query = make_index_path(TAYLOR_INDEX, 8), relu_tower(4, 0)
+    u = enumerate_tower(query(all_coalitions(4)), path.query)
     for seed in (1, 2):
         retrieved = relu_tower(4, seed)
-        w = enumerate_tower(retrieved(all_coalitions(4)), path)
+        w = enumerate_tower(retrieved(all_coalitions(4)), path.retrieved)
         game = relu_game(4, 4, 0)
         game._embed_query, game._embed_retrieved = query, retrieved
-        torch.testing.assert_close(combine(u, w, path)[0].between, exact(game).between, rtol=0, atol=1e-13)
+        torch.testing.assert_close(combine(u, w, path).credits.between, exact(game).between, rtol=0, atol=1e-13)
 
 
 def uncertain_curves(n_rows, seed):

@@ -14,13 +14,15 @@ from torch import Tensor
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows, Walsh
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
-STEPS_TO_FIT = 25
+STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
 # logarithms of: the mean rate, the rough variance, the variance of common trends, and of each player's trends
 START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
 RELATIVE_RATES = (-4.0, 4.0)
 LEAST_ADDED = 1e-14
 IMPOSSIBLE = 1e12
+Coalitions = Bool[Tensor, "rows players"]
+Outputs = Float[Tensor, "rows outputs"]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -64,18 +66,28 @@ class Process:
         return torch.linalg.solve_triangular(self.factor, flat.T, upper=False).T.reshape(covariances.shape)
 
 
-def fit_process(coalitions: Bool[Tensor, "rows players"], outputs: Float[Tensor, "rows outputs"], rows_for_kernel: int = 256) -> Process:
-    """The process conditioned on `outputs`, with the most likely kernel (type-II maximum likelihood, one rate for each player).
+def fit_process(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int = ROWS_FOR_KERNEL) -> Process:
+    """The process conditioned on `outputs`, with the most likely kernel: see `fit_kernel`."""
+    return condition_process(fit_kernel(coalitions, outputs, rows_for_kernel), coalitions, outputs)
+
+
+def fit_kernel(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int = ROWS_FOR_KERNEL) -> CoalitionKernel:
+    """The most likely kernel (type-II maximum likelihood, one rate for each player).
 
     The prior of the relative rates is log-normal. The kernel is fitted on at most `rows_for_kernel` rows, because the time grows with the
     cube of the rows.
     """
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
-        mean = outputs.mean(0)
         chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0), device="cpu")[:rows_for_kernel]
-        kernel = _fit_kernel(rows[chosen], (outputs - mean)[chosen])
-        factor = _cholesky(kernel.gram(rows))
+        return _search_kernel(rows[chosen], (outputs - outputs.mean(0))[chosen])
+
+
+def condition_process(kernel: CoalitionKernel, coalitions: Coalitions, outputs: Outputs) -> Process:
+    """The process with this kernel, conditioned on `outputs`."""
+    with torch.inference_mode(False), torch.no_grad():
+        rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
+        mean, factor = outputs.mean(0), _cholesky(kernel.gram(rows))
         return Process(kernel, rows, factor, mean, torch.linalg.solve_triangular(factor, outputs - mean, upper=False))
 
 
@@ -89,7 +101,7 @@ def _cholesky(gram: Float[Tensor, "rows rows"]) -> Float[Tensor, "rows rows"]:
         added = max(10 * added, LEAST_ADDED * gram.diagonal().max().item())
 
 
-def _fit_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> CoalitionKernel:
+def _search_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> CoalitionKernel:
     """The most likely kernel, fitted first with equal rates, then with a rate for each player."""
     n_players = rows.shape[1]
     second_moments = outputs @ outputs.T

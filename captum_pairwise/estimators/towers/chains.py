@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import IDLE_ROUNDS, ends_and_singles, hash_rows, player_keys, take_unseen
+from captum_pairwise.estimators.index_path import Nodes
 from captum_pairwise.estimators.limits import refuse_small_budget
-from captum_pairwise.estimators.quadrature import Path, size_probabilities
+from captum_pairwise.estimators.quadrature import size_probabilities
 from captum_pairwise.estimators.towers.summary import Curves, TowerSummary
 
 BASE = -1
@@ -95,7 +96,7 @@ def find_steps(coalitions: Coalitions) -> Steps:
     return Steps(before, row_of[position[before, player]], player, coalitions.sum(1)[before])
 
 
-def chain_summary(sample: Sample, embeddings: Embeddings, path: Path) -> TowerSummary:
+def chain_summary(sample: Sample, embeddings: Embeddings, nodes: Nodes) -> TowerSummary:
     """The summary of a tower from the embeddings of chains.
 
     A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
@@ -107,13 +108,13 @@ def chain_summary(sample: Sample, embeddings: Embeddings, path: Path) -> TowerSu
     def moves(chosen: Selection) -> Embeddings:
         return embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
 
-    slopes = _average_sizes(moves, steps.player * n_players + steps.size, step_group, (n_players, n_players), path)
-    mean = _average_sizes(lambda chosen: embeddings[chosen], sizes, sample.group, (1, n_players + 1), path)
-    return TowerSummary(embeddings[0], embeddings[1], embeddings[2 : 2 + n_players], slopes, mean)
+    slopes = _average_sizes(moves, steps.player * n_players + steps.size, step_group, (n_players, n_players), nodes)
+    mean = _average_sizes(lambda chosen: embeddings[chosen], sizes, sample.group, (1, n_players + 1), nodes)
+    return TowerSummary(embeddings[0], embeddings[1], slopes, mean)
 
 
 def _average_sizes(
-    vectors: Callable[[Selection], Embeddings], place: Numbers, group: Numbers, shape: tuple[int, int], path: Path
+    vectors: Callable[[Selection], Embeddings], place: Numbers, group: Numbers, shape: tuple[int, int], nodes: Nodes
 ) -> Curves:
     """The curves `Σ_a P_p(a) mean_a` from vectors of several rows and sizes.
 
@@ -125,7 +126,7 @@ def _average_sizes(
         place: the row and the size of each vector, as a position in a table of this shape.
         group: the group of each vector.
         shape: the number of rows and of sizes.
-        path: the nodes.
+        nodes: the probabilities of presence.
     """
 
     def sum_vectors(chosen: Selection) -> Sums:
@@ -138,17 +139,17 @@ def _average_sizes(
 
     def variance(others: Tensor, weights: Tensor) -> Tensor:
         weighted = (weights.to(others)[:, None] * others).flatten(1).T
-        curves = (_expectations(total - sum_vectors(group == left_out), path) for left_out in range(int(group.max()) + 1))
+        curves = (_expectations(total - sum_vectors(group == left_out), nodes) for left_out in range(int(group.max()) + 1))
         replicates = torch.stack([curve.flatten(1) @ weighted for curve in curves])
         mean_square = (replicates - replicates.mean(0)).square().mean(0)  # `var` warns if there are no players
         return (len(replicates) - 1) * mean_square if len(replicates) > 1 else replicates[0] * torch.nan
 
-    return Curves(_expectations(total, path), variance)
+    return Curves(_expectations(total, nodes), variance)
 
 
-def _expectations(sums: Sums, path: Path) -> Float[Tensor, "rows nodes channels"]:
+def _expectations(sums: Sums, nodes: Nodes) -> Float[Tensor, "rows nodes channels"]:
     """`Σ_a P_p(a) mean_a` at each node, for every row."""
-    weights = size_probabilities(sums.shape[1] - 1, path.nodes) @ _interpolation(sums[..., -1].cpu())
+    weights = size_probabilities(sums.shape[1] - 1, nodes) @ _interpolation(sums[..., -1].cpu())
     return weights.to(sums) @ sums[..., :-1]
 
 

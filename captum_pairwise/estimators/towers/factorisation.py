@@ -1,8 +1,8 @@
-"""The factorised estimator: Shapley–Taylor indices of a game of two towers from coalitions of each tower alone."""
+"""The factorised estimator: interaction indices of a game of two towers from coalitions of each tower alone."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, takewhile
 
 import torch
@@ -11,19 +11,20 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_singles
+from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.limits import refuse_beyond_memory, refuse_small_budget
-from captum_pairwise.estimators.quadrature import Path, diagonal_path
-from captum_pairwise.estimators.towers.chains import chain_summary, draw_chains
+from captum_pairwise.estimators.towers.chains import draw_chains
+from captum_pairwise.estimators.towers.indices import Share, combine, tower_interactions
 from captum_pairwise.estimators.towers.lifting import lift_scores
-from captum_pairwise.estimators.towers.process_slopes import process_summary
-from captum_pairwise.estimators.towers.summary import Shared, TowerSummary, combine, enumerate_tower, tower_interactions
+from captum_pairwise.estimators.towers.models import ChainedTower, EnumeratedTower, ProcessTower, TowerModel, TowerSample
 from captum_pairwise.games.game import EmbeddedGame, TwoTowerGame
+from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions
 
 FITS = ("process", "chains")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # a larger process, cubic in its rows, costs more time than it saves
+MOST_KEPT = 2**26  # bytes of the embeddings of a pair that its result keeps
 Embed = Callable[[Tensor], Tensor]
-Share = Callable[[TowerSummary, TowerSummary, Path], Shared]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class TowerOptions:
         fit: `"process"` or `"chains"`; None takes the process for up to 8192 embeddings of 256 players.
         tolerance: stop at this root-mean-square standard error of the pairs, relative to the pairs; None uses the whole budget.
         within: True to estimate the pairs within an image.
+        index: the interaction index.
     """
 
     fit: str | None = None
     tolerance: float | None = None
     within: bool = False
+    index: Index = TAYLOR_INDEX
 
     def __post_init__(self) -> None:
         if self.fit is not None and self.fit not in FITS:
@@ -55,11 +58,11 @@ DEFAULT = TowerOptions()
 def factorise(
     game: EmbeddedGame, n_samples: int, options: TowerOptions = DEFAULT, *, share: Share = combine, generator: torch.Generator | None = None
 ) -> Interactions:
-    """Shapley–Taylor indices between the images, exact first order and Shapley values, from `n_samples` embeddings per tower.
+    """The index of all pairs between the images, of the players, and the heat maps, from `n_samples` embeddings per tower.
 
-    The expected slopes and means of each tower along the diagonal come from a Gaussian process on its coalitions, with the errors of its
-    posterior, or from chains of growing coalitions, with jackknife errors. A tower whose coalitions all fit the budget is enumerated. If
-    both are, the result is exact and its errors are 0. Games with the same query share the results of its tower.
+    The expected slopes and means of each tower at the nodes of `IndexPath` come from a Gaussian process on its coalitions, with the errors
+    of its posterior, or from chains of growing coalitions, with jackknife errors. A tower whose coalitions all fit the budget is
+    enumerated. If both are, the result is exact and its errors are 0. Games with the same query share the results of its tower.
 
     A game that is no inner product is scored at every pair of a query's and a retrieved coalition, and `lift_scores` makes embeddings of
     these scores. The estimate is then unchanged, and its errors hold as before; games with the same query share the query's embeddings.
@@ -68,7 +71,7 @@ def factorise(
         game: the game.
         n_samples: embeddings per tower, beside the embeddings of the full and the empty image.
         options: how to estimate.
-        share: `combine` for Shapley–Taylor indices, `combine_between` for credit of single players and pairs between the images only.
+        share: `combine` for the index of the options, `combine_between` for credit of single players and pairs between the images only.
         generator: source of randomness; None means a generator with seed 0.
 
     Raises:
@@ -82,18 +85,41 @@ def factorise(
     most_players = max(game.n_query, game.n_retrieved)
     if 2**most_players > n_samples + 2:
         refuse_small_budget(n_samples, 2 * most_players - 2, f"{most_players} players in one image")
-    generator, path = default_generator(generator), diagonal_path(game.n_players)
+    generator = default_generator(generator)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
-    key, is_lifted = ("factorised", options.fit, len(path.nodes)), not isinstance(game, TwoTowerGame)
-    query = game.query_tables.setdefault(key, _Tower(game.n_query, path, options, seeds[0], is_lifted))
-    retrieved = _Tower(game.n_retrieved, path, options, seeds[1], is_lifted)
+    is_lifted, n_nodes = not isinstance(game, TwoTowerGame), len(make_index_path(options.index, game.n_players).query)
+    query = game.query_tables.setdefault(("factorised", options.fit), _Tower(game.n_query, n_nodes, options, seeds[0], is_lifted))
+    retrieved = _Tower(game.n_retrieved, n_nodes, options, seeds[1], is_lifted)
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
         samples = query.sample(game.embed_query, budget, n_samples), retrieved.sample(game.embed_retrieved, budget, n_samples)
-        u, w = _summarise_lifted(game, *samples) if is_lifted else (sample.summary for sample in samples)
-        credits, errors = share(u, w, path)
-        if options.tolerance is not None and errors["between"].norm() <= options.tolerance * credits["between"].norm():
+        towers = _lift_samples(game, *samples) if is_lifted else samples
+        result = _compute_index(options.index, towers, options, share, game.n_evaluations)
+        if options.tolerance is not None and result.errors["between"].norm() <= options.tolerance * result["between"].norm():
             break
-    return tower_interactions(game, u, w, credits, errors, within=options.within)
+    if share is not combine:
+        return replace(result, index=None)
+    models = [tower if isinstance(tower, TowerModel) else tower.model for tower in towers]
+    if sum(model.embeddings.nbytes for model in models) > MOST_KEPT:
+        return result
+    compute = partial(_compute_index, towers=models, options=options, share=share, n_evaluations=game.n_evaluations)
+    return replace(result, sources=(compute,))
+
+
+def _compute_index(
+    index: Index, towers: Sequence[TowerModel | TowerSample], options: TowerOptions, share: Share, n_evaluations: int
+) -> Interactions:
+    """The interactions of this index from the samples or the models of both towers."""
+    query, retrieved = towers
+    n_query, n_retrieved = (tower.n_players for tower in towers)
+    path = make_index_path(index, n_query + n_retrieved)
+    u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
+    return tower_interactions(u, w, share(u, w, path, options.within), index, n_evaluations)
+
+
+def _lift_samples(game: EmbeddedGame, query: TowerSample, retrieved: TowerSample) -> tuple[TowerModel, TowerModel]:
+    """The models of both towers from embeddings whose inner products are the values of the game."""
+    u, w = lift_scores(game.combine(query.embeddings, retrieved.embeddings))
+    return query.make_model(u), retrieved.make_model(w)
 
 
 def _budgets(n_samples: int, n_players: int, tolerance: float | None) -> list[int]:
@@ -102,51 +128,32 @@ def _budgets(n_samples: int, n_players: int, tolerance: float | None) -> list[in
     return [*(smaller if tolerance is not None else ()), n_samples]
 
 
-@dataclass(frozen=True)
-class _TowerSample:
-    """The embeddings of some coalitions of a tower, and the function from embeddings of these coalitions to the summary of the tower."""
-
-    embeddings: Tensor
-    summarise: Callable[[Tensor], TowerSummary]
-
-    @cached_property
-    def summary(self) -> TowerSummary:
-        """The summary of the tower from its own embeddings."""
-        return self.summarise(self.embeddings)
-
-
-def _summarise_lifted(game: EmbeddedGame, query: _TowerSample, retrieved: _TowerSample) -> tuple[TowerSummary, TowerSummary]:
-    """The summaries of both towers from embeddings whose inner products are the values of the game."""
-    u, w = lift_scores(game.combine(query.embeddings, retrieved.embeddings))
-    return query.summarise(u), retrieved.summarise(w)
-
-
 @dataclass
 class _Tower:
     """The coalitions of a tower so far with their embeddings, and the samples by budget."""
 
     n_players: int
-    path: Path
+    n_nodes: int
     options: TowerOptions
     seed: int
     is_lifted: bool
-    samples: dict[int, _TowerSample] = field(default_factory=dict)
+    samples: dict[int, TowerSample] = field(default_factory=dict)
     drawn: tuple[Draws, Bool[Tensor, "rows players"], Tensor] | None = None
 
-    def sample(self, embed: Embed, n_samples: int, most: int) -> _TowerSample:
+    def sample(self, embed: Embed, n_samples: int, most: int) -> TowerSample:
         """A sample of `n_samples` embeddings; all of them if `most` covers all coalitions."""
         n_samples = most if 2**self.n_players <= most + 2 else n_samples
         if n_samples not in self.samples:
             self.samples[n_samples] = self._draw(embed, n_samples)
         return self.samples[n_samples]
 
-    def _draw(self, embed: Embed, n_samples: int) -> _TowerSample:
+    def _draw(self, embed: Embed, n_samples: int) -> TowerSample:
         if 2**self.n_players <= n_samples + 2:
-            return _TowerSample(embed(all_coalitions(self.n_players)), partial(enumerate_tower, path=self.path))
+            return TowerSample(self.n_players, embed(all_coalitions(self.n_players)), EnumeratedTower)
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         if self.options.fit == "process" or (self.options.fit is None and is_small):
             rows, embeddings = self._rows(embed, n_samples)
-            return _TowerSample(embeddings, partial(process_summary, rows, path=self.path))
+            return TowerSample(self.n_players, embeddings, partial(ProcessTower, rows=rows))
         if self.options.within or self.options.tolerance is not None:
             raise ValueError(
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
@@ -154,7 +161,7 @@ class _Tower:
             )
         ends = self._embed_ends(embed, n_samples)
         chains = draw_chains(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
-        return _TowerSample(torch.cat([ends, embed(chains.coalitions[2:])]), partial(chain_summary, chains, path=self.path))
+        return TowerSample(self.n_players, torch.cat([ends, embed(chains.coalitions[2:])]), partial(ChainedTower, sample=chains))
 
     def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows ..."]]:
         """Coalitions and their embeddings; the coalitions of smaller budgets come first."""
@@ -176,7 +183,7 @@ class _Tower:
         """
         embeddings = embed(torch.tensor([[False], [True]], device="cpu").expand(2, self.n_players))
         n_numbers = embeddings[0].numel()
-        n_channels, n_curves = n_samples if self.is_lifted else n_numbers, self.n_players * max(self.n_players, len(self.path.nodes))
+        n_channels, n_curves = n_samples if self.is_lifted else n_numbers, self.n_players * max(self.n_players, self.n_nodes)
         needed = 16 * n_curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)) + 8 * n_samples * n_numbers * self.is_lifted
         subject = f"the interactions of {self.n_players} players with {n_numbers} channels"
         refuse_beyond_memory(needed, subject, "Group them with a coarser mask, or take a deeper layer.", embeddings.device)
