@@ -2,6 +2,13 @@
 
 from . import datasets, interop, metrics, models, testing, visualization
 from .attr.counterfactual import Counterfactual, counterfactual
+from .attr.enumerated import ExactShapleyTaylor, LayerExactShapleyTaylor
+from .attr.factorised import (
+    FactorisedInteractions,
+    FactorisedShapleyTaylor,
+    LayerFactorisedInteractions,
+    LayerFactorisedShapleyTaylor,
+)
 from .attr.integrated_gradients import LayerIGCAM, LayerIGSAM
 from .attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from .attr.kernel import KernelShapley, KernelShapleyTaylor, LayerKernelSAM, LayerKernelShapleyTaylor
@@ -13,12 +20,8 @@ from .attr.project_attention import project_attention, project_attention_through
 from .attr.sam import LayerPairwiseSAM, LayerSAM
 from .attr.sbsm import SBSM, PairwiseSBSM
 from .attr.shapley_taylor import (
-    ExactShapleyTaylor,
-    FactorisedShapleyTaylor,
     GaussianProcessShapleyTaylor,
     JaggedShapleyTaylor,
-    LayerExactShapleyTaylor,
-    LayerFactorisedShapleyTaylor,
     LayerGaussianProcessShapleyTaylor,
     LayerJaggedShapleyTaylor,
     LayerShapleyTaylorSampling,
@@ -46,6 +49,7 @@ __all__ = [
     "Counterfactual",
     "ExactShapleyTaylor",
     "Explanation",
+    "FactorisedInteractions",
     "FactorisedShapleyTaylor",
     "GaussianProcessShapleyTaylor",
     "IntegratedHessians",
@@ -54,6 +58,7 @@ __all__ = [
     "KernelShapley",
     "KernelShapleyTaylor",
     "LayerExactShapleyTaylor",
+    "LayerFactorisedInteractions",
     "LayerFactorisedShapleyTaylor",
     "LayerGaussianProcessShapleyTaylor",
     "LayerIGCAM",

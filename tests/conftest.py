@@ -160,7 +160,7 @@ def make(cls, forward):
     """A method, and the arguments that give it 4 and 6 players."""
     if cls is cp.SuperpixelLime:
         return cls(forward), {"feature_mask": MASKS, "n_samples": 100}  # Captum's loop over 5000 takes a second
-    if cls in INPUT + INPUT_FIRST_ORDER:
+    if cls in (cp.FactorisedInteractions, *INPUT, *INPUT_FIRST_ORDER):
         return cls(forward), {"feature_mask": MASKS}
     if cls is cp.LayerVESM:
         return cls(forward, forward.query_encoder[4]), {"relu_attributions": False}

@@ -1,19 +1,20 @@
-"""Exact Shapley–Taylor indices, from the values of all coalitions."""
+"""Exact interaction indices, from the values of all coalitions."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor, shapley_values
-from captum_pairwise.estimators.index_path import make_index_path
+from captum_pairwise.estimators.coalitions import all_coalitions, interaction_index, shapley_values
 from captum_pairwise.estimators.limits import refuse_too_many
-from captum_pairwise.estimators.towers.indices import combine, tower_interactions
-from captum_pairwise.estimators.towers.summary import enumerate_tower
+from captum_pairwise.estimators.towers.models import EnumeratedTower, compute_index, keep_sample
 from captum_pairwise.games.game import EmbeddedGame, Game, TwoTowerGame
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
+
+MOST_COALITIONS = 2**16  # by default
 
 
 def exact(game: Game, most: int = 2**20, index: Index = TAYLOR_INDEX) -> Interactions:
@@ -36,16 +37,22 @@ def exact(game: Game, most: int = 2**20, index: Index = TAYLOR_INDEX) -> Interac
     """
     if not isinstance(game, TwoTowerGame):
         refuse_too_many(game.n_players, most, "of both images")
-        values = enumerate_values(game)
-        _, first, second = shapley_taylor(values)
-        blocks = {"first_order": first[None], **split_blocks(second[None], game.n_query), **map_images(values, game.n_query)}
-        return make_interactions(values[[0, -1]], game.n_query, game.n_evaluations, **blocks)
+        return _share_values(enumerate_values(game), index, game.n_query, game.n_evaluations)
     refuse_too_many(max(game.n_query, game.n_retrieved), most, "of one image")
-    path = make_index_path(index, game.n_players)
-    query = enumerate_tower(game.embed_query(all_coalitions(game.n_query)), path.query)
-    retrieved = enumerate_tower(game.embed_retrieved(all_coalitions(game.n_retrieved)), path.retrieved)
-    shared = combine(query, retrieved, path, within=True)
-    return tower_interactions(query, retrieved, shared, index, game.n_evaluations, has_errors=False)
+    towers = [
+        EnumeratedTower(embed(all_coalitions(n_players)))
+        for embed, n_players in ((game.embed_query, game.n_query), (game.embed_retrieved, game.n_retrieved))
+    ]
+    compute = partial(compute_index, towers=towers, within=True, n_evaluations=game.n_evaluations, has_errors=False)
+    return keep_sample(compute(index), towers, compute)
+
+
+def _share_values(values: Float[Tensor, " coalitions"], index: Index, n_query: int, n_evaluations: int) -> Interactions:
+    """The index of a game whose values are known, which are kept."""
+    constant, first, second = interaction_index(values, index, n_query)
+    blocks = {"first_order": first[None], **split_blocks(second[None], n_query), **map_images(values, n_query)}
+    sources = (partial(_share_values, values, n_query=n_query, n_evaluations=n_evaluations),)
+    return make_interactions(values[[0, -1]], n_query, n_evaluations, index=index, constant=constant[None], sources=sources, **blocks)
 
 
 def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:

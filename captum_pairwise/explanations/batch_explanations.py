@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.enumerated import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.sam import LayerPairwiseSAM
-from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.batch import Batch
 from captum_pairwise.explanations.explanation import Explanation

@@ -10,14 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
+from captum_pairwise.attr.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.sam import LayerPairwiseSAM
-from captum_pairwise.attr.shapley_taylor import (
-    FactorisedShapleyTaylor,
-    GaussianProcessShapleyTaylor,
-    LayerFactorisedShapleyTaylor,
-    LayerGaussianProcessShapleyTaylor,
-)
+from captum_pairwise.attr.shapley_taylor import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
 from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
 from captum_pairwise.explanations.removal import NamedBaselines, Removal

@@ -9,6 +9,8 @@ import captum_pairwise as cp
 HEADER = ("method", "class", "order", "players", "needs", "sums to `v(N) - v(∅)`", "network passes for a pair", "paper")
 COMPLETE, QUADRATURE, GAP, NO_SUM = "yes", "up to the quadrature error", "no, reports the gap", "no"
 WITHIN = "with `within=True`, up to the quadrature error; otherwise only `marginal`"
+FEWER = "`2 * n_samples`; fewer if a query repeats"
+OF_INDEX = "with an efficient index; otherwise reports the gap"
 PARTS, CELLS = "superpixels, any mask", "positions of a layer"
 OPAQUE, TOWERS, AFFINE = "black box", "two towers", "two towers; pooling and linear layers after it"
 TAIL, OF_TAIL = "`4`, then `{}` of the tail", "`4`, then at most `{}` of the tail"
@@ -65,8 +67,10 @@ METHODS = (
     Method("IG", IntegratedGradients, "pixels", QUADRATURE, "`2 * n_steps`", "§6"),
     Method("IG-CAM", cp.LayerIGCAM, f"{CELLS}, one image", QUADRATURE, "`2`, then `n_steps` of the tail", "§A.5"),
     Method("SAM", cp.LayerPairwiseSAM, CELLS, f"dot product: {COMPLETE}; cosine: {GAP}", "`2`; 4 with image baselines", "eq. 8", AFFINE),
-    Method("factorised", cp.FactorisedShapleyTaylor, PARTS, COMPLETE, "`2 * n_samples`; fewer if a query repeats", "ours", TOWERS),
+    Method("factorised", cp.FactorisedShapleyTaylor, PARTS, COMPLETE, FEWER, "ours", TOWERS),
     Method("factorised", cp.LayerFactorisedShapleyTaylor, CELLS, COMPLETE, TAIL.format("2 * n_samples"), "ours", TOWERS),
+    Method("factorised, any index", cp.FactorisedInteractions, PARTS, OF_INDEX, FEWER, "ours", TOWERS),
+    Method("factorised, any index", cp.LayerFactorisedInteractions, CELLS, OF_INDEX, TAIL.format("2 * n_samples"), "ours", TOWERS),
     Method("Integrated Hessians", cp.IntegratedHessians, PARTS, WITHIN, "at most `2 * n_steps * n_players`", "§A.14, eq. 15"),
     Method("Integrated Hessians", cp.LayerIntegratedHessians, CELLS, WITHIN, OF_TAIL.format("2 * n_steps * n_players"), "§A.14, eq. 15"),
     Method("KSHAP, kernel", cp.KernelShapleyTaylor, PARTS, COMPLETE, "at most `2 * n_samples`", "§5.2, eq. 7"),

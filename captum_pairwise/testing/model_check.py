@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captum_pairwise.attr.shapley_taylor import ExactShapleyTaylor, LayerExactShapleyTaylor
+from captum_pairwise.attr.enumerated import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_taylor
 from captum_pairwise.games.checks import refuse_training
 from captum_pairwise.games.sides import LayerOptions

@@ -6,7 +6,7 @@ import pytest
 from conftest import LAYER, images, make
 
 import captum_pairwise as cp
-from captum_pairwise.attr import kernel, lime, partition, sbsm, shapley_taylor
+from captum_pairwise.attr import enumerated, factorised, kernel, lime, partition, sbsm, shapley_taylor
 
 DEFAULTS = {  # as the classes describe them: the estimator and its budget without `n_samples`
     cp.KernelShapley: (kernel, "kernel_shapley", 5000),
@@ -17,16 +17,18 @@ DEFAULTS = {  # as the classes describe them: the estimator and its budget witho
     cp.PairwiseLime: (lime, "lime", 20_000),
     cp.PartitionShap: (partition, "partition_shapley", 5000),
     cp.PairwiseSBSM: (sbsm, "weigh_window_pairs", 20_000),
-    cp.FactorisedShapleyTaylor: (shapley_taylor, "factorise", 500),
-    cp.LayerFactorisedShapleyTaylor: (shapley_taylor, "factorise", 2000),
+    cp.FactorisedInteractions: (factorised, "factorise", 500),
+    cp.LayerFactorisedInteractions: (factorised, "factorise", 2000),
+    cp.FactorisedShapleyTaylor: (factorised, "factorise", 500),
+    cp.LayerFactorisedShapleyTaylor: (factorised, "factorise", 2000),
     cp.ShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 2000),
     cp.LayerShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 20_000),
     cp.GaussianProcessShapleyTaylor: (shapley_taylor, "estimate_with_maps", 2000),
     cp.LayerGaussianProcessShapleyTaylor: (shapley_taylor, "estimate_with_maps", 2000),
     cp.JaggedShapleyTaylor: (shapley_taylor, "share_dividends", 500),
     cp.LayerJaggedShapleyTaylor: (shapley_taylor, "share_dividends", 2000),
-    cp.ExactShapleyTaylor: (shapley_taylor, "exact", 2**16),
-    cp.LayerExactShapleyTaylor: (shapley_taylor, "exact", 2**16),
+    cp.ExactShapleyTaylor: (enumerated, "exact", 2**16),
+    cp.LayerExactShapleyTaylor: (enumerated, "exact", 2**16),
 }
 
 
@@ -72,7 +74,8 @@ def test_all_options_arrive_at_the_estimator(cls, model, monkeypatch):
 
     def record(*given, **more):
         arguments = signature.bind(*given, **more).arguments
-        seen.append(vars(arguments["options"]) if "options" in arguments else {key: arguments[key] for key in OPTIONS[cls]})
+        options = vars(arguments["options"]) if "options" in arguments else arguments
+        seen.append({key: options[key] for key in OPTIONS[cls]})
         raise _Stopped
 
     monkeypatch.setattr(module, name, record)

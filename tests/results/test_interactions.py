@@ -36,6 +36,7 @@ def estimate(batch: int = 2, seed: int = 0, **fields) -> Interactions:
         n_evaluations=torch.arange(batch) + seed,
         index=Index("banzhaf", (0.3, 0.6)),
         constant=random_tensor(batch, seed=seed + 33),
+        constant_error=random_tensor(batch, seed=seed + 35),
         r2=random_tensor(batch, seed=seed + 34),
         r2_law="halves of the parts",
         **{name: blocks[name] for name in ("given_other", *BLOCKS)},

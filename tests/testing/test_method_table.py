@@ -71,7 +71,7 @@ def explain(method, forward, layers, n=2000, parts=FEW, **more):
     if method.cls is cp.LayerIGCAM:
         classifier = torch.nn.Sequential(forward.query_encoder, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
         return cp.LayerIGCAM(classifier, layers[0]).attribute(query, target=1, n_steps=arguments["n_steps"], **more)
-    options = {name: arguments.pop(name) for name in ("within", "softplus_beta") if name in arguments}
+    options = {name: arguments.pop(name) for name in ("within", "softplus_beta", "index") if name in arguments}
     takes_layers = issubclass(method.cls, ca.LayerAttribution)
     made = method.cls(forward, layers, **options) if takes_layers else method.cls(forward, **options)
     return made.attribute((query, retrieved), **arguments)
@@ -186,6 +186,8 @@ def test_the_credit_sums_to_the_stated_total(method):
         assert measure_gap(method) > 1e-5
     elif completeness == method_table.NO_SUM:
         assert not method.cls.has_convergence_delta(object.__new__(method.cls))
+    elif completeness == method_table.OF_INDEX:
+        assert measure_gap(method, index="faith-shap") < 1e-12 and measure_gap(method) > 1e-5
     elif completeness in (method_table.QUADRATURE, method_table.WITHIN):
         assert measure_gap(method, 4000) < measure_gap(method, 40) / 4
         if completeness == method_table.WITHIN:

@@ -1,6 +1,6 @@
 """The factorised estimator: interaction indices of a game of two towers from coalitions of each tower alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, takewhile
@@ -14,16 +14,23 @@ from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_
 from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.limits import refuse_beyond_memory, refuse_small_budget
 from captum_pairwise.estimators.towers.chains import draw_chains
-from captum_pairwise.estimators.towers.indices import Share, combine, tower_interactions
+from captum_pairwise.estimators.towers.indices import Share, combine
 from captum_pairwise.estimators.towers.lifting import lift_scores
-from captum_pairwise.estimators.towers.models import ChainedTower, EnumeratedTower, ProcessTower, TowerModel, TowerSample
+from captum_pairwise.estimators.towers.models import (
+    ChainedTower,
+    EnumeratedTower,
+    ProcessTower,
+    TowerModel,
+    TowerSample,
+    compute_index,
+    keep_sample,
+)
 from captum_pairwise.games.game import EmbeddedGame, TwoTowerGame
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions
 
 FITS = ("process", "chains")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # a larger process, cubic in its rows, costs more time than it saves
-MOST_KEPT = 2**26  # bytes of the embeddings of a pair that its result keeps
 Embed = Callable[[Tensor], Tensor]
 
 
@@ -93,27 +100,14 @@ def factorise(
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
         samples = query.sample(game.embed_query, budget, n_samples), retrieved.sample(game.embed_retrieved, budget, n_samples)
         towers = _lift_samples(game, *samples) if is_lifted else samples
-        result = _compute_index(options.index, towers, options, share, game.n_evaluations)
+        compute = partial(compute_index, within=options.within, share=share, n_evaluations=game.n_evaluations)
+        result = compute(options.index, towers)
         if options.tolerance is not None and result.errors["between"].norm() <= options.tolerance * result["between"].norm():
             break
-    if share is not combine:
+    if share is not combine:  # credit that is no interaction index
         return replace(result, index=None)
     models = [tower if isinstance(tower, TowerModel) else tower.model for tower in towers]
-    if sum(model.embeddings.nbytes for model in models) > MOST_KEPT:
-        return result
-    compute = partial(_compute_index, towers=models, options=options, share=share, n_evaluations=game.n_evaluations)
-    return replace(result, sources=(compute,))
-
-
-def _compute_index(
-    index: Index, towers: Sequence[TowerModel | TowerSample], options: TowerOptions, share: Share, n_evaluations: int
-) -> Interactions:
-    """The interactions of this index from the samples or the models of both towers."""
-    query, retrieved = towers
-    n_query, n_retrieved = (tower.n_players for tower in towers)
-    path = make_index_path(index, n_query + n_retrieved)
-    u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
-    return tower_interactions(u, w, share(u, w, path, options.within), index, n_evaluations)
+    return keep_sample(result, models, partial(compute, towers=models))
 
 
 def _lift_samples(game: EmbeddedGame, query: TowerSample, retrieved: TowerSample) -> tuple[TowerModel, TowerModel]:

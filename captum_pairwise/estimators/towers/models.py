@@ -1,8 +1,8 @@
 """Models of a tower: what its embedding does at coalitions that were not embedded."""
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -11,10 +11,15 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel
 from captum_pairwise.estimators.gaussian.process import condition_process, fit_kernel
-from captum_pairwise.estimators.index_path import Nodes
+from captum_pairwise.estimators.index_path import Nodes, make_index_path
 from captum_pairwise.estimators.towers.chains import Sample, chain_summary
+from captum_pairwise.estimators.towers.indices import Share, combine, tower_interactions
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 from captum_pairwise.estimators.towers.summary import TowerSummary, enumerate_tower
+from captum_pairwise.results.index import Index
+from captum_pairwise.results.interactions import Interactions
+
+MOST_KEPT = 2**26  # bytes of the embeddings of a pair that its result keeps
 
 
 @dataclass(frozen=True)
@@ -117,3 +122,25 @@ class TowerSample:
         if key not in self._summaries:
             self._summaries[key] = self.model.summarise(nodes)
         return self._summaries[key]
+
+
+def compute_index(
+    index: Index,
+    towers: Sequence[TowerModel | TowerSample],
+    *,
+    within: bool,
+    n_evaluations: int,
+    share: Share = combine,
+    has_errors: bool = True,
+) -> Interactions:
+    """The interactions of this index from both towers, a batch of one."""
+    (query, retrieved), (n_query, n_retrieved) = towers, (tower.n_players for tower in towers)
+    path = make_index_path(index, n_query + n_retrieved)
+    u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
+    return tower_interactions(u, w, share(u, w, path, within), index, n_evaluations, has_errors=has_errors)
+
+
+def keep_sample(result: Interactions, towers: Sequence[TowerModel], compute: Callable[[Index], Interactions]) -> Interactions:
+    """The interactions with the way to other indices, if the embeddings are not too large to be kept."""
+    is_small = sum(tower.embeddings.nbytes for tower in towers) <= MOST_KEPT
+    return replace(result, sources=(compute,)) if is_small else result

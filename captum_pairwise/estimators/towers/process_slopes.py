@@ -16,7 +16,7 @@ def process_summary(process: Process, embeddings: Float[Tensor, "rows channels"]
     """The summary of a tower from the embeddings of some coalitions, starting with `ends_and_singles`.
 
     Slopes and means are integrals of a Gaussian process conditioned on the rows (Bayesian quadrature). Their expectations and their errors
-    have closed forms. At `p = 0` the slopes are differences of embedded rows, and exact.
+    have closed forms. At `p = 0` the slopes are differences of embedded rows, and means at both ends are embedded rows: they are exact.
     """
     kernel, n_players = process.kernel, process.kernel.n_players
     means, slopes = kernel.expectations(nodes, process.rows)
@@ -24,6 +24,7 @@ def process_summary(process: Process, embeddings: Float[Tensor, "rows channels"]
     slope_curves = _predict_curves(process, slopes, priors[0], nodes == 0, embeddings)
     slope_curves.values[:, nodes == 0] = (embeddings[2 : 2 + n_players] - embeddings[0])[:, None]
     mean = _predict_curves(process, means[None], priors[1], (nodes == 0) | (nodes == 1), embeddings, process.mean)
+    mean.values[:, nodes == 0], mean.values[:, nodes == 1] = embeddings[0], embeddings[1]
 
     def within(other_mean: Tensor, weights: Nodes) -> Products:
         return _predict_within(process, nodes, weights, other_mean)
@@ -33,7 +34,7 @@ def process_summary(process: Process, embeddings: Float[Tensor, "rows channels"]
 
 def _predict_within(process: Process, nodes: Nodes, weights: Nodes, other_mean: Float[Tensor, "nodes channels"]) -> Products:
     """`Σ_k weights_k <E_k[δ_ii' u], other_mean(k)>` of every two players, and its standard error."""
-    others = weights[:, None] * other_mean.cpu().double()
+    nodes, others = nodes[weights != 0], (weights[:, None] * other_mean.cpu().double())[weights != 0]
     scalars = process.weights @ others.T  # at each node a scalar function, the product with the other mean
     zero = torch.zeros(process.kernel.n_players, process.kernel.n_players, dtype=torch.float64, device="cpu")
     pairs = sum((process.kernel.pairs(p, process.rows, scalar) for p, scalar in zip(nodes, scalars.T, strict=True)), zero)
