@@ -1,5 +1,6 @@
 """Interactions of tokens in late interaction (ColBERT, ColPali), exactly and in closed form."""
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -14,6 +15,7 @@ from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.models.heads import find_tokens, score_maxsim, score_mean_maxsim
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
+from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.credits import Between
 from captum_pairwise.results.index import SHAPLEY_TAYLOR, Probability, parse_index
 from captum_pairwise.results.interactions import Interactions
@@ -88,7 +90,8 @@ class MaxSimShapleyTaylor:
         is_mean = model is not None and model.head.score is score_mean_maxsim
         shares = 1 / is_query.sum(1).clamp(min=1).to(u) if is_mean else u.new_ones(len(u))
         scores = torch.einsum("bqc,bdc->bqd", u, w) * shares[:, None, None]
-        return match_tokens(scores, is_query, is_retrieved, self.index, self.empty * shares)
+        result = match_tokens(scores, is_query, is_retrieved, self.index, self.empty * shares)
+        return replace(result, query_players=_number_tokens(is_query), retrieved_players=_number_tokens(is_retrieved))
 
 
 def _embed_tokens(model: SimilarityWrapper, images: Images, masks: TokenMasks) -> Images:
@@ -131,6 +134,12 @@ def _find_present(tokens: Float[Tensor, "batch tokens channels"], mask: Tensor |
             "with `.bool()`."
         )
     return mask.to(tokens.device)
+
+
+def _number_tokens(is_token: Bool[Tensor, "batch tokens"]) -> Players:
+    """A player for each token of a batch `[B, T, C]`."""
+    numbers = torch.arange(is_token.shape[1], device=is_token.device, dtype=torch.int64)
+    return Players(torch.where(is_token, numbers, NEVER_LEAVES)[..., None], (is_token.shape[1],))
 
 
 def find_maxsim(forward_func: ForwardFunc) -> SimilarityWrapper:

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.enumerated import ExactShapleyTaylor, LayerExactShapleyTaylor
+from captum_pairwise.attr.maxsim import MaxSimShapleyTaylor
 from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.batch import Batch
 from captum_pairwise.explanations.explanation import Explanation
+from captum_pairwise.explanations.frozen_tokens import remove_tokens
 from captum_pairwise.explanations.held_out import measure_fit
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Options, Plan, make_plan
@@ -46,7 +48,7 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         ValueError: an option does not fit.
     """
     given, (batch, options) = batch, _prepare(batch, options)
-    warnings = _find_warnings(batch)
+    warnings = _find_warnings(given if options.method is MaxSimShapleyTaylor else batch)
     try:
         plan, interactions = _run_method(batch, options)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
@@ -71,14 +73,15 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
 def _prepare(batch: Batch, options: Options) -> tuple[Batch, Options]:
     """The batch and the options with the members of the background; of presences, if parts are removed inside the network."""
     ways, baselines = read_names(options.baselines)
-    is_reranker = scores_pairs(batch.forward_func)
-    if ways is None and not is_reranker:
+    is_reranker, is_of_tokens = scores_pairs(batch.forward_func), options.method is MaxSimShapleyTaylor
+    if ways is None and not is_reranker and not is_of_tokens:
         return batch, replace(options, baselines=baselines, background=_choose_members(batch))
-    if batch.background is not None or baselines is not None:
-        raise ValueError("Expected no background and no other baselines, because parts are removed inside the network. Leave them out.")
+    if batch.background is not None or baselines is not None or (is_of_tokens and ways is not None):
+        place = "left out of the comparison" if is_of_tokens else "removed inside the network"
+        raise ValueError(f"Expected no background and no other baselines, because parts are {place}. Leave them out.")
     sides = batch.query, batch.retrieved
     make: Any = remove_words if is_reranker else remove_parts
-    model, removal = make(batch.forward_func, sides, ways or (None, None))
+    model, removal = remove_tokens(batch.forward_func, *sides) if is_of_tokens else make(batch.forward_func, sides, ways or (None, None))
     query, retrieved = removal.replace_inputs(sides)
     return Batch(model, query, retrieved), replace(options, baselines=None, removal=removal)
 
@@ -164,7 +167,7 @@ def _is_exact(forward_func: ForwardFunc, plan: Plan, pair: Interactions) -> bool
         return isinstance(forward_func, SimilarityWrapper) and forward_func.head.frozen_norm is False
     n_players = sum(players.n_players for players in (pair.query_players, pair.retrieved_players) if players is not None)
     is_enumerated = int(pair.n_evaluations) >= 2**n_players
-    return isinstance(plan.method, (ExactShapleyTaylor, LayerExactShapleyTaylor)) or is_enumerated
+    return isinstance(plan.method, (ExactShapleyTaylor, LayerExactShapleyTaylor, MaxSimShapleyTaylor)) or is_enumerated
 
 
 def _name_head(forward_func: ForwardFunc) -> str:

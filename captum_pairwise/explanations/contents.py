@@ -33,10 +33,12 @@ class Sentence:
     Attributes:
         tokens: the words and pieces of words that get credit.
         name: the sentence.
+        part: the name of a part.
     """
 
     tokens: tuple[str, ...]
     name: str
+    part: str = "word"
 
 
 Content: TypeAlias = Photo | Sentence | InputKind

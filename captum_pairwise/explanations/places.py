@@ -37,7 +37,7 @@ class Places:
     @property
     def noun(self) -> str:
         """The name of a part."""
-        return "word" if isinstance(self.content, Sentence) else "moment" if isinstance(self.content, Signal) else "part"
+        return self.content.part if isinstance(self.content, Sentence) else "moment" if isinstance(self.content, Signal) else "part"
 
     @property
     def content_noun(self) -> str:

@@ -162,8 +162,8 @@ def _check_options(options: Options) -> None:
         )
     if options.removal is not None and (options.layer is not None or options.feature_mask is not None):
         raise ValueError(
-            "Expected neither layer= nor feature_mask=, because words or patches are removed inside the network, got one. Leave it out, or "
-            "pass other baselines."
+            "Expected neither layer= nor feature_mask=, because the parts are words, patches or tokens of the network, got one. Leave it "
+            "out, or pass other baselines or another method."
         )
     if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
         raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.presence import PresenceEncoder, PresenceInputs, PresencePairs, make_presences
 from captum_pairwise.models.removals import ATTENTION_MASK, MASK_TOKEN, REMOVALS
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.words.token_encoder import TokenEncoder
+from captum_pairwise.models.words.token_encoder import NO_CREDIT, TokenEncoder
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.regions import NEVER_LEAVES, Players
 from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.selection import keep_first
 
 NamedBaselines = tuple[Baseline | str, Baseline | str] | str | None  # the names are those of `REMOVALS` and `DEFAULTS`
+TextParts = Sequence[tuple[str, ...]] | None  # the parts of each text, or None
 WORDS, PHRASES = "words and pieces of words", "words, or phrases of a long text"
 MOST_PHRASES = 20  # of a text: pairs of more parts need more passes than a model that reads both texts can make
 ABSENT_WORDS = {ATTENTION_MASK: "hidden by an attention mask", MASK_TOKEN: "replaced by the mask token"}
@@ -34,15 +37,17 @@ class Removal:
         sides: the inputs of both sides, with all parts and with none, and their masks.
         parts: the parts in words, for both sides.
         absent: what happens to absent parts of each side.
-        words: the words of each text of both sides, if they were not known before.
+        words: the words of each text of either side, if they were not known before.
         grids: rows and columns of the patches of each side; None for words.
+        noun: the name of a part of a text.
     """
 
     sides: tuple[PresenceInputs, PresenceInputs]
     parts: str
     absent: tuple[str, str]
-    words: Sequence[Sequence[tuple[str, ...]]] | None = None
+    words: tuple[TextParts, TextParts] = (None, None)
     grids: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
+    noun: str = "word"
 
     @property
     def masks(self) -> tuple[Tensor, Tensor]:
@@ -56,20 +61,22 @@ class Removal:
 
     def replace_inputs(self, inputs: Sequence[Inputs]) -> list[Inputs]:
         """The same contents with presences as inputs."""
-        replaced = [replace(side, batch=presences.present) for side, presences in zip(inputs, self.sides, strict=True)]
-        if self.words is None:
-            return replaced
-        contents = [
-            tuple(Sentence(tokens, content.name) for tokens, content in zip(words, side.contents, strict=True))
-            for words, side in zip(self.words, inputs, strict=True)
-        ]
-        return [replace(side, contents=sentences) for side, sentences in zip(replaced, contents, strict=True)]
+        replaced = []
+        for side, presences, words in zip(inputs, self.sides, self.words, strict=True):
+            names = [content.name for content in side.contents]
+            texts = [Sentence(tokens, name, self.noun) for tokens, name in zip(words or (), names if words else (), strict=True)]
+            description = side.description if self.noun == "word" else side.description.replace(NO_CREDIT, "")
+            replaced.append(Inputs(presences.present, tuple(texts) or side.contents, description))
+        return replaced
 
     def place_patches(self, interactions: Interactions) -> Interactions:
-        """The same results with the patches of photos in their places."""
-        names = ("query_players", "retrieved_players")
-        placed = {name: _lay_out_patches(*grid, interactions.full.device) for name, grid in zip(names, self.grids, strict=True) if grid}
-        return replace(interactions, **placed)
+        """The same results with the patches of photos in their places, and without tokens behind them, which have none."""
+        counts = [None if grid is None else prod(grid) for grid in self.grids]
+        players = [
+            own if grid is None else _lay_out_patches(*grid, interactions.full.device)
+            for own, grid in zip((interactions.query_players, interactions.retrieved_players), self.grids, strict=True)
+        ]
+        return replace(keep_first(interactions, *counts), query_players=players[0], retrieved_players=players[1])
 
 
 def _lay_out_patches(rows: int, columns: int, device: torch.device) -> Players:
@@ -159,7 +166,7 @@ def remove_words(reranker: Any, inputs: Sequence[Inputs], ways: tuple[str | None
     has_phrases = any(len(phrase.texts) < len(phrase.numbers) for side in phrases for phrase in side)
     parts = f"{PHRASES}, because only {MOST_PHRASES} parts of a text can be told apart by a model that reads both" if has_phrases else WORDS
     absent, shown = ABSENT_WORDS[pairs[0].removal], [[phrase.texts for phrase in side] for side in phrases]
-    return PresencePairs(pairs, counts, reranker), Removal(sides, parts, (absent, absent), shown)
+    return PresencePairs(pairs, counts, reranker), Removal(sides, parts, (absent, absent), (shown[0], shown[1]))
 
 
 def _join_words(presences: PresenceInputs, phrases: Sequence[Phrases]) -> PresenceInputs:

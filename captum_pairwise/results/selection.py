@@ -41,6 +41,14 @@ def _keep_all(pair: Interactions, kept: dict[str, Tensor]) -> Interactions:
     return replace(pair, **keep(pair), n_query=len(kept["query"]), standard_error=errors, sources=sources)
 
 
+def keep_first(pair: Interactions, n_query: int | None, n_retrieved: int | None) -> Interactions:
+    """The results of one pair for the first players of each side, without their masks; None keeps all."""
+    counts = pair.n_query if n_query is None else n_query, _count_retrieved(pair) if n_retrieved is None else n_retrieved
+    query, retrieved = (torch.arange(n, device=pair.full.device, dtype=torch.int64) for n in counts)
+    kept = {"query": query, "retrieved": retrieved, "players": torch.cat([query, retrieved + pair.n_query])}
+    return _keep_all(replace(pair, query_players=None, retrieved_players=None), kept)
+
+
 def _take_players(players: Players | None, example: int) -> Players | None:
     """The players of one example; the last ones go if it has no element of them and they are no cells of a map."""
     if players is None:

@@ -30,7 +30,7 @@ TOKEN_NAMES, BARS = 2.2, 2.4  # inches for the names of the tokens, and for two 
 LEAST_WIDTH = 9.0  # inches of a figure
 MAP_MEANING = (
     "The value of a token is what it adds to the similarity while the other sentence is whole. Red raises the similarity, blue lowers it. "
-    "Without a sentence, its baseline takes its place."
+    "Without a sentence, all of its tokens are absent."
 )
 PAIR_MEANING = (
     "A pair is of one token of each sentence. The value of a token holds all its pairs with the other sentence, and also what it adds on "

@@ -77,7 +77,8 @@ class MultiVectorTower(TokenEncoder):
         super().__init__(model, model.tokenizer, prompt, self._encode_sentence)
         self.description = describe_call("the query is" if task == "query" else "documents are", f"encode_{task}", prompt)
         self.task, self._expansion = task, _read_expansion(model) if task == "query" else None
-        self.least_length = 0 if self._expansion is None else self._expansion.length
+        if self._expansion is not None:
+            self.least_length, self.expansion_token = self._expansion.length, self._expansion.token
         self._features = read_id_features(model, preprocess_texts(model, [EXAMPLE], prompt, task=task), COMPUTED)
 
     def forward(self, ids: Ids) -> Tokens:
@@ -158,8 +159,9 @@ class ColbertEncoder(TokenEncoder):
         self, network: Any, tokenizer: Any, projection: nn.Module, marker: str, expansion: Expansion | None, skipped: Sequence[int] = ()
     ) -> None:
         super().__init__(network, tokenizer, prompt=". ")  # the marker replaces its token, as in the ColBERT repository
-        self.projection, self.expansion, self.skipped = projection, expansion, tuple(skipped)
-        self.least_length = 0 if expansion is None else expansion.length
+        self.projection, self.expansion, self.skipped, self.marker_name = projection, expansion, tuple(skipped), marker
+        if expansion is not None:
+            self.least_length, self.expansion_token = expansion.length, expansion.token
         self.marker = tokenizer.convert_tokens_to_ids(marker)
         if self.marker is None or self.marker == tokenizer.unk_token_id:
             raise ValueError(

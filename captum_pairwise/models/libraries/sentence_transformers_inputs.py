@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from captum_pairwise.models.words.text_pair import Features, refuse_long_text
+from captum_pairwise.models.words.token_encoder import NO_CREDIT
 
 CARRIED = ("input_ids", "attention_mask", "token_type_ids")  # features that follow from marked ids
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # in the order in which `encode_document` looks for them
@@ -85,4 +86,4 @@ def refuse_old_library(model: object) -> None:
 
 def describe_call(subject: str, call: str, prompt: str) -> str:
     """The call of the library that embeds a side, and its prompt, in words."""
-    return f"{subject} embedded by `{call}` {f'with the prompt {prompt!r}, which gets no credit' if prompt else 'without a prompt'}"
+    return f"{subject} embedded by `{call}` {f'with the prompt {prompt!r}{NO_CREDIT}' if prompt else 'without a prompt'}"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_pairwise.models.text import POOLER, TextEncoder
 from captum_pairwise.models.words.sentence_folder import read_sentence_settings
+from captum_pairwise.models.words.token_encoder import NO_CREDIT
 
 TOWERS_OF_TWO = ("clip", "siglip")  # types whose sentence vector needs a projection, or padding that is attended
 EXAMPLE_IDS = ((0, 0, 0), (0, 1, 0))  # two sentences that differ in their second token, and whose third is padding
@@ -41,7 +42,7 @@ def make_text_encoder(model: Any, tokenizer: Any, pooling: str | Sequence[str] |
         raise ValueError(f"Expected a network with a pooler for pooling='pooler', got {type(network).__name__} without. Take 'cls'.")
     encoder = TextEncoder(network, tokenizer, modes, prompt).train(model.training)
     names = " and ".join([modes] if isinstance(modes, str) else modes)
-    before = f", with the prompt {prompt!r}, which gets no credit" if prompt else ""
+    before = f", with the prompt {prompt!r}{NO_CREDIT}" if prompt else ""
     encoder.description = f"sentences are embedded by {type(network).__name__}, pooling {names}{reason}{before}"
     return encoder
 

@@ -22,6 +22,7 @@ END_TOKENS = ("cls", "sep", "bos", "eos")  # these never leave, and padding neit
 OTHER_TOKENS = (*END_TOKENS, "unk", "mask")
 N_LOOKED_UP = 4  # tokens that show which layer looks them up
 PADDING, PADDING_TOKEN = -1, -2  # marks in ids: padding, and a token of the sentence whose id is the id of padding
+NO_CREDIT = ", which gets no credit"  # in descriptions of a prompt
 FIXED_TOKEN, HIDDEN_TOKEN = 1 << 40, 1 << 41  # marks that are added to an id: a token that never leaves, and one that is not attended
 
 
@@ -45,6 +46,8 @@ class TokenEncoder(nn.Module, abc.ABC):
     hides_tokens = False
     least_length = 0  # tokens to which every sentence is padded at least
     fixed_length: int | None = None  # of all sentences, if the network takes no other
+    marker_name: str | None = None  # the token that the network gets at place 1, in place of another one
+    expansion_token: int | None = None  # the id that the network gets in place of padding, if padding is compared
     description = ""  # of what is done with a sentence, for `Explanation.choices`
 
     def __init__(self, network: Any, tokenizer: Any, prompt: str = "", encode: Encode | None = None) -> None:
