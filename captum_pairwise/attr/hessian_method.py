@@ -9,7 +9,7 @@ import torch
 from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import GradientMethod, make_path
 from captum_pairwise.attr.randomness import average_draws
-from captum_pairwise.estimators.paths.continuous_index import DENSITIES, WEIGHTS, gauss_index, random_index
+from captum_pairwise.estimators.paths.continuous_index import EXPONENTS, WEIGHTS, gauss_index, random_index
 from captum_pairwise.estimators.paths.independent import integrate_towers
 from captum_pairwise.estimators.paths.integrated import integrate_with_maps
 from captum_pairwise.files.arguments import check_count
@@ -66,7 +66,7 @@ class HessianMethod(CompleteMethod, GradientMethod):
         if method not in METHODS:
             raise ValueError(f"Expected method to be one of {METHODS}, got {method!r}. Captum's names are for first order.")
         is_random = method == "expected"
-        if is_random and (self.weight == INDEPENDENT or (self.index is not None and self.index.name not in DENSITIES)):
+        if is_random and (self.weight == INDEPENDENT or (self.index is not None and self.index.name not in EXPONENTS)):
             name = self.weight if self.index is None else self.index.name
             raise ValueError(f"Expected method='gauss' for {name!r}, which is no mean over points of one path. Leave the method out.")
         n_samples = None if n_samples is None else check_count(n_samples, "n_samples")

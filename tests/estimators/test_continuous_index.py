@@ -9,7 +9,7 @@ from conftest import opaque, random_tensor, seeded, smooth_game
 
 from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.paths.continuous_index import DENSITIES, gauss_index, random_index
+from captum_pairwise.estimators.paths.continuous_index import EXPONENTS, gauss_index, random_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_hessians, integrate_with_maps
 from captum_pairwise.games.game import TwoTowerGame
@@ -144,7 +144,7 @@ def test_banzhaf_predicts_the_mean_at_its_presence(towers):
     assert (law * (found.predict(members)[0] - towers.values(members))).sum().abs() < 1e-12
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+@pytest.mark.parametrize("name", EXPONENTS)
 def test_random_nodes_have_the_density_of_the_weight_function(name):
     """Their moments are those of the Gauss nodes, within four standard errors."""
     n_samples, gauss = 4000, gauss_index(Index(name), 4)

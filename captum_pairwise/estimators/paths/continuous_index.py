@@ -24,16 +24,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import default_generator
+from captum_pairwise.estimators.index_path import DENSITIES, SINGLE_NODES
 from captum_pairwise.estimators.quadrature import Path, beta_path, logarithmic_path
 from captum_pairwise.files.arguments import check_count
-from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
+from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, SHAPLEY, SHAPLEY_TAYLOR, TAYLOR_INDEX, Index
 
 Nodes = Float[Tensor, "nodes sides"]  # the presence of the query's players, and of the retrieved ones
 Weights = Float[Tensor, " nodes"]
 # f(t) is the density of t^a (1-t)^b for these a and b; the indices that are not listed have a single node
-DENSITIES = {SHAPLEY_TAYLOR: (0, 1), SHAPLEY: (0, 0), K_SII: (0, 0), FAITH_SHAP: (1, 1), CHAINING: (1, 0)}
-WEIGHTS = {"hessian": None, "taylor": Index(SHAPLEY_TAYLOR)}  # names of the paper's weight and of the index that is a remainder of Taylor's
-STARTS = {SHAPLEY_TAYLOR: 0.0, MOEBIUS: 0.0, CO_MOEBIUS: 1.0}  # where the slope is the credit of a single player
+EXPONENTS = {SHAPLEY_TAYLOR: (0, 1), SHAPLEY: (0, 0), K_SII: (0, 0), FAITH_SHAP: (1, 1), CHAINING: (1, 0)}
+WEIGHTS = {"hessian": None, "taylor": TAYLOR_INDEX}  # names of the paper's weight and of the index that is a remainder of Taylor's
 STEPS = 16
 
 
@@ -68,10 +68,10 @@ def gauss_index(index: Index | None, n_steps: int) -> ContinuousIndex:
     n_steps = check_count(n_steps, "n_steps")
     if index is None:
         return _make_hessian(logarithmic_path(n_steps))
-    if index.name in DENSITIES:
-        path = beta_path(n_steps, *DENSITIES[index.name])
+    if index.name in EXPONENTS:
+        path = beta_path(n_steps, *EXPONENTS[index.name])
         return _make_index(index, _repeat_nodes(path.nodes), path.weights, n_steps)
-    sides = index.p if index.p is not None else (STARTS[index.name],) * 2
+    sides = index.p if index.p is not None else (float(index.name == CO_MOEBIUS),) * 2
     node = torch.tensor([sides], dtype=torch.float64, device="cpu")
     return _make_index(index, node, torch.ones_like(node[:, 0]), n_steps)
 
@@ -83,7 +83,7 @@ def random_index(index: Index | None, n_samples: int, generator: torch.Generator
     `t^a (1-t)^b`. Slopes at points that are not random take `n_steps` Gauss nodes.
     """
     generator = default_generator(generator)
-    a, b = DENSITIES[index.name] if index is not None else (0, 1)
+    a, b = EXPONENTS[index.name] if index is not None else (0, 1)
     uniform = torch.rand(a + b + 1, n_samples, generator=generator, device=generator.device, dtype=torch.float64).cpu()
     nodes = uniform.prod(0) if index is None else uniform.sort(0).values[a]
     path = Path(nodes, torch.full_like(nodes, 1 / n_samples))
@@ -98,16 +98,14 @@ def _make_hessian(path: Path) -> ContinuousIndex:
 
 def _make_index(index: Index, nodes: Nodes, pairs: Weights, n_steps: int) -> ContinuousIndex:
     """The index with these nodes of its pairs, and the points and weights of its slopes."""
-    ends, end_slopes = nodes, torch.ones_like(pairs)  # of one node, the slope there
-    if index.name in STARTS:
-        ends, end_slopes = torch.full_like(nodes[:1], STARTS[index.name]), torch.ones_like(pairs[:1])
-    elif index.name in DENSITIES:
-        path = beta_path(n_steps, 0, 0)
-        ends, end_slopes = _repeat_nodes(path.nodes), path.weights * (4 - 6 * path.nodes if index.name == FAITH_SHAP else 1)
-    if index.name == K_SII:
-        both = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
-        ends, end_slopes = torch.cat([ends, _repeat_nodes(both)]), torch.cat([end_slopes, 0.5 - both])
-    return ContinuousIndex(index, nodes, pairs, torch.zeros_like(pairs), ends, end_slopes)
+    if index.p is not None:  # the slopes at the single node
+        return ContinuousIndex(index, nodes, pairs, torch.zeros_like(pairs), nodes, pairs)
+    path, (_, density) = beta_path(n_steps, 0, 0), DENSITIES[index.name]
+    singles = [(p, player) for p, _, player in SINGLE_NODES.get(index.name, [])]
+    points, weights = torch.tensor(singles, dtype=torch.float64, device="cpu").reshape(-1, 2).T
+    points, weights = torch.cat([path.nodes, points]), torch.cat([path.weights * density(path.nodes), weights])
+    is_used = weights != 0
+    return ContinuousIndex(index, nodes, pairs, torch.zeros_like(pairs), _repeat_nodes(points[is_used]), weights[is_used])
 
 
 def _repeat_nodes(nodes: Weights) -> Nodes:
