@@ -20,7 +20,8 @@ from tqdm.std import tqdm
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
-from captum_pairwise.games.game import CallableGame, TwoTowerGame
+from captum_pairwise.estimators.enumeration import enumerate_values
+from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]
@@ -98,6 +99,11 @@ def opaque(game: TwoTowerGame) -> CallableGame:
 def looked_up(table: Tensor) -> Callable[[Tensor], Tensor]:
     """The row of each coalition in a table of all."""
     return lambda z: table[(z.long() << torch.arange(z.shape[1])).sum(1)]
+
+
+def tabulated(game: Game) -> CallableGame:
+    """The same values, each computed once."""
+    return CallableGame(game.n_query, game.n_retrieved, looked_up(enumerate_values(game)))
 
 
 def random_game(n_query: int, n_retrieved: int, seed: int) -> CallableGame:

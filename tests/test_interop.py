@@ -4,7 +4,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from conftest import images, opaque, random_game, random_tensor, relu_game, tiny_encoder
+from conftest import images, opaque, random_game, random_tensor, relu_game, seeded, tiny_encoder
 from torch.testing import assert_close
 
 import captum_pairwise as cp
@@ -15,6 +15,7 @@ from captum_pairwise.files import optional_packages
 from captum_pairwise.games.build import build_input_pairs
 from captum_pairwise.games.context import ForwardContext
 from captum_pairwise.games.game import CallableGame
+from captum_pairwise.results.index import parse_index
 from captum_pairwise.results.interactions import stack_interactions
 
 shapiq = pytest.importorskip("shapiq", reason="conversions to and from shapiq need it: pip install 'captum-pairwise[interop]'")
@@ -22,23 +23,30 @@ shapiq = pytest.importorskip("shapiq", reason="conversions to and from shapiq ne
 GAMES = [random_game(3, 2, seed=1), relu_game(3, 2, seed=2)]
 
 
-def batch():
-    return stack_interactions([exact(game) for game in GAMES])
+INDICES = interop.SHAPIQ_NAMES.items()
+indices = pytest.mark.parametrize(("name", "in_shapiq"), INDICES)
+# of the exact computer of shapiq, at the empty coalition
+pytestmark = pytest.mark.filterwarnings("ignore:CHII is not defined", "ignore:invalid value encountered", "ignore:divide by zero")
 
 
-def assert_same_values(found, expected):
-    """The values of the empty coalition, every player, and every pair in both orders are equal."""
+def batch(name="shapley-taylor"):
+    return stack_interactions([exact(game, index=parse_index(name)) for game in GAMES])
+
+
+def assert_same_values(found, expected, tolerance=1e-12):
+    """The baseline and the values of every player and of every pair in both orders are equal."""
     n_players = expected.n_players
-    asked = [(), *((i,) for i in range(n_players)), *((i, j) for i in range(n_players) for j in range(n_players) if i != j)]
-    assert [found[key] for key in asked] == pytest.approx([expected[key] for key in asked], abs=1e-12)
-    assert (found.index, found.max_order, found.min_order, found.n_players) == ("STII", 2, 0, n_players)
-    assert found.baseline_value == pytest.approx(expected.baseline_value, abs=1e-12)
+    asked = [*((i,) for i in range(n_players)), *((i, j) for i in range(n_players) for j in range(n_players) if i != j)]
+    assert [found[key] for key in asked] == pytest.approx([expected[key] for key in asked], abs=tolerance)
+    assert (found.index, found.max_order, found.min_order, found.n_players) == (expected.index, 2, 0, n_players)
+    assert [found[()], found.baseline_value] == pytest.approx([expected.baseline_value] * 2, abs=tolerance)
 
 
-def test_values_equal_the_exact_computer_of_shapiq():
-    for found, game in zip(interop.to_shapiq(batch()), GAMES, strict=True):
-        assert_same_values(found, shapiq.ExactComputer(interop.as_shapiq_game(game))("STII", order=2))
-        assert found.estimated
+@indices
+def test_values_equal_the_exact_computer_of_shapiq(name, in_shapiq):
+    for found, game in zip(interop.to_shapiq(batch(name)), GAMES, strict=True):
+        assert_same_values(found, shapiq.ExactComputer(interop.as_shapiq_game(game))(in_shapiq, order=2), tolerance=1e-8)
+        assert found.estimated and found.index == in_shapiq
 
 
 def test_the_budget_is_told():
@@ -46,22 +54,44 @@ def test_the_budget_is_told():
     assert [value.estimation_budget for value in interop.to_shapiq(interactions)] == interactions.n_evaluations.tolist()
 
 
-def test_there_and_back_loses_the_full_value_only():
-    interactions = batch()
+@indices
+def test_there_and_back_loses_only_what_shapiq_does_not_store(name, in_shapiq):
+    interactions = batch(name)
     back = interop.from_shapiq(interop.to_shapiq(interactions), n_query=3)
-    assert back.full.isnan().all() and back.completeness_gap.isnan().all()
-    restored = replace(back, full=interactions.full)
-    for name in ("empty", "full", "first_order", "marginal", "between", "within_query", "within_retrieved", "n_evaluations"):
-        assert_close(getattr(restored, name), getattr(interactions, name), rtol=0, atol=1e-12)
-    assert restored.n_query == 3
+    assert back.full.isnan().all() and back.completeness_gap.isnan().all() and back.index == interactions.index
+    lost = {"full"} | {"banzhaf": {"empty"}, "co-moebius": {"constant"}}.get(name, set())
+    for block in ("empty", "full", "first_order", "marginal", "between", "within_query", "within_retrieved", "n_evaluations"):
+        if block in lost:
+            assert getattr(back, block).isnan().all()
+        else:
+            assert_close(getattr(back, block), getattr(interactions, block), rtol=0, atol=1e-12)
+    assert back.n_query == 3
+    everything = torch.rand(6, 5, generator=seeded(0), dtype=torch.float64) < 0.5
+    if name != "co-moebius":
+        assert_close(back.predict(everything), interactions.predict(everything), rtol=0, atol=1e-12)
 
 
-def test_exact_values_of_shapiq_have_a_full_value():
-    found = interop.from_shapiq([shapiq.ExactComputer(interop.as_shapiq_game(game))("STII", order=2) for game in GAMES], n_query=3)
-    everyone = torch.ones(1, 5, dtype=torch.bool)
-    assert_close(found.full, torch.cat([game.values(everyone) for game in GAMES]), rtol=0, atol=1e-12)
-    assert found.completeness_gap.abs().max() < 1e-12
-    assert found.n_evaluations.tolist() == [0, 0]
+@indices
+def test_exact_values_of_shapiq_are_those_of_the_package(name, in_shapiq):
+    exact_values = [shapiq.ExactComputer(interop.as_shapiq_game(game))(in_shapiq, order=2) for game in GAMES]
+    found, expected = interop.from_shapiq(exact_values, n_query=3), batch(name)
+    for block in ("first_order", "between", "within_query", "within_retrieved"):
+        assert_close(found[block], expected[block], rtol=0, atol=1e-8)
+    assert found.n_evaluations.tolist() == [0, 0] and found.index == parse_index(name)
+    if found.index.is_efficient:
+        assert_close(found.full, expected.full, rtol=0, atol=1e-8)
+        assert found.completeness_gap.abs().max() < 1e-8
+    else:
+        assert found.full.isnan().all()
+
+
+def test_credit_that_shapiq_cannot_name_is_refused():
+    lime = replace(batch(), index=None)
+    with pytest.raises(ValueError, match="credit of an interaction index, got credit of another kind"):
+        interop.to_shapiq(lime)
+    for p in (0.3, (0.5, 0.6)):
+        with pytest.raises(ValueError, match=r"'banzhaf' at p = 0.5.*got p = \(0"):
+            interop.to_shapiq(exact(GAMES[0], index=parse_index("banzhaf", p)))
 
 
 def test_what_shapiq_leaves_out_is_0():
@@ -145,15 +175,17 @@ def opaque_values(z):
 
 
 REFUSED = {
-    "another index": (lambda: [shapiq_values("k-SII")], 2, "got 'k-SII'"),
+    "another index": (lambda: [shapiq_values("kADD-SHAP")], 2, "got 'kADD-SHAP'"),
+    "Banzhaf values": (lambda: [shapiq_values("BII")], 2, "'FBII'.*got 'BII'"),
+    "two indices": (lambda: [shapiq_values("k-SII"), shapiq_values("STII")], 2, r"one index .* got \['STII', 'k-SII'\]"),
     "another order": (lambda: [shapiq_values(max_order=3)], 2, "got 'STII', 3"),
-    "Shapley values": (lambda: [shapiq_values("SV", 1)], 2, "index='STII', max_order=2"),
+    "Shapley values": (lambda: [shapiq_values("SV", 1)], 2, "max_order=2"),
     "pairs alone": (
         lambda: [shapiq.InteractionValues({(0, 1): 1.0}, index="STII", max_order=2, min_order=2, n_players=2)],
         1,
         "got 'STII', 2, 2",
     ),
-    "different sizes": (lambda: [shapiq_values(), shapiq_values(n_players=3)], 2, r"got \[3, 4\]"),
+    "different sizes": (lambda: [shapiq_values(), shapiq_values(n_players=3)], 2, r"got .* and \[3, 4\]"),
     "nobody retrieved": (lambda: [shapiq_values()], 4, "n_query=4"),
     "nothing": (lambda: [], 2, "non-empty list"),
     "values that are not in a list": (shapiq_values, 2, "list of shapiq.InteractionValues.* got InteractionValues"),

@@ -1,13 +1,14 @@
 """Kernel SHAP for two images, first order (each image on its own) and second order (pairs of parts), for any similarity."""
 
 from functools import partial
-from typing import Any, final
+from typing import final
 
 import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
-from captum_pairwise.attr.views import ImageInteractions, Maps, Matrix, Result, View
+from captum_pairwise.attr.views import ImageInteractions, Maps, Matrix
 from captum_pairwise.estimators.heat_maps import estimate_with_maps
+from captum_pairwise.estimators.regression.faithful import kernel_faithful
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import count_determining, kernel_taylor
 from captum_pairwise.games.context import ForwardFunc
@@ -16,62 +17,74 @@ from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.few_parts import divide_into_segments
 from captum_pairwise.players.layouts import LayoutNames
+from captum_pairwise.results.index import BANZHAF, FAITH_SHAP, SHAPLEY_TAYLOR, Index, Probability, parse_index
 from captum_pairwise.results.interactions import Interactions
 
 Ridge = float | None
+DISTINCT = "distinct"
+REGRESSIONS = (SHAPLEY_TAYLOR, FAITH_SHAP, BANZHAF)
 
 
-class _KernelFit(PairMethod[Result]):
-    """The estimate of all four classes."""
+class _ImageFit(PairMethod[ImageInteractions]):
+    """The estimate of both classes of first order."""
 
+    order, _default_samples = 1, 5000
     sampling: str
     ridge: Ridge
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions | ImageInteractions:
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> ImageInteractions:
         options = {"sampling": self.sampling, "ridge": self.ridge, "generator": generator}
-        if self.order == 1:
-            return pairs.explain_images(lambda game, *_: kernel_shapley(game, self._budget(n_samples), **options))
-        return pairs.explain(lambda game: self._estimate_pairs(game, n_samples, options))
+        return pairs.explain_images(lambda game, *_: kernel_shapley(game, self._budget(n_samples), **options))
 
-    def _estimate_pairs(self, game: Game, n_samples: int | None, options: dict[str, Any]) -> Interactions:
+
+class _KernelPairs(PairMethod[Interactions]):
+    """The estimate of both classes of second order."""
+
+    order = 2
+    sampling: str
+    ridge: Ridge
+    index: Index
+
+    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
+        return pairs.explain(lambda game: self._estimate_pairs(game, n_samples, generator))
+
+    def _estimate_pairs(self, game: Game, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         """The pairs and the heat maps; the empty coalition, the full one and the single players are beside the budget."""
-        n_players, is_consistent = game.n_players, self.sampling == "distinct" and self.ridge is None
-        least = 1 if self.ridge is not None else count_determining(n_players)
-        budget = self._budget(n_samples, least)
+        n_players, is_consistent = game.n_players, self.sampling == DISTINCT and self.ridge is None
+        least = 1 if self.ridge is not None else count_determining(n_players, self.index)
+        if self.index.name == SHAPLEY_TAYLOR:
+            estimate = partial(kernel_taylor, sampling=self.sampling, ridge=self.ridge, generator=generator)
+        else:
+            estimate = partial(kernel_faithful, index=self.index, ridge=self.ridge, generator=generator)
         limits = {
             "least": least,
             "exact_from": 2**n_players - n_players - 2 if is_consistent else None,
+            "index": self.index,
         }
-        return estimate_with_maps(game, budget, partial(kernel_taylor, **options), **limits, generator=options["generator"])
+        return estimate_with_maps(game, self._budget(n_samples, least), estimate, **limits, generator=generator)
 
 
-class _InputFit(_KernelFit[Result], InputMethod[Result, View]):
-    """The constructor of both classes of parts of images."""
+def _choose_regression(index: str, p: Probability, sampling: str) -> Index:
+    """The index, if it is the solution of a regression with this sampling.
 
-    def __init__(self, forward_func: ForwardFunc, *, sampling: str = "distinct", ridge: Ridge = None) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.sampling, self.ridge = sampling, ridge
-
-
-class _LayerFit(_KernelFit[Result], LayerMethod[Result, View]):
-    """The constructor of both classes of cells of a layer."""
-
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        layer: Layers,
-        device_ids: DeviceIds = None,
-        *,
-        sampling: str = "distinct",
-        ridge: Ridge = None,
-        layout: LayoutNames = None,
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
-        self.sampling, self.ridge = sampling, ridge
+    Raises:
+        ValueError: it is not.
+    """
+    parsed = parse_index(index, p)
+    if index not in REGRESSIONS:
+        raise ValueError(
+            f"Expected index to be one of {list(REGRESSIONS)}, because no regression gives the others, got {index!r}. Take "
+            f"GaussianProcessShapleyTaylor(forward_func, index={index!r})."
+        )
+    if index != SHAPLEY_TAYLOR and sampling != DISTINCT:
+        raise ValueError(
+            f"Expected sampling={DISTINCT!r} for index={index!r}, got {sampling!r}, which is of 'shapley-taylor'. Leave it out."
+        )
+    return parsed
 
 
 @final
-class KernelShapley(_InputFit[ImageInteractions, Maps]):
+class KernelShapley(_ImageFit, InputMethod[ImageInteractions, Maps]):
     r"""Shapley values of the parts of each image, with the other image whole, by a weighted linear fit (KSHAP, paper eq. 2 and §4).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i$$
@@ -85,11 +98,13 @@ class KernelShapley(_InputFit[ImageInteractions, Maps]):
         ridge: if not None, the fit also has an answer, biased to equal players, where the coalitions do not determine one.
     """
 
-    order, _default_samples = 1, 5000
+    def __init__(self, forward_func: ForwardFunc, *, sampling: str = DISTINCT, ridge: Ridge = None) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.sampling, self.ridge = sampling, ridge
 
 
 @final
-class LayerKernelSAM(_LayerFit[ImageInteractions, Maps]):
+class LayerKernelSAM(_ImageFit, LayerMethod[ImageInteractions, Maps]):
     """Shapley values of the positions of each layer output (KSAM, paper §4): SAM for any similarity and network.
 
     `n_samples` is 5000 by default, as in the paper.
@@ -103,31 +118,60 @@ class LayerKernelSAM(_LayerFit[ImageInteractions, Maps]):
         layout: the axes of the layer's output, as for the other layer methods.
     """
 
-    order, _default_samples = 1, 5000
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: DeviceIds = None,
+        *,
+        sampling: str = DISTINCT,
+        ridge: Ridge = None,
+        layout: LayoutNames = None,
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
+        self.sampling, self.ridge = sampling, ridge
 
 
 @final
-class KernelShapleyTaylor(_InputFit[Interactions, Matrix]):
-    r"""Shapley–Taylor indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
+class KernelShapleyTaylor(_KernelPairs, InputMethod[Interactions, Matrix]):
+    r"""Shapley–Taylor or faithful indices of parts of two images by a weighted quadratic fit (KSHAP second order, paper §5.2 and eq. 7).
 
     $$v(S) \approx v(\emptyset) + \sum_{i \in S} \phi_i + \sum_{i < j \in S} \phi_{ij}$$
 
     This includes pairs within one image. `n` players have `n (n-1) / 2` pairs, and need well over as many coalitions; `n_samples` is 2000
     by default, and at least three times the number of pairs. Images without a mask are divided into about 20 superpixels, not 50. For a
-    two-tower model `FactorisedShapleyTaylor` is far more accurate.
+    two-tower model `FactorisedInteractions` is far more accurate.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
-        sampling: `"distinct"`, or the paper's `"paper-direct"` and `"paper-weighting"`.
+        index: `"shapley-taylor"`; `"faith-shap"`, the best fit under the Shapley kernel; or `"banzhaf"`, the best fit if parts are present
+            with probability `p`, which FIxLIP computes. No regression gives the other indices.
+        p: of `"banzhaf"`, the probability that a part is present, or one for each image.
+        sampling: `"distinct"`, or for `"shapley-taylor"` the paper's `"paper-direct"` and `"paper-weighting"`.
         ridge: if not None, the fit also has an answer, biased to equal pairs, where the coalitions do not determine one.
+
+    Raises:
+        ValueError: the index is unknown or no regression gives it, or `p` is no probability.
     """
 
-    order, _default_samples = 2, 2000
+    _default_samples = 2000
     _players = staticmethod(divide_into_segments)
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        *,
+        index: str = SHAPLEY_TAYLOR,
+        p: Probability = 0.5,
+        sampling: str = DISTINCT,
+        ridge: Ridge = None,
+    ) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.index, self.sampling, self.ridge = _choose_regression(index, p, sampling), sampling, ridge
 
 
 @final
-class LayerKernelShapleyTaylor(_LayerFit[Interactions, Matrix]):
+class LayerKernelShapleyTaylor(_KernelPairs, LayerMethod[Interactions, Matrix]):
     """Shapley–Taylor indices of cells of a layer's two outputs by the kernel fit (KSAM second order).
 
     `n_samples` is 20 000 by default, and at least three times the number of pairs.
@@ -136,9 +180,26 @@ class LayerKernelShapleyTaylor(_LayerFit[Interactions, Matrix]):
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
+        index: as for `KernelShapleyTaylor`, and so is `p`.
+        p: the probability that a part is present.
         sampling: as for `KernelShapleyTaylor`.
         ridge: as for `KernelShapleyTaylor`.
         layout: the axes of the layer's output, as for the other layer methods.
     """
 
-    order, _default_samples = 2, 20_000
+    _default_samples = 20_000
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: DeviceIds = None,
+        *,
+        index: str = SHAPLEY_TAYLOR,
+        p: Probability = 0.5,
+        sampling: str = DISTINCT,
+        ridge: Ridge = None,
+        layout: LayoutNames = None,
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
+        self.index, self.sampling, self.ridge = _choose_regression(index, p, sampling), sampling, ridge

@@ -1,12 +1,13 @@
 """Interaction indices by permutations and by a Gaussian process, and jagged credit."""
 
+import abc
 from collections.abc import Callable
 from functools import partial
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
-from captum_pairwise.attr.base import InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.views import Matrix
 from captum_pairwise.estimators.enumeration import MOST_COALITIONS
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
@@ -14,56 +15,83 @@ from captum_pairwise.estimators.gaussian.shapley_process import count_least
 from captum_pairwise.estimators.heat_maps import estimate_with_maps
 from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.permutation_sampling import count_coalitions, permutation
+from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.few_parts import divide_into_segments
+from captum_pairwise.players.layouts import LayoutNames
+from captum_pairwise.results.index import SHAPLEY_TAYLOR, Index, Probability, parse_index
 from captum_pairwise.results.interactions import Interactions
 
 
-def _explain_with_maps(
-    pairs: Pairs,
-    budget: Callable[[int], int],
-    estimate: Callable[..., Interactions],
-    count: Callable[[int], int],
-    generator: torch.Generator | None,
-) -> Interactions:
-    """Pairs and heat maps of games of any kind.
-
-    Args:
-        pairs: the games.
-        budget: `(least) -> n_samples`, the budget where the pairs need so many coalitions at least.
-        estimate: the estimator of pairs.
-        count: `(n_players) -> least`.
-        generator: the source of randomness.
-    """
-
-    def estimate_game(game: Game) -> Interactions:
-        least = count(game.n_players)
-        limits = {"least": least, "exact_from": 2**game.n_players}
-        return estimate_with_maps(game, budget(least), partial(estimate, generator=generator), **limits, generator=generator)
-
-    return pairs.explain(estimate_game)
-
-
-class _Permutations(PairMethod[Interactions]):
-    """The estimate of both classes."""
+class _SampledIndex(PairMethod[Interactions]):
+    """The index of the classes that sample coalitions of both images, and the estimate with heat maps."""
 
     order = 2
+    index: Index
+    _estimator: ClassVar[Callable[..., Interactions]]
+
+    @staticmethod
+    @abc.abstractmethod
+    def _count_least(n_players: int, index: Index) -> int:
+        """The smallest budget of the pairs."""
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _explain_with_maps(pairs, partial(self._budget, n_samples), permutation, count_coalitions, generator)
+        def estimate_game(game: Game) -> Interactions:
+            least = self._count_least(game.n_players, self.index)
+            limits = {"least": least, "exact_from": 2**game.n_players, "index": self.index, "generator": generator}
+            estimate = partial(self._estimator, index=self.index, generator=generator)
+            return estimate_with_maps(game, self._budget(n_samples, least), estimate, **limits)
+
+        return pairs.explain(estimate_game)
+
+
+class _InputIndex(_SampledIndex, InputMethod[Interactions, Matrix]):
+    """The constructor of the classes of parts of images."""
+
+    def __init__(self, forward_func: ForwardFunc, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5) -> None:
+        InputMethod.__init__(self, forward_func)
+        self.index = parse_index(index, p)
+
+
+class _LayerIndex(_SampledIndex, LayerMethod[Interactions, Matrix]):
+    """The constructor of the classes of cells of a layer."""
+
+    def __init__(
+        self,
+        forward_func: ForwardFunc,
+        layer: Layers,
+        device_ids: DeviceIds = None,
+        *,
+        index: str = SHAPLEY_TAYLOR,
+        p: Probability = 0.5,
+        layout: LayoutNames = None,
+    ) -> None:
+        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
+        self.index = parse_index(index, p)
+
+
+class _Permutations(_SampledIndex):
+    """The estimator of both classes."""
+
+    _estimator, _count_least = staticmethod(permutation), staticmethod(count_coalitions)
 
 
 @final
-class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions, Matrix]):
-    """Shapley–Taylor indices of parts of two images from random orders of arrival, unbiased, pairs within one image included.
+class ShapleyTaylorSampling(_Permutations, _InputIndex):
+    """Any interaction index of parts of two images from random orders of arrival, unbiased, pairs within one image included.
 
-    After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. `n` players need at least
-    `n (n+1) / 2 + 1` coalitions; `n_samples` is 2000 by default, and at least twice that. Images without a mask are divided into about 20
-    superpixels, not 50. For a two-tower model `FactorisedShapleyTaylor` is far more accurate.
+    After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. Indices but Shapley–Taylor weight each order by its
+    number of earlier parts, with larger standard errors. `n` players need at least `n (n+1) / 2 + 1` coalitions; `n_samples` is 2000 by
+    default, and at least twice that. Images without a mask are divided into about 20 superpixels, not 50. For a two-tower model
+    `FactorisedInteractions` is far more accurate.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        index: `"shapley-taylor"`, `"shapley"`, `"k-sii"`, `"faith-shap"`, `"chaining"` or `"banzhaf"`; or `"moebius"` or `"co-moebius"`,
+            which need no order and are exact.
+        p: of `"banzhaf"`, the probability that a part is present, the same for both images.
     """
 
     _default_samples = 2000
@@ -71,30 +99,44 @@ class ShapleyTaylorSampling(_Permutations, InputMethod[Interactions, Matrix]):
 
 
 @final
-class LayerShapleyTaylorSampling(_Permutations, LayerMethod[Interactions, Matrix]):
-    """Shapley–Taylor indices of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default."""
+class LayerShapleyTaylorSampling(_Permutations, _LayerIndex):
+    """Any interaction index of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+        index: as for `ShapleyTaylorSampling`, and so is `p`.
+        p: the probability that a part is present.
+        layout: the axes of the layer's output, as for the other layer methods.
+    """
 
     _default_samples = 20_000
 
 
-class _ProcessFit(PairMethod[Interactions]):
-    """The estimate of both classes."""
+class _ProcessFit(_SampledIndex):
+    """The estimator of both classes."""
 
-    order, _default_samples = 2, 2000
+    _default_samples = 2000
+    _estimator = staticmethod(gaussian_process)
 
-    def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return _explain_with_maps(pairs, partial(self._budget, n_samples), gaussian_process, count_least, generator)
+    @staticmethod
+    def _count_least(n_players: int, index: Index) -> int:
+        return count_least(n_players)
 
 
 @final
-class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions, Matrix]):
-    """Shapley–Taylor indices of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
+class GaussianProcessShapleyTaylor(_ProcessFit, _InputIndex):
+    """Any interaction index of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
-    Pairs within one image included, with the standard errors of the posterior. `n_samples` is 2000 by default, of which the pairs take at
-    most 8192; one that covers all coalitions is exact. For a two-tower model use `FactorisedShapleyTaylor`, which embeds each image alone.
+    Pairs within one image included, with the standard errors of the posterior. One sample gives all indices:
+    `interactions(...).as_index("faith-shap")`. `n_samples` is 2000 by default, of which the pairs take at most 8192; one that covers all
+    coalitions is exact. For a two-tower model use `FactorisedInteractions`, which embeds each image alone.
 
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        index: `"shapley-taylor"`, `"shapley"`, `"k-sii"`, `"faith-shap"`, `"chaining"`, `"banzhaf"`, `"moebius"` or `"co-moebius"`.
+        p: of `"banzhaf"`, the probability that a part is present, the same for both images.
 
     >>> similarity = GaussianProcessShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
     >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])))
@@ -103,8 +145,17 @@ class GaussianProcessShapleyTaylor(_ProcessFit, InputMethod[Interactions, Matrix
 
 
 @final
-class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerMethod[Interactions, Matrix]):
-    """Shapley–Taylor indices of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space."""
+class LayerGaussianProcessShapleyTaylor(_ProcessFit, _LayerIndex):
+    """Any interaction index of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space.
+
+    Args:
+        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        layer: a module of the encoder, of either tower; or a pair, one for each image.
+        device_ids: as in Captum.
+        index: as for `GaussianProcessShapleyTaylor`, and so is `p`.
+        p: the probability that a part is present.
+        layout: the axes of the layer's output, as for the other layer methods.
+    """
 
 
 class _SharedDividends(PairMethod[Interactions]):

@@ -9,7 +9,8 @@ from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.shapley_process import count_least, process_shapley
 from captum_pairwise.games.game import Game, make_one_image_games
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.index import TAYLOR_INDEX, Index
+from captum_pairwise.results.interactions import Credits, IndexSource, Interactions
 
 SHARE = 5  # the maps get a fifth of the budget
 MOST_SAMPLES = 2048  # of a map: more take long and hardly change it
@@ -22,6 +23,7 @@ def estimate_with_maps(
     *,
     least: int,
     exact_from: int | None,
+    index: Index = TAYLOR_INDEX,
     generator: torch.Generator | None = None,
 ) -> Interactions:
     """The pairs by an estimator of the joint game, and the heat maps from coalitions in which the other image is whole.
@@ -34,10 +36,11 @@ def estimate_with_maps(
         estimate: the estimator of pairs, `(game, budget) -> interactions`.
         least: the smallest budget of the pairs.
         exact_from: the budget from which all coalitions are evaluated, which gives everything; None if the estimator is biased there.
+        index: the interaction index.
         generator: source of randomness of the maps; None means a generator with seed 0.
     """
     if exact_from is not None and n_samples >= exact_from:
-        return exact(game, 2**game.n_players)
+        return exact(game, 2**game.n_players, index)
     budgets = divide_budget(game, n_samples, least)
     if budgets is None:
         return estimate(game, n_samples)
@@ -60,7 +63,11 @@ def divide_budget(game: Game, n_samples: int, least: int) -> tuple[int, int] | N
 
 
 def attach_maps(pairs: Interactions, query: Interactions, retrieved: Interactions, n_evaluations: int) -> Interactions:
-    """The pairs with the heat maps, which are the `marginal` of the games of the single images."""
+    """The pairs with the heat maps, which are the `marginal` of the games of the single images. Other indices get the same maps."""
+
+    def attach_to(source: IndexSource) -> IndexSource:
+        return lambda index: attach_maps(source(index), query, retrieved, n_evaluations)
+
     errors = [image.standard_error.marginal for image in (query, retrieved) if image.standard_error is not None]
     known = [error for error in errors if error is not None]
     standard_error = pairs.standard_error
@@ -73,4 +80,5 @@ def attach_maps(pairs: Interactions, query: Interactions, retrieved: Interaction
         without_retrieved=retrieved.empty,
         standard_error=standard_error,
         n_evaluations=torch.full_like(pairs.n_evaluations, n_evaluations),
+        sources=None if pairs.sources is None else tuple(map(attach_to, pairs.sources)),
     )

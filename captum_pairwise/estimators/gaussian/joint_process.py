@@ -1,36 +1,51 @@
-"""The Gaussian-process estimator: Shapley–Taylor indices of any game by Bayesian quadrature."""
+"""The Gaussian-process estimator: interaction indices of any game by Bayesian quadrature."""
+
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_singles
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.gaussian.process import Process, fit_process
-from captum_pairwise.estimators.gaussian.shapley_process import ROWS_FOR_KERNEL, count_least, posterior_error, predict_values
+from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Nodes
+from captum_pairwise.estimators.gaussian.process import Process, condition_process, fit_kernel
+from captum_pairwise.estimators.gaussian.shapley_process import (
+    ROWS_FOR_KERNEL,
+    count_least,
+    posterior_error,
+    predict_mean,
+    predict_values,
+)
+from captum_pairwise.estimators.index_path import IndexPath, make_index_path
 from captum_pairwise.estimators.limits import refuse_small_budget
-from captum_pairwise.estimators.quadrature import Path, diagonal_path
+from captum_pairwise.estimators.size_weights import refuse_two_probabilities
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import get_memory_bytes
+from captum_pairwise.results.index import CO_MOEBIUS, MOEBIUS, SHAPLEY_TAYLOR, TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
 
 MOST_SAMPLES = 8192
 NUMBERS_AT_ONCE = 2**23  # covariances in memory at once
+STEP = 2**-8  # of differences along the probability
+Predicted = tuple[Tensor, Tensor]  # values and standard errors
 
 
-def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator | None = None) -> Interactions:
-    """All Shapley–Taylor indices of order 2, from a Gaussian process conditioned on `n_samples` values of the game.
+def gaussian_process(game: Game, n_samples: int, *, index: Index = TAYLOR_INDEX, generator: torch.Generator | None = None) -> Interactions:
+    """The index of all pairs and players, from a Gaussian process conditioned on `n_samples` values of the game.
 
-    `φ_ij = ∫ 2(1-p) E_p[δ_ij v] dp` is linear in `v`, so its posterior mean and its posterior variance (the squared standard error) have
-    closed forms. The first order is evaluated, and the process reproduces its data, so the credits sum to `v(N) - v(∅)`.
+    `φ_ij = ∫ f(p) E_p[δ_ij v] dp` is linear in `v`, so its posterior mean and its posterior variance (the squared standard error) have
+    closed forms. The process reproduces its data, so the credits of an efficient index sum to `v(N) - v(∅)`. The result computes other
+    indices from the same values.
 
     Args:
         game: the game.
         n_samples: coalitions to evaluate, including the empty and the full one and each single player. A budget for all is exact.
+        index: the interaction index.
         generator: source of randomness; None means a generator with seed 0.
 
     Raises:
-        ValueError: the budget is too small for the players, or too large for a process.
+        ValueError: the budget is too small for the players, or too large for a process, or the index has a probability for each image.
 
     >>> from captum_pairwise.games.game import CallableGame
     >>> product = CallableGame(2, 1, lambda z: 5.0 * (z[:, 0] & z[:, 2]))
@@ -39,17 +54,79 @@ def gaussian_process(game: Game, n_samples: int, *, generator: torch.Generator |
              [0.]]])
     """
     if 2**game.n_players <= n_samples:
-        return exact(game, n_samples)
+        return exact(game, n_samples, index)
+    refuse_two_probabilities(index)
     _refuse_budget(n_samples, game.n_players)
     base = ends_and_singles(game.n_players)
     rows = torch.cat([base, Draws(game.n_players, default_generator(generator)).more(n_samples - len(base))])
     values = game.values(rows)
-    path, process = diagonal_path(game.n_players), fit_process(rows, values[:, None], ROWS_FOR_KERNEL)
-    second, second_errors = (numbers.to(values) for numbers in _predict_pairs(process, path))
-    marginal_errors = predict_values(process, path)[1].to(values)
-    errors = Credits(marginal=marginal_errors[None], **split_blocks(second_errors[None], game.n_query))
-    blocks = {"first_order": (values[2 : len(base)] - values[0])[None], **split_blocks(second[None], game.n_query)}
-    return make_interactions(values[:2], game.n_query, game.n_evaluations, standard_error=errors, **blocks)
+    sample = ProcessSample(fit_kernel(rows, values[:, None], ROWS_FOR_KERNEL), rows, values, game.n_query, game.n_evaluations)
+    return sample.compute(index)
+
+
+@dataclass(frozen=True)
+class ProcessSample:
+    """Values of some coalitions, starting with `ends_and_singles`, and the kernel of their process.
+
+    The process itself is not kept: it has a number for every two rows.
+    """
+
+    kernel: CoalitionKernel
+    rows: Bool[Tensor, "rows players"]
+    values: Float[Tensor, " rows"]
+    n_query: int
+    n_evaluations: int
+
+    def compute(self, index: Index) -> Interactions:
+        """The interactions of this index, a batch of one, without heat maps.
+
+        Raises:
+            ValueError: the index has a probability for each image.
+        """
+        refuse_two_probabilities(index)
+        path = make_index_path(index, self.rows.shape[1])
+        process = condition_process(self.kernel, self.rows, self.values[:, None])
+        pairs = _predict_pairs(process, path)
+        first = self._predict_players(process, path, pairs[0])
+        blocks, errors = (
+            {"first_order": first[part].to(self.values)[None], **split_blocks(pairs[part].to(self.values)[None], self.n_query)}
+            for part in (0, 1)
+        )
+        if index.is_efficient:
+            errors["marginal"] = predict_values(process, path.query, path.shapley)[1].to(self.values)[None]
+        interactions = make_interactions(
+            self.values[:2], self.n_query, self.n_evaluations, index=index, standard_error=Credits(**errors), **blocks
+        )
+        return replace(interactions, **self._predict_constant(process, path, first[0], pairs[0]), sources=(self.compute,))
+
+    def _predict_players(self, process: Process, path: IndexPath, pairs: Tensor) -> Predicted:
+        """The first order and its standard errors. Single players are in the sample, so where they are the index it is exact."""
+        if path.index.name in (SHAPLEY_TAYLOR, MOEBIUS):
+            first = (self.values[2 : 2 + len(pairs)] - self.values[0]).double()
+            return first, torch.zeros_like(first)
+        first, errors = predict_values(process, path.query, path.players)
+        if path.index.p is None:
+            return first, errors
+        # Σ_j g_ij is the derivative of h_i along p: the errors of h_i - p Σ_j g_ij are those of a difference
+        return first - path.shares[0] * pairs.sum(1), predict_values(process, *_extrapolate(path.shares[0], 1))[1]
+
+    def _predict_constant(self, process: Process, path: IndexPath, first: Tensor, pairs: Tensor) -> dict[str, Tensor]:
+        """The constant and its standard error where it is not `v(∅)`, by name."""
+        constant = self.values[:1] if path.index.name != CO_MOEBIUS else self.values[1:2]
+        if path.index.p is None:
+            return {"constant": constant, "constant_error": torch.zeros_like(constant)}
+        p, one = path.shares[0], first.new_ones(1)
+        mean = predict_mean(process, p * one, one)[0]
+        constant, error = mean - p * first.sum() - p**2 * pairs.sum() / 2, predict_mean(process, *_extrapolate(p, 2))[1]
+        return {"constant": constant.to(self.values)[None], "constant_error": error.to(self.values)[None]}
+
+
+def _extrapolate(p: float, degree: int) -> tuple[Nodes, Nodes]:
+    """Nodes and weights of the Taylor polynomial at `p` of a function of the probability, of degree 1 or 2, at probability 0."""
+    step = min(STEP, p / 2, (1 - p) / 2)
+    value, slope, curvature = torch.tensor([[0, 1, 0], [-0.5, 0, 0.5], [1, -2, 1]], dtype=torch.float64, device="cpu")
+    nodes = p + step * torch.tensor([-1, 0, 1], dtype=torch.float64, device="cpu")
+    return nodes, value - p / step * slope + (degree == 2) * (p / step) ** 2 / 2 * curvature
 
 
 def _refuse_budget(n_samples: int, n_players: int) -> None:
@@ -61,12 +138,12 @@ def _refuse_budget(n_samples: int, n_players: int) -> None:
         )
 
 
-def _predict_pairs(process: Process, path: Path) -> tuple[Float[Tensor, "players players"], Float[Tensor, "players players"]]:
+def _predict_pairs(process: Process, path: IndexPath) -> Predicted:
     """The pairs and their standard errors, symmetric with zero diagonals."""
     n_rows, n_players = process.rows.shape
-    second, errors = [], []
+    second, errors, used = [], [], path.pairs != 0
     at_once = max(1, NUMBERS_AT_ONCE // (n_rows * n_players))
-    for covariances, variances in process.kernel.pair_covariances(path.nodes, path.taylor, process.rows, at_once):
+    for covariances, variances in process.kernel.pair_covariances(path.query[used], path.pairs[used], process.rows, at_once):
         whitened = process.whiten(covariances)
         second.append((whitened @ process.whitened)[..., 0])
         errors.append(posterior_error(process, variances, whitened))

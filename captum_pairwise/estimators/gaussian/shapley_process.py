@@ -6,9 +6,10 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions, shapley_values
 from captum_pairwise.estimators.draws import Draws, default_generator, ends_and_singles
+from captum_pairwise.estimators.gaussian.covariance import Nodes
 from captum_pairwise.estimators.gaussian.process import Process, fit_process
 from captum_pairwise.estimators.limits import refuse_small_budget
-from captum_pairwise.estimators.quadrature import Path, diagonal_path
+from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.games.game import Game
 from captum_pairwise.results.interactions import Credits, Interactions, make_interactions
 
@@ -44,9 +45,9 @@ def process_shapley(game: Game, n_samples: int, *, generator: torch.Generator | 
         base = ends_and_singles(n_players)
         rows = torch.cat([base, Draws(n_players, default_generator(generator)).more(n_samples - len(base))])
         values = game.values(rows)
-        process = fit_process(rows, values[:, None], ROWS_FOR_KERNEL)
+        process, path = fit_process(rows, values[:, None], ROWS_FOR_KERNEL), diagonal_path(n_players)
         ends = values[:2]
-        credit, errors = (numbers.to(values) for numbers in predict_values(process, diagonal_path(n_players)))
+        credit, errors = (numbers.to(values) for numbers in predict_values(process, path.nodes, path.weights))
     blocks = {"marginal": credit[None], "standard_error": Credits(marginal=errors[None])}
     return make_interactions(ends, game.n_query, game.n_evaluations, **blocks)
 
@@ -56,12 +57,20 @@ def count_least(n_players: int) -> int:
     return min(2 * n_players + 2, 2**n_players)
 
 
-def predict_values(process: Process, path: Path) -> tuple[Float[Tensor, " players"], Float[Tensor, " players"]]:
-    """The Shapley values and their standard errors."""
-    _, slopes = process.kernel.expectations(path.nodes, process.rows)
-    whitened = process.whiten(torch.einsum("k,ikr->ir", path.weights, slopes))
-    prior = torch.einsum("k,l,ikl->i", path.weights, path.weights, process.kernel.slope_covariance(path.nodes))
+def predict_values(process: Process, nodes: Nodes, weights: Nodes) -> tuple[Float[Tensor, " players"], Float[Tensor, " players"]]:
+    """`Σ_k weights_k E_k[v(A∪i) - v(A)]` of each player and its standard error; for the whole diagonal the Shapley value."""
+    nodes, weights = nodes[weights != 0], weights[weights != 0]
+    _, slopes = process.kernel.expectations(nodes, process.rows)
+    whitened = process.whiten(torch.einsum("k,ikr->ir", weights, slopes))
+    prior = torch.einsum("k,l,ikl->i", weights, weights, process.kernel.slope_covariance(nodes))
     return (whitened @ process.whitened)[:, 0], posterior_error(process, prior, whitened)
+
+
+def predict_mean(process: Process, nodes: Nodes, weights: Nodes) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """`Σ_k weights_k E_k[v]` and its standard error."""
+    means, _ = process.kernel.expectations(nodes, process.rows)
+    whitened, prior = process.whiten(weights @ means), weights @ process.kernel.mean_covariance(nodes) @ weights
+    return weights.sum() * process.mean[0] + (whitened @ process.whitened)[0], posterior_error(process, prior, whitened)
 
 
 def posterior_error(process: Process, prior: Float[Tensor, "*targets"], whitened: Float[Tensor, "*targets rows"]) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.regression.least_squares import add_products, describe_undetermined, sum_constrained
 from captum_pairwise.estimators.regression.sampling import TAYLOR_SAMPLERS, Coalitions, WeightedCoalitions, draw_coalitions, taylor_law
+from captum_pairwise.estimators.size_weights import weigh_sizes
 from captum_pairwise.games.game import Game
+from captum_pairwise.results.index import SHAPLEY_TAYLOR, TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 ROWS_AT_ONCE = 2048
@@ -68,12 +70,13 @@ def kernel_taylor(
         targets = game.values(drawn.coalitions).cpu().double() - additive
         second[pairs] = fit_pairs(drawn, targets, total, ridge, message, subtract_sizes=sampling == "distinct")
     blocks = {"first_order": first[None], **split_blocks((second + second.T).to(first)[None], game.n_query)}
-    return make_interactions(ends, game.n_query, game.n_evaluations, **blocks)
+    return make_interactions(ends, game.n_query, game.n_evaluations, index=TAYLOR_INDEX, constant=ends[:1], **blocks)
 
 
-def count_determining(n_players: int) -> int:
-    """The coalitions that determine all pairs well. Fewer may have an answer, with a large error."""
-    return ceil(DETERMINING * (n_players * (n_players - 1) // 2 - 1))
+def count_determining(n_players: int, index: Index = TAYLOR_INDEX) -> int:
+    """The coalitions that determine all unknowns well. Fewer may have an answer, with a large error."""
+    n_pairs = n_players * (n_players - 1) // 2
+    return ceil(DETERMINING * (n_pairs - 1 if index.name == SHAPLEY_TAYLOR else n_pairs + n_players))
 
 
 def fit_pairs(
@@ -86,7 +89,7 @@ def fit_pairs(
     )
     normal, moment = _normal_equations(drawn, targets - by_size[size])
     fit = sum_constrained(normal, ridge, message)
-    return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + _size_index(by_size)
+    return fit.solve(moment[:, None], total - by_size[-1])[:, 0] + weigh_sizes(TAYLOR_INDEX, n_players).pairs @ by_size.diff(n=2)
 
 
 def _size_means(coalitions: Coalitions, targets: Targets, total: Tensor) -> Float[Tensor, " sizes"]:
@@ -100,13 +103,6 @@ def _size_means(coalitions: Coalitions, targets: Targets, total: Tensor) -> Floa
     means = sums / counts.clamp(min=1)
     means[-1] = total
     return torch.from_numpy(np.interp(np.arange(n_players + 1), is_drawn.nonzero()[:, 0].numpy(), means[is_drawn].numpy()))
-
-
-def _size_index(by_size: Float[Tensor, " sizes"]) -> Float[Tensor, ""]:
-    """The index of every pair in the game `g(|S|)`: `(2/n) Σ_t C(n-2, t) / C(n-1, t) [g(t+2) - 2 g(t+1) + g(t)]`."""
-    n_players = len(by_size) - 1
-    share = 1 - torch.arange(n_players - 1, dtype=torch.float64, device="cpu") / (n_players - 1)  # the ratio of the binomials
-    return 2 / n_players * (share * by_size.diff(n=2)).sum()
 
 
 def _normal_equations(drawn: WeightedCoalitions, targets: Targets) -> tuple[Float[Tensor, "pairs pairs"], Float[Tensor, " pairs"]]:

@@ -1,4 +1,4 @@
-"""Least squares with a fixed sum of the unknowns. The kernel regressions keep efficiency as an exact constraint."""
+"""Least squares, also with a fixed sum of the unknowns: the kernel regressions keep efficiency as an exact constraint."""
 
 from dataclasses import dataclass
 
@@ -67,3 +67,20 @@ def sum_constrained(normal: Float[Tensor, "unknowns unknowns"], ridge: float | N
     if failed or factor.diagonal().square().min() < SMALLEST_PIVOT * scale:
         raise ValueError(message)
     return SumConstrained(factor)
+
+
+def solve_free(
+    normal: Float[Tensor, "unknowns unknowns"], moment: Float[Tensor, " unknowns"], ridge: float | None, message: str
+) -> Float[Tensor, " unknowns"]:
+    """The minimum of `β' N β - 2 m' β`; the arguments are those of `sum_constrained`.
+
+    Raises:
+        ValueError: `N` does not determine the unknowns.
+    """
+    scale = normal.diagonal().mean()
+    if ridge is not None:
+        normal.diagonal().add_(ridge * scale)
+    factor, failed = torch.linalg.cholesky_ex(normal)
+    if failed or factor.diagonal().square().min() < SMALLEST_PIVOT * scale:
+        raise ValueError(message)
+    return torch.cholesky_solve(moment[:, None], factor)[:, 0]
