@@ -31,6 +31,8 @@ def add_explain_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, "minilm for sentences, ")
     background = f"photos of a gallery: {N_BACKGROUND} of them take the place of absent parts, which are blurred otherwise"
     parser.add_argument("--background", type=Path, metavar="FOLDER", help=background)
+    threshold = "the similarity from which on you accept a pair: the verdict tells the decision and the evidence for and against it"
+    parser.add_argument("--threshold", type=float, metavar="X", help=threshold)
     add_output_options(parser, Path(STEM))
     parser.set_defaults(run=run_explain)
 
@@ -44,7 +46,8 @@ def run_explain(options: argparse.Namespace) -> int:
     query, retrieved = choose_pair(model, options.query, options.retrieved)
     files = plan_files(options.out, STEM, (query, retrieved, *(background or ())))
     transform = getattr(model, "transform", None)  # of a function; that of an encoder is known
-    why = cp.explain(model, query, retrieved, background=background, transform=transform, **take_method(options))
+    chosen = {"background": background, "threshold": options.threshold, "transform": transform}
+    why = cp.explain(model, query, retrieved, **chosen, **take_method(options))
     print(f"{why.verdict}\n\n{why.choices}\n")
     save_views(why, files, options.open)
     return 0

@@ -61,7 +61,7 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     for number, (pair, (fit, own_blurs)) in enumerate(zip(pairs, measured, strict=True)):
         contents = batch.query.contents[0], batch.retrieved.contents[number]
         sides = Places(contents[0], pair.query_players), Places(contents[1], pair.retrieved_players)
-        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery)
+        setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery, options.threshold)
         weak_layer = find_weak_layer(pair)
         alarms = [*warnings, weak_layer] if weak_layer is not None else warnings
         trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair))

@@ -25,6 +25,7 @@ def explain(
     baselines: NamedBaselines = None,
     background: Sequence[Any] | None = None,
     feature_mask: Masks = None,
+    threshold: float | None = None,
     transform: Transform | None = None,
     seed: int = 0,
     show_progress: bool = False,
@@ -51,6 +52,9 @@ def explain(
         background: images of a gallery, given like `retrieved`. Eight of them take the place of absent parts ("why this one rather than
             any other"), and the verdict says to how many of them the query is less similar.
         feature_mask: a pair of integer masks over the network's inputs; their ids are the parts.
+        threshold: the similarity from which on a pair is accepted, as for "the same person". The verdict then tells the decision, its
+            margin, and the evidence for and against it: the parts that raise and that lower the similarity. The credits are those of the
+            game `v - threshold`, which are the same.
         transform: maps a Pillow image to the network's input `[3, H, W]`. None takes `encoder.transform`, what timm's networks say of
             themselves, and for torchvision's networks a resize to 224 × 224 and the normalisation of ImageNet.
         seed: the seed of random numbers; global random state is never touched.
@@ -61,7 +65,7 @@ def explain(
     """
     options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
     batch = read_batch(model, query, [retrieved], ["retrieved"], transform, background)
-    return explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))[0]
+    return explain_batch(batch, Options(**options, threshold=threshold, seed=seed, show_progress=show_progress))[0]
 
 
 def explain_ranking(
@@ -77,6 +81,7 @@ def explain_ranking(
     baselines: NamedBaselines = None,
     background: Sequence[Any] | None = None,
     feature_mask: Masks = None,
+    threshold: float | None = None,
     transform: Transform | None = None,
     seed: int = 0,
     show_progress: bool = False,
@@ -97,6 +102,7 @@ def explain_ranking(
         baselines: as for `explain`.
         background: as for `explain`.
         feature_mask: as for `explain`; the mask of the results has a row for each, or one for all.
+        threshold: as for `explain`.
         transform: as for `explain`.
         seed: as for `explain`.
         show_progress: as for `explain`.
@@ -107,7 +113,7 @@ def explain_ranking(
     items = _list_results(results, names, scores)
     options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
     batch = read_batch(model, query, items, [f"result {place}" for place in range(1, len(items) + 1)], transform, background)
-    explanations = explain_batch(batch, Options(**options, seed=seed, show_progress=show_progress))
+    explanations = explain_batch(batch, Options(**options, threshold=threshold, seed=seed, show_progress=show_progress))
     named = tuple(names) if names is not None else tuple(content.name for content in batch.retrieved.contents)
     values = tuple(map(float, scores)) if scores is not None else tuple(explanation.similarity for explanation in explanations)
     return Ranking(tuple(explanations), named, values)

@@ -12,7 +12,7 @@ from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.shown import Shown
 from captum_pairwise.files.arguments import check_count
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.results.verdict import Decision, Verdict
 from captum_pairwise.visualization.caption_figure import caption_figure
 from captum_pairwise.visualization.pair_figures import pair_figure
 from captum_pairwise.visualization.parts import strongest_parts
@@ -42,6 +42,11 @@ class Explanation(Shown):
     def similarity(self) -> float:
         """The similarity of the two."""
         return self.interactions.full.item()
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision by the threshold, and the evidence for and against it; None without a threshold."""
+        return self.verdict.decision
 
     @property
     def query_map(self) -> Float[Tensor, " query"]:

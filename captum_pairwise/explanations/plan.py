@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ class Options:
         baselines: a pair, one for each image.
         background: the images of a gallery, inputs of the network for each side.
         feature_mask: a pair of masks over the inputs.
+        threshold: the similarity from which on a pair is accepted.
         removal: the parts that are removed inside the network, if they are; the model and the inputs are then of presences.
         seed: of random numbers.
         show_progress: True for a progress bar.
@@ -69,6 +71,7 @@ class Options:
     baselines: NamedBaselines = None
     background: tuple[Tensor | None, Tensor | None] = (None, None)
     feature_mask: Masks = None
+    threshold: float | None = None
     removal: Removal | None = None
     seed: int = 0
     show_progress: bool = False
@@ -167,6 +170,8 @@ def _check_options(options: Options) -> None:
         )
     if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
         raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")
+    if options.threshold is not None and (not isinstance(options.threshold, (int, float)) or not isfinite(options.threshold)):
+        raise ValueError(f"Expected threshold to be a number, got {options.threshold!r}. Pass the similarity from which on you accept.")
     if not isinstance(options.seed, int):
         raise ValueError(f"Expected seed to be a whole number, got {options.seed!r}. Pass an int.")
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from captum_pairwise.explanations.amount_words import format_difference
 from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation, show_content
 from captum_pairwise.explanations.shown import Shown
-from captum_pairwise.explanations.verdict_words import format_difference
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.ranking_figure import ranking_figure

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from captum_pairwise.explanations.amount_words import FEW, format_difference, tell_half
+from captum_pairwise.explanations.decision_words import make_decision, tell_decision, tell_evidence
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.results.verdict import Decision, Trust, Verdict
 from captum_pairwise.visualization.style import format_similarities
 
 SIMILAR, NOT_SIMILAR = "Why are these similar?", "Why are these not more alike?"
 VERBS = {"sentence": "says", "signal": "contains", "spectrogram": "contains"}
-HALF, FEW = 0.5, 0.1
-SMALL = 0.01  # differences below it have more digits
+ACCEPTED, REJECTED = "Why is this pair accepted?", "Why is this pair rejected?"
 NO_CHANGE = 1e-3  # of the similarity
 BEST = {"cosine": 1.0, "euclidean": 0.0}  # the similarity of an equal pair
 LEAST_GAIN = 0.1  # of the way from the similarity with a baseline to that of an equal pair
@@ -30,6 +30,7 @@ class Setting:
         head: the name of the similarity, such as "cosine"; may be empty.
         own_blurs: the similarity of each image and its own blur, or None.
         gallery: similarities of the query and the images of the background, or None.
+        threshold: the similarity from which on a pair is accepted, or None.
     """
 
     sides: tuple[Places, Places]
@@ -37,6 +38,7 @@ class Setting:
     head: str = ""
     own_blurs: tuple[float, float] | None = None
     gallery: Tensor | None = None
+    threshold: float | None = None
 
     @property
     def nouns(self) -> tuple[str, str]:
@@ -60,7 +62,8 @@ def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, wa
 
     With a background, a pair is similar if it is more similar than the query is to most images of the background. Without one, three
     yardsticks are in the pair itself: it is similar if each image raises the similarity above that of its baseline, by at least 10 % of
-    what is left to an equal pair, and if the images are not both more similar to their own blurs than to each other.
+    what is left to an equal pair, and if the images are not both more similar to their own blurs than to each other. A threshold replaces
+    all of these: the sentences then tell the evidence for and against acceptance.
 
     Args:
         interactions: a batch of one.
@@ -68,18 +71,27 @@ def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, wa
         trust: how far to trust the numbers.
         warnings: what is wrong with the model.
     """
+    decision = make_decision(interactions, setting.threshold)
     if find_weak_layer(interactions) is not None:  # maps and matches would be rounding errors
-        return Verdict(SIMILAR, (_tell_similarity(interactions, setting), "So no part explains it."), trust, tuple(warnings))
-    reason = _find_dissimilarity(interactions, setting)
-    sentences = [_tell_similarity(interactions, setting), reason]
+        sentences = _tell_similarity(interactions, setting, decision), "So no part explains it."
+        return Verdict(_choose_question(decision, True), sentences, trust, tuple(warnings), decision=decision)
+    reason = None if decision is not None else _find_dissimilarity(interactions, setting)
+    is_similar = reason is None if decision is None else decision.is_accepted
+    sentences = [_tell_similarity(interactions, setting, decision), reason]
     if interactions.given_other is not None:
         maps = interactions.query_map[0], interactions.retrieved_map[0]
-        tell = _tell_support if reason is None else _tell_difference
+        tell = tell_evidence if decision is not None else _tell_support if is_similar else _tell_difference
         sentences += [tell(*side) for side in zip(maps, setting.sides, setting.nouns, strict=True)]
     if interactions.between is not None:
         sentences.append(_tell_match(interactions.between[0], setting))
-    question = SIMILAR if reason is None else NOT_SIMILAR
-    return Verdict(question, tuple(filter(None, sentences)), trust, tuple(warnings), reason is None)
+    question = _choose_question(decision, is_similar)
+    return Verdict(question, tuple(filter(None, sentences)), trust, tuple(warnings), is_similar, decision)
+
+
+def _choose_question(decision: Decision | None, is_similar: bool) -> str:
+    if decision is None:
+        return SIMILAR if is_similar else NOT_SIMILAR
+    return ACCEPTED if decision.is_accepted else REJECTED
 
 
 def find_weak_layer(interactions: Interactions) -> str | None:
@@ -90,11 +102,6 @@ def find_weak_layer(interactions: Interactions) -> str | None:
     if interactions.given_other is not None:
         changes.append(interactions.given_other.abs().max().item())
     return f"no part changes the similarity by more than {NO_CHANGE:.1%}" if changes and max(changes) <= NO_CHANGE * scale else None
-
-
-def format_difference(value: float) -> str:
-    """A difference of similarities with two digits, or with two significant digits if it is small."""
-    return f"{value:.2f}" if abs(value) >= SMALL or value == 0 else f"{value:.2g}"
 
 
 def _find_dissimilarity(interactions: Interactions, setting: Setting) -> str | None:
@@ -124,11 +131,11 @@ def _get_ends(interactions: Interactions) -> tuple[Tensor | None, Tensor | None]
     return interactions.without_query, interactions.without_retrieved
 
 
-def _tell_similarity(interactions: Interactions, setting: Setting) -> str:
+def _tell_similarity(interactions: Interactions, setting: Setting, decision: Decision | None) -> str:
     head = f" ({setting.head})" if setting.head else ""
     ends = [end.item() if end is not None else None for end in _get_ends(interactions)]
     full, *shown = format_similarities([interactions.full.item(), *(end for end in ends if end is not None)])
-    sentence = f"Their similarity is {full}{head}"
+    sentence = f"Their similarity is {full}{head}" if decision is None else tell_decision(decision, head).rstrip(".")
     if setting.gallery is not None:
         n_lower, n_all = int((setting.gallery < interactions.full.cpu()).sum()), len(setting.gallery)
         share = {0: "none", n_all: "all"}.get(n_lower, n_lower)
@@ -145,17 +152,7 @@ def _tell_support(credits: Tensor, places: Places, noun: str) -> str:
         return f"No {places.noun} of the {noun} raises the similarity."
     has_few_lowering = credits.clamp(max=0).abs().sum() <= FEW * raised.sum()
     amount = f"of what the {noun} adds" if has_few_lowering else f"of what raises the similarity in the {noun}"
-    return f"{_tell_half(raised, places, amount)}."
-
-
-def _tell_half(weights: Tensor, places: Places, amount: str) -> str:
-    """The strongest parts whose weights are half of the sum."""
-    if places.n_parts == 1:
-        return f"All {amount} rests on its only {places.noun}, {places.describe_group(weights)}"
-    order = weights.argsort(descending=True)
-    n_parts = int((weights[order].cumsum(0) < HALF * weights.sum()).sum()) + 1
-    chosen = torch.zeros_like(weights).index_put_((order[:n_parts],), weights[order[:n_parts]])
-    return f"Half {amount} rests on {n_parts} of its {places.n_parts} {places.noun}s, {places.describe_group(chosen)}"
+    return f"{tell_half(raised, places, amount)}."
 
 
 def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
@@ -169,7 +166,7 @@ def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
             f"One of the {places.n_parts} {places.noun}s of the {noun} lowers the similarity, by {loss}: {places.describe_group(lowered)}."
         )
     start = f"{places.noun.capitalize()}s of the {noun} lower the similarity by {loss} together."
-    return f"{start} {_tell_half(lowered, places, 'of that')}."
+    return f"{start} {tell_half(lowered, places, 'of that')}."
 
 
 def _tell_match(between: Tensor, setting: Setting) -> str:

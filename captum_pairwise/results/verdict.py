@@ -20,6 +20,40 @@ class Trust:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """The decision on a pair by a threshold, and its evidence: credits of the game `v - threshold`, which are those of `v`.
+
+    Attributes:
+        similarity: of the pair.
+        threshold: the similarity from which on a pair is accepted.
+        raised: the sum of the parts that raise the similarity, in the map of the query and of the retrieved image: evidence for acceptance.
+            None without maps.
+        lowered: the sum of the parts that lower it, at most 0: evidence against. What an image leaves without its parts, plus both sums,
+            is the margin.
+    """
+
+    similarity: float
+    threshold: float
+    raised: tuple[float, float] | None = None
+    lowered: tuple[float, float] | None = None
+
+    @property
+    def margin(self) -> float:
+        """The similarity minus the threshold."""
+        return self.similarity - self.threshold
+
+    @property
+    def is_accepted(self) -> bool:
+        """True if the similarity reaches the threshold."""
+        return self.margin >= 0
+
+    @property
+    def label(self) -> str:
+        """The decision in a word."""
+        return "accepted" if self.is_accepted else "rejected"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """An explanation in words.
 
@@ -29,6 +63,7 @@ class Verdict:
         trust: how far to trust it.
         warnings: what is wrong with the model, if anything is: they stand in a red band on the picture, a few words each.
         is_similar: False if the two are not similar.
+        decision: the decision by a threshold, if one was given.
     """
 
     question: str
@@ -36,6 +71,7 @@ class Verdict:
     trust: Trust
     warnings: tuple[str, ...] = ()
     is_similar: bool = True
+    decision: Decision | None = None
 
     def __str__(self) -> str:
         warnings = [f"Warning: {warning}." for warning in self.warnings]

@@ -11,6 +11,7 @@ from captum_pairwise.results.verdict import Trust, Verdict
 from captum_pairwise.visualization.parts import check_pair
 from captum_pairwise.visualization.photo_parts import PhotoParts
 from captum_pairwise.visualization.sheets import Side, draw_sheet
+from captum_pairwise.visualization.style import format_similarities
 
 WARNING_SIGN = "Warning: "
 QUESTION = "Why are these results similar to the query?"
@@ -64,11 +65,12 @@ def check_ranking(
 
 
 def join_verdicts(verdicts: Sequence[Verdict], margin: str, title: str) -> Verdict:
-    """One verdict on a ranked list: the margin, all warnings, and the trust, in a sentence if the results differ in it."""
+    """One verdict on a ranked list: the margin, the decisions, all warnings, and the trust, in a sentence if the results differ in it."""
     warnings = list(dict.fromkeys(warning for verdict in verdicts for warning in verdict.warnings))
     is_warning = margin.startswith(WARNING_SIGN)
     warnings += [margin.removeprefix(WARNING_SIGN)] if is_warning else []
     sentences = [margin] if margin and not is_warning else []
+    sentences += _tell_decisions(verdicts)
     places: dict[str, list[str]] = {}
     for place, verdict in enumerate(verdicts, 1):
         places.setdefault(verdict.trust.label, []).append(str(place))
@@ -76,3 +78,21 @@ def join_verdicts(verdicts: Sequence[Verdict], margin: str, title: str) -> Verdi
         sentences.append(" ".join(f"{label.capitalize()}: {', '.join(numbers)}." for label, numbers in places.items()))
     trust = Trust(next(iter(places)) if len(places) == 1 else "", ())
     return Verdict(title or QUESTION, tuple(sentences), trust, tuple(warnings))
+
+
+def _tell_decisions(verdicts: Sequence[Verdict]) -> list[str]:
+    """The results that a threshold accepts, in a sentence; none without a threshold."""
+    decisions = [(str(place), verdict.decision) for place, verdict in enumerate(verdicts, 1) if verdict.decision is not None]
+    if not decisions:
+        return []
+    (threshold,) = format_similarities([decisions[0][1].threshold])
+    accepted = [place for place, decision in decisions if decision.is_accepted]
+    places = "None" if not accepted else "All" if len(accepted) == len(decisions) else f"{len(accepted)} ({', '.join(accepted)})"
+    return [f"{places} of the {len(decisions)} results {'is' if len(accepted) == 1 else 'are'} accepted at the threshold {threshold}."]
+
+
+def write_scores(scores: Sequence[float], verdicts: Sequence[Verdict]) -> list[str]:
+    """The score of each result as text, with the decision of a threshold."""
+    decisions = [verdict.decision for verdict in verdicts] or [None] * len(scores)
+    texts = zip(format_similarities(scores), decisions, strict=True)
+    return [score if decision is None else f"{score}, {decision.label}" for score, decision in texts]

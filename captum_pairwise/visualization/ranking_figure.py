@@ -22,9 +22,9 @@ from captum_pairwise.visualization.headline import (
 )
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.photos import draw_photo, hide_frames
-from captum_pairwise.visualization.ranked_sides import RankedSide, check_ranking, join_verdicts, locate_ranking
+from captum_pairwise.visualization.ranked_sides import RankedSide, check_ranking, join_verdicts, locate_ranking, write_scores
 from captum_pairwise.visualization.sheets import Side
-from captum_pairwise.visualization.style import SIGNED, draw_bar_in, find_scale, format_similarities
+from captum_pairwise.visualization.style import SIGNED, draw_bar_in, find_scale
 from captum_pairwise.visualization.words import draw_words, measure_words
 
 WIDTH, COLUMNS, WIDE_COLUMNS = 9.0, 6, 3  # inches of the figure; photos in a row, and wide pictures such as the slices of a volume
@@ -99,7 +99,7 @@ def _list_rows(
     colours = [choose_colours(verdict) for verdict in verdicts] or [SIGNED] * len(pairs)
     query = RankedCell(pairs[0][0], "query", "with its map for 1", colours[0])
     labels = [f"{place}. {name}" for place, name in enumerate(names, 1)]
-    notes = [f"score {score}" for score in format_similarities(scores)]
+    notes = [f"score {score}" for score in write_scores(scores, verdicts)]
     sides = [side for _, side in pairs]
     cells = [RankedCell(*cell) for cell in zip(sides, labels, notes, colours, strict=True)]
     if cells[0].side.parts is None:

@@ -6,9 +6,8 @@ from typing import Any
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.page_data import Sheet, build_colours, describe_method, describe_side, prepare_side
-from captum_pairwise.visualization.ranked_sides import check_ranking, join_verdicts
+from captum_pairwise.visualization.ranked_sides import check_ranking, join_verdicts, write_scores
 from captum_pairwise.visualization.sheets import Side
-from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
 
 RANKING_SCRIPTS = ("numbers.js", "elements.js", "parts.js", "panels.js", "ranking.js")  # each needs the scripts before it
@@ -50,7 +49,7 @@ def ranking_viewer(
     if len({_count_query_parts(result) for result in results}) > 1:
         raise ValueError("Expected the same parts of the query for all results, got other numbers of them. Explain all with one method.")
     first = prepare_side(query, results[0], 0, 0)
-    lists = (results, retrieved, names, format_similarities(scores), verdicts or [None] * len(results))
+    lists = (results, retrieved, names, write_scores(scores, verdicts), verdicts or [None] * len(results))
     data = {
         "query": describe_side(first),
         "results": [_describe_result(*columns, query, first) for columns in zip(*lists, strict=True)],

@@ -77,6 +77,12 @@ def test_one_file_is_written_if_it_is_named(photos, tmp_path):
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["why.html"]
 
 
+def test_a_threshold_gives_a_decision(photos, tmp_path, capsys):
+    assert run_command(["explain", *photos, "--model", TINY, "--threshold", "-2", "--out", str(tmp_path / "why.html")]) == 0
+    assert "Accepted: their similarity" in capsys.readouterr().out
+    assert "Why is this pair accepted?" in (tmp_path / "why.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["why.HTML", "why.Jpg"])
 def test_endings_may_have_capitals(photos, tmp_path, name, capsys):
     assert run_command(["explain", *photos, "--model", TINY, "--out", str(tmp_path / "out" / name)]) == 0
@@ -111,6 +117,7 @@ def test_the_options_reach_the_call(photos, tmp_path, monkeypatch):
     (_, *given), arguments = calls[0]
     assert given == photos and set(map(str, arguments.pop("background"))) == set(photos)
     assert arguments == {
+        "threshold": None,
         "layer": "features.1",
         "method": "path",
         "n_samples": 7,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from explanation_cases import BLURRED, make_pair, places_of, sentence
 
-from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, format_difference, write_verdict
+from captum_pairwise.explanations.amount_words import format_difference
+from captum_pairwise.explanations.verdict_words import Setting, find_weak_layer, write_verdict
 from captum_pairwise.results.verdict import RELIABLE, UNREADABLE, Trust
 
 TRUST = Trust(RELIABLE, ())
