@@ -21,7 +21,8 @@ from captum_pairwise.estimators.permutation_sampling import permutation
 from captum_pairwise.estimators.regression.kernel_shapley import kernel_shapley
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.regression.local_surrogate import lime
-from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
+from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
 from captum_pairwise.evaluation.convergence import random_games
 from captum_pairwise.games.game import Game
 from captum_pairwise.players.trees import PartitionTree, bisection_tree

@@ -1,12 +1,15 @@
 """Interaction indices of two towers from embeddings of each image alone."""
 
+import abc
+from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
 
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.views import Matrix
-from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
+from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
@@ -14,6 +17,9 @@ from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.layouts import LayoutNames
 from captum_pairwise.results.index import BANZHAF, SHAPLEY_TAYLOR, Probability, parse_index
 from captum_pairwise.results.interactions import Interactions
+
+HELD_OUT_SHARE = 5  # a fifth of the budget of images
+FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # of the tail of a network
 
 
 class _TowerFit(PairMethod[Interactions]):
@@ -26,8 +32,22 @@ class _TowerFit(PairMethod[Interactions]):
     def _set_options(self, index: str | None, p: Probability, fit: str | None, tolerance: float | None, within: bool) -> None:
         self.options = TowerOptions(fit, tolerance, within, parse_index(self._default_index if index is None else index, p))
 
+    @abc.abstractmethod
+    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
+        """The embeddings that the estimate gets, and those that measure its prediction, for the larger number of players of an image."""
+
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
-        return pairs.explain(lambda game: factorise(_require_towers(game), self._budget(n_samples), self.options, generator=generator))
+        def estimate(game: Game) -> Interactions:
+            towers = _require_towers(game)
+            budget, held_out = self._hold_out(self._budget(n_samples), max(game.n_query, game.n_retrieved))
+            return factorise(towers, budget, replace(self.options, held_out=held_out), generator=generator)
+
+        return pairs.explain(estimate)
+
+
+def _round_to_power(number: int) -> int:
+    """The largest power of 2 up to a number, 0 for 0: as many coalitions can be balanced."""
+    return 2 ** (number.bit_length() - 1) if number else 0
 
 
 def _require_towers(game: Game) -> EmbeddedGame:
@@ -48,8 +68,9 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
     default, `"banzhaf"` at 0.5, predicts the similarity of images with absent parts best: `interactions(...).predict`. One sample gives
     all indices: `interactions(...).as_index("faith-shap")`.
 
-    The result has pairs between the images, the credit of single parts, and the heat maps, with standard errors where they were sampled.
-    `n_samples` is 500 by default. A query that is repeated in consecutive entries of the batch is embedded once:
+    The result has pairs between the images, the credit of single parts, and the heat maps, with standard errors where they were sampled,
+    and `r2`, the share of the variance of the similarity that its credits predict. `n_samples` is 500 by default, of which a fifth is held
+    out to measure `r2`. A query that is repeated in consecutive entries of the batch is embedded once:
     `(query.expand(k, -1, -1, -1), retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each
     image.
 
@@ -58,9 +79,10 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
         index: `"shapley-taylor"`, `"shapley"`, `"k-sii"`, `"faith-shap"`, `"chaining"`, `"banzhaf"`, `"moebius"` or `"co-moebius"`; None
             takes the default of the class.
         p: of `"banzhaf"`, the probability that a part is present, or one for each image.
-        fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process, or `"chains"`, means over chains of
-            growing coalitions, which need more embeddings for the same error but a tenth of the other time. None takes the process up to
-            8192 embeddings of 256 players.
+        fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process; `"chains"`, means over chains of
+            growing coalitions, which need more embeddings for the same error but a tenth of the other time; or `"regression"`, for
+            `"banzhaf"` alone the linear regressions that FIxLIP solves (Baniecki et al. 2025), for comparison. None takes the process up
+            to 8192 embeddings of 256 players.
         tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
         within: also estimate the pairs within each image.
 
@@ -69,6 +91,12 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
     """
 
     _default_samples = 500
+
+    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
+        """A fifth of the budget measures the prediction, if the rest is enough; none if all coalitions are embedded."""
+        held_out = _round_to_power(budget // HELD_OUT_SHARE)
+        is_enough = budget - held_out >= 2 * n_players - 2 and 2**n_players > budget + 2
+        return (budget - held_out, held_out) if is_enough else (budget, 0)
 
     def __init__(
         self,
@@ -86,6 +114,8 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 
 class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     """Any interaction index of cells of a layer's two outputs; `FactorisedInteractions` in feature space, `n_samples` 2000 by default.
+
+    Half as many coalitions, from 64 to 512, are embedded beside them to measure `r2`.
 
     Args:
         forward_func: a `SimilarityWrapper`.
@@ -107,6 +137,10 @@ class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     """
 
     _default_samples = 2000
+
+    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
+        """Half as many coalitions beside the budget, because only the tail of the network runs: at least 64, at most 512."""
+        return budget, min(max(_round_to_power(budget // 2), FEWEST_HELD_OUT), MOST_HELD_OUT)
 
     def __init__(
         self,

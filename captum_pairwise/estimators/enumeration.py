@@ -1,5 +1,6 @@
 """Exact interaction indices, from the values of all coalitions."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions, interaction_index, shapley_values
+from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.limits import refuse_too_many
-from captum_pairwise.estimators.towers.models import EnumeratedTower, compute_index, keep_sample
+from captum_pairwise.estimators.prediction_fit import HeldOut, score_enumerated, take_enumerated
+from captum_pairwise.estimators.towers.models import EnumeratedTower, GameEstimate
 from captum_pairwise.games.game import EmbeddedGame, Game, TwoTowerGame
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
@@ -43,8 +46,15 @@ def exact(game: Game, most: int = 2**20, index: Index = TAYLOR_INDEX) -> Interac
         EnumeratedTower(embed(all_coalitions(n_players)))
         for embed, n_players in ((game.embed_query, game.n_query), (game.embed_retrieved, game.n_retrieved))
     ]
-    compute = partial(compute_index, towers=towers, within=True, n_evaluations=game.n_evaluations, has_errors=False)
-    return keep_sample(compute(index), towers, compute)
+    estimate = GameEstimate(towers, game.n_evaluations, within=True, has_errors=False, held_out=_score_all(game, towers, index))
+    return estimate.keep(estimate.compute(index))
+
+
+def _score_all(game: TwoTowerGame, towers: Sequence[EnumeratedTower], index: Index) -> tuple[Tensor, HeldOut, HeldOut]:
+    """The values of all combinations of coalitions of both towers, or of as many as fit into a table."""
+    generator = default_generator(None)
+    query, retrieved = (take_enumerated(tower.embeddings, p, generator) for tower, p in zip(towers, index.probabilities, strict=True))
+    return game.combine(query.embeddings, retrieved.embeddings), query, retrieved
 
 
 def _share_values(values: Float[Tensor, " coalitions"], index: Index, n_query: int, n_evaluations: int) -> Interactions:
@@ -52,7 +62,9 @@ def _share_values(values: Float[Tensor, " coalitions"], index: Index, n_query: i
     constant, first, second = interaction_index(values, index, n_query)
     blocks = {"first_order": first[None], **split_blocks(second[None], n_query), **map_images(values, n_query)}
     sources = (partial(_share_values, values, n_query=n_query, n_evaluations=n_evaluations),)
-    return make_interactions(values[[0, -1]], n_query, n_evaluations, index=index, constant=constant[None], sources=sources, **blocks)
+    ends = values[[0, -1]]
+    result = make_interactions(ends, n_query, n_evaluations, index=index, constant=constant[None], sources=sources, **blocks)
+    return score_enumerated(result, values)
 
 
 def enumerate_values(game: Game) -> Float[Tensor, " coalitions"]:

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from captum_pairwise.estimators.coalitions import all_coalitions, interaction_index
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
+from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
 from captum_pairwise.games.game import CallableGame, TwoTowerGame
 from captum_pairwise.results.index import NAMES, Index, parse_index
 from captum_pairwise.results.interactions import Interactions

@@ -12,10 +12,12 @@ from torch import Tensor
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel
 from captum_pairwise.estimators.gaussian.process import condition_process, fit_kernel
 from captum_pairwise.estimators.index_path import Nodes, make_index_path
+from captum_pairwise.estimators.prediction_fit import HeldOut, score_towers
+from captum_pairwise.estimators.regression.tower_regression import regress_tower
 from captum_pairwise.estimators.towers.chains import Sample, chain_summary
 from captum_pairwise.estimators.towers.indices import Share, combine, tower_interactions
 from captum_pairwise.estimators.towers.process_slopes import process_summary
-from captum_pairwise.estimators.towers.summary import TowerSummary, enumerate_tower
+from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, enumerate_tower
 from captum_pairwise.results.index import Index
 from captum_pairwise.results.interactions import Interactions
 
@@ -96,6 +98,26 @@ class ProcessTower(TowerModel):
         return process_summary(condition_process(self.kernel, self.rows, self.embeddings), self.embeddings, nodes)
 
 
+@final
+@dataclass(frozen=True)
+class RegressedTower(TowerModel):
+    """A linear regression on coalitions in which every player is present with one probability, as FIxLIP has it, without errors."""
+
+    rows: Bool[Tensor, "rows players"]
+
+    @property
+    def n_players(self) -> int:
+        """The number of players."""
+        return self.rows.shape[1]
+
+    def summarise(self, nodes: Nodes) -> TowerSummary:
+        """The summary of the linear function; the first two rows are the ends, which it does not see."""
+        fit = regress_tower(self.rows[2:], self.embeddings[2:])
+        mean = fit.intercept + nodes.to(fit.intercept)[:, None] * fit.slopes.sum(0)
+        slopes = fit.slopes[:, None].expand(-1, len(nodes), -1)
+        return TowerSummary(self.embeddings[0], self.embeddings[1], Curves(slopes), Curves(mean[None]))
+
+
 @dataclass(frozen=True)
 class TowerSample:
     """The embeddings of some coalitions of a tower as the network returns them, and the model that they make.
@@ -124,23 +146,38 @@ class TowerSample:
         return self._summaries[key]
 
 
-def compute_index(
-    index: Index,
-    towers: Sequence[TowerModel | TowerSample],
-    *,
-    within: bool,
-    n_evaluations: int,
-    share: Share = combine,
-    has_errors: bool = True,
-) -> Interactions:
-    """The interactions of this index from both towers, a batch of one."""
-    (query, retrieved), (n_query, n_retrieved) = towers, (tower.n_players for tower in towers)
-    path = make_index_path(index, n_query + n_retrieved)
-    u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
-    return tower_interactions(u, w, share(u, w, path, within), index, n_evaluations, has_errors=has_errors)
+@dataclass(frozen=True)
+class GameEstimate:
+    """The models of both towers, which give every index.
 
+    Attributes:
+        towers: the models of the query's tower and of the retrieved image's, or their samples.
+        n_evaluations: the number of embedded coalitions.
+        within: True to estimate the pairs within an image.
+        share: `combine`, or another way to share the credit.
+        has_errors: False if everything is exact.
+        held_out: the values of all combinations of two sets of coalitions, and the sets, for `r2`; None leaves it out.
+    """
 
-def keep_sample(result: Interactions, towers: Sequence[TowerModel], compute: Callable[[Index], Interactions]) -> Interactions:
-    """The interactions with the way to other indices, if the embeddings are not too large to be kept."""
-    is_small = sum(tower.embeddings.nbytes for tower in towers) <= MOST_KEPT
-    return replace(result, sources=(compute,)) if is_small else result
+    towers: Sequence[TowerModel | TowerSample]
+    n_evaluations: int
+    within: bool
+    share: Share = combine
+    has_errors: bool = True
+    held_out: tuple[Tensor, HeldOut, HeldOut] | None = None
+
+    def compute(self, index: Index) -> Interactions:
+        """The interactions of this index, a batch of one."""
+        (query, retrieved), (n_query, n_retrieved) = self.towers, (tower.n_players for tower in self.towers)
+        path = make_index_path(index, n_query + n_retrieved)
+        u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
+        shared = self.share(u, w, path, self.within)
+        result = tower_interactions(u, w, shared, index, self.n_evaluations, has_errors=self.has_errors)
+        return result if self.held_out is None else score_towers(result, *self.held_out)
+
+    def keep(self, result: Interactions) -> Interactions:
+        """The result with the way to other indices, if the embeddings are not too large to be kept."""
+        models = [tower if isinstance(tower, TowerModel) else tower.model for tower in self.towers]
+        if sum(model.embeddings.nbytes for model in models) > MOST_KEPT:
+            return result
+        return replace(result, sources=(replace(self, towers=models).compute,))

@@ -1,0 +1,134 @@
+"""The share of a game's variance that the credits predict, `r2`, on coalitions that the estimate has not seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from scipy.linalg import hadamard
+from torch import Tensor
+
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.regression.tower_regression import draw_present
+from captum_pairwise.games.game import EmbeddedGame, Game
+from captum_pairwise.results.interactions import Interactions
+
+MOST_ROWS = 1024  # of one image in a table of all combinations
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Coalitions of one image, in which each player is present with some probability.
+
+    Attributes:
+        coalitions: the coalitions.
+        embeddings: what the tower returns for them.
+        weights: the weight of each in a mean; their sum is 1.
+        p: the probability.
+        words: the number of coalitions in words.
+    """
+
+    coalitions: Bool[Tensor, "rows players"]
+    embeddings: Float[Tensor, "rows ..."]
+    weights: Float[Tensor, " rows"]
+    p: float
+    words: str
+
+
+def draw_balanced(n_players: int, n_rows: int, p: float, generator: torch.Generator) -> Bool[Tensor, "rows players"]:
+    """Coalitions in which each player is present with probability `p`.
+
+    Where `p` is ½ and the number of rows is a power of two above the number of players, they are columns of a Hadamard matrix in random
+    order and with random signs: each row is uniform, and every two players are together, apart and absent equally often. The error of a
+    mean square is then about half of that of independent rows.
+    """
+    is_balanced = p == 0.5 and n_rows > n_players and n_rows & (n_rows - 1) == 0
+    if not is_balanced:
+        return draw_present(n_players, n_rows, p, generator)
+    chosen = 1 + torch.randperm(n_rows - 1, generator=generator, device=generator.device)[:n_players].cpu()
+    signs = draw_present(n_players, 1, 0.5, generator)
+    return (torch.from_numpy(hadamard(n_rows))[:, chosen] > 0) ^ signs
+
+
+def draw_held_out(embed: Callable[[Tensor], Tensor], n_players: int, n_rows: int, p: float, generator: torch.Generator) -> HeldOut:
+    """Coalitions that are embedded now."""
+    rows = draw_balanced(n_players, n_rows, p, generator)
+    return HeldOut(rows, embed(rows), _weigh_equally(n_rows), p, f"{n_rows} coalitions")
+
+
+def take_enumerated(embeddings: Float[Tensor, "coalitions ..."], p: float, generator: torch.Generator) -> HeldOut:
+    """All coalitions with their probabilities, or `MOST_ROWS` of them, from their embeddings in the order of `all_coalitions`."""
+    n_players = len(embeddings).bit_length() - 1
+    if len(embeddings) <= MOST_ROWS:
+        rows = all_coalitions(n_players)
+        return HeldOut(
+            rows, embeddings, _weigh_rows(rows, torch.full((n_players,), p, dtype=torch.float64, device="cpu")), p, "all coalitions"
+        )
+    rows = draw_present(n_players, MOST_ROWS, p, generator)
+    places = (rows.long() << torch.arange(n_players, device="cpu")).sum(1)
+    return HeldOut(rows, embeddings[places.to(embeddings.device)], _weigh_equally(MOST_ROWS), p, f"{MOST_ROWS} coalitions")
+
+
+def _weigh_rows(rows: Bool[Tensor, "rows players"], presence: Float[Tensor, " players"]) -> Float[Tensor, " rows"]:
+    """The probability of each coalition."""
+    return torch.where(rows, presence, 1 - presence).prod(1)
+
+
+def _weigh_equally(n_rows: int) -> Float[Tensor, " rows"]:
+    return torch.full((n_rows,), 1 / n_rows, dtype=torch.float64, device="cpu")
+
+
+def score_towers(result: Interactions, values: Float[Tensor, "query retrieved"], query: HeldOut, retrieved: HeldOut) -> Interactions:
+    """The result of one pair with `r2`, from the values of all combinations of two sets of coalitions."""
+    n_query, n_retrieved = len(query.coalitions), len(retrieved.coalitions)
+    none = [torch.zeros_like(side.coalitions[:1]) for side in (query, retrieved)]
+    of_query = result.predict(torch.cat([query.coalitions, none[1].expand(n_query, -1)], 1))[0]
+    of_retrieved = result.predict(torch.cat([none[0].expand(n_retrieved, -1), retrieved.coalitions], 1))[0]
+    constant = result.predict(torch.cat(none, 1))[0]
+    between = query.coalitions.to(of_query) @ result["between"][0] @ retrieved.coalitions.to(of_query).T
+    predicted = of_query[:, None] + of_retrieved - constant + between
+    weights = query.weights[:, None] * retrieved.weights
+    words = query.words if query.words == retrieved.words else f"{query.words} and {retrieved.words}"
+    return _add_fit(result, predicted, values, weights, f"{words} of each image in all combinations", (query.p, retrieved.p))
+
+
+def measure_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:
+    """The result of one pair with `r2`, on coalitions that are evaluated now; unchanged if its credits predict nothing.
+
+    Args:
+        game: the game.
+        result: the result for it.
+        n_rows: the number of coalitions: of each image if it is embedded alone, otherwise of both together.
+        generator: the source of randomness.
+    """
+    if result.first_order is None or result.between is None:
+        return result
+    p = result.index.probabilities if result.index is not None else (0.5, 0.5)
+    if isinstance(game, EmbeddedGame):
+        query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
+        retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
+        return score_towers(result, game.combine(query.embeddings, retrieved.embeddings), query, retrieved)
+    sizes = zip((game.n_query, game.n_retrieved), p, strict=True)
+    rows = torch.cat([draw_present(n_players, n_rows, presence, generator) for n_players, presence in sizes], 1)
+    return _add_fit(result, result.predict(rows)[0], game.values(rows), _weigh_equally(n_rows), f"{n_rows} coalitions", p)
+
+
+def score_enumerated(result: Interactions, values: Float[Tensor, " coalitions"]) -> Interactions:
+    """The result of one pair with the exact `r2`, from the values of all coalitions of both images."""
+    n_players, p = len(values).bit_length() - 1, result.index.probabilities if result.index is not None else (0.5, 0.5)
+    presence = torch.tensor(p, dtype=torch.float64, device="cpu").repeat_interleave(
+        torch.tensor([result.n_query, n_players - result.n_query], device="cpu")
+    )
+    rows = all_coalitions(n_players)
+    return _add_fit(result, result.predict(rows)[0], values, _weigh_rows(rows, presence), "all coalitions", p)
+
+
+def _add_fit(
+    result: Interactions, predicted: Tensor, values: Tensor, weights: Float[Tensor, "..."], words: str, p: tuple[float, float]
+) -> Interactions:
+    """The result with `1 - E(v - v̂)² / Var v`; NaN if the similarity does not change."""
+    values, predicted, weights = values.double(), predicted.double(), weights.to(values.device)
+    variance = (weights * (values - (weights * values).sum()).square()).sum()
+    r2 = 1 - (weights * (values - predicted).square()).sum() / variance
+    law = f"{words}, each part present with probability {' and '.join(dict.fromkeys(f'{presence:g}' for presence in p))}"
+    return replace(result, r2=torch.where(variance > 0, r2, torch.nan)[None].to(result.full), r2_law=law)

@@ -1,0 +1,120 @@
+"""The share of the variance that credits predict, against all coalitions and against least squares."""
+
+import pytest
+import torch
+from conftest import relu_game, seeded
+from torch import Tensor
+from torch.testing import assert_close
+
+from captum_pairwise.estimators.coalitions import all_coalitions
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.estimators.prediction_fit import draw_balanced, measure_prediction
+from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
+from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
+from captum_pairwise.games.game import CallableGame, Game
+from captum_pairwise.results.index import parse_index
+from captum_pairwise.results.interactions import Interactions
+
+BANZHAF = parse_index("banzhaf", (0.3, 0.6))
+indices = pytest.mark.parametrize("index", [BANZHAF, parse_index("shapley-taylor"), parse_index("faith-shap")], ids=str)
+
+
+def explained_share(game: Game, result: Interactions, p: tuple[float, float]) -> Tensor:
+    """`1 - E(v - v̂)² / Var v`, coalition by coalition."""
+    rows = all_coalitions(game.n_players)
+    values, predicted = game.values(rows).tolist(), result.predict(rows)[0].tolist()
+    weights = []
+    for row in rows.tolist():
+        weight = 1.0
+        for player, is_present in enumerate(row):
+            presence = p[0] if player < game.n_query else p[1]
+            weight *= presence if is_present else 1 - presence
+        weights.append(weight)
+    mean = sum(w * v for w, v in zip(weights, values, strict=True))
+    variance = sum(w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True))
+    missed = sum(w * (v - g) ** 2 for w, v, g in zip(weights, values, predicted, strict=True))
+    return torch.tensor(1 - missed / variance, dtype=torch.float64)
+
+
+@indices
+@pytest.mark.parametrize("within", [True, False])
+def test_an_enumerated_game_has_the_exact_share(index, within) -> None:
+    game = relu_game(4, 3, 0)
+    result = factorise(game, 2**4, TowerOptions(index=index, within=within))
+    assert_close(result.r2[0], explained_share(game, result, index.probabilities), rtol=0, atol=1e-12)
+    assert result.r2_law.startswith("all coalitions of each image in all combinations, each part present with probability")
+
+
+@indices
+def test_an_opaque_game_has_the_exact_share(index) -> None:
+    game = CallableGame(4, 3, relu_game(4, 3, 0).values)
+    result = exact(game, index=index)
+    assert_close(result.r2[0], explained_share(game, result, index.probabilities), rtol=0, atol=1e-12)
+
+
+def test_banzhaf_predicts_best_under_its_own_law() -> None:
+    result = exact(relu_game(5, 4, 1), index=parse_index("banzhaf"))
+    shares = {name: result.as_index(name).r2.item() for name in ("shapley-taylor", "k-sii", "faith-shap", "chaining", "moebius")}
+    assert result.r2.item() > max(shares.values())
+
+
+def test_the_closed_form_of_the_banzhaf_share() -> None:
+    """`[p(1-p) Σ h² + p²(1-p)² Σ g²] / Var v` with pairs between the images alone, and `Var v` from the moments of the towers."""
+    game, p = relu_game(4, 3, 2), 0.5
+    result = factorise(game, 2**4, TowerOptions(index=parse_index("banzhaf", p)))
+    slopes = result.first_order[0] + p * torch.cat([result.between[0].sum(1), result.between[0].sum(0)])
+    explained = p * (1 - p) * slopes.square().sum() + (p * (1 - p)) ** 2 * result.between.square().sum()
+    u, w = game.embed_query(all_coalitions(4)), game.embed_retrieved(all_coalitions(3))
+    moments = u.T @ u / len(u), w.T @ w / len(w)
+    variance = (moments[0] * moments[1]).sum() - (u.mean(0) @ w.mean(0)).square()
+    assert_close(result.r2[0], explained / variance, rtol=0, atol=1e-12)
+
+
+@indices
+@pytest.mark.parametrize("as_towers", [True, False])
+def test_coalitions_held_out_measure_the_share(index, as_towers) -> None:
+    game = relu_game(5, 4, 3)
+    opaque = game if as_towers else CallableGame(5, 4, game.values)
+    result = exact(game, index=index)
+    measured = measure_prediction(opaque, result, 4096, seeded(1))
+    assert_close(measured.r2, result.r2, rtol=0, atol=0.05 * (1 - result.r2).item())
+    assert "4096 coalitions" in measured.r2_law
+
+
+def test_balanced_coalitions_are_balanced() -> None:
+    rows = draw_balanced(11, 16, 0.5, seeded(0)).double()
+    assert_close(rows.mean(0), torch.full((11,), 0.5).double())
+    together = rows.T @ rows / 16
+    assert_close(together - torch.diag(together.diagonal()), torch.full((11, 11), 0.25).double().fill_diagonal_(0))
+    biased = draw_balanced(11, 4096, 0.3, seeded(0)).double()
+    assert (biased.mean(0) - 0.3).abs().max() < 0.05
+
+
+def test_a_constant_game_has_no_share() -> None:
+    result = exact(CallableGame(2, 2, lambda z: torch.ones(len(z), dtype=torch.float64)))
+    assert result.r2.isnan().all()
+
+
+def test_the_regression_of_fixlip_is_the_product_of_two_regressions() -> None:
+    game = relu_game(6, 5, 0)
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    embed = {"query": game._embed_query, "retrieved": game._embed_retrieved}
+    for name in embed:
+
+        def record(rows: Tensor, name: str = name) -> Tensor:
+            if len(rows) == 25:
+                seen[name] = rows, embed[name](rows)
+            return embed[name](rows)
+
+        setattr(game, f"_embed_{name}", record)
+    result = factorise(game, 25, TowerOptions(fit="regression", index=parse_index("banzhaf")))
+    constant, first, pairs = multiply_towers(*(regress_tower(*seen[name]) for name in embed))
+    assert_close(result.between[0], pairs)
+    assert_close(result.first_order[0], first)
+    assert_close(result.constant[0], constant)
+
+
+def test_the_regression_has_no_other_index() -> None:
+    with pytest.raises(ValueError, match="Expected index='banzhaf' with fit='regression'"):
+        TowerOptions(fit="regression")
