@@ -8,10 +8,12 @@ import torch
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.shapley_process import count_least, process_shapley
+from captum_pairwise.estimators.prediction_fit import measure_prediction
 from captum_pairwise.games.game import Game, make_one_image_games
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Credits, IndexSource, Interactions
 
+HELD_OUT = 10  # a tenth of the budget measures the prediction
 SHARE = 5  # the maps get a fifth of the budget
 MOST_SAMPLES = 2048  # of a map: more take long and hardly change it
 
@@ -28,7 +30,8 @@ def estimate_with_maps(
 ) -> Interactions:
     """The pairs by an estimator of the joint game, and the heat maps from coalitions in which the other image is whole.
 
-    The maps get about a fifth of the budget, the pairs the rest. If that is too little for the pairs, there are no maps.
+    The maps get about a fifth of the budget, and a tenth measures the prediction, `r2`; the pairs get the rest. If that is too little for
+    the pairs, there is no `r2`, and then there are no maps.
 
     Args:
         game: the game.
@@ -44,10 +47,18 @@ def estimate_with_maps(
     budgets = divide_budget(game, n_samples, least)
     if budgets is None:
         return estimate(game, n_samples)
-    pairs, generator = estimate(game, n_samples - sum(budgets)), default_generator(generator)
+    n_held_out = _hold_out_some(n_samples, sum(budgets) + least)
+    pairs, generator = estimate(game, n_samples - sum(budgets) - n_held_out), default_generator(generator)
+    if n_held_out:
+        pairs = measure_prediction(game, pairs, n_held_out, generator)
     games = zip(make_one_image_games(game), budgets, strict=True)
     query, retrieved = (process_shapley(image_game, budget, generator=generator) for image_game, budget in games)
     return attach_maps(pairs, query, retrieved, game.n_evaluations)
+
+
+def _hold_out_some(n_samples: int, needed: int) -> int:
+    """The coalitions that measure the prediction: a tenth of the budget, or none if the rest is too little."""
+    return n_samples // HELD_OUT if n_samples - n_samples // HELD_OUT >= needed else 0
 
 
 def divide_budget(game: Game, n_samples: int, least: int) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.regression.tower_regression import draw_present
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.renumbering import map_sources
 
 MOST_ROWS = 1024  # of one image in a table of all combinations
 
@@ -110,7 +111,12 @@ def measure_prediction(game: Game, result: Interactions, n_rows: int, generator:
         return score_towers(result, game.combine(query.embeddings, retrieved.embeddings), query, retrieved)
     sizes = zip((game.n_query, game.n_retrieved), p, strict=True)
     rows = torch.cat([draw_present(n_players, n_rows, presence, generator) for n_players, presence in sizes], 1)
-    return _add_fit(result, result.predict(rows)[0], game.values(rows), _weigh_equally(n_rows), f"{n_rows} coalitions", p)
+    values = game.values(rows)
+
+    def score(other: Interactions) -> Interactions:
+        return _add_fit(other, other.predict(rows)[0], values, _weigh_equally(n_rows), f"{n_rows} coalitions", p)
+
+    return replace(score(result), sources=map_sources(result, score))
 
 
 def score_enumerated(result: Interactions, values: Float[Tensor, " coalitions"]) -> Interactions:

@@ -15,7 +15,8 @@ import captum_pairwise as cp
 
 close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
 CLASSES = [method for method in map(vars(cp).get, cp.__all__) if hasattr(method, "attribute")]
-NEED_TOWERS = [cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor, cp.LayerPairwiseSAM, cp.LayerSAM, cp.LayerVESM]
+FACTORISED = [cp.FactorisedInteractions, cp.FactorisedShapleyTaylor, cp.LayerFactorisedInteractions, cp.LayerFactorisedShapleyTaylor]
+NEED_TOWERS = [*FACTORISED, cp.LayerPairwiseSAM, cp.LayerSAM, cp.LayerVESM]
 OF_ONE_IMAGE = [cp.LayerIGCAM]
 OPAQUE = [cls for cls in CLASSES if cls not in NEED_TOWERS]
 OF_PAIRS = [cls for cls in CLASSES if cls not in OF_ONE_IMAGE]

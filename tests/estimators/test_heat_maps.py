@@ -57,7 +57,7 @@ def test_maps_have_honest_errors_and_are_complete(estimator):
 def test_pairs_are_those_of_the_rest_of_the_budget(estimator):
     game, count = opaque(relu_game(6, 6, 1)), CASES[estimator][0]
     for_maps = divide_budget(game, 300, count(12))
-    found, expected = estimate(estimator, game, 300), estimator(game, 300 - sum(for_maps), generator=seeded(0))
+    found, expected = estimate(estimator, game, 300), estimator(game, 300 - sum(for_maps) - 30, generator=seeded(0))  # a tenth is held out
     for name, block in get_blocks(expected).items():
         assert torch.equal(found[name], block)
 
@@ -103,3 +103,12 @@ def test_maps_get_a_fifth_of_the_budget_shared_by_players():
     assert divide_budget(CallableGame(30, 3, lambda z: z.sum(1)), 1000, 100)[1] == 2**3
     assert max(divide_budget(game, 10**6, 100)) == 2048
     assert divide_budget(game, 183, 100) is None and divide_budget(game, 184, 100) == (count_least(30), count_least(10))
+
+
+def test_a_tenth_of_the_budget_measures_the_prediction():
+    game = opaque(relu_game(6, 6, 1))
+    found = estimate(gaussian_process, game, 400)
+    assert "40 coalitions" in found.r2_law and found.n_evaluations.item() == 400
+    truth = exact(opaque(relu_game(6, 6, 1)))
+    assert (found.r2 - truth.r2).abs() < 0.3
+    assert "40 coalitions" in found.as_index("banzhaf").r2_law
