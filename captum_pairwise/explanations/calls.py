@@ -10,6 +10,7 @@ from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.plan import Options
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.explanations.ranking import Ranking
+from captum_pairwise.explanations.ranking_objective import ObjectiveName, choose_weights, make_objective
 from captum_pairwise.explanations.removal import NamedBaselines
 from captum_pairwise.games.context import Masks
 
@@ -75,6 +76,7 @@ def explain_ranking(
     *,
     names: Sequence[str] | None = None,
     scores: Sequence[float] | None = None,
+    objective: ObjectiveName | None = None,
     layer: Any = None,
     method: Any = None,
     n_samples: int | None = None,
@@ -96,6 +98,9 @@ def explain_ranking(
         results: the results of the search, the best first, each given like `retrieved` of `explain`.
         names: of the results; None takes the names of their files.
         scores: of the search; None takes the similarities.
+        objective: a weighted sum of the similarities, explained as one game of the query and all results (`Ranking.objective`): `"margin"`
+            (the first minus the second), `"top-1"` (the first minus the mean of the others), `"dcg"` (each weighted by
+            `1 / log2(rank + 1)`, minus the mean weight: what keeps this order), or a weight for each result.
         layer: as for `explain`.
         method: as for `explain`.
         n_samples: as for `explain`.
@@ -108,15 +113,18 @@ def explain_ranking(
         show_progress: as for `explain`.
 
     Raises:
-        ValueError: there is no list or no result, or the numbers of names, scores and results differ.
+        ValueError: there is no list or no result, the objective does not fit, or the numbers of names, scores and results differ.
     """
     items = _list_results(results, names, scores)
+    if objective is not None:
+        choose_weights(objective, len(items))
     options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
     batch = read_batch(model, query, items, [f"result {place}" for place in range(1, len(items) + 1)], transform, background)
     explanations = explain_batch(batch, Options(**options, threshold=threshold, seed=seed, show_progress=show_progress))
     named = tuple(names) if names is not None else tuple(content.name for content in batch.retrieved.contents)
     values = tuple(map(float, scores)) if scores is not None else tuple(explanation.similarity for explanation in explanations)
-    return Ranking(tuple(explanations), named, values)
+    told = None if objective is None else make_objective(explanations, named, objective)
+    return Ranking(tuple(explanations), named, values, told)
 
 
 def _list_results(results: Sequence[Any], names: Sequence[str] | None, scores: Sequence[float] | None) -> list[Any]:

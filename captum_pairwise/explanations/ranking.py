@@ -4,25 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isclose
-from textwrap import shorten
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 
 from captum_pairwise.explanations.amount_words import format_difference
-from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation, show_content
+from captum_pairwise.explanations.ranking_objective import MARGIN, name_result
 from captum_pairwise.explanations.shown import Shown
 from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.objective import Objective
 from captum_pairwise.results.verdict import Verdict
+from captum_pairwise.visualization.ranked_sides import WARNING_SIGN
 from captum_pairwise.visualization.ranking_figure import ranking_figure
 from captum_pairwise.visualization.ranking_viewer import ranking_viewer
 from captum_pairwise.visualization.style import format_similarities
 from captum_pairwise.visualization.viewer import Viewer
 
 EQUAL = 1e-6  # relative difference of similarities
-LONGEST_NAME = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Ranking(Shown):
         explanations: of the query and each result, in the order of the list.
         names: of the results.
         scores: of the search, or the similarities.
+        objective: a weighted sum of the similarities, and what the parts of the query add to it; None if none was asked for.
     """
 
     explanations: tuple[Explanation, ...]
     names: tuple[str, ...]
     scores: tuple[float, ...]
+    objective: Objective | None = None
 
     def __len__(self) -> int:
         return len(self.explanations)
@@ -57,17 +59,27 @@ class Ranking(Shown):
 
     @property
     def margin(self) -> str:
-        """The reason why the first result comes before the second, in words; a warning if the model ranks the results in another order."""
-        return tell_margin(self.explanations, self.names)
+        """The reason why the first result comes before the second, in words, and then the objective.
+
+        A warning if the model ranks the results in another order.
+        """
+        return " ".join(filter(None, [self._tell_order(), self.objective and self.objective.sentence]))
+
+    def _tell_order(self) -> str:
+        """The margin, which the objective "margin" tells in its own words, or the warning."""
+        sentence = tell_margin(self.explanations, self.names)
+        is_told = self.objective is not None and self.objective.name == MARGIN
+        return "" if is_told and not sentence.startswith(WARNING_SIGN) else sentence
 
     def figure(self) -> Figure:
         """The picture: the query once, and the results in their order with their maps."""
-        return ranking_figure(*self._list_contents(), verdicts=self.verdicts, margin=self.margin)
+        return ranking_figure(*self._list_contents(), verdicts=self.verdicts, margin=self._tell_order(), objective=self.objective)
 
     def page(self) -> Viewer:
         """The page on which a part of the query shows where it is in every result."""
         choices = self.explanations[0].choices
-        return ranking_viewer(*self._list_contents(), verdicts=self.verdicts, margin=self.margin, choices=choices)
+        told = {"verdicts": self.verdicts, "margin": self._tell_order(), "objective": self.objective}
+        return ranking_viewer(*self._list_contents(), **told, choices=choices)
 
     def _list_contents(self) -> tuple[Any, ...]:
         """The first arguments of the figure and of the page."""
@@ -82,11 +94,11 @@ def tell_margin(explanations: Sequence[Explanation], names: Sequence[str]) -> st
     over its baseline, so the difference of the maps sums to the margin, less the margin that the query's baseline has.
     """
     values = [explanation.similarity for explanation in explanations]
-    shown = [_name_result(*result) for result in zip(explanations, names, strict=True)]
+    shown = [name_result(*result) for result in zip(explanations, names, strict=True)]
     for place, (better, worse) in enumerate(pairwise(values)):
         if worse > better and not isclose(worse, better, rel_tol=EQUAL):
             return (
-                f"Warning: this is not the model's order. {shown[place + 1]} is more similar to the query than {shown[place]}, which "
+                f"{WARNING_SIGN}this is not the model's order. {shown[place + 1]} is more similar to the query than {shown[place]}, which "
                 f"stands before it ({' against '.join(format_similarities([worse, better]))})."
             )
     if len(explanations) < 2:
@@ -107,9 +119,3 @@ def _tell_favour(first: Explanation, second: Explanation) -> list[str]:
     strongest = torch.where(raised >= raised.max() / 2, raised, 0)
     where, gain = places.describe_group(strongest), format_difference(strongest.sum().item())
     return [f"The {places.noun}s of the query that favour the first most add {gain} more to it than to the second: {where}."]
-
-
-def _name_result(explanation: Explanation, name: object) -> str:
-    """The name of a result in a sentence; a sentence is quoted, and cut if it is long."""
-    quoted = isinstance(explanation.retrieved, Sentence)
-    return f"“{shorten(str(name), LONGEST_NAME, placeholder='…')}”" if quoted else str(name)

@@ -160,8 +160,8 @@ def describe_method(name: str, interactions: Interactions, sides: tuple[Sheet, S
     return {
         "name": name,
         "parts": [_locate(*side) for side in zip(sides, n_players, SIDES, strict=True)],
-        "credit": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in credit.items()},
-        "error": {block_name: _encode(block.numpy().astype("<f4")) for block_name, block in errors.items()},
+        "credit": {block_name: encode_floats(block) for block_name, block in credit.items()},
+        "error": {block_name: encode_floats(block) for block_name, block in errors.items()},
         "full": full,
         "without": without,
         "gap": max(gaps, default=None),
@@ -238,6 +238,11 @@ def _encode_runs(ids: Int[Tensor, "height width"]) -> list[int]:
     """Run lengths in reading order: an id, the length of its run, the next id, and so on."""
     values, counts = ids.flatten().unique_consecutive(return_counts=True)
     return torch.stack([values, counts], 1).flatten().tolist()
+
+
+def encode_floats(block: Tensor) -> str:
+    """Numbers as the page reads them: float32, little endian, in base64."""
+    return _encode(block.detach().cpu().double().numpy().astype("<f4"))
 
 
 def _encode(content: bytes | np.ndarray) -> str:

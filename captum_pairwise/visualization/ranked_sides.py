@@ -1,13 +1,14 @@
 """A query and its ranked results: their photos with parts or their tokens, their maps, and one verdict on all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.verdict import Trust, Verdict
+from captum_pairwise.results.objective import Objective
+from captum_pairwise.results.verdict import UNREADABLE, Trust, Verdict
 from captum_pairwise.visualization.parts import check_pair
 from captum_pairwise.visualization.photo_parts import PhotoParts
 from captum_pairwise.visualization.sheets import Side, draw_sheet
@@ -64,12 +65,13 @@ def check_ranking(
         raise ValueError(f"Expected interactions of one pair for each result, got a batch of {sizes[0]}. Explain each result alone.")
 
 
-def join_verdicts(verdicts: Sequence[Verdict], margin: str, title: str) -> Verdict:
-    """One verdict on a ranked list: the margin, the decisions, all warnings, and the trust, in a sentence if the results differ in it."""
+def join_verdicts(verdicts: Sequence[Verdict], margin: str, title: str, objective: Objective | None = None) -> Verdict:
+    """One verdict on a ranked list: margin, objective, decisions, warnings, and the trust, in a sentence if the results differ in it."""
     warnings = list(dict.fromkeys(warning for verdict in verdicts for warning in verdict.warnings))
     is_warning = margin.startswith(WARNING_SIGN)
     warnings += [margin.removeprefix(WARNING_SIGN)] if is_warning else []
     sentences = [margin] if margin and not is_warning else []
+    sentences += [objective.sentence] if objective is not None else []
     sentences += _tell_decisions(verdicts)
     places: dict[str, list[str]] = {}
     for place, verdict in enumerate(verdicts, 1):
@@ -91,8 +93,24 @@ def _tell_decisions(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{places} of the {len(decisions)} results {'is' if len(accepted) == 1 else 'are'} accepted at the threshold {threshold}."]
 
 
-def write_scores(scores: Sequence[float], verdicts: Sequence[Verdict]) -> list[str]:
-    """The score of each result as text, with the decision of a threshold."""
-    decisions = [verdict.decision for verdict in verdicts] or [None] * len(scores)
-    texts = zip(format_similarities(scores), decisions, strict=True)
-    return [score if decision is None else f"{score}, {decision.label}" for score, decision in texts]
+def write_scores(scores: Sequence[float], verdicts: Sequence[Verdict], objective: Objective | None = None) -> list[str]:
+    """The score of each result as text, with its weight in the objective, and the decision of a threshold."""
+    texts, decisions = format_similarities(scores), [verdict.decision for verdict in verdicts]
+    if objective is not None:
+        texts = [f"{text}, weight {f'{weight:+.2g}' if weight else 0}" for text, weight in zip(texts, objective.weights, strict=True)]
+    if not decisions:
+        return texts
+    return [text if decision is None else f"{text}, {decision.label}" for text, decision in zip(texts, decisions, strict=True)]
+
+
+def show_objective(query: RankedSide, objective: Objective | None) -> RankedSide:
+    """The query with its map of the objective, if there is one."""
+    if objective is None or objective.query_map is None or query.values is None:
+        return query
+    return replace(query, values=objective.query_map.detach().cpu().double().numpy()[: len(query.values)])
+
+
+def find_objective_verdict(objective: Objective, verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The verdict on a result of the objective that nobody should read, or else the first; None without verdicts."""
+    weighed = [verdict for verdict, weight in zip(verdicts, objective.weights, strict=True) if weight] if verdicts else []
+    return next((verdict for verdict in weighed if verdict.trust.label == UNREADABLE), weighed[0] if weighed else None)

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from captum_pairwise.results.interactions import Interactions
+from captum_pairwise.results.objective import Objective
 from captum_pairwise.results.verdict import Verdict
-from captum_pairwise.visualization.page_data import Sheet, build_colours, describe_method, describe_side, prepare_side
-from captum_pairwise.visualization.ranked_sides import check_ranking, join_verdicts, write_scores
+from captum_pairwise.visualization.page_data import Sheet, build_colours, describe_method, describe_side, encode_floats, prepare_side
+from captum_pairwise.visualization.photo_parts import PhotoParts
+from captum_pairwise.visualization.ranked_sides import check_ranking, find_objective_verdict, join_verdicts, write_scores
 from captum_pairwise.visualization.sheets import Side
 from captum_pairwise.visualization.viewer import Viewer, describe_verdict, load_template
 
@@ -24,6 +28,7 @@ def ranking_viewer(
     title: str = "",
     verdicts: Sequence[Verdict] = (),
     margin: str = "",
+    objective: Objective | None = None,
     choices: str = "",
 ) -> Viewer:
     """Page with the query once, and the results in their order with names, scores and maps.
@@ -40,6 +45,7 @@ def ranking_viewer(
         verdicts: on each result. Their warnings are a banner. A click on the trust of a result shows its sentences and numbers. Maps that
             are not to be read are grey.
         margin: why the first result comes before the second; a text that begins with "Warning: " becomes part of the banner.
+        objective: of the results: the query then shows the map of the objective first, on its own scale.
         choices: one line in small print: which layer, players, method and budget the explanations use.
 
     Raises:
@@ -49,13 +55,23 @@ def ranking_viewer(
     if len({_count_query_parts(result) for result in results}) > 1:
         raise ValueError("Expected the same parts of the query for all results, got other numbers of them. Explain all with one method.")
     first = prepare_side(query, results[0], 0, 0)
-    lists = (results, retrieved, names, write_scores(scores, verdicts), verdicts or [None] * len(results))
+    lists = (results, retrieved, names, write_scores(scores, verdicts, objective), verdicts or [None] * len(results))
     data = {
         "query": describe_side(first),
         "results": [_describe_result(*columns, query, first) for columns in zip(*lists, strict=True)],
     }
-    verdict, template = join_verdicts(verdicts, margin, title), load_template("ranking.html", RANKING_SCRIPTS)
+    if objective is not None and objective.query_map is not None:
+        data["objective"] = _describe_objective(objective, first, verdicts)
+    verdict, template = join_verdicts(verdicts, margin, title, objective), load_template("ranking.html", RANKING_SCRIPTS)
     return Viewer(template.render(data=data, verdict=verdict, title=verdict.question, choices=choices))
+
+
+def _describe_objective(objective: Objective, query: Sheet, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The map of the query for the objective, as values for JSON."""
+    values = objective.query_map if objective.query_map is not None else torch.zeros(0, device="cpu", dtype=torch.float32)
+    shown = values if isinstance(query, PhotoParts) else values[: len(query)]
+    palette = build_colours(find_objective_verdict(objective, verdicts))["palette"]
+    return {"values": encode_floats(shown), "purpose": objective.purpose, "palette": palette}
 
 
 def _count_query_parts(result: Interactions) -> int:

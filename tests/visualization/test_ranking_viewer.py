@@ -12,6 +12,7 @@ from viewer_cases import NASTY, Elements, build_interactions, cell_players, deco
 from viewer_reading import READ, expected_colours, find_middle
 
 from captum_pairwise import visualization
+from captum_pairwise.results.objective import Objective
 from captum_pairwise.results.verdict import Trust
 from captum_pairwise.visualization.ranking_viewer import RANKING_SCRIPTS
 
@@ -135,6 +136,31 @@ def test_a_part_of_the_query_shows_where_it_is_in_every_result(visit):
     page.locator(".choose").nth(2).click()
     assert_maps(page, ranking, chosen=2)
     assert "result 3" in page.locator(".query h2").inner_text()
+
+
+@pytest.mark.slow
+def test_the_map_of_an_objective_comes_first_and_again(visit):
+    ranking = build_photo_ranking(2)
+    values = ranking["results"][0].query_map[0] - ranking["results"][1].query_map[0]
+    objective = Objective("margin", (1.0, -1.0), 0.1, values, None, None, None, "what favours 1 over 2", "One is better.")
+    page = visit(build_page(ranking, objective=objective))
+
+    def assert_objective():
+        assert_colours(page, QUERY, values, values.abs().max().item())
+        scale = max(result.retrieved_map.abs().max().item() for result in ranking["results"])
+        for number, result in enumerate(ranking["results"]):
+            assert_colours(page, RESULTS, result.retrieved_map[0], scale, number)
+        assert "what favours 1 over 2" in page.locator(".query h2").inner_text()
+        assert "of the query, on its own scale, ±" in page.locator("figcaption").inner_text()
+
+    assert_objective()
+    assert "One is better." in page.locator("body").inner_text() and "weight -1" in page.locator(".result").nth(1).inner_text()
+    page.locator(QUERY).click(position=point(page, 4))
+    assert_pairs(page, ranking, 4)
+    page.locator(".choose").nth(1).click()
+    assert_maps(page, ranking, chosen=1)
+    page.keyboard.press("Escape")
+    assert_objective()
 
 
 @pytest.mark.slow

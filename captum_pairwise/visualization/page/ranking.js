@@ -5,6 +5,9 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const root = document.getElementById('ranking');
 const find = (selector) => root.querySelector(selector);
 const OPACITY = 0.8;
+const PAIRS_TOLD = 'Colours: the pairs of this part of the query with the parts of each result. All results have one scale.';
+const MAPS_TOLD = 'Colours: what each part adds to the similarity while the other side of the pair is whole. Red raises it, blue lowers it. All results have one scale.';
+const largest = (values) => Math.max(0, ...extremesOf(values).map(Math.abs));
 
 const makePanel = (plate, side) => (side.tokens ? new SentencePanel(plate, side.tokens) : new PhotoPanel(plate, side.width / side.height));
 const query = makePanel(find('.query .plate'), data.query);
@@ -15,7 +18,9 @@ const results = Array.from(root.querySelectorAll('.result'), (card, k) => {
 });
 
 // `here` is the part of the query under the pointer or the keyboard, `pinned` the part that was clicked; `result` is the number of the chosen result.
-const state = { here: null, pinned: null, result: 0 };
+// `objective`, if there is one, is the map of the query that the page shows first; `result` is null while it does.
+const objective = data.objective && { ...data.objective, values: floatsOf(data.objective.values), palette: bytesOf(data.objective.palette) };
+const state = { here: null, pinned: null, result: objective ? null : 0 };
 const hasPairs = results.every(({ credit }) => credit.has('between'));
 const hasMaps = results.every(({ credit }) => credit.has('given_other'));
 
@@ -35,18 +40,19 @@ function valuesOf({ credit, error }) {
 /** The value with the full colour: the largest that all results show now, and the query too if it has a map. */
 function scale() {
   const shown = results.map((result) => valuesOf(result)[0]).filter(Boolean);
-  if (!source() && hasMaps) shown.push(results[state.result].credit.parts(0));
+  if (!source() && hasMaps && state.result !== null) shown.push(results[state.result].credit.parts(0));
   return Math.max(0, ...shown.flatMap((values) => extremesOf(values).map(Math.abs)));
 }
 
 function draw() {
   const part = source(), most = scale();
-  const colours = (values, palette) => values && Array.from(values, (value) => colourOf(value, most, OPACITY, palette));
-  const { credit, palette, card } = results[state.result];
-  query.paint(part ? null : colours(credit.parts(0), palette));
+  const colours = (values, palette, full = most) => values && Array.from(values, (value) => colourOf(value, full, OPACITY, palette));
+  const { credit, palette, card } = results[state.result ?? 0];
+  const map = state.result === null ? colours(objective.values, objective.palette, largest(objective.values)) : colours(credit.parts(0), palette);
+  query.paint(part ? null : map);
   query.mark(part ? [{ index: part.index, width: state.pinned === part.index ? 3.5 : 2 }] : [], Boolean(part));
   results.forEach((result) => drawResult(result, colours, most));
-  root.querySelectorAll('.result').forEach((item) => item.classList.toggle('chosen', !part && results.length > 1 && item === card));
+  root.querySelectorAll('.result').forEach((item) => item.classList.toggle('chosen', !part && state.result !== null && results.length > 1 && item === card));
   drawWords(part, most);
 }
 
@@ -59,16 +65,16 @@ function drawResult(result, colours, most) {
 }
 
 function drawWords(part, most) {
-  const write = writer(most), [least, , largest] = find('.ticks').children;
-  find('.source').textContent = part ? query.name(part.index) : hasMaps ? `what each part adds for result ${state.result + 1}` : '';
+  const write = writer(most), [least, , greatest] = find('.ticks').children, isOfAll = !part && state.result === null;
+  const told = isOfAll ? objective.purpose : hasMaps ? `what each part adds for result ${state.result + 1}` : '';
+  find('.source').textContent = part ? query.name(part.index) : told;
   find('.hint').textContent = hasPairs ? 'Click a part of the query to see where it is in every result. Arrow keys move, Enter holds, Escape shows the maps.' : '';
   find('.clear').hidden = state.pinned === null;
-  drawScale(find('.legend canvas'), OPACITY, results[state.result].palette);
-  [least.textContent, largest.textContent] = [write(-most), write(most)];
-  find('.legend figcaption').textContent = `similarity; full colour: the largest ${part ? 'pair with this part, in all results' : 'value of a part, in all results'}`;
-  find('.relation').textContent = part
-    ? 'Colours: the pairs of this part of the query with the parts of each result. All results have one scale.'
-    : 'Colours: what each part adds to the similarity while the other side of the pair is whole. Red raises it, blue lowers it. All results have one scale.';
+  drawScale(find('.legend canvas'), OPACITY, results[state.result ?? 0].palette);
+  [least.textContent, greatest.textContent] = [write(-most), write(most)];
+  const own = isOfAll ? `; of the query, on its own scale, ${writer(largest(objective.values))(largest(objective.values)).replace('+', '±')}` : '';
+  find('.legend figcaption').textContent = `similarity; full colour: the largest ${part ? 'pair with this part' : 'value of a part'}, in all results${own}`;
+  find('.relation').textContent = part ? PAIRS_TOLD : isOfAll ? `The query shows ${objective.purpose}: what each of its parts adds to the objective while all results are whole. ${MAPS_TOLD}` : MAPS_TOLD;
 }
 
 function goTo(index) {
@@ -86,14 +92,21 @@ function pin(index) {
   draw();
 }
 
-function clear() {
+function unpin() {
   Object.assign(state, { here: null, pinned: null });
   draw();
 }
 
+/** No part of the query, and its first map again: of the objective, if there is one. */
+function clear() {
+  if (objective) state.result = null;
+  unpin();
+}
+
 /** Part where the keyboard enters the query: the last part, or the one that adds most. */
 function entrance() {
-  const values = results[state.result].credit.parts(0) ?? results[state.result].credit.pairs({ side: 1, index: 0 }, 0);
+  const { credit } = results[state.result ?? 0];
+  const values = (state.result === null ? objective.values : credit.parts(0)) ?? credit.pairs({ side: 1, index: 0 }, 0);
   return state.here ?? state.pinned ?? strongest(values, 1)[0] ?? 0;
 }
 
@@ -125,7 +138,7 @@ function start() {
     result.panel.place(result.parts[1]);
     result.card.querySelector('.choose').addEventListener('click', () => {
       state.result = k;
-      clear();
+      unpin();
     });
   });
   if (hasPairs) listenToQuery();
