@@ -17,11 +17,13 @@ from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.models.heads import find_tokens
 from captum_pairwise.models.presence import PresenceInputs
 from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.models.words.pieces import spell_tokens
 from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.players.regions import NEVER_LEAVES
 from captum_pairwise.visualization.input_kinds import Picture
 
 TOKENS, LEFT_OUT = "tokens as the model embedded them", "left out"
+SPACE = "(space)"  # the name of a token of spaces or line breaks
 Grid = tuple[int, int] | None  # rows and columns of the patches of a photo
 Rows = Float[Tensor, "rows tokens channels"]
 
@@ -65,13 +67,14 @@ def _choose_names(names: list[str], is_token: Tensor) -> tuple[str, ...]:
 
 
 def _name_tokens(encoder: TokenEncoder, inputs: Inputs) -> list[list[str]]:
-    """The names of all tokens of each text: its words as they are written in it, and other tokens as the tokenizer calls them."""
+    """The names of all tokens of each text: its words as they are written in it, and markers as the tokenizer calls them."""
     tokens, attended = encoder.separate_padding(inputs.batch)
     if encoder.expansion_token is not None:
         tokens = torch.where(attended, tokens, encoder.expansion_token)
     named = []
     for ids, row, content in zip(inputs.batch.split(1), tokens.tolist(), inputs.contents, strict=True):
-        words, names = content.tokens if isinstance(content, Sentence) else (), encoder.tokenizer.convert_ids_to_tokens(row)
+        words = content.tokens if isinstance(content, Sentence) else ()
+        names = [SPACE if not text.strip() else text for text in spell_tokens(encoder.tokenizer, row)]
         names[1] = encoder.marker_name or names[1]
         numbers = encoder.layer_mask(ids)[0, :, 0].tolist()
         named.append([words[number] if number >= 0 else name for number, name in zip(numbers, names, strict=True)])

@@ -75,6 +75,8 @@ def test_patches_of_a_page_have_places_and_text_behind_them_has_none() -> None:
     torch.testing.assert_close(explanation.pairs, expected["between"][0][:, :16], **CLOSE)
     torch.testing.assert_close(explanation.retrieved_map, expected.retrieved_map[0, :16], **CLOSE)
     assert explanation.interactions.retrieved_players.shape == (4, 4) and page.shape[1] > 16
+    assert isinstance(explanation.query, Sentence)
+    assert explanation.query.tokens[:3] == ("<|im_start|>", "Q", "u") and "(space)" in explanation.query.tokens
 
 
 class Patches(nn.Module):
