@@ -90,7 +90,7 @@ def score_towers(result: Interactions, values: Float[Tensor, "query retrieved"],
     predicted = of_query[:, None] + of_retrieved - constant + between
     weights = query.weights[:, None] * retrieved.weights
     words = query.words if query.words == retrieved.words else f"{query.words} and {retrieved.words}"
-    return _add_fit(result, predicted, values, weights, f"{words} of each image in all combinations", (query.p, retrieved.p))
+    return _add_fit(result, predicted, values, weights, f"{words} of each side in all combinations", (query.p, retrieved.p))
 
 
 def measure_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:

@@ -27,7 +27,7 @@ class Credits:
     Attributes:
         first_order: $\phi_i$, query players first.
         marginal: a player's own credit and half of the credit of each of its pairs, $\phi_i + \frac{1}{2} \sum_j \phi_{ij}$. For
-            Shapley–Taylor indices these are the Shapley values, for integrated Hessians the integrated gradients.
+            efficient indices these are the Shapley values, for integrated Hessians the integrated gradients.
         given_other: the Shapley value (or integrated gradient) of a player in the game of its own image, with the whole other image
             present (paper eq. 2). This is the heat map of each image.
         between: $\phi_{ij}$ of a query player and a retrieved player.

@@ -34,14 +34,13 @@ IndexSource = Callable[[Index], "Interactions"]  # computes another index of one
 class Interactions(Credits):
     """Credits of a batch of pairs of images, with the values and the players that belong to them.
 
-    `marginal` is computed if all the other blocks are given.
-
-    A heat map is of single parts while the other image is whole; the pairs are of parts of both images. For Shapley–Taylor indices of games
-    in which at most two parts act together, the map value of a part is its own credit (`first_order`), the whole credit of its pairs with
-    the other image (`between`), and half of the credit of its pairs within its own image. Joint effects of three or more parts are shared
-    differently in the two. In `LayerPairwiseSAM` and `JaggedShapleyTaylor`, whose credit has no pairs within an image, a map value is
-    always the sum of the part's own credit and all of its pairs. `marginal` has only half of each pair, because the other half belongs
-    to the other image.
+    A heat map is of single parts while the other image is whole; the pairs are of parts of both images, with the others absent as the index
+    says. In games in which at most two parts act together, all indices have the same pairs, and the map value of a part is its own credit
+    (`first_order` of an efficient index), the whole credit of its pairs with the other image (`between`), and half of the credit of its
+    pairs within its own image. Joint effects of three or more parts are shared differently by the map and by each index. In
+    `LayerPairwiseSAM` and `JaggedShapleyTaylor`, which have no pairs within an image, a map value is always the sum of the part's own
+    credit and all of its pairs. `marginal` has only half of each pair, because the other half belongs to the other image; it is computed
+    if all the other blocks are given.
 
     Attributes:
         n_query: number of query players; all others are players of the retrieved image.
@@ -56,7 +55,7 @@ class Interactions(Credits):
         index: the interaction index, or None for credit that is none, as of LIME.
         constant: the constant of the prediction; for most indices, and if it is None, `v(∅)`.
         constant_error: its standard error, or None.
-        r2: the share of the similarity's variance over coalitions that `predict` explains; None if it was not measured.
+        r2: the share of the similarity's variance over coalitions that `predict` explains, the first sign of trust; None if unknown.
         r2_law: the coalitions of `r2`, in words.
         sources: for each pair of images, the function that computes another index from the same sample; None if it was not kept.
 
@@ -258,7 +257,7 @@ def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interact
     known: dict[str, Any] = {"n_query": numbers["n_query"], "r2_law": str(numbers.get("r2_law", ""))}
     if "index" in numbers:  # files of earlier versions have none
         name, p = numbers["index"]
-        known["index"] = parse_index(name, 0.5 if p is None else p)
+        known["index"] = parse_index(name, 0.5 if p is None else tuple(p))
     return Interactions(standard_error=Credits(**errors) if errors else None, **known, **players, **tensors)
 
 

@@ -17,6 +17,7 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
+from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.input_kinds import InputKind, Signal, Video, Volume
 from captum_pairwise.visualization.overlays import overlay
 from captum_pairwise.visualization.parts import check_pair, check_players
@@ -31,8 +32,8 @@ PHOTO_SIZE = 2.3  # inches of a photo below its title
 CAPTION_MEANING = (
     "The value of a part or of a token is what it adds to the similarity while the other side is whole. The map shows the parts, the "
     "numbers in the titles are of the tokens. Red raises the similarity, blue lowers it.",
-    "The map of a token shows its pairs with the parts of the photo. Its value holds all these pairs, and also what it adds on its own and "
-    "with other tokens: its pairs need not sum to it.",
+    "The map of a token shows its pairs with the parts of the photo. Its value also counts what it adds on its own and with other tokens: "
+    "its pairs need not sum to it.",
 )
 
 
@@ -66,7 +67,7 @@ def caption_figure(
     kinds = (parts.noun, "sentence") if image == 0 else ("sentence", parts.noun)
     above = write_headline(title or (verdict.question if verdict else ask_question(kinds)), verdict, width)
     meaning = (NO_MAP,) if interactions.given_other is None else CAPTION_MEANING
-    numbers = [*describe_ends(interactions, example, kinds), write_numbers(interactions, example, verdict)]
+    numbers = [describe_index(interactions), *describe_ends(interactions, example, kinds), write_numbers(interactions, example, verdict)]
     figure, (row,) = build_page(width, [(PHOTO_SIZE + 0.6) * n_rows + 0.4], above, write_small_print([*meaning, *numbers], width))
     axes = list(row.subplots(n_rows, COLUMNS, squeeze=False).flat)
     _draw_photo_map(row, axes[:2], parts, maps[image], colours)

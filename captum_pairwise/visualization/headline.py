@@ -13,9 +13,10 @@ from matplotlib.textpath import text_to_path
 
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, SENTENCES, UNREADABLE, Verdict
+from captum_pairwise.visualization.index_words import describe_index, describe_prediction
 from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, format_similarities, write_errors
 
-WARNING, MARGIN = "#b2182b", 0.15  # colour of a warning; inches beside the words
+WARNING, QUIET, MARGIN = "#b2182b", "0.35", 0.15  # colours of a warning and of small print; inches beside the words
 TRUST_COLOURS = {RELIABLE: "#1b7837", ROUGH: "#b35806"}  # any other label is a warning
 QUESTION, SENTENCE, SMALL = 15.0, 11.0, 8.5  # points
 LEADING = 1.5  # distance of two lines, in sizes of the font
@@ -71,7 +72,7 @@ def write_headline(question: str, verdict: Verdict | None, width: float) -> list
 
 def write_small_print(sentences: Iterable[str], width: float) -> list[Line]:
     """Lines below a figure. Each sentence begins a line."""
-    return [line for sentence in sentences for line in write_lines(sentence, width, SMALL, colour="0.35")]
+    return [line for sentence in sentences for line in write_lines(sentence, width, SMALL, colour=QUIET)]
 
 
 def build_page(width: float, rows: Sequence[float], above: Sequence[Line], below: Sequence[Line]) -> tuple[Figure, list[SubFigure]]:
@@ -120,8 +121,19 @@ def describe_colours(verdict: Verdict | None) -> str:
 
 
 def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
-    """The numbers behind the verdict's trust, or else the typical errors."""
-    return " ".join(verdict.trust.evidence) if verdict and verdict.trust.evidence else write_errors(interactions, example)
+    """How well the credits predict the similarity, and the numbers behind the verdict's trust, or else the typical errors."""
+    numbers = verdict.trust.evidence if verdict and verdict.trust.evidence else [write_errors(interactions, example)]
+    return " ".join(filter(None, [describe_prediction(interactions, example), *numbers]))
+
+
+def frame_figure(figure: Figure, interactions: Interactions, example: int, title: str) -> None:
+    """Write the title and the similarity above a figure that is no page, and the numbers and the index below it."""
+    (similarity,) = format_similarities([interactions.full[example].item()])
+    figure.suptitle(f"{escape_text(title)}\nSimilarity {similarity}.".strip(), size="medium")
+    sentences = filter(None, [write_numbers(interactions, example, None), describe_index(interactions)])
+    width = figure.get_figwidth()
+    below = "\n".join(line.text for line in write_small_print(sentences, width))
+    figure.supxlabel(below, x=MARGIN / width, ha="left", size=SMALL, color=QUIET)
 
 
 def ask_question(kinds: tuple[str, str]) -> str:

@@ -6,11 +6,12 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.patheffects import withStroke
 
 from captum_pairwise.results.interactions import SIDES, Interactions
+from captum_pairwise.visualization.headline import frame_figure
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.parts import locate_parts, strongest_parts
 from captum_pairwise.visualization.photos import draw_photo, fit_widths, hide_frames
 from captum_pairwise.visualization.sheets import ImagePair
-from captum_pairwise.visualization.style import find_typical_error, format_number, write_title
+from captum_pairwise.visualization.style import find_typical_error, format_number
 
 PHOTO_HEIGHT, FIGURE_WIDTH = 4.2, 8.5  # inches; the width is the least
 BEND = 0.04  # of a line's length
@@ -40,7 +41,7 @@ def matches_figure(interactions: Interactions, images: ImagePair, n_matches: int
     credits = [between[pair].item() for pair in pairs]
     columns = fit_widths([side.photo.shape for side in sides], PHOTO_HEIGHT)
     figure = Figure(figsize=(max(sum(columns) + 1.8, FIGURE_WIDTH), PHOTO_HEIGHT + 0.9), layout="compressed", dpi=110)
-    figure.suptitle(write_title(interactions, example, title), size="medium")
+    frame_figure(figure, interactions, example, title)
     axes = figure.subplots(1, 2, width_ratios=columns)
     hide_frames(axes)
     for k, (panel, side, name) in enumerate(zip(axes, sides, SIDES, strict=True)):

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_pairwise.results.interactions import SIDES, Interactions
+from captum_pairwise.visualization.headline import frame_figure
 from captum_pairwise.visualization.parts import check_pair
-from captum_pairwise.visualization.style import SIGNED, colour_values, draw_bar_beside, find_scale, label_ticks, write_title
+from captum_pairwise.visualization.style import SIGNED, colour_values, draw_bar_beside, find_scale, label_ticks
 
 LENGTH = 5.6  # inches of the longer side of the matrix
 LEAST_SIZE = (1.8, 5.5)  # inches, height and width of the matrix, with room for names, colour bar and title
@@ -54,7 +55,7 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
     rows, columns = _build_axes(interactions, example, whole)
     size = np.maximum(LENGTH * np.array(matrix.shape) / max(matrix.shape), LEAST_SIZE)
     figure = Figure(figsize=(size[1] + 3.0, size[0] + 2.4), layout="constrained", dpi=110)
-    figure.suptitle(write_title(interactions, example, title), size="medium")
+    frame_figure(figure, interactions, example, title)
     (corner, top), (left, centre) = figure.subplots(2, 2, squeeze=False, width_ratios=[0.9, size[1]], height_ratios=[0.9, size[0]])
     corner.set_axis_off()
     scale = find_scale([matrix])

@@ -16,6 +16,7 @@ from torch import Tensor
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import choose_colours
+from captum_pairwise.visualization.index_words import describe_index, describe_prediction
 from captum_pairwise.visualization.input_kinds import InputKind
 from captum_pairwise.visualization.marks import PART_COLOURS
 from captum_pairwise.visualization.parts import check_pair
@@ -165,6 +166,8 @@ def describe_method(name: str, interactions: Interactions, sides: tuple[Sheet, S
         "full": full,
         "without": without,
         "gap": max(gaps, default=None),
+        "prediction": describe_prediction(interactions, example),
+        "index": describe_index(interactions),
     }
 
 

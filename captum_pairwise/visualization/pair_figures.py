@@ -21,6 +21,7 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
+from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts
@@ -40,13 +41,17 @@ WORDS = 0.95  # inches above and below the photos of a row
 WIDE_COLUMNS, WIDE_WORDS = 2, 0.55  # panels beside each other in a wide figure; inches above and below its photos
 WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
+SPLIT = "Both photos start as their baselines (by default blurs), and the parts of both return in random order."
+JOINT_MEANING = (
+    "Red parts raise the similarity, blue parts lower it. Two blurs can be more alike than two photos: then most parts are blue."
+)
 MAP_MEANING = (
     "A map shows what each part of {noun} adds to the similarity while the other one is whole. {colours} Without {noun}, its baseline "
     "takes its place: by default {baseline}."
 )
 PAIR_MEANING = (
-    "A pair is of one part of each side. The value of a part in the map holds all its pairs with the other side, and what it adds on its "
-    "own and with other parts of its own side: its pairs need not sum to it."
+    "A pair is of one part of each side. The value of a part in the map also counts what it adds on its own and with other parts of its "
+    "own side: its pairs need not sum to it. {index}"
 )
 FAINT = 0.05  # of the strongest match: weaker ones have no panel in a wide figure
 NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."
@@ -121,7 +126,8 @@ def _write_below(
     nouns = list(dict.fromkeys(side.noun for side in sides))
     noun = " or ".join(f"an {noun}" if noun[0] == "i" else f"a {noun}" for noun in nouns)
     baseline = "0" if nouns == ["signal"] else f"a blur of the {' or the '.join(nouns)}"
-    sentences = [MAP_MEANING.format(noun=noun, colours=describe_colours(verdict), baseline=baseline), PAIR_MEANING]
+    sentences = [MAP_MEANING.format(noun=noun, colours=describe_colours(verdict), baseline=baseline)]
+    sentences.append(PAIR_MEANING.format(index=describe_index(interactions)))
     if not is_alike(verdict):
         between = interactions["between"][example].double()
         sums = between.clamp(max=0).sum().item(), between.clamp(min=0).sum().item()
@@ -237,11 +243,10 @@ def joint_figure(interactions: Interactions, images: ImagePair, example: int = 0
 
 def _explain_joint(interactions: Interactions, example: int) -> list[str]:
     ends = [interactions.full[example].item(), interactions.empty[example].item()]
-    sentences = [
-        "Both photos start as their baselines (by default blurs), and the parts of both return in random order. Red parts raise the "
-        "similarity, blue parts lower it. Two blurs can be more alike than two photos: then most parts are blue."
-    ]
-    if all(map(isfinite, ends)):
+    is_split = interactions.index is None or interactions.index.is_efficient  # the credit of another index has another sum
+    words = SPLIT if is_split else f"The value of a part is its own credit and half of its pairs. {describe_index(interactions)}"
+    sentences = [f"{words} {JOINT_MEANING}"]
+    if is_split and all(map(isfinite, ends)):
         full, empty = format_similarities(ends)
         sentences.append(f"The credit of all parts sums from {empty} (both photos replaced) to {full} (both photos whole).")
     return sentences

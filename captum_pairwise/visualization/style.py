@@ -106,13 +106,6 @@ def escape_text(text: str) -> str:
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
-def write_title(interactions: Interactions, example: int, title: str) -> str:
-    """Title, and below it the similarity and the typical errors."""
-    (similarity,) = format_similarities([interactions.full[example].item()])
-    numbers = " ".join(filter(None, [f"Similarity {similarity}.", write_errors(interactions, example)]))
-    return f"{escape_text(title)}\n{numbers}".strip()
-
-
 def write_errors(interactions: Interactions, example: int) -> str:
     """A sentence with the typical error of a part and of a pair, in per cent of the strongest; empty if the errors are unknown.
 

@@ -20,6 +20,7 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
+from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.parts import check_pair
 from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, find_typical_error, format_number
 
@@ -33,8 +34,8 @@ MAP_MEANING = (
     "Without a sentence, all of its tokens are absent."
 )
 PAIR_MEANING = (
-    "A pair is of one token of each sentence. The value of a token holds all its pairs with the other sentence, and also what it adds on "
-    "its own and with other tokens of its own sentence: its pairs need not sum to it."
+    "A pair is of one token of each sentence. The value of a token also counts what it adds on its own and with other tokens of its own "
+    "sentence: its pairs need not sum to it. {index}"
 )
 NO_MAP = "This method gives pairs, but no value of a single part or token."
 
@@ -68,7 +69,8 @@ def token_figure(
     between = interactions["between"][example]
     check_names(between, len(names[0]), len(names[1]))
     width = max(CELL * (len(names[1]) + 1) + TOKEN_NAMES + BARS, LEAST_WIDTH)
-    meaning = [MAP_MEANING if interactions.given_other is not None else NO_MAP, PAIR_MEANING]
+    meaning = [MAP_MEANING if interactions.given_other is not None else NO_MAP]
+    meaning.append(PAIR_MEANING.format(index=describe_index(interactions)))
     above = write_headline(title or (verdict.question if verdict else ask_question(("sentence", "sentence"))), verdict, width)
     below = write_small_print([*meaning, *describe_ends(interactions, example), write_numbers(interactions, example, verdict)], width)
     figure, (row,) = build_page(width, [CELL * (len(names[0]) + 1) + TOKEN_NAMES], above, below)

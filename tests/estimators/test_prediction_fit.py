@@ -43,7 +43,7 @@ def test_an_enumerated_game_has_the_exact_share(index, within) -> None:
     game = relu_game(4, 3, 0)
     result = factorise(game, 2**4, TowerOptions(index=index, within=within))
     assert_close(result.r2[0], explained_share(game, result, index.probabilities), rtol=0, atol=1e-12)
-    assert result.r2_law.startswith("all coalitions of each image in all combinations, each part present with probability")
+    assert result.r2_law.startswith("all coalitions of each side in all combinations, each part present with probability")
 
 
 @indices

@@ -8,8 +8,10 @@ from conftest import random_tensor
 from torch import Tensor
 from torch.testing import assert_close
 
+from captum_pairwise.estimators.enumeration import exact
+from captum_pairwise.games.game import CallableGame
 from captum_pairwise.players.regions import Players, average, cells, grid, parse_mask
-from captum_pairwise.results.index import Index
+from captum_pairwise.results.index import NAMES, Index
 from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, stack_interactions
 from captum_pairwise.results.renumbering import renumber_players
 from captum_pairwise.results.selection import take_pair
@@ -324,3 +326,15 @@ def test_the_sources_follow_a_pair_out_of_its_batch_and_are_not_pickled() -> Non
         renumber_players(renumbered, *ids, 7, 4).as_index("shapley"),
         replace(renumber_players(other[0], *ids, 7, 4), index=Index("shapley")),
     )
+
+
+def test_how_a_map_and_the_pairs_are_related_if_at_most_two_parts_act_together() -> None:
+    alone, together = random_tensor(5, seed=1), random_tensor(5, 5, seed=2).triu(1)
+    game = CallableGame(2, 3, lambda z: z.double() @ alone + ((z.double() @ together) * z.double()).sum(1))
+    split, halves = exact(game), torch.tensor([0.5, 0.5, 1.0, 1.0, 1.0])
+    shared = split.second_order[0] * torch.where((halves[:, None] == halves), 0.5, 1.0)  # half within an image
+    assert_close(split.given_other[0], split.first_order[0] + shared.sum(1))
+    for name in NAMES:
+        assert_close(split.as_index(name).second_order, split.second_order)
+        if Index(name).is_efficient:
+            assert_close(split.as_index(name).first_order[0], alone)

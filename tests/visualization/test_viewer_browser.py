@@ -27,6 +27,7 @@ from viewer_reading import (
 
 import captum_pairwise as cp
 from captum_pairwise.players.regions import Players
+from captum_pairwise.results.index import parse_index
 from captum_pairwise.results.verdict import Trust, Verdict
 from captum_pairwise.visualization.viewer import SCRIPTS
 
@@ -84,6 +85,16 @@ def test_the_page_shows_the_similarities(visit):
     assert page.title() == page.locator("h1").inner_text() == "Two photos"
     ticks = page.locator(".ticks span").all_inner_texts()
     assert [parse_number(tick) for tick in ticks] == pytest.approx([-largest(CELLS.between), 0, largest(CELLS.between)], abs=6e-3)
+
+
+def test_the_page_tells_how_well_the_chosen_method_predicts(visit):
+    law = {"r2": torch.tensor([0.78]), "r2_law": "64 coalitions"}
+    page = visit(cp.viewer({"one": replace(CELLS, index=parse_index("banzhaf"), **law), "two": CELLS}, PHOTOS))
+    expected = "the credits of pairs and of single parts predict 78 % of the changes of the similarity (64 coalitions)."
+    assert page.locator(".prediction").inner_text().endswith(expected)
+    assert page.locator(".relation").inner_text().endswith("if each part is present with probability 0.5.")
+    page.locator("[name=method]").select_option("two")
+    assert not page.locator(".prediction").is_visible() and "Banzhaf" not in page.locator(".relation").inner_text()
 
 
 def test_the_page_opens_with_the_strongest_pair(visit):

@@ -122,11 +122,11 @@ function drawLegend(write) {
 /** What the colours mean, and how the values of parts and of pairs are related. */
 function relation() {
   const [hasParts, hasPairs] = ['given_other', 'between'].map((block) => method().credit.has(block));
-  if (!hasParts) return 'This method gives pairs of parts, but no value of a single part.';
+  if (!hasParts) return `This method gives pairs of parts, but no value of a single part. ${method().index}`;
   const part = 'The value of a part is what it adds to the similarity while the other side is whole.';
   if (!hasPairs) return `${part} This method gives no pairs.`;
-  return `${part} A pair is of one part of each side. The value of a part holds all its pairs with the other side, and also what it adds on `
-    + 'its own and with other parts of its own side: its pairs need not sum to it.';
+  return `${part} A pair is of one part of each side. The value of a part also counts what it adds on its own and with other parts of its `
+    + `own side: its pairs need not sum to it. ${method().index}`;
 }
 
 function drawControls() {
@@ -141,7 +141,8 @@ function drawControls() {
 
 /** The numbers behind the words; the badge opens them. */
 function drawFacts() {
-  const { full, without, gap } = method(), list = find('.facts');
+  const { full, without, gap, prediction } = method(), list = find('.facts');
+  find('.prediction').textContent = prediction;
   list.replaceChildren();
   const ends = [['similarity', full], ['without the query', without[0]], ['without the retrieved', without[1]]].filter(([, value]) => value !== null);
   const texts = writeSimilarities(ends.map(([, value]) => value));

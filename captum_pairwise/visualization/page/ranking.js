@@ -74,7 +74,7 @@ function drawWords(part, most) {
   [least.textContent, greatest.textContent] = [write(-most), write(most)];
   const own = isOfAll ? `; of the query, on its own scale, ${writer(largest(objective.values))(largest(objective.values)).replace('+', '±')}` : '';
   find('.legend figcaption').textContent = `similarity; full colour: the largest ${part ? 'pair with this part' : 'value of a part'}, in all results${own}`;
-  find('.relation').textContent = part ? PAIRS_TOLD : isOfAll ? `The query shows ${objective.purpose}: what each of its parts adds to the objective while all results are whole. ${MAPS_TOLD}` : MAPS_TOLD;
+  find('.relation').textContent = part ? `${PAIRS_TOLD} ${data.results[0].method.index}` : isOfAll ? `The query shows ${objective.purpose}: what each of its parts adds to the objective while all results are whole. ${MAPS_TOLD}` : MAPS_TOLD;
 }
 
 function goTo(index) {
