@@ -12,6 +12,7 @@ from captum_pairwise.attr.enumerated import ExactShapleyTaylor, LayerExactShaple
 from captum_pairwise.attr.maxsim import MaxSimShapleyTaylor
 from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.sam import LayerPairwiseSAM
+from captum_pairwise.estimators.prediction_fit import measure_prediction
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.batch import Batch
 from captum_pairwise.explanations.explanation import Explanation
@@ -54,7 +55,7 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    measured, gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(given)
+    (pairs, measured), gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(given)
     if options.removal is not None:
         pairs = list(map(options.removal.place_patches, pairs))
     explanations = []
@@ -108,17 +109,22 @@ def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     return (members if fits[0] else None), (members if fits[1] else None)
 
 
-def _measure_games(batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int) -> list[tuple[Fit, OwnBlurs]]:
-    """For each pair, `R²` of its maps on coalitions that are drawn anew, and the similarity of each image and its own blur."""
+def _measure_games(
+    batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int
+) -> tuple[list[Interactions], list[tuple[Fit, OwnBlurs]]]:
+    """The results with `r2`, and for each `R²` of its maps on coalitions that are drawn anew, and each image's similarity to its own blur.
+
+    A method that holds coalitions out itself has measured `r2`.
+    """
     generator = torch.Generator().manual_seed(seed + 1)
     n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
     has_blurs = _embeds_alike(batch.forward_func) and plan.absent == (BLURRED, BLURRED)
+    results, measured = [], []
     with torch.no_grad():
-        games = plan.build(make_context(batch.forward_func, None, None, None)).games()
-        return [
-            (measure_fit(game, pair, generator, n_coalitions), _compare_ends(game) if has_blurs else None)
-            for game, pair in zip(games, pairs, strict=True)
-        ]
+        for game, pair in zip(plan.build(make_context(batch.forward_func, None, None, None)).games(), pairs, strict=True):
+            results.append(pair if pair.r2 is not None else measure_prediction(game, pair, n_coalitions, generator))
+            measured.append((measure_fit(game, pair, generator, n_coalitions), _compare_ends(game) if has_blurs else None))
+    return results, measured
 
 
 def _embeds_alike(forward_func: ForwardFunc) -> bool:

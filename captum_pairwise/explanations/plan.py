@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_pairwise.attr.base import LayerPairAttribution
-from captum_pairwise.attr.factorised import FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor
+from captum_pairwise.attr.factorised import FactorisedInteractions, LayerFactorisedInteractions
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.attr.shapley_taylor import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
@@ -27,11 +27,12 @@ from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import default_baseline
 from captum_pairwise.players.volumes import divide_input, divide_signal
+from captum_pairwise.results.index import BANZHAF
 
 # by name: the class without and with a layer
 METHODS: dict[str, tuple[Any, Any]] = {
     "closed form": (None, LayerPairwiseSAM),
-    "factorised": (FactorisedShapleyTaylor, LayerFactorisedShapleyTaylor),
+    "factorised": (FactorisedInteractions, LayerFactorisedInteractions),
     "path": (IntegratedHessians, LayerIntegratedHessians),
     "opaque": (GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor),
 }
@@ -41,6 +42,8 @@ REASONS = {
     "path": "there are too many parts to sample",
     "opaque": "the similarity cannot be split into two embeddings",
 }
+PREDICTING = {"factorised", "path", "opaque"}  # pairs by the index that predicts best; behind pooling all indices of pairs are equal
+INDEX_REASON = "Pairs are Banzhaf indices at p = 0.5, the best prediction of the similarity when parts are missing at random."
 MOST_SAMPLED = 256  # parts of an image
 SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 100  # of a layer's tail
 MOST_ENUMERATED = 9  # parts of a photo whose coalitions are all evaluated; the tail of a network of text is slower
@@ -121,7 +124,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
         baselines = tuple(
             default_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
         )
-    make_method: Any = partial(method_class, weight="taylor") if name == "path" else method_class
+    make_method: Any = partial(method_class, index=BANZHAF) if name in PREDICTING else method_class
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
@@ -129,8 +132,8 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     arguments = _list_arguments(method, options, {"baselines": baselines, **parts.masks, "n_samples": n_samples})
     budget = f", {n_samples} samples" if "n_samples" in arguments else ""
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
-    run = f"Method: {method_class.__name__}{budget}{reason}."
-    return Plan(method, arguments, build, (parts.words, run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+    run = [f"Method: {method_class.__name__}{budget}{reason}.", *([INDEX_REASON] if name in PREDICTING else [])]
+    return Plan(method, arguments, build, (parts.words, *run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
 
 
 def _choose_replacements(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[Replacement]:

@@ -12,7 +12,8 @@ from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Trust
 
 @dataclass(frozen=True)
 class _Limits:
-    """The worst numbers that a label allows: relative errors of the maps and of the pairs, the relative gap, and the least `R²`.
+    """The worst numbers that a label allows: relative errors of the maps and of the pairs, the relative gap, and the least `R²` of a map
+    and of the prediction by parts and pairs.
 
     `has_errors` is True if the errors must be known.
     """
@@ -21,12 +22,13 @@ class _Limits:
     pair_error: float
     gap: float
     fit: float
+    prediction: float
     has_errors: bool
 
 
 SHOWN_GAP = 5e-4  # smaller relative gaps are lost in the digits
 LEAST_SCALE = 0.1  # of the larger gain of both images: the gap of an image that adds less is relative to this
-LABELS = {RELIABLE: _Limits(0.1, 0.3, 0.05, 0.7, True), ROUGH: _Limits(0.3, 1.0, 0.2, 0.4, False)}
+LABELS = {RELIABLE: _Limits(0.1, 0.3, 0.05, 0.7, 0.5, True), ROUGH: _Limits(0.3, 1.0, 0.2, 0.4, 0.25, False)}
 CREDITS = {"given_other": "parts", "between": "pairs"}  # the blocks that are judged, and their names in sentences
 Errors = Sequence[float]  # of these blocks: NaN without the block, infinite if the error is unknown
 
@@ -34,9 +36,10 @@ Errors = Sequence[float]  # of these blocks: NaN without the block, infinite if 
 def judge_numbers(interactions: Interactions, fit: tuple[float, float], warnings: Sequence[str] = (), *, is_exact: bool = False) -> Trust:
     """The label of an explanation, and the numbers behind it.
 
-    * reliable: the standard errors are known, and at most 10 % of the maps and 30 % of the pairs; each map sums to what its image adds, up
-      to 5 %; and both maps explain at least 70 % of the differences between coalitions held out.
-    * rough: at most 30 %, 100 % and 20 %, and at least 40 %; standard errors may be unknown.
+    * reliable: on coalitions held out, parts and pairs together predict at least half of the variance (`r2`), and each map 70 % of the
+      variance of its own image; the standard errors are known, and at most 10 % of the maps and 30 % of the pairs; each map sums to what
+      its image adds, up to 5 %.
+    * rough: at least 25 % and 40 %, and at most 30 %, 100 % and 20 %; standard errors may be unknown.
     * do not read this: otherwise, or if something is wrong with the model.
 
     Args:
@@ -47,16 +50,19 @@ def judge_numbers(interactions: Interactions, fit: tuple[float, float], warnings
     """
     errors = [_measure_error(interactions, name, is_exact) for name in CREDITS]
     gap = _measure_gap(interactions)
-    passed = [name for name, limits in LABELS.items() if _meets(limits, errors, gap, fit)]
+    r2 = nan if interactions.r2 is None else interactions.r2.item()
+    passed = [name for name, limits in LABELS.items() if _meets(limits, errors, gap, fit, r2)]
     label = passed[0] if passed and not warnings else UNREADABLE
-    return Trust(label, tuple(_list_evidence(errors, gap, fit, warnings)))
+    warned = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings]
+    return Trust(label, (*warned, *_tell_prediction(r2, interactions), *_list_evidence(errors, gap, fit)))
 
 
-def _meets(limits: _Limits, errors: Errors, gap: float, fit: tuple[float, float]) -> bool:
+def _meets(limits: _Limits, errors: Errors, gap: float, fit: tuple[float, float], r2: float) -> bool:
     limited = zip(errors, (limits.map_error, limits.pair_error), strict=True)
     measured = [(error, limit) for error, limit in limited if limits.has_errors or error < inf]
     is_small = all(isnan(value) or value <= limit for value, limit in [*measured, (gap, limits.gap)])
-    return is_small and all(isnan(value) or value >= limits.fit for value in fit)
+    fits = [*((value, limits.fit) for value in fit), (r2, limits.prediction)]
+    return is_small and all(isnan(value) or value >= least for value, least in fits)
 
 
 def _measure_error(interactions: Interactions, name: str, is_exact: bool) -> float:
@@ -79,9 +85,18 @@ def _measure_gap(interactions: Interactions) -> float:
     return max(gap.abs().item() / max(gain, least) for gap, gain in zip(interactions.map_gaps, gains, strict=True)) if least else nan
 
 
-def _list_evidence(errors: Errors, gap: float, fit: tuple[float, float], warnings: Sequence[str]) -> list[str]:
-    sentences = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings]
-    sentences += [_tell_error(error, name) for error, name in zip(errors, CREDITS.values(), strict=True) if not isnan(error)]
+def _tell_prediction(r2: float, interactions: Interactions) -> list[str]:
+    """The sentence on `r2`, if it is known."""
+    if isnan(r2):
+        return []
+    p = f"p = {interactions.index.probabilities[0]:g}" if interactions.index is not None else "p = 0.5"
+    if r2 < 0:
+        return [f"The credits of parts and pairs predict the similarity worse than a constant when parts are missing at random ({p})."]
+    return [f"The credits of parts and pairs predict {r2:.0%} of the changes of the similarity when parts are missing at random ({p})."]
+
+
+def _list_evidence(errors: Errors, gap: float, fit: tuple[float, float]) -> list[str]:
+    sentences = [_tell_error(error, name) for error, name in zip(errors, CREDITS.values(), strict=True) if not isnan(error)]
     if gap >= SHOWN_GAP:
         sentences.append(f"The credits of the parts miss what their side adds by {gap:.1%}.")
     elif not isnan(gap):

@@ -39,7 +39,7 @@ def test_the_verdict_counts_the_background():
     members = torch.stack([encoder.transform(item) for item in gallery])
     assert f"replaced by {MOST_MEMBERS} images of the background" in why.choices
     spread = members[[round(9 * k / (MOST_MEMBERS - 1)) for k in range(MOST_MEMBERS)]]  # from the first to the last
-    method = cp.LayerFactorisedShapleyTaylor(model, encoder[4])
+    method = cp.LayerFactorisedInteractions(model, encoder[4])
     pair = query, encoder.transform(make_photo(seed=2))[None]
     expected = method.interactions(pair, (cp.Backgrounds(spread),) * 2)
     torch.testing.assert_close(why.interactions.without_query, expected.without_query)

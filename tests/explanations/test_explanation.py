@@ -18,7 +18,7 @@ def explanation():
 def test_the_numbers_are_those_of_the_class(explanation):
     encoder = encoder_of_photos()
     inputs = encoder.transform(make_photo(seed=1))[None], encoder.transform(make_photo(50, 20, seed=2))[None]
-    method = cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder[4])
+    method = cp.LayerFactorisedInteractions(cp.SimilarityWrapper(encoder), encoder[4])
     expected = method.interactions(inputs, n_samples=512)
     assert torch.equal(explanation.interactions.between, expected.between)
     assert torch.equal(explanation.query_map, expected.query_map[0])

@@ -22,16 +22,16 @@ def wide_encoder():
 @pytest.mark.parametrize(
     ("similarity", "encoder", "expected"),
     [
-        ("cosine", tiny_encoder, cp.LayerFactorisedShapleyTaylor),
-        ("euclidean", tiny_encoder, cp.LayerFactorisedShapleyTaylor),
+        ("cosine", tiny_encoder, cp.LayerFactorisedInteractions),
+        ("euclidean", tiny_encoder, cp.LayerFactorisedInteractions),
         ("dot", tiny_encoder, cp.LayerPairwiseSAM),
         (
             "dot",
             lambda: nn.Sequential(*tiny_encoder(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)),
-            cp.LayerFactorisedShapleyTaylor,
+            cp.LayerFactorisedInteractions,
         ),
         ("cosine", lambda: nn.Sequential(*wide_encoder(), nn.Upsample(scale_factor=3)), cp.LayerIntegratedHessians),
-        (lambda u, w: (u - w).abs().sum(1), tiny_encoder, cp.LayerFactorisedShapleyTaylor),
+        (lambda u, w: (u - w).abs().sum(1), tiny_encoder, cp.LayerFactorisedInteractions),
     ],
     ids=["cosine", "euclidean", "dot and pooling", "dot and more", "many parts", "callable"],
 )
@@ -54,7 +54,7 @@ def test_a_function_is_a_black_box():
 def test_an_encoder_without_places_has_superpixels():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(432, 5)).double()
     plan = choose(cp.SimilarityWrapper(encoder))
-    assert type(plan.method) is cp.FactorisedShapleyTaylor
+    assert type(plan.method) is cp.FactorisedInteractions
     assert plan.arguments["feature_mask"][0].shape == (1, 1, 12, 12)
 
 
@@ -78,7 +78,7 @@ def test_the_user_may_choose_the_layer_the_budget_and_the_baselines():
 def test_a_mask_of_the_user_has_his_parts():
     masks = (cp.grid(12, 12, 2, 2),) * 2
     plan = choose(cp.SimilarityWrapper(tiny_encoder()), feature_mask=masks)
-    assert type(plan.method) is cp.FactorisedShapleyTaylor
+    assert type(plan.method) is cp.FactorisedInteractions
     assert plan.arguments["feature_mask"] is masks
 
 
