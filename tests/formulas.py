@@ -54,6 +54,12 @@ def taylor_pair(value: Callable[[Iterable[int]], float], i: int, j: int, n_playe
     return 2 / n_players * total
 
 
+def banzhaf_pair(value: Callable[[Iterable[int]], float], i: int, j: int, n_players: int) -> float:
+    """The Banzhaf index at 1/2: the mean of `δ_ij v(T)` over all coalitions of the other players."""
+    others = [*subsets(set(range(n_players)) - {i, j})]
+    return sum(value(t | {i, j}) - value(t | {i}) - value(t | {j}) + value(t) for t in others) / len(others)
+
+
 def taylor_pairs(game: Game) -> Tensor:
     """Every pair, `[n, n]`."""
     value, n_players = value_function(game), game.n_players

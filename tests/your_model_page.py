@@ -54,11 +54,11 @@ def list_assigned(block: Block) -> set[str]:
 
 
 def measure_gap(names: dict[str, Any]) -> float:
-    """The largest completeness gap of the explanations of a block."""
+    """The largest gap of the maps of the explanations of a block: the gain of an image minus the sum of its map."""
     if "interactions" in names:
         return names["interactions"].completeness_gap.abs().max().item()
     shown = names["ranking"].explanations if "ranking" in names else [names["why"]]
-    return max(why.interactions.completeness_gap.abs().max().item() for why in shown)
+    return max(torch.cat(why.interactions.map_gaps).abs().max().item() for why in shown)
 
 
 def format_page() -> Iterator[str]:

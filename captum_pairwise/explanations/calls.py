@@ -38,6 +38,10 @@ def explain(
     product behind pooling and linear layers, the factorised estimator for other similarities of two embeddings, integrated Hessians for
     layers of more than 256 places, and a Gaussian process for a function that is no `SimilarityWrapper`.
 
+    Maps are Shapley values of each image while the other is whole: they sum to what the image adds. Pairs are Banzhaf indices at 1/2: the
+    prediction of the similarity by parts and pairs when parts are missing at random; `interactions.r2` says how good it is, and
+    `interactions.as_index("shapley-taylor")` shares the similarity instead. All indices find the same correspondences.
+
     Args:
         model: an encoder in evaluation mode (cosine similarity), a `SimilarityWrapper`, or any function `f(query, retrieved) -> [B]` of two
             batches.

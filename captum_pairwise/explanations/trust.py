@@ -12,10 +12,15 @@ from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Trust
 
 @dataclass(frozen=True)
 class _Limits:
-    """The worst numbers that a label allows: relative errors of the maps and of the pairs, the relative gap, and the least `R²` of a map
-    and of the prediction by parts and pairs.
+    """The worst numbers that a label allows.
 
-    `has_errors` is True if the errors must be known.
+    Attributes:
+        map_error: the relative standard error of the maps.
+        pair_error: the relative standard error of the pairs.
+        gap: the relative gap of the maps.
+        fit: the least `R²` of a map.
+        prediction: the least `R²` of the prediction by parts and pairs.
+        has_errors: True if the errors must be known.
     """
 
     map_error: float

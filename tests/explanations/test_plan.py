@@ -39,6 +39,7 @@ def test_the_method_follows_from_the_model(similarity, encoder, expected):
     plan = choose(cp.SimilarityWrapper(encoder(), similarity=similarity))
     assert type(plan.method) is expected
     assert expected.__name__ in " ".join(plan.choices)
+    assert ("Banzhaf" in " ".join(plan.choices)) == (expected is not cp.LayerPairwiseSAM)
 
 
 def test_many_parts_are_more_than_the_most_that_are_sampled():
@@ -72,7 +73,7 @@ def test_the_user_may_choose_the_layer_the_budget_and_the_baselines():
     plan = choose(cp.SimilarityWrapper(encoder), layer="2", n_samples=77, baselines=(0, 0))
     assert plan.method.layer is encoder[2]
     assert (plan.arguments["n_samples"], plan.arguments["baselines"]) == (77, (0, 0))
-    assert "77 samples" in plan.choices[1] and "your baselines" in plan.choices[2]
+    assert "77 samples" in plan.choices[1] and "your baselines" in plan.choices[-1]
 
 
 def test_a_mask_of_the_user_has_his_parts():

@@ -50,7 +50,7 @@ def score_literally(encoder: Patches, by: str, query: Tensor, retrieved: Tensor)
     def score(a: Tensor, b: Tensor) -> Tensor:
         return torch.cosine_similarity(encoder.embed_present(query, a > 0.5, by), encoder.embed_present(retrieved, b > 0.5, by))
 
-    return cp.ExactShapleyTaylor(score).interactions((torch.ones(1, 4), torch.ones(1, 4)))
+    return cp.ExactShapleyTaylor(score, index="banzhaf").interactions((torch.ones(1, 4), torch.ones(1, 4)))
 
 
 @pytest.mark.parametrize("by", [ATTENTION_MASK, MASK_TOKEN])
@@ -77,7 +77,7 @@ def test_each_side_may_have_its_own_way(tmp_path: Path) -> None:
         towers = encoder.embed_present(PHOTOS[0], a > 0.5, MASK_TOKEN), encoder.embed_present(PHOTOS[1], b > 0.5, ATTENTION_MASK)
         return torch.cosine_similarity(*towers)
 
-    expected = cp.ExactShapleyTaylor(score).interactions((torch.ones(1, 4), torch.ones(1, 4)))
+    expected = cp.ExactShapleyTaylor(score, index="banzhaf").interactions((torch.ones(1, 4), torch.ones(1, 4)))
     torch.testing.assert_close(why.pairs, expected["between"][0])
     assert why.save(tmp_path / "why.html").stat().st_size and why.save(tmp_path / "why.png").stat().st_size
 

@@ -11,10 +11,12 @@ from vision_cases import PATCH, PHOTO, SIZE, randomise, vision_cases
 
 import captum_pairwise as cp
 from captum_pairwise import SimilarityWrapper
+from captum_pairwise.estimators.coalitions import interaction_index
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer
 from captum_pairwise.models.backbones import IMAGENET_MEAN, IMAGENET_STD, make_pixels
 from captum_pairwise.network.layer_outputs import get_first_tensor
 from captum_pairwise.network.layers import record_calls, replace_output
+from captum_pairwise.results.index import parse_index
 
 transformers = pytest.importorskip("transformers", reason="its models are explained: pip install 'captum-pairwise[text]'")
 CASES = vision_cases(transformers)
@@ -108,9 +110,9 @@ def test_patches_removed_inside_the_network_against_brute_force(name: str) -> No
         with torch.no_grad():
             embedded = [F.normalize(encoder.embed_present(encoder.preprocess(item), z, way)) for item in (PHOTO, OTHER)]
         values = (embedded[0][None] * embedded[1][:, None]).sum(-1).flatten()  # the query's players are the lowest bits
-        _, _, second = cp.shapley_taylor(values)
+        _, _, second = interaction_index(values, parse_index("banzhaf"), 4)
         torch.testing.assert_close(explanation.interactions.between[0].double(), second[:4, 4:], rtol=1e-4, atol=1e-6)
-        assert explanation.interactions.completeness_gap.abs().max() < 1e-6 and "2 × 2 patches" in explanation.choices
+        assert torch.cat(explanation.interactions.map_gaps).abs().max() < 1e-6 and "2 × 2 patches" in explanation.choices
 
 
 @pytest.mark.parametrize("options", [{"features_only": True}, {"num_classes": 5}, {"num_classes": 0}], ids=["maps", "logits", "embeddings"])

@@ -55,7 +55,7 @@ def test_words_and_patches_are_explained_in_one_call(tmp_path) -> None:
     explanation.save(tmp_path / "page.html")
     assert explanation.query.tokens == ("red",)
     assert explanation.interactions.between.shape == (1, 1, 16) and explanation.interactions.retrieved_players.shape == (4, 4)
-    assert explanation.interactions.completeness_gap.abs().item() < 1e-6
+    assert torch.cat(explanation.interactions.map_gaps).abs().max() < 1e-6
     assert "4 × 4 patches of `network.vlm.multi_modal_projector`" in explanation.choices
     assert (tmp_path / "page.html").exists()
 

@@ -117,7 +117,7 @@ def test_explain_takes_the_object_itself(kind, tmp_path):
     explanation.page().save(tmp_path / "page.html")
     assert explanation.similarity == pytest.approx(ranking.scores[0], abs=1e-6)
     assert isinstance(explanation.query, Sentence) and explanation.query.tokens == ("red",)
-    assert explanation.interactions.completeness_gap.abs() < 1e-6
+    assert torch.cat(explanation.interactions.map_gaps).abs().max() < 1e-6
 
 
 def test_an_object_is_recognised_by_its_class():

@@ -15,6 +15,7 @@ from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.games.game import CallableGame
 from captum_pairwise.models.libraries.late_interaction import from_colbert, from_multi_vector_encoder, is_multi_vector_encoder
 from captum_pairwise.models.text_towers import TokenEncoder
+from captum_pairwise.results.index import parse_index
 
 library = pytest.importorskip("sentence_transformers", reason="the library of the encoders")
 parts = pytest.importorskip("sentence_transformers.base.modules", reason="sentence-transformers 6")
@@ -101,9 +102,9 @@ def test_pairs_of_words_match_brute_force(by: str) -> None:
         return torch.tensor(scores, dtype=torch.float64)
 
     with torch.no_grad():
-        truth = exact(CallableGame(3, 3, value)).between
+        truth = exact(CallableGame(3, 3, value), index=parse_index("banzhaf")).between
     torch.testing.assert_close(explanation.interactions.between, truth, rtol=0, atol=1e-5)
-    assert explanation.interactions.completeness_gap.abs().item() < 1e-6
+    assert torch.cat(explanation.interactions.map_gaps).abs().max() < 1e-6
 
 
 def test_a_ranked_list_is_explained_and_saved(tmp_path) -> None:
@@ -164,7 +165,7 @@ def test_colbert_is_explained_in_words() -> None:
     explanation = cp.explain(from_colbert(*load_colbert(), markers=("query", "find"), query_length=12), "a red cat", "a red mat.")
     assert explanation.interactions.between.shape == (1, 3, 4)
     assert [content.tokens for content in (explanation.query, explanation.retrieved)] == [("a", "red", "cat"), ("a", "red", "mat", ".")]
-    assert explanation.interactions.completeness_gap.abs().item() < 1e-6
+    assert torch.cat(explanation.interactions.map_gaps).abs().max() < 1e-6
 
 
 def test_markers_and_expansions_that_the_tokenizer_does_not_know_are_refused() -> None:

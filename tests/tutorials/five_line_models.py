@@ -83,7 +83,7 @@ def small(network: nn.Module) -> Any:
 
 
 def compare_all(pairs: Tensor, parts: tuple[int, int], similarity: Values) -> tuple[Tensor, Tensor]:
-    """The pairs, and their Shapley–Taylor index by its formula from the similarity of each coalition."""
+    """The pairs, and their Banzhaf index by its formula: the mean mixed difference over all coalitions of the other parts."""
     n_query, n_retrieved = parts
     n_players = n_query + n_retrieved
     coalitions = (torch.arange(2**n_players)[:, None] >> torch.arange(n_players)) % 2 == 1
@@ -91,7 +91,7 @@ def compare_all(pairs: Tensor, parts: tuple[int, int], similarity: Values) -> tu
         values = similarity(coalitions[:, :n_query], coalitions[:, n_query:]).double().tolist()
     by_formula = torch.tensor(
         [
-            [formulas.taylor_pair(lambda z: values[sum(2**k for k in z)], i, n_query + j, n_players) for j in range(n_retrieved)]
+            [formulas.banzhaf_pair(lambda z: values[sum(2**k for k in z)], i, n_query + j, n_players) for j in range(n_retrieved)]
             for i in range(n_query)
         ]
     )
@@ -424,9 +424,8 @@ def make_table() -> dict[str, Any]:
 def compare_table(names: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Absent numbers are 0."""
     score = cosine_of(names["network"])
-    return compare_all(
-        names["interactions"]["between"][0], (4, 4), lambda query, result: score(query * names["query"], result * names["result"])
-    )
+    pairs = names["interactions"].as_index("banzhaf")["between"][0]
+    return compare_all(pairs, (4, 4), lambda query, result: score(query * names["query"], result * names["result"]))
 
 
 FAMILIES = {
