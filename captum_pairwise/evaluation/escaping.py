@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in r"\`*_{}[]<>|~&$"})
 LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "|": "bar", "<": "less", ">": "greater"}
-LATEX = str.maketrans({sign: rf"\text{name}{{}}" for sign, name in LATEX_NAMES.items()} | {sign: f"\\{sign}" for sign in "&%$#_{}"})
+LATEX = str.maketrans(
+    {sign: rf"\text{name}{{}}" for sign, name in LATEX_NAMES.items()} | {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"²": "$^2$"}
+)
 
 
 def escape_markdown(text: str) -> str:

@@ -59,3 +59,15 @@ def test_without_masks_second_order_is_nan(tmp_path):
     measures = measure_explanation(*explain("sam", pair), pair)
     assert not isnan(measures.faithfulness) and not isnan(measures.inefficiency)
     assert isnan(measures.pair_faithfulness) and isnan(measures.pair_inefficiency) and isnan(measures.mean_iou)
+
+
+def test_the_share_that_is_predicted_is_the_share_of_the_result_and_of_banzhaf_indices(tmp_path):
+    pair = open_case(tmp_path)
+    method = cp.FactorisedInteractions(cp.SimilarityWrapper(pair.model.encoder), index="shapley-taylor", within=True)
+    sizes = {"n_samples": 2 ** max(int(parts.max()) + 1 for parts in pair.superpixels), "feature_mask": pair.superpixels}  # all coalitions
+    result = method.interactions(pair.images, **sizes)
+    measures = measure_explanation(*explain("factorised", pair), pair)
+    assert measures.pair_r2 == pytest.approx(result.r2.item(), abs=1e-4)
+    assert measures.banzhaf_r2 == pytest.approx(result.as_index("banzhaf").r2.item(), abs=1e-4)
+    without = measure_explanation(*explain("sam", pair), pair)
+    assert isnan(without.pair_r2) and isnan(without.banzhaf_r2)

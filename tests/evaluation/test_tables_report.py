@@ -5,7 +5,7 @@ import pytest
 from table_cases import ROW
 
 import captum_pairwise as cp
-from captum_pairwise.evaluation.tables.report import collect_panels, format_latex, format_markdown
+from captum_pairwise.evaluation.tables.report import collect_panels, format_caption, format_latex, format_markdown
 
 
 def make_rows(values, method):
@@ -45,3 +45,14 @@ def test_the_picture_has_every_mean():
     assert any(abs(y - 0.2) < 1e-6 for y in drawn) and 0.5 in drawn
     with pytest.raises(ValueError, match="at least one panel"):
         cp.visualization.table_figure({})
+
+
+def test_the_predicted_share_has_a_line_and_its_meaning():
+    rows = [replace(ROW, method="kshap", pair_r2=-2.0), replace(ROW, method="factorised", pair_r2=-3.0, banzhaf_r2=0.9)]
+    text = format_markdown(rows, ["kshap", "factorised"])
+    assert "| R² | second | net | **-2.000** | -3.000 |" in text
+    assert "| R² of Banzhaf indices | second | net | – | **0.900** |" in text
+    assert text.index("R²") < text.index("Inefficiency")
+    assert "R$^2$ of Banzhaf indices & second & net" in format_latex(rows, ["kshap", "factorised"])
+    assert "worse than a constant" in format_caption(rows, "quick")
+    assert "R²" not in format_markdown([ROW], ["sam"]) + format_caption([ROW], "quick")

@@ -12,6 +12,11 @@ from captum_pairwise.evaluation.tables.study import TableRow
 from captum_pairwise.evaluation.tables.table_methods import CONTROL, TABLE_METHODS
 
 DIGITS = 3
+R2_MEANING = (
+    " R²: the share of the variance of the similarity that the credits of parts and pairs predict when each part is present with "
+    "probability 0.5; below 0 is worse than a constant. Of Banzhaf indices: the same for the index that predicts best, from the same "
+    "sample."
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Quantity:
 QUANTITIES = (
     Quantity("Faithfulness", "first", "faithfulness"),
     Quantity("Faithfulness", "second", "pair_faithfulness"),
+    Quantity("R²", "second", "pair_r2"),
+    Quantity("R² of Banzhaf indices", "second", "banzhaf_r2"),
     Quantity("Inefficiency", "first", "inefficiency", is_more_better=False),
     Quantity("Inefficiency", "second", "pair_inefficiency", is_more_better=False),
     Quantity("mIoU", "second", "mean_iou"),
@@ -101,7 +108,7 @@ def format_latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
     groups: dict[Quantity, list[str]] = {}
     for quantity, model, cells in make_lines(rows, methods):
         numbers = [cell.format(r"\textbf{{{}}}".format, r"$\pm$", "--") for cell in cells]
-        texts = [quantity.title, quantity.order, escape_latex(model), *numbers]
+        texts = [escape_latex(quantity.title), quantity.order, escape_latex(model), *numbers]
         groups.setdefault(quantity, []).append(" & ".join(texts) + r" \\")
     body = "\n\\midrule\n".join("\n".join(lines) for lines in groups.values())
     begin = rf"\resizebox{{\linewidth}}{{!}}{{\begin{{tabular}}{{lll{'c' * len(methods)}}}"
@@ -111,9 +118,10 @@ def format_latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
 def format_caption(rows: Sequence[TableRow], setup: str) -> str:
     """The number of pairs, the setup, and the failures."""
     n_pairs = len({(row.query, row.retrieved, row.category, row.label) for row in rows})
-    failures = [row for row in rows if row.error]
+    failures, has_r2 = [row for row in rows if row.error], not all(isnan(row.pair_r2) for row in rows)
     noun = "pair" if n_pairs == 1 else "pairs"
     text = f"{n_pairs} {noun} of images, {setup}; mean ± standard error of the mean over pairs. Bold: the best of its family."
+    text += R2_MEANING if has_r2 else ""
     if failures:
         first = failures[0]
         example = f"{TABLE_METHODS[first.method].title} on {escape_markdown(first.retrieved)}: {escape_markdown(first.error)}"

@@ -9,6 +9,7 @@ from torch import Tensor
 from captum_pairwise import metrics
 from captum_pairwise.evaluation.tables.image_pair import ImagePair
 from captum_pairwise.players.regions import paint
+from captum_pairwise.results.index import BANZHAF
 from captum_pairwise.results.interactions import Interactions
 
 
@@ -20,10 +21,14 @@ class RetrievedMap:
         heat_map: a number for each of its pixels, or for each cell of its feature map: the credit, or (second order) the projection of the
             query's object.
         credit: of every player and pair, whose sum should be `v(N) - v(∅)`; None if the method promises no sum.
+        r2: the share of the similarity's variance that the credits predict (`Interactions.r2`); NaN if it was not measured.
+        banzhaf_r2: the same for Banzhaf indices from the same sample; NaN if it was not kept.
     """
 
     heat_map: Float[Tensor, "1 rows columns"]
     credit: Float[Tensor, " credits"] | None = None
+    r2: float = torch.nan
+    banzhaf_r2: float = torch.nan
 
 
 def paint_retrieved(interactions: Interactions | tuple[Interactions, Interactions]) -> RetrievedMap:
@@ -40,7 +45,9 @@ def paint_retrieved(interactions: Interactions | tuple[Interactions, Interaction
 def project_object(interactions: Interactions, query_mask: Bool[Tensor, "1 height width"]) -> RetrievedMap:
     """The query's object projected to the retrieved image's players, with the credit of all players and pairs."""
     projected = _paint_credit(interactions.project(query_mask), interactions)
-    return RetrievedMap(projected.heat_map, interactions["marginal"][0])
+    banzhaf = None if interactions.sources is None else interactions.as_index(BANZHAF)
+    shares = [torch.nan if result is None or result.r2 is None else result.r2.item() for result in (interactions, banzhaf)]
+    return RetrievedMap(projected.heat_map, interactions["marginal"][0], *shares)
 
 
 def _paint_credit(credit: Float[Tensor, "1 players"], interactions: Interactions) -> RetrievedMap:
@@ -58,6 +65,8 @@ class Measures:
         faithfulness: how much the similarity falls when the upper 30 % of the retrieved image's pixels are blurred.
         inefficiency: the distance of the sum of all credit from `v(N) - v(∅)`, where `v(∅)` has the retrieved image blurred.
         pair_faithfulness: the similarity when everything is blurred except the query's object and its projection.
+        pair_r2: the share of the similarity's variance, over coalitions of both images, that the credits of parts and pairs predict.
+        banzhaf_r2: the same for Banzhaf indices from the same sample.
         pair_inefficiency: the distance of the sum of all credit from `v(N) - v(∅)`, where `v(∅)` has both images blurred.
         mean_iou: the mean, over object and background, of the intersection over union of the retrieved image's true mask and of as many
             pixels of the projection.
@@ -67,6 +76,8 @@ class Measures:
     faithfulness: float = torch.nan
     inefficiency: float = torch.nan
     pair_faithfulness: float = torch.nan
+    pair_r2: float = torch.nan
+    banzhaf_r2: float = torch.nan
     pair_inefficiency: float = torch.nan
     mean_iou: float = torch.nan
     foreground_iou: float = torch.nan
@@ -81,7 +92,12 @@ def measure_explanation(first: RetrievedMap, second: RetrievedMap | None, pair: 
         projected = metrics.to_pixels(second.heat_map, (pair.images[1].shape[2], pair.images[1].shape[3]))
         overlap = metrics.label_propagation(projected, pair.masks[1], pair.void)
         remaining = metrics.second_order_faithfulness(similarity, pair.images, projected, pair.masks, void=pair.void)
-        values |= {"pair_faithfulness": remaining.item(), "pair_inefficiency": _measure_inefficiency(second, pair, 2)}
+        values |= {
+            "pair_faithfulness": remaining.item(),
+            "pair_r2": second.r2,
+            "banzhaf_r2": second.banzhaf_r2,
+            "pair_inefficiency": _measure_inefficiency(second, pair, 2),
+        }
         values |= {"mean_iou": overlap.mean_iou.item(), "foreground_iou": overlap.foreground_iou.item()}
     return Measures(**values)
 

@@ -106,13 +106,15 @@ SECOND_ORDER: dict[str, Callable[[MethodRun, Tensor], RetrievedMap]] = {  # the 
     "sbsm": project_by_sbsm,
     "lime": lambda run, mask: run.project_parts(cp.PairwiseLime, run.settings.second, mask),
     "kshap": lambda run, mask: run.project_parts(cp.KernelShapleyTaylor, run.settings.second, mask, sampling=run.settings.sampling),
-    "factorised": lambda run, mask: run.project_parts(cp.FactorisedShapleyTaylor, run.settings.n_embeddings, mask),
+    "factorised": lambda run, mask: run.project_parts(cp.FactorisedShapleyTaylor, run.settings.n_embeddings, mask, within=True),
     "sam": lambda run, mask: project_object(cp.LayerPairwiseSAM(*run.layer).interactions(run.pair.images), mask),
     "igsam": project_by_hessians,
     "ksam": lambda run, mask: run.project_cells(
         cp.LayerKernelShapleyTaylor, run.settings.second_layer, mask, sampling=run.settings.sampling
     ),
-    "layer_factorised": lambda run, mask: run.project_cells(cp.LayerFactorisedShapleyTaylor, run.settings.n_layer_embeddings, mask),
+    "layer_factorised": lambda run, mask: run.project_cells(
+        cp.LayerFactorisedShapleyTaylor, run.settings.n_layer_embeddings, mask, within=True
+    ),
     "random": lambda run, mask: draw_heat_map(run),
 }
 
