@@ -9,7 +9,8 @@ import torch
 from captum_pairwise.attr.base import CompleteMethod
 from captum_pairwise.attr.gradient import GradientMethod, make_path
 from captum_pairwise.attr.randomness import average_draws
-from captum_pairwise.estimators.paths.continuous_index import EXPONENTS, WEIGHTS, gauss_index, random_index
+from captum_pairwise.estimators.index_path import EXPONENTS
+from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, gauss_index, random_index
 from captum_pairwise.estimators.paths.independent import integrate_towers
 from captum_pairwise.estimators.paths.integrated import integrate_with_maps
 from captum_pairwise.files.arguments import check_count

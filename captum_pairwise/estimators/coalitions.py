@@ -1,31 +1,20 @@
 """Indices of games given by the values of all coalitions. Bit `i` of the position of a value tells if player `i` is present."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.games.checks import check_finite
-from captum_pairwise.results.index import BANZHAF, CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
+from captum_pairwise.results.index import CO_MOEBIUS, SHAPLEY_TAYLOR, Index
 
 ROWS_AT_ONCE = 2**18
 ENTRIES_AT_ONCE = 2**22
 Coalitions = Bool[Tensor, "coalitions players"]
 Values = Float[Tensor, " coalitions"]
 Wanted = Bool[Tensor, "wanted players"] | Iterable[Iterable[int]]
-ShareTable = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-# the share of a dividend of `t` players in the constant, in each of its players (t ≥ 1) and in each of its pairs (t ≥ 2)
-SHARES: dict[str, ShareTable] = {
-    SHAPLEY_TAYLOR: lambda t: (t == 0, t == 1, 2 / (t * (t - 1))),
-    SHAPLEY: lambda t: (t == 0, 1 / t, 1 / (t - 1)),
-    K_SII: lambda t: (t == 0, 1 / t - (t > 1) / 2, 1 / (t - 1)),
-    FAITH_SHAP: lambda t: (t == 0, (4 - 2 * t) / (t * (t + 1)), 6 / (t * (t + 1))),
-    CHAINING: lambda t: (t == 0, 1 / t, 2 / t),
-    BANZHAF: lambda t: ((t - 1) * (t - 2) / 2, 2 - t, torch.ones_like(t)),
-    MOEBIUS: lambda t: (t == 0, t == 1, t == 2),
-    CO_MOEBIUS: lambda t: (torch.ones_like(t), torch.ones_like(t), torch.ones_like(t)),
-}
 
 
 def all_coalitions(n_players: int, device: torch.device | str = "cpu", start: int = 0, most: int | None = None) -> Coalitions:
@@ -107,8 +96,8 @@ def interaction_index(
 
     $$\phi_{ij} = \int_0^1 f(p) \, \mathbb{E}_p[\delta_{ij} v] \, dp = \sum_{T \supseteq \{i, j\}} d(T) \int_0^1 f(p) \, p^{|T| - 2} \, dp$$
 
-    The integrals have closed forms, `SHARES`. Weighted Banzhaf has the probabilities of the players of $T$ but `i` and `j` in their place.
-    The dividends are summed in float64, because they are large numbers of both signs.
+    The nodes of `IndexPath` give the integrals. Weighted Banzhaf has the probabilities of the players of $T$ but `i` and `j` in their
+    place. The dividends are summed in float64, because they are large numbers of both signs.
 
     Args:
         values: the values of all coalitions, as above, with the query's players as the lower bits.
@@ -144,10 +133,19 @@ def interaction_index(
 
 
 def _tabulate_shares(index: Index, n_players: int) -> Float[Tensor, "3 sizes"]:
-    """`SHARES` of each size of a coalition, 0 for players and pairs that it does not have."""
-    size = torch.arange(n_players + 1, dtype=torch.float64, device="cpu")
-    shares = torch.stack([share.double() for share in SHARES[index.name](size)])
-    return torch.where(size >= torch.arange(3, device="cpu")[:, None], shares, 0.0)
+    """The share of a dividend of each size in the constant, in each of its players and in each of its pairs.
+
+    They are the moments of the index. Those of `"banzhaf"` are factors of the probabilities of the players.
+    """
+    size, least = torch.arange(n_players + 1, dtype=torch.float64, device="cpu"), torch.arange(3, device="cpu")[:, None]
+    if index.p is not None:
+        shares = torch.stack([(size - 1) * (size - 2) / 2, 2 - size, torch.ones_like(size)])
+    else:
+        path, constant = make_index_path(index, n_players), torch.full_like(size, index.name == CO_MOEBIUS)
+        constant[0] = 1
+        powers = path.query[:, None] ** (size - least[1:, None]).clamp(min=0)
+        shares = torch.stack([constant, path.players @ powers[0], path.pairs @ powers[1]])
+    return torch.where(size >= least, shares, 0.0)
 
 
 def jagged_credit(values: Values, wanted: Wanted) -> tuple[Float[Tensor, ""], Float[Tensor, " wanted"], Float[Tensor, ""]]:

@@ -5,39 +5,21 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.special import beta
 from torch import Tensor
 
 from captum_pairwise.estimators.quadrature import diagonal_path
-from captum_pairwise.results.index import (
-    BANZHAF,
-    CHAINING,
-    CO_MOEBIUS,
-    FAITH_SHAP,
-    K_SII,
-    MOEBIUS,
-    SHAPLEY,
-    SHAPLEY_TAYLOR,
-    Index,
-)
+from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
 
 Nodes = Float[Tensor, " nodes"]
-Density = Callable[[Nodes], Nodes]
-
-
-def _none(p: Nodes) -> Nodes:
-    return torch.zeros_like(p)
-
-
-# for each index: the densities over `p` of `E_p[δ_ij v]` for a pair, and of `E_p[v(A∪i) - v(A)]` for a player
-DENSITIES: dict[str, tuple[Density, Density]] = {
-    SHAPLEY_TAYLOR: (lambda p: 2 * (1 - p), _none),
-    SHAPLEY: (torch.ones_like, torch.ones_like),
-    K_SII: (torch.ones_like, torch.ones_like),
-    FAITH_SHAP: (lambda p: 6 * p * (1 - p), lambda p: 4 - 6 * p),
-    CHAINING: (lambda p: 2 * p, torch.ones_like),
-    BANZHAF: (_none, _none),
-    MOEBIUS: (_none, _none),
-    CO_MOEBIUS: (_none, _none),
+# `E_p[δ_ij v]` of a pair has the density over `p` that is proportional to `p^a (1-p)^b`, with these `a` and `b`
+EXPONENTS = {SHAPLEY_TAYLOR: (0, 1), SHAPLEY: (0, 0), K_SII: (0, 0), FAITH_SHAP: (1, 1), CHAINING: (1, 0)}
+# `E_p[v(A∪i) - v(A)]` of a player has this density
+PLAYER_DENSITIES: dict[str, Callable[[Nodes], Nodes]] = {
+    SHAPLEY: torch.ones_like,
+    K_SII: torch.ones_like,
+    FAITH_SHAP: lambda p: 4 - 6 * p,
+    CHAINING: torch.ones_like,
 }
 # single nodes beside the densities: `p`, its weight for pairs, and its weight for players
 SINGLE_NODES = {
@@ -73,6 +55,19 @@ class IndexPath:
     shares: tuple[float, float]
 
 
+def weigh_pairs(index: Index, p: Nodes) -> Nodes:
+    """The density of pairs at these probabilities; 0 for an index of single nodes."""
+    if index.name not in EXPONENTS:
+        return torch.zeros_like(p)
+    a, b = EXPONENTS[index.name]
+    return p**a * (1 - p) ** b / beta(a + 1, b + 1)
+
+
+def weigh_players(index: Index, p: Nodes) -> Nodes:
+    """The density of players at these probabilities; 0 for an index of single nodes."""
+    return PLAYER_DENSITIES.get(index.name, torch.zeros_like)(p)
+
+
 def make_index_path(index: Index, n_players: int) -> IndexPath:
     """The nodes and weights of an index, in float64 on the CPU.
 
@@ -87,7 +82,7 @@ def make_index_path(index: Index, n_players: int) -> IndexPath:
     ([0.5, 0.3], [0.5, 0.6], [0.0, 1.0])
     """
     diagonal = diagonal_path(n_players + (index.name == FAITH_SHAP))  # its density has a degree more
-    pairs, players = (diagonal.weights * density(diagonal.nodes) for density in DENSITIES[index.name])
+    pairs, players = weigh_pairs(index, diagonal.nodes), weigh_players(index, diagonal.nodes)
     singles = [(p, p, pair, player) for p, pair, player in SINGLE_NODES.get(index.name, [])]
     if index.p is not None:
         singles = [(*index.p, 1.0, 1.0)]
@@ -96,8 +91,8 @@ def make_index_path(index: Index, n_players: int) -> IndexPath:
         index,
         torch.cat([diagonal.nodes, query]),
         torch.cat([diagonal.nodes, retrieved]),
-        torch.cat([pairs, of_pairs]),
-        torch.cat([players, of_players]),
+        torch.cat([diagonal.weights * pairs, of_pairs]),
+        torch.cat([diagonal.weights * players, of_players]),
         torch.cat([diagonal.weights, torch.zeros_like(query)]),
         (0.0, 0.0) if index.p is None else index.p,
     )

@@ -1,4 +1,4 @@
-"""Interactions of tokens under MaxSim in closed form: every token keeps its embedding, and coalitions choose which tokens are compared.
+"""Interactions of tokens under MaxSim, exactly: every token keeps its embedding, and coalitions choose which tokens are compared.
 
 The game of one query token `q` with the scores `s_(1) ≥ … ≥ s_(n)` of the retrieved tokens is a sum of games "the query token and one of
 the best `k` retrieved tokens are present":
@@ -6,10 +6,9 @@ the best `k` retrieved tokens are present":
     v_q(S) = [q ∈ S] (s_(n+1) + Σ_k (s_(k) - s_(k+1)) [S holds one of the best k]),    s_(n+1): the value of an empty maximum
 
 An index `∫ f(p) E_p[δ v] dp` of such a game depends on `k` alone, because `E_p[δ_qd] = (1-p)^(k-1)` and `E_p[δ_dd'] = -p (1-p)^(k-2)`. So
-every pair follows from one sort of the scores of each query token.
+every pair follows from one sort of the scores of each query token. The pairs of the Shapley–Taylor index, for example, get `2 / (k+1)`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +16,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, MOEBIUS, SHAPLEY, SHAPLEY_TAYLOR, Index
+from captum_pairwise.estimators.index_path import make_index_path
+from captum_pairwise.results.index import CO_MOEBIUS, Index
 from captum_pairwise.results.interactions import Interactions
 
 Ranks = Float[Tensor, " ranks"]
@@ -27,69 +27,34 @@ Gains = Float[Tensor, "batch query ranks"]  # `s_(k) - s_(k+1)`
 
 @dataclass(frozen=True)
 class TokenCoefficients:
-    """The coefficients of an index as functions of `k`, of games in which one of the best `k` tokens is needed.
+    """The coefficients of an index for `k = 1 … n`, of games in which one of the best `k` tokens is needed.
 
     Attributes:
         between: of the query token and each of the `k` tokens.
-        within: of every two of the `k` tokens, at `k ≥ 2`; never positive.
+        within: of every two of the `k` tokens, for `k ≥ 2`; never positive.
         query: of the query token alone.
         retrieved: of each of the `k` tokens alone.
         constant: of the constant of the prediction, if it is not an end of the game.
     """
 
-    between: Callable[[Ranks], Ranks]
-    within: Callable[[Ranks], Ranks]
-    query: Callable[[Ranks], Ranks]
-    retrieved: Callable[[Ranks], Ranks]
-    constant: Callable[[Ranks], Ranks] | None = None
+    between: Ranks
+    within: Ranks
+    query: Ranks
+    retrieved: Ranks
+    constant: Ranks | None
 
 
-COEFFICIENTS = {
-    SHAPLEY_TAYLOR: TokenCoefficients(lambda k: 2 / (k + 1), lambda k: -2 / (k * (k + 1)), lambda k: 0 * k, lambda k: 0 * k),
-    SHAPLEY: TokenCoefficients(lambda k: 1 / k, lambda k: -1 / (k * (k - 1)), lambda k: k / (k + 1), lambda k: 1 / (k * (k + 1))),
-    K_SII: TokenCoefficients(
-        lambda k: 1 / k,
-        lambda k: -1 / (k * (k - 1)),
-        lambda k: k / (k + 1) - 1 / 2,
-        lambda k: 1 / (k * (k + 1)) - (k == 1) / 2,
-    ),
-    FAITH_SHAP: TokenCoefficients(
-        lambda k: 6 / ((k + 1) * (k + 2)),
-        lambda k: -12 / (k * (k + 1) * (k + 2)),
-        lambda k: 1 - 4 / (k + 1) + 6 / ((k + 1) * (k + 2)),
-        lambda k: 4 / (k * (k + 1)) - 12 / (k * (k + 1) * (k + 2)),
-    ),
-    CHAINING: TokenCoefficients(
-        lambda k: 2 / (k * (k + 1)),
-        lambda k: -4 / ((k - 1) * k * (k + 1)),
-        lambda k: k / (k + 1),
-        lambda k: 1 / (k * (k + 1)),
-    ),
-    MOEBIUS: TokenCoefficients(lambda k: 0 * k + 1, lambda k: 0 * k, lambda k: 0 * k, lambda k: 0 * k),
-    CO_MOEBIUS: TokenCoefficients(
-        lambda k: (k == 1) + 0 * k, lambda k: 0 * k - 1.0 * (k == 2), lambda k: 0 * k + 1, lambda k: (k == 1) + 0 * k
-    ),
-}
-
-
-def make_coefficients(index: Index) -> TokenCoefficients:
-    """The coefficients of an index. For `"banzhaf"`, a query token is present with one probability, and a retrieved token with another."""
-    return COEFFICIENTS[index.name] if index.p is None else _make_banzhaf(*index.p)
-
-
-def _make_banzhaf(p: float, r: float) -> TokenCoefficients:
-    absent = 1 - r
-
-    def share(k: Ranks) -> Ranks:
-        """`r (k-1) (1-r)^(k-2)`, the probability that exactly one of `k - 1` tokens is present."""
-        return torch.where(k > 1, r * (k - 1) * absent ** (k - 2).clamp(min=0), 0)
-
+def make_coefficients(index: Index, n_tokens: int) -> TokenCoefficients:
+    """The coefficients of an index for up to `n_tokens` retrieved tokens, in float64 on the CPU."""
+    path, k = make_index_path(index, n_tokens + 1), torch.arange(1, n_tokens + 1, dtype=torch.float64, device="cpu")
+    (share_query, share_retrieved), p, absent = path.shares, path.query[:, None], 1 - path.retrieved[:, None]
+    between, within = path.pairs @ absent ** (k - 1), -path.pairs @ (p * absent ** (k - 2).clamp(min=0))
     return TokenCoefficients(
-        lambda k: absent ** (k - 1),
-        lambda k: -p * absent ** (k - 2),
-        lambda k: 1 - absent**k - r * k * absent ** (k - 1),
-        lambda k: p * share(k),
-        lambda k: -p * r * k * share(k) / 2,
+        between,
+        within,
+        query=path.players @ (1 - absent**k) - share_retrieved * k * between,
+        retrieved=path.players @ (p * absent ** (k - 1)) - share_query * between - share_retrieved * (k - 1) * within,
+        constant=None if index.p is None else share_retrieved**2 * k * (k - 1) / 2 * within,
     )
 
 
@@ -110,10 +75,11 @@ def match_tokens(
         empty: the value of an empty maximum, or one for each pair of the batch.
     """
     empty = torch.as_tensor(empty, dtype=scores.dtype, device=scores.device).expand(len(scores))
-    game, coefficients = _sort_scores(scores, is_query, is_retrieved, empty), make_coefficients(index)
-    k = torch.arange(1, scores.shape[2] + 1, dtype=scores.dtype, device=scores.device)
-    best = game.sum_gains(torch.ones_like(k), empty)
-    own, full = game.sum_gains(coefficients.query(k), empty), best.sum(1)
+    game, coefficients = _sort_scores(scores, is_query, is_retrieved, empty), make_coefficients(index, scores.shape[2])
+    heat = 1 / torch.arange(1, scores.shape[2] + 1, dtype=torch.float64, device="cpu")
+    best = game.sum_gains(torch.ones_like(heat), empty)
+    own, full = game.sum_gains(coefficients.query, empty), best.sum(1)
+    constant = None if coefficients.constant is None else game.sum_gains(coefficients.constant).sum(1)
     rows = scores.split(1), is_query.split(1), is_retrieved.split(1), empty.split(1)
     return Interactions(
         n_query=scores.shape[1],
@@ -122,13 +88,13 @@ def match_tokens(
         without_query=torch.zeros_like(full),
         without_retrieved=empty * is_query.sum(1),
         n_evaluations=torch.full((len(scores),), 2, device="cpu"),
-        first_order=torch.cat([own, game.share(coefficients.retrieved(k)).sum(1)], 1),
-        given_other=torch.cat([best, game.share(1 / k).sum(1)], 1),
-        between=game.share(coefficients.between(k)),
+        first_order=torch.cat([own, game.share(coefficients.retrieved).sum(1)], 1),
+        given_other=torch.cat([best, game.share(heat).sum(1)], 1),
+        between=game.share(coefficients.between),
         within_query=scores.new_zeros(len(scores), scores.shape[1], scores.shape[1]),
-        within_retrieved=game.pair(coefficients.within(k.clamp(min=2))),
+        within_retrieved=game.pair(coefficients.within),
         index=index,
-        constant=full if index.name == CO_MOEBIUS else coefficients.constant and game.sum_gains(coefficients.constant(k)).sum(1),
+        constant=full if index.name == CO_MOEBIUS else constant,
         sources=tuple(partial(match_tokens, *pair, empty=end) for *pair, end in zip(*rows, strict=True)),
     )
 
@@ -151,12 +117,12 @@ class _SortedScores:
 
     def sum_gains(self, coefficients: Ranks, empty: Float[Tensor, " batch"] | None = None) -> Float[Tensor, "batch query"]:
         """`Σ_k c_k (s_(k) - s_(k+1))` of each query token, above the value of an empty maximum, or above 0."""
-        sums = (self.gains * coefficients).sum(2)
+        sums = (self.gains * coefficients.to(self.gains)).sum(2)
         return sums if empty is None else (empty[:, None] + sums) * self.is_query
 
     def share(self, coefficients: Ranks) -> Scores:
         """`Σ_{k ≥ rank(d)} c_k (s_(k) - s_(k+1))` of each query token and each retrieved token."""
-        sums = (self.gains * coefficients).flip(2).cumsum(2).flip(2)
+        sums = (self.gains * coefficients.to(self.gains)).flip(2).cumsum(2).flip(2)
         return sums.gather(2, self.ranks) * self.is_retrieved[:, None]
 
     def pair(self, coefficients: Ranks) -> Float[Tensor, "batch retrieved retrieved"]:
@@ -166,7 +132,7 @@ class _SortedScores:
         """
         n_tokens = self.is_retrieved.sum(1)
         last = torch.arange(self.gains.shape[2], device=self.gains.device) == n_tokens[:, None] - 1
-        last_gains = (self.gains * coefficients * last[:, None]).sum((1, 2))
+        last_gains = (self.gains * coefficients.to(self.gains) * last[:, None]).sum((1, 2))
         sums = replace(self, gains=self.gains * ~last[:, None]).share(coefficients)
         total = torch.stack([_add_larger(rows) for rows in sums]) + last_gains[:, None, None]
         pairs = total * (self.is_retrieved[:, None] & self.is_retrieved[:, :, None])

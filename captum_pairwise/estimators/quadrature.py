@@ -19,11 +19,6 @@ class Path:
     nodes: Float[Tensor, " nodes"]
     weights: Float[Tensor, " nodes"]
 
-    @property
-    def taylor(self) -> Float[Tensor, " nodes"]:
-        """The weights for pairs, `∫₀¹ 2(1-t) f(t) dt`."""
-        return 2 * self.weights * (1 - self.nodes)
-
 
 def diagonal_path(n_players: int) -> Path:
     """Gauss–Legendre nodes for games of `n_players` players, in float64 on the CPU."""

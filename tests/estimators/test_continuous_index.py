@@ -9,7 +9,8 @@ from conftest import opaque, random_tensor, seeded, smooth_game
 
 from captum_pairwise.attr.gradient import make_path
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.paths.continuous_index import EXPONENTS, gauss_index, random_index
+from captum_pairwise.estimators.index_path import EXPONENTS
+from captum_pairwise.estimators.paths.continuous_index import gauss_index, random_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.integrated import integrate_hessians, integrate_with_maps
 from captum_pairwise.games.game import TwoTowerGame

@@ -82,9 +82,8 @@ def test_estimate_of_a_pair_is_the_sum_over_all_scores(head: str) -> None:
     scores = game.combine(game.embed_query(rows[0]), game.embed_retrieved(rows[1]))
     tables = lift_scores(scores)
     weights = [weigh_rows(members, table, path) for members, table in zip(rows, tables, strict=True)]
-    expected = sum(
-        taylor * torch.einsum("ia,jb,ab->ij", c, d, scores) for taylor, c, d in zip(path.taylor, *map(list, weights), strict=True)
-    )
+    taylor = 2 * path.weights * (1 - path.nodes)
+    expected = sum(weight * torch.einsum("ia,jb,ab->ij", c, d, scores) for weight, c, d in zip(taylor, *map(list, weights), strict=True))
     torch.testing.assert_close(factorise(scored_game(6, 5, 0, head), 20).between[0], expected, rtol=0, atol=1e-10)
 
 

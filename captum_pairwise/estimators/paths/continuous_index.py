@@ -24,15 +24,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.draws import default_generator
-from captum_pairwise.estimators.index_path import DENSITIES, SINGLE_NODES
+from captum_pairwise.estimators.index_path import EXPONENTS, SINGLE_NODES, weigh_players
 from captum_pairwise.estimators.quadrature import Path, beta_path, logarithmic_path
 from captum_pairwise.files.arguments import check_count
-from captum_pairwise.results.index import CHAINING, CO_MOEBIUS, FAITH_SHAP, K_SII, SHAPLEY, SHAPLEY_TAYLOR, TAYLOR_INDEX, Index
+from captum_pairwise.results.index import CO_MOEBIUS, TAYLOR_INDEX, Index
 
-Nodes = Float[Tensor, "nodes sides"]  # the presence of the query's players, and of the retrieved ones
+SideNodes = Float[Tensor, "nodes sides"]  # the presence of the query's players, and of the retrieved ones
 Weights = Float[Tensor, " nodes"]
-# f(t) is the density of t^a (1-t)^b for these a and b; the indices that are not listed have a single node
-EXPONENTS = {SHAPLEY_TAYLOR: (0, 1), SHAPLEY: (0, 0), K_SII: (0, 0), FAITH_SHAP: (1, 1), CHAINING: (1, 0)}
 WEIGHTS = {"hessian": None, "taylor": TAYLOR_INDEX}  # names of the paper's weight and of the index that is a remainder of Taylor's
 STEPS = 16
 
@@ -51,7 +49,7 @@ class ContinuousIndex:
     """
 
     index: Index | None
-    nodes: Nodes
+    nodes: SideNodes
     pairs: Weights
     slopes: Weights
     ends: Float[Tensor, "points sides"]
@@ -96,18 +94,18 @@ def _make_hessian(path: Path) -> ContinuousIndex:
     return ContinuousIndex(None, nodes, 2 * path.weights * path.nodes, path.weights, nodes[:0], path.weights[:0])
 
 
-def _make_index(index: Index, nodes: Nodes, pairs: Weights, n_steps: int) -> ContinuousIndex:
+def _make_index(index: Index, nodes: SideNodes, pairs: Weights, n_steps: int) -> ContinuousIndex:
     """The index with these nodes of its pairs, and the points and weights of its slopes."""
     if index.p is not None:  # the slopes at the single node
         return ContinuousIndex(index, nodes, pairs, torch.zeros_like(pairs), nodes, pairs)
-    path, (_, density) = beta_path(n_steps, 0, 0), DENSITIES[index.name]
+    path = beta_path(n_steps, 0, 0)
     singles = [(p, player) for p, _, player in SINGLE_NODES.get(index.name, [])]
     points, weights = torch.tensor(singles, dtype=torch.float64, device="cpu").reshape(-1, 2).T
-    points, weights = torch.cat([path.nodes, points]), torch.cat([path.weights * density(path.nodes), weights])
+    points, weights = torch.cat([path.nodes, points]), torch.cat([path.weights * weigh_players(index, path.nodes), weights])
     is_used = weights != 0
     return ContinuousIndex(index, nodes, pairs, torch.zeros_like(pairs), _repeat_nodes(points[is_used]), weights[is_used])
 
 
-def _repeat_nodes(nodes: Weights) -> Nodes:
+def _repeat_nodes(nodes: Weights) -> SideNodes:
     """The same presence in both images."""
     return nodes[:, None].expand(-1, 2)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.estimators.paths.continuous_index import Nodes
+from captum_pairwise.estimators.paths.continuous_index import SideNodes
 from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
 from captum_pairwise.games.game import Game, TwoTowerGame
 
@@ -15,12 +15,12 @@ Hessians = Float[Tensor, "nodes players players"]
 Jacobian = tuple[Float[Tensor, "nodes channels"], Float[Tensor, "nodes players channels"]]
 
 
-def make_points(nodes: Nodes, game: Game) -> Float[Tensor, "nodes players"]:
+def make_points(nodes: SideNodes, game: Game) -> Float[Tensor, "nodes players"]:
     """The presence of each player of a game at the nodes."""
     return torch.cat([nodes[:, :1].expand(-1, game.n_query), nodes[:, 1:].expand(-1, game.n_retrieved)], 1)
 
 
-def slopes_at(game: Game, nodes: Nodes) -> Float[Tensor, "nodes players"]:
+def slopes_at(game: Game, nodes: SideNodes) -> Float[Tensor, "nodes players"]:
     """`∂_i v` at the nodes.
 
     Raises:
@@ -50,7 +50,7 @@ def _refuse_missing_gradient(game: Game, side: slice) -> None:
         )
 
 
-def cross_derivatives(game: Game, nodes: Nodes) -> Float[Tensor, "nodes query retrieved"]:
+def cross_derivatives(game: Game, nodes: SideNodes) -> Float[Tensor, "nodes query retrieved"]:
     """`∂²_ij v` for `i` of the query and `j` of the retrieved image."""
     if not min(game.n_query, game.n_retrieved):  # an image without players has no pairs
         ends = game.values(make_points(nodes[:1], game))
@@ -65,7 +65,7 @@ def cross_derivatives(game: Game, nodes: Nodes) -> Float[Tensor, "nodes query re
     return _hessian_rows(game, lambda rows, _: game.values(rows), points, units[n_query:])[:, :, :n_query].mT
 
 
-def tower_jacobians(game: TwoTowerGame, nodes: Nodes) -> list[Jacobian]:
+def tower_jacobians(game: TwoTowerGame, nodes: SideNodes) -> list[Jacobian]:
     """The embeddings and slopes of each tower. Each embedding and each product with its derivative counts as one evaluation."""
     results = []
     for embed, points in zip((game.embed_query, game.embed_retrieved), split_sides(game, make_points(nodes, game)), strict=True):
@@ -80,7 +80,7 @@ def split_sides(game: Game, players: Float[Tensor, "rows players"]) -> tuple[Ten
     return players.split((game.n_query, game.n_retrieved), 1)
 
 
-def full_hessians(game: Game, nodes: Nodes) -> Hessians:
+def full_hessians(game: Game, nodes: SideNodes) -> Hessians:
     """All `∂²_ij v`."""
     points = make_points(nodes, game)
     if not isinstance(game, TwoTowerGame):
