@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import torch
@@ -123,7 +124,10 @@ def _measure_games(
     with torch.no_grad():
         for game, pair in zip(plan.build(make_context(batch.forward_func, None, None, None)).games(), pairs, strict=True):
             results.append(pair if pair.r2 is not None else measure_prediction(game, pair, n_coalitions, generator))
-            measured.append((measure_fit(game, pair, generator, n_coalitions), _compare_ends(game) if has_blurs else None))
+            # among embedded tokens one match is as good as another, so their maps alone predict little; their pairs tell the rest
+            is_of_tokens = isinstance(plan.method, MaxSimShapleyTaylor)
+            fit = (nan, nan) if is_of_tokens else measure_fit(game, pair, generator, n_coalitions)
+            measured.append((fit, _compare_ends(game) if has_blurs else None))
     return results, measured
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.factorised import FactorisedInteractions, LayerFactorisedInteractions
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
+from captum_pairwise.attr.maxsim import MaxSimShapleyTaylor
 from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.attr.shapley_taylor import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
 from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
@@ -124,7 +125,8 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
         baselines = tuple(
             default_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
         )
-    make_method: Any = partial(method_class, index=BANZHAF) if name in PREDICTING else method_class
+    predicts = name in PREDICTING or method_class is MaxSimShapleyTaylor
+    make_method: Any = partial(method_class, index=BANZHAF) if predicts else method_class
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
@@ -132,7 +134,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     arguments = _list_arguments(method, options, {"baselines": baselines, **parts.masks, "n_samples": n_samples})
     budget = f", {n_samples} samples" if "n_samples" in arguments else ""
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
-    run = [f"Method: {method_class.__name__}{budget}{reason}.", *([INDEX_REASON] if name in PREDICTING else [])]
+    run = [f"Method: {method_class.__name__}{budget}{reason}.", *([INDEX_REASON] if predicts else [])]
     return Plan(method, arguments, build, (parts.words, *run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
 
 

@@ -1,6 +1,6 @@
 """An objective of a ranked list: a weighted sum of the similarities of its results, and what parts add to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,9 +30,9 @@ class Objective:
     name: str
     weights: tuple[float, ...]
     value: float
-    query_map: Float[Tensor, " query"] | None
-    pairs: tuple[Tensor, ...] | None
-    query_error: Float[Tensor, " query"] | None
-    pair_errors: tuple[Tensor, ...] | None
+    query_map: Float[Tensor, " query"] | None = field(repr=False)
+    pairs: tuple[Tensor, ...] | None = field(repr=False)
+    query_error: Float[Tensor, " query"] | None = field(repr=False)
+    pair_errors: tuple[Tensor, ...] | None = field(repr=False)
     purpose: str
     sentence: str

@@ -31,7 +31,7 @@ def test_pairs_are_of_the_tokens_that_the_library_compares(ranking: cp.Ranking) 
     model = load_colbert()
     query = model.encode_query([QUERY])[0]
     for explanation, document in zip(ranking, model.encode_document(DOCUMENTS), strict=True):
-        expected = cp.MaxSimShapleyTaylor().interactions((query[None], document[None]))
+        expected = cp.MaxSimShapleyTaylor(index="banzhaf").interactions((query[None], document[None]))
         torch.testing.assert_close(explanation.pairs, expected["between"][0], **CLOSE)
         torch.testing.assert_close(explanation.retrieved_map, expected.retrieved_map[0], **CLOSE)
         assert explanation.similarity == pytest.approx(expected.full.item(), abs=1e-5)
@@ -49,7 +49,8 @@ def test_tokens_are_named_with_markers_and_expansion_and_without_skipped_ones(ra
 def test_words_say_that_tokens_are_compared(ranking: cp.Ranking, tmp_path: Path) -> None:
     explanation = ranking[0]
     assert "of its 16 tokens" in str(explanation.verdict) and "with the query left out" in str(explanation.verdict)
-    assert "Parts: tokens as the model embedded them. Method: MaxSimShapleyTaylor. Absent parts are left out." in explanation.choices
+    assert "Parts: tokens as the model embedded them. Method: MaxSimShapleyTaylor. Pairs are Banzhaf" in explanation.choices
+    assert "Absent parts are left out." in explanation.choices
     assert "with the prompt 'find a: '" in explanation.choices and "gets no credit" not in explanation.choices
     assert "The credits of pairs are exact." in explanation.verdict.trust.evidence
     for name in ("why.html", "why.png"):
@@ -71,7 +72,7 @@ def test_patches_of_a_page_have_places_and_text_behind_them_has_none() -> None:
     with torch.no_grad():
         query = wrapper.embed_query(wrapper.query_encoder.ids(["red cat"]))
         page = wrapper.embed_retrieved(wrapper.retrieved_tower.transform(PAGE)[None])
-    expected = cp.MaxSimShapleyTaylor().interactions((query, page))
+    expected = cp.MaxSimShapleyTaylor(index="banzhaf").interactions((query, page))
     torch.testing.assert_close(explanation.pairs, expected["between"][0][:, :16], **CLOSE)
     torch.testing.assert_close(explanation.retrieved_map, expected.retrieved_map[0, :16], **CLOSE)
     assert explanation.interactions.retrieved_players.shape == (4, 4) and page.shape[1] > 16
@@ -99,7 +100,7 @@ def test_a_token_before_the_patches_has_no_place() -> None:
     explanation = explain_tokens(cp.SimilarityWrapper(encoder, similarity="maxsim"), images[0], images[1])
     with torch.no_grad():
         tokens = encoder(images)
-    expected = cp.MaxSimShapleyTaylor().attribute((tokens[:1], tokens[1:]))
+    expected = cp.MaxSimShapleyTaylor(index="banzhaf").attribute((tokens[:1], tokens[1:]))
     torch.testing.assert_close(explanation.pairs, expected[0, 1:, 1:], rtol=0, atol=1e-12)
     assert explanation.interactions.query_players.shape == (4, 4)
     assert explanation.places[0].describe_part(0).words == "the upper left"
