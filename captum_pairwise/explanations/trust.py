@@ -6,6 +6,7 @@ from math import inf, isnan, nan
 
 from torch import Tensor
 
+from captum_pairwise.results.index_words import describe_prediction
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE, Trust
 
@@ -59,7 +60,8 @@ def judge_numbers(interactions: Interactions, fit: tuple[float, float], warnings
     passed = [name for name, limits in LABELS.items() if _meets(limits, errors, gap, fit, r2)]
     label = passed[0] if passed and not warnings else UNREADABLE
     warned = [f"{warning[:1].upper()}{warning[1:]}." for warning in warnings]
-    return Trust(label, (*warned, *_tell_prediction(r2, interactions), *_list_evidence(errors, gap, fit)))
+    prediction = [sentence for sentence in [describe_prediction(interactions, 0)] if sentence]
+    return Trust(label, (*warned, *prediction, *_list_evidence(errors, gap, fit)))
 
 
 def _meets(limits: _Limits, errors: Errors, gap: float, fit: tuple[float, float], r2: float) -> bool:
@@ -88,16 +90,6 @@ def _measure_gap(interactions: Interactions) -> float:
     gains = [(interactions.full - end).abs().item() for end in (interactions.without_query, interactions.without_retrieved)]
     least = LEAST_SCALE * max(gains)
     return max(gap.abs().item() / max(gain, least) for gap, gain in zip(interactions.map_gaps, gains, strict=True)) if least else nan
-
-
-def _tell_prediction(r2: float, interactions: Interactions) -> list[str]:
-    """The sentence on `r2`, if it is known."""
-    if isnan(r2):
-        return []
-    p = f"p = {interactions.index.probabilities[0]:g}" if interactions.index is not None else "p = 0.5"
-    if r2 < 0:
-        return [f"The credits of parts and pairs predict the similarity worse than a constant when parts are missing at random ({p})."]
-    return [f"The credits of parts and pairs predict {r2:.0%} of the changes of the similarity when parts are missing at random ({p})."]
 
 
 def _list_evidence(errors: Errors, gap: float, fit: tuple[float, float]) -> list[str]:

@@ -7,6 +7,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from captum_pairwise.results.index_words import describe_index
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import (
@@ -17,7 +18,6 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
-from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.input_kinds import InputKind, Signal, Video, Volume
 from captum_pairwise.visualization.overlays import overlay
 from captum_pairwise.visualization.parts import check_pair, check_players

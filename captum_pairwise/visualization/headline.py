@@ -11,9 +11,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import text_to_path
 
+from captum_pairwise.results.index_words import describe_index, describe_prediction
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, SENTENCES, UNREADABLE, Verdict
-from captum_pairwise.visualization.index_words import describe_index, describe_prediction
 from captum_pairwise.visualization.style import SIGNED, UNREADABLE_COLOURS, escape_text, format_similarities, write_errors
 
 WARNING, QUIET, MARGIN = "#b2182b", "0.35", 0.15  # colours of a warning and of small print; inches beside the words
@@ -123,7 +123,7 @@ def describe_colours(verdict: Verdict | None) -> str:
 def write_numbers(interactions: Interactions, example: int, verdict: Verdict | None) -> str:
     """How well the credits predict the similarity, and the numbers behind the verdict's trust, or else the typical errors."""
     numbers = verdict.trust.evidence if verdict and verdict.trust.evidence else [write_errors(interactions, example)]
-    return " ".join(filter(None, [describe_prediction(interactions, example), *numbers]))
+    return " ".join(dict.fromkeys(filter(None, [describe_prediction(interactions, example), *numbers])))  # a verdict may tell it too
 
 
 def frame_figure(figure: Figure, interactions: Interactions, example: int, title: str) -> None:

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from captum_pairwise.results.index_words import describe_index, describe_prediction
 from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import choose_colours
-from captum_pairwise.visualization.index_words import describe_index, describe_prediction
 from captum_pairwise.visualization.input_kinds import InputKind
 from captum_pairwise.visualization.marks import PART_COLOURS
 from captum_pairwise.visualization.parts import check_pair

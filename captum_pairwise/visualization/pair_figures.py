@@ -8,6 +8,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from captum_pairwise.results.index_words import describe_index
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import (
@@ -21,7 +22,6 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
-from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
 from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts

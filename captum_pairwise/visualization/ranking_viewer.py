@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from captum_pairwise.results.index_words import describe_prediction
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.objective import Objective
 from captum_pairwise.results.verdict import Verdict
-from captum_pairwise.visualization.index_words import describe_prediction
 from captum_pairwise.visualization.page_data import Sheet, build_colours, describe_method, describe_side, encode_floats, prepare_side
 from captum_pairwise.visualization.photo_parts import PhotoParts
 from captum_pairwise.visualization.ranked_sides import check_ranking, find_objective_verdict, join_verdicts, write_scores
@@ -95,6 +95,6 @@ def _describe_result(
         "words": {
             "label": trust.label,
             "trust_class": words["trust_class"],
-            "sentences": list(filter(None, [*words["verdict"].sentences, describe_prediction(result, 0), *trust.evidence])),
+            "sentences": list(dict.fromkeys(filter(None, [*words["verdict"].sentences, describe_prediction(result, 0), *trust.evidence]))),
         },
     }

@@ -9,6 +9,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
+from captum_pairwise.results.index_words import describe_index
 from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import (
@@ -20,7 +21,6 @@ from captum_pairwise.visualization.headline import (
     write_numbers,
     write_small_print,
 )
-from captum_pairwise.visualization.index_words import describe_index
 from captum_pairwise.visualization.parts import check_pair
 from captum_pairwise.visualization.style import draw_bar_beside, escape_text, find_scale, find_typical_error, format_number
 

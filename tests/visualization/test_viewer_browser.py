@@ -90,7 +90,7 @@ def test_the_page_shows_the_similarities(visit):
 def test_the_page_tells_how_well_the_chosen_method_predicts(visit):
     law = {"r2": torch.tensor([0.78]), "r2_law": "64 coalitions"}
     page = visit(cp.viewer({"one": replace(CELLS, index=parse_index("banzhaf"), **law), "two": CELLS}, PHOTOS))
-    expected = "the credits of pairs and of single parts predict 78 % of the changes of the similarity (64 coalitions)."
+    expected = "predict 78 % of the changes of the similarity when parts are missing at random (64 coalitions)."
     assert page.locator(".prediction").inner_text().endswith(expected)
     assert page.locator(".relation").inner_text().endswith("if each part is present with probability 0.5.")
     page.locator("[name=method]").select_option("two")

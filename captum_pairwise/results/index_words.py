@@ -14,7 +14,6 @@ from captum_pairwise.results.index import (
     Index,
 )
 from captum_pairwise.results.interactions import SIDES, Interactions
-from captum_pairwise.visualization.style import format_percent
 
 ALL, NEARLY_ALL = 1 - 1e-6, 0.99  # shares of the variance: between them, rounding would say 100 %
 BETTER = "Without the pairs within each side, Banzhaf indices predict it best."
@@ -50,7 +49,7 @@ def describe_prediction(interactions: Interactions, example: int) -> str:
     if not isfinite(share):
         return ""
     law = f" ({interactions.r2_law})" if interactions.r2_law else ""
-    sentence = f"When parts are absent at random, the credits of pairs and of single parts predict {_describe_share(share)}{law}."
+    sentence = f"The credits of parts and pairs predict {_describe_share(share)} when parts are missing at random{law}."
     within = interactions.within_query, interactions.within_retrieved
     has_better = interactions.index is not None and interactions.index.name != BANZHAF and None in within
     return f"{sentence} {BETTER}" if share < 0 and has_better else sentence
@@ -59,5 +58,5 @@ def describe_prediction(interactions: Interactions, example: int) -> str:
 def _describe_share(share: float) -> str:
     if share < 0:
         return "the similarity worse than a constant"
-    percent = "100 %" if share >= ALL else "over 99 %" if share > NEARLY_ALL else format_percent(share)
+    percent = "100 %" if share >= ALL else "over 99 %" if share > NEARLY_ALL else f"{100 * share:.0f} %"
     return f"{percent} of the changes of the similarity"
