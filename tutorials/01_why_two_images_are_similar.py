@@ -182,6 +182,9 @@ figure
 # %%
 errors = interactions.standard_error
 assert errors is not None
+predicting = interactions.as_index("banzhaf")
+assert interactions.r2 is not None and predicting.r2 is not None
+print(f"R² of these indices {interactions.r2.item():.1f}, of Banzhaf indices from the same sample {predicting.r2.item():.2f}")
 print(f"v(N) {interactions.full.item():.4f}, v(∅) {interactions.empty.item():.4f}")
 print(f"sum of the marginals {interactions['marginal'].sum():+.4f}, so the completeness gap is {interactions.completeness_gap.item():+.1e}")
 for name in ("between", "given_other", "marginal"):
@@ -189,6 +192,10 @@ for name in ("between", "given_other", "marginal"):
 print(f"{interactions.n_evaluations.item()} embeddings of masked maps")
 
 # %% [markdown]
+# * `r2` is the first sign of trust: the share of the variance of the similarity that single parts and pairs predict when parts are missing
+#   at random. Below 0 they predict it worse than a constant: Shapley–Taylor indices without the pairs within an image split the similarity,
+#   they do not predict it. Banzhaf indices do, and `as_index` computes them from the same sample ([page
+#   2](02_from_sam_to_shapley_taylor.ipynb#which-index)). `explain` shows their pairs.
 # * `full` and `empty` are $v(N)$ and $v(\emptyset)$.
 # * `completeness_gap` is $v(N) - v(\emptyset)$ minus the sum of all credit. It is 0 for an *efficient* method.
 # * `standard_error` estimates the error of each number that comes from sampling coalitions. At the same budget, the pairs (`between`) and

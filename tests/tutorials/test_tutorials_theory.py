@@ -110,6 +110,12 @@ def test_the_gap_of_sam_with_a_cosine_exceeds_the_explained_value():
     assert 0.9 < shown.correlation < 0.999 and shown.scale > 1.1
 
 
+def test_only_banzhaf_predicts_with_the_pairs_between_the_images_alone():
+    predicted = load_theory().predicted
+    assert all(cross < 0 < both for name, (cross, both) in predicted.items() if name != "banzhaf")
+    assert predicted["banzhaf"][1] > predicted["banzhaf"][0] > 0.5 and max(predicted, key=lambda name: predicted[name][1]) == "banzhaf"
+
+
 def test_grad_cam_violates_the_dummy_axiom_and_path_methods_do_not():
     shown = load_theory()
     assert shown.shares["GradCAM"] > 0.3
