@@ -15,6 +15,7 @@ from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.renumbering import map_sources
 
 MOST_ROWS = 1024  # of one image in a table of all combinations
+ROUNDING = 4  # a similarity whose standard deviation is less of its last digits does not change
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,10 @@ def score_enumerated(result: Interactions, values: Float[Tensor, " coalitions"])
 def _add_fit(
     result: Interactions, predicted: Tensor, values: Tensor, weights: Float[Tensor, "..."], words: str, p: tuple[float, float]
 ) -> Interactions:
-    """The result with `1 - E(v - v̂)² / Var v`; NaN if the similarity does not change."""
+    """The result with `1 - E(v - v̂)² / Var v`; NaN if the similarity does not change by more than its rounding."""
+    rounding = ROUNDING * torch.finfo(values.dtype).eps * values.abs().max().double()
     values, predicted, weights = values.double(), predicted.double(), weights.to(values.device)
     variance = (weights * (values - (weights * values).sum()).square()).sum()
     r2 = 1 - (weights * (values - predicted).square()).sum() / variance
     law = f"{words}, each part present with probability {' and '.join(dict.fromkeys(f'{presence:g}' for presence in p))}"
-    return replace(result, r2=torch.where(variance > 0, r2, torch.nan)[None].to(result.full), r2_law=law)
+    return replace(result, r2=torch.where(variance > rounding.square(), r2, torch.nan)[None].to(result.full), r2_law=law)

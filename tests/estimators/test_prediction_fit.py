@@ -1,5 +1,7 @@
 """The share of the variance that credits predict, against all coalitions and against least squares."""
 
+import weakref
+
 import pytest
 import torch
 from conftest import relu_game, seeded
@@ -96,6 +98,13 @@ def test_a_constant_game_has_no_share() -> None:
     assert result.r2.isnan().all()
 
 
+def test_rounding_is_no_variance() -> None:
+    """A similarity that is constant up to the last digit of float32: no share of it can be explained."""
+    game = CallableGame(2, 2, lambda z: 0.7 * (1 + torch.finfo(torch.float32).eps * z[:, 0].float()))
+    assert exact(game).r2.isnan().all()
+    assert exact(CallableGame(2, 2, lambda z: 0.7 * (1 + 1e-5 * z[:, 0].float()))).r2.isfinite().all()
+
+
 def test_the_regression_of_fixlip_is_the_product_of_two_regressions() -> None:
     game = relu_game(6, 5, 0)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
@@ -118,3 +127,22 @@ def test_the_regression_of_fixlip_is_the_product_of_two_regressions() -> None:
 def test_the_regression_has_no_other_index() -> None:
     with pytest.raises(ValueError, match="Expected index='banzhaf' with fit='regression'"):
         TowerOptions(fit="regression")
+    result = factorise(relu_game(6, 5, 0), 25, TowerOptions(fit="regression", index=parse_index("banzhaf")))
+    with pytest.raises(ValueError, match="Expected a result that keeps its sample"):
+        result.as_index("faith-shap")
+
+
+def test_a_result_keeps_no_embeddings_that_were_held_out() -> None:
+    game, seen = relu_game(7, 6, 0), []
+    embed = game._embed_query
+
+    def record(rows: Tensor) -> Tensor:
+        embeddings = embed(rows)
+        seen.extend([weakref.ref(embeddings)] if len(rows) == 32 else [])
+        return embeddings
+
+    game._embed_query = record
+    result = factorise(game, 20, TowerOptions(held_out=32, index=BANZHAF))
+    del game
+    assert len(seen) == 1 and seen[0]() is None
+    assert result.as_index("faith-shap").r2 is not None

@@ -74,8 +74,11 @@ def factorise(
 
 
 def _hold_out(game: EmbeddedGame, query: HeldOut | None, retrieved: HeldOut | None) -> tuple[Tensor, HeldOut, HeldOut] | None:
-    """The values of all combinations of two sets of coalitions, and the sets."""
-    return None if query is None or retrieved is None else (game.combine(query.embeddings, retrieved.embeddings), query, retrieved)
+    """The values of all combinations of two sets of coalitions, and the sets, without their embeddings, which a result need not keep."""
+    if query is None or retrieved is None:
+        return None
+    values = game.combine(query.embeddings, retrieved.embeddings)
+    return values, *(replace(side, embeddings=values.new_empty(len(side.coalitions), 0)) for side in (query, retrieved))
 
 
 def _lift_samples(game: EmbeddedGame, query: TowerSample, retrieved: TowerSample) -> tuple[TowerModel, TowerModel]:
