@@ -1,6 +1,8 @@
 """Interactions of tokens in late interaction (ColBERT, ColPali), exactly and in closed form."""
 
 from dataclasses import replace
+from math import isfinite
+from numbers import Real
 from typing import final
 
 import torch
@@ -47,7 +49,7 @@ class MaxSimShapleyTaylor:
         empty: the value of the maximum over no token.
 
     Raises:
-        ValueError: the index is unknown, or `p` is no probability.
+        ValueError: the index is unknown, `p` is no probability, or `empty` is no finite number.
 
     >>> query, document = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.8, 0.6]]])
     >>> MaxSimShapleyTaylor().attribute((query, document))
@@ -59,6 +61,8 @@ class MaxSimShapleyTaylor:
     def __init__(
         self, forward_func: ForwardFunc | None = None, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5, empty: float = 0.0
     ) -> None:
+        if not isinstance(empty, Real) or not isfinite(empty):
+            raise ValueError(f"Expected empty to be a finite number, the value of the maximum over no token, got {empty!r}. Take 0.")
         self.forward_func, self.index, self.empty = forward_func, parse_index(index, p), float(empty)
 
     @log_method
@@ -117,7 +121,8 @@ def _take_tokens(images: Images) -> Images:
             f"Expected embedded tokens [B, T, C] with equal C, because there is no forward function, got {tuple(u.shape)} and "
             f"{tuple(w.shape)}. Pass MaxSimShapleyTaylor(model) to explain inputs of its encoders."
         )
-    return promote_half(u), promote_half(w)
+    dtype = torch.promote_types(u.dtype, w.dtype)
+    return promote_half(u.to(dtype)), promote_half(w.to(dtype))
 
 
 def _find_present(tokens: Float[Tensor, "batch tokens channels"], mask: Tensor | None) -> Bool[Tensor, "batch tokens"]:

@@ -89,13 +89,25 @@ def test_the_empty_maximum_is_averaged_as_the_others(pair: tuple[Tensor, Tensor]
         (lambda: cp.MaxSimShapleyTaylor(lambda u, w: u.sum(1)).interactions((torch.rand(1, 3),) * 2), "with MaxSim"),
         (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(Encoder()), index="owen"), "one of .*'banzhaf'.*, got 'owen'"),
         (lambda: cp.MaxSimShapleyTaylor(cp.SimilarityWrapper(Encoder()), p=1.5), "a probability between 0 and 1, or one .* got 1.5"),
+        (lambda: cp.MaxSimShapleyTaylor(empty=float("nan")), "empty to be a finite number, .* got nan"),
         (lambda: cp.MaxSimShapleyTaylor().attribute((torch.rand(1, 3), torch.rand(1, 3))), "embedded tokens .* no forward function, got"),
         (lambda: cp.MaxSimShapleyTaylor().attribute((torch.rand(1, 3, 4), torch.rand(1, 3, 5))), "with equal C"),
         (lambda: match_embedded(masks=(torch.ones(1, 3), None)), r"a boolean mask \[1, 3\], .* got torch.float32"),
         (lambda: match_embedded(masks=(torch.ones(1, 2, dtype=torch.bool), None)), r"a boolean mask \[1, 3\], .* shape \(1, 2\)"),
         (lambda: cp.MaxSimShapleyTaylor(maxsim()).attribute((torch.rand(1, 3, 5).double(),) * 2, (None, None)), "masks only with embedded"),
     ],
-    ids=["cosine", "function", "index", "probability", "no tokens", "other channels", "no boolean", "other tokens", "masks of encoders"],
+    ids=[
+        "cosine",
+        "function",
+        "index",
+        "probability",
+        "empty",
+        "no tokens",
+        "other channels",
+        "no boolean",
+        "other tokens",
+        "masks of encoders",
+    ],
 )
 def test_other_models_and_indices_are_refused(call, sentence) -> None:
     assert_refused(call, sentence)
@@ -115,6 +127,12 @@ def test_embedded_tokens_are_explained_as_the_model_explains_their_inputs(pair: 
     for name in BLOCKS:
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=0, atol=0)
     torch.testing.assert_close(cp.MaxSimShapleyTaylor(index="faith-shap").attribute(tokens), found.between)
+
+
+def test_embedded_tokens_of_two_precisions_are_compared_in_the_higher(pair: tuple[Tensor, Tensor]) -> None:
+    query, retrieved = pair[0].double(), pair[1].half()
+    expected = cp.MaxSimShapleyTaylor().attribute((query, retrieved.double()))
+    torch.testing.assert_close(cp.MaxSimShapleyTaylor().attribute((query, retrieved)), expected, rtol=0, atol=0)
 
 
 def test_masks_tell_tokens_from_padding(pair: tuple[Tensor, Tensor]) -> None:
