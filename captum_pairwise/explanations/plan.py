@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
+from numbers import Real
 from typing import Any
 
 import torch
@@ -175,7 +176,7 @@ def _check_options(options: Options) -> None:
         )
     if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
         raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")
-    if options.threshold is not None and (not isinstance(options.threshold, (int, float)) or not isfinite(options.threshold)):
+    if options.threshold is not None and (not isinstance(options.threshold, Real) or not isfinite(options.threshold)):
         raise ValueError(f"Expected threshold to be a number, got {options.threshold!r}. Pass the similarity from which on you accept.")
     if not isinstance(options.seed, int):
         raise ValueError(f"Expected seed to be a whole number, got {options.seed!r}. Pass an int.")

@@ -47,7 +47,12 @@ def choose_weights(objective: ObjectiveName, n_results: int) -> tuple[str, list[
             DCG: [discount - sum(discounts) / n_results for discount in discounts],
         }
         return objective, weights[objective]
-    weights = [float(weight) for weight in objective]
+    try:
+        weights = [float(weight) for weight in objective]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected objective to be one of {list(PURPOSES)} or a weight for each result, got {objective!r}. Pass a list of numbers."
+        ) from error
     if len(weights) != n_results or not all(map(isfinite, weights)) or not any(weights):
         raise ValueError(f"Expected {n_results} finite weights, one for each result and not all 0, got {weights}. Give others.")
     return WEIGHTS, weights

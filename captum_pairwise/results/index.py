@@ -1,6 +1,7 @@
 """Interaction indices: the ways to share the similarity among parts and pairs of parts."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 SHAPLEY_TAYLOR, SHAPLEY, K_SII, FAITH_SHAP = "shapley-taylor", "shapley", "k-sii", "faith-shap"
 CHAINING, BANZHAF, MOEBIUS, CO_MOEBIUS = "chaining", "banzhaf", "moebius", "co-moebius"
@@ -65,6 +66,6 @@ def parse_index(index: str, p: Probability = 0.5) -> Index:
     if index not in NAMES:
         raise ValueError(f"Expected index to be one of {list(NAMES)}, got {index!r}. Take 'shapley-taylor', for example.")
     both = p if isinstance(p, (tuple, list)) else (p, p)
-    if len(both) != 2 or not all(isinstance(one, (int, float)) and 0 < one < 1 for one in both):
+    if len(both) != 2 or not all(isinstance(one, Real) and 0 < one < 1 for one in both):
         raise ValueError(f"Expected p to be a probability between 0 and 1, or one for each image, got {p!r}. Take 0.5, for example.")
     return Index(index, (float(both[0]), float(both[1])) if index == BANZHAF else None)

@@ -113,7 +113,8 @@ class Interactions(Credits):
             p: of `"banzhaf"`, the probability that a part is present, or one for each image.
 
         Raises:
-            ValueError: the index is unknown, or the sample was not kept: after `save` and `load`, or by a method that has no sample.
+            ValueError: the index is unknown, or the sample was not kept: after `load`, `pickle` or `deepcopy`, or by a method that
+                has no sample.
         """
         wanted = parse_index(index, p)
         if self.sources is None:
@@ -132,7 +133,7 @@ class Interactions(Credits):
             coalitions: a row for each coalition, True for the players that are present, the query's first.
 
         Raises:
-            ValueError: the coalitions have other players, or the credit of single players is unknown.
+            ValueError: the coalitions have other players or are no booleans, or the credit of single players is unknown.
         """
         constant = self.empty if self.constant is None else self.constant
         return predict_coalitions(constant, self, coalitions, self.n_query)

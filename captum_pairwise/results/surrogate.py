@@ -1,5 +1,6 @@
 """Predictions of an explanation: the similarity of a pair whose parts are partly absent, as its credits have it."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -12,13 +13,15 @@ def predict_coalitions(
     r"""$\hat v(S) = a_\emptyset + \sum_{i \in S} a_i + \sum_{ij \subseteq S} a_{ij}$ of each row, from the pairs that are known.
 
     Raises:
-        ValueError: the credit of single players or of the pairs between the images is unknown, or the coalitions have other players.
+        ValueError: the credit of single players or of the pairs between the images is unknown, or the coalitions have other
+            players or are no booleans.
     """
     first, between = credits["first_order"], credits["between"]
-    if coalitions.dim() != 2 or coalitions.shape[1] != first.shape[1]:
+    if not isinstance(coalitions, Tensor) or coalitions.dtype != torch.bool or coalitions.shape[1:] != first.shape[1:]:
+        got = f"{coalitions.dtype} {list(coalitions.shape)}" if isinstance(coalitions, Tensor) else type(coalitions).__name__
         raise ValueError(
-            f"Expected coalitions [rows, {first.shape[1]}] of the query's and the retrieved players, got {list(coalitions.shape)}. Give "
-            "one row for each coalition."
+            f"Expected coalitions [rows, {first.shape[1]}] of booleans, True for each of the query's and the retrieved players that is "
+            f"present, got {got}. Give a tensor with one row for each coalition."
         )
     present = coalitions.to(first)
     query, retrieved = present[:, :n_query], present[:, n_query:]

@@ -229,10 +229,12 @@ def test_games_with_the_same_query_share_its_tower(fit):
     [
         ({"fit": "spline"}, "Expected fit to be one of"),
         ({"tolerance": 0.0}, "Expected a tolerance above 0"),
+        ({"tolerance": "small"}, "Expected a tolerance above 0, .* got 'small'"),
         ({"fit": "chains", "within": True}, "Expected fit='process' with within=True"),
         ({"fit": "chains", "tolerance": 0.1}, "Expected fit='process' with within=True or a tolerance"),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TowerOptions(**arguments)

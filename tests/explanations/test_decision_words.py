@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import assert_refused
@@ -98,6 +99,12 @@ def test_a_ranking_says_which_results_are_accepted() -> None:
     texts = [text.get_text() for part in ranking.figure().subfigs for text in part.findobj(lambda artist: hasattr(artist, "get_text"))]
     assert any("2 (" in text and "of the 3 results are accepted at the threshold" in text for text in texts)
     assert sum(text.endswith(", rejected") for text in texts) == 1
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_threshold_may_be_a_number_of_numpy() -> None:
+    explained = cp.explain(encoder_of_photos(), make_photo(), make_photo(), threshold=np.float32(0.25))
+    assert explained.decision is not None and explained.decision.threshold == 0.25
 
 
 @pytest.mark.usefixtures("without_type_checks")

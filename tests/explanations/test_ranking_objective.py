@@ -183,8 +183,11 @@ def test_a_result_that_nobody_should_read_makes_the_objective_grey() -> None:
         ([1.0, 2.0], "Expected 3 finite weights"),
         ([0.0, 0.0, 0.0], "not all 0"),
         ([1.0, float("nan"), 0.0], "finite"),
+        (5, "a weight for each result, got 5. Pass a list"),
+        (["most", 1.0, 0.0], "a weight for each result, got .*'most'"),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_objectives_that_do_not_fit_are_refused(objective, message) -> None:
     results = [make_photo(seed=seed) for seed in (2, 3, 4)]
     assert_refused(lambda: cp.explain_ranking(encoder_of_photos(), make_photo(), results, objective=objective), message)

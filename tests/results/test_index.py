@@ -1,5 +1,6 @@
 """Names and probabilities of interaction indices."""
 
+import numpy as np
 import pytest
 
 from captum_pairwise.results.index import NAMES, Index, parse_index
@@ -14,6 +15,11 @@ def test_only_banzhaf_has_a_probability(name: str) -> None:
 def test_each_image_may_have_its_own_probability() -> None:
     assert parse_index("banzhaf", (0.3, 0.6)) == Index("banzhaf", (0.3, 0.6))
     assert str(parse_index("banzhaf", (0.3, 0.6))) == "banzhaf (p = 0.3, 0.6)"
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_probability_may_be_a_number_of_numpy() -> None:
+    assert parse_index("banzhaf", np.float32(0.25)) == Index("banzhaf", (0.25, 0.25))
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0, (0.5, 1.5), (0.5, 0.5, 0.5), "half"])

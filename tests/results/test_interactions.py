@@ -306,6 +306,15 @@ def test_predict_refuses_other_players() -> None:
         estimate().predict(torch.ones(1, 6, dtype=torch.bool))
 
 
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    "coalitions", [torch.full((1, SIZES["players"]), 0.5), [[True] * SIZES["players"]], torch.ones(SIZES["players"], dtype=torch.bool)]
+)
+def test_predict_refuses_what_is_no_coalitions(coalitions) -> None:
+    with pytest.raises(ValueError, match=r"Expected coalitions \[rows, 10\] of booleans, .* got .*Give a tensor"):
+        estimate().predict(coalitions)
+
+
 def test_another_index_needs_the_sample() -> None:
     interactions = estimate()
     with pytest.raises(ValueError, match="Pass index='shapley' to the method"):

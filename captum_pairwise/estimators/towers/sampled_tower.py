@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float
@@ -43,8 +44,8 @@ class TowerOptions:
     def __post_init__(self) -> None:
         if self.fit is not None and self.fit not in FITS:
             raise ValueError(f"Expected fit to be one of {FITS} or None, got {self.fit!r}. Leave it out for the default.")
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ValueError(f"Expected a tolerance above 0, the relative error at which to stop, got {self.tolerance}. Raise it.")
+        if self.tolerance is not None and not (isinstance(self.tolerance, Real) and self.tolerance > 0):
+            raise ValueError(f"Expected a tolerance above 0, the relative error at which to stop, got {self.tolerance!r}. Raise it.")
         if self.fit in ("chains", "regression") and (self.within or self.tolerance is not None):
             raise ValueError(f"Expected fit='process' with within=True or a tolerance, because {self.fit} supports neither. Leave fit out.")
         if self.fit == "regression" and self.index.name != BANZHAF:
