@@ -113,8 +113,7 @@ class Interactions(Credits):
             p: of `"banzhaf"`, the probability that a part is present, or one for each image.
 
         Raises:
-            ValueError: the index is unknown, or the sample was not kept: after `load`, `pickle` or `deepcopy`, or by a method that
-                has no sample.
+            ValueError: the index is unknown, or the sample was not kept: after `load` or a copy, or by a method that has none.
         """
         wanted = parse_index(index, p)
         if self.sources is None:

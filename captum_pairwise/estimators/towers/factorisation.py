@@ -78,7 +78,8 @@ def _hold_out(game: EmbeddedGame, query: HeldOut | None, retrieved: HeldOut | No
     if query is None or retrieved is None:
         return None
     values = game.combine(query.embeddings, retrieved.embeddings)
-    return values, *(replace(side, embeddings=values.new_empty(len(side.coalitions), 0)) for side in (query, retrieved))
+    kept = [replace(side, embeddings=values.new_empty(len(side.coalitions), 0)) for side in (query, retrieved)]
+    return values, kept[0], kept[1]
 
 
 def _lift_samples(game: EmbeddedGame, query: TowerSample, retrieved: TowerSample) -> tuple[TowerModel, TowerModel]:
