@@ -1,7 +1,6 @@
 """Interactions of tokens in late interaction (ColBERT, ColPali), exactly and in closed form."""
 
 from dataclasses import replace
-from math import isfinite
 from numbers import Real
 from typing import final
 
@@ -61,7 +60,7 @@ class MaxSimShapleyTaylor:
     def __init__(
         self, forward_func: ForwardFunc | None = None, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5, empty: float = 0.0
     ) -> None:
-        if not isinstance(empty, Real) or not isfinite(empty):
+        if not isinstance(empty, Real) or not abs(empty) < float("inf"):
             raise ValueError(f"Expected empty to be a finite number, the value of the maximum over no token, got {empty!r}. Take 0.")
         self.forward_func, self.index, self.empty = forward_func, parse_index(index, p), float(empty)
 
