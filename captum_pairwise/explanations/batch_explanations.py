@@ -19,8 +19,9 @@ from captum_pairwise.explanations.batch import Batch
 from captum_pairwise.explanations.explanation import Explanation
 from captum_pairwise.explanations.frozen_tokens import remove_tokens
 from captum_pairwise.explanations.held_out import measure_fit
+from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.places import Places
-from captum_pairwise.explanations.plan import Options, Plan, make_plan
+from captum_pairwise.explanations.plan import Plan, make_plan
 from captum_pairwise.explanations.removal import read_names, remove_parts, remove_words
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.explanations.untrained import find_untrained

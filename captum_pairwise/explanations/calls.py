@@ -7,7 +7,7 @@ from typing import Any
 from captum_pairwise.explanations.batch import read_batch
 from captum_pairwise.explanations.batch_explanations import explain_batch
 from captum_pairwise.explanations.explanation import Explanation
-from captum_pairwise.explanations.plan import Options
+from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.explanations.ranking import Ranking
 from captum_pairwise.explanations.ranking_objective import ObjectiveName, choose_weights, make_objective

@@ -4,8 +4,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
-from numbers import Real
 from typing import Any
 
 import torch
@@ -19,9 +17,9 @@ from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.attr.shapley_taylor import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
 from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
 from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
-from captum_pairwise.explanations.removal import NamedBaselines, Removal
+from captum_pairwise.explanations.options import Options, check_options
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
-from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images, Masks
+from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.words.token_encoder import TokenEncoder
@@ -51,35 +49,6 @@ SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 100  # of a layer's tail
 MOST_ENUMERATED = 9  # parts of a photo whose coalitions are all evaluated; the tail of a network of text is slower
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
-
-
-@dataclass(frozen=True)
-class Options:
-    """The choices of the user; None leaves a choice to the model.
-
-    Attributes:
-        layer: the layer, its name, or a pair of these.
-        method: the name of a method, or a class.
-        n_samples: the budget.
-        baselines: a pair, one for each image.
-        background: the images of a gallery, inputs of the network for each side.
-        feature_mask: a pair of masks over the inputs.
-        threshold: the similarity from which on a pair is accepted.
-        removal: the parts that are removed inside the network, if they are; the model and the inputs are then of presences.
-        seed: of random numbers.
-        show_progress: True for a progress bar.
-    """
-
-    layer: Any = None
-    method: Any = None
-    n_samples: int | None = None
-    baselines: NamedBaselines = None
-    background: tuple[Tensor | None, Tensor | None] = (None, None)
-    feature_mask: Masks = None
-    threshold: float | None = None
-    removal: Removal | None = None
-    seed: int = 0
-    show_progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +85,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     Raises:
         ValueError: an option does not fit.
     """
-    _check_options(options)
+    check_options(options)
     layers = _choose_layers(forward_func, inputs, options)
     name, method_class = _choose_class(forward_func, inputs, options, layers)
     parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
@@ -157,29 +126,6 @@ def _list_arguments(method: Any, options: Options, chosen: dict[str, Any]) -> di
         raise ValueError(f"Expected no n_samples, because {class_name} draws nothing, got {options.n_samples}. Leave it out.")
     wanted = {**chosen, "show_progress": options.show_progress, "generator": torch.Generator().manual_seed(options.seed)}
     return {key: value for key, value in wanted.items() if key in known and value is not None}
-
-
-def _check_options(options: Options) -> None:
-    """Refuse options that contradict each other or have another type.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if options.layer is not None and options.feature_mask is not None:
-        raise ValueError(
-            "Expected either layer= or feature_mask=, got both. The parts are places of a layer, or of the inputs: leave one out."
-        )
-    if options.removal is not None and (options.layer is not None or options.feature_mask is not None):
-        raise ValueError(
-            "Expected neither layer= nor feature_mask=, because the parts are words, patches or tokens of the network, got one. Leave it "
-            "out, or pass other baselines or another method."
-        )
-    if isinstance(options.layer, (tuple, list)) and len(options.layer) != 2:
-        raise ValueError(f"Expected one layer, or a pair (query layer, retrieved layer), got {len(options.layer)}. Pass one or two.")
-    if options.threshold is not None and (not isinstance(options.threshold, Real) or not isfinite(options.threshold)):
-        raise ValueError(f"Expected threshold to be a number, got {options.threshold!r}. Pass the similarity from which on you accept.")
-    if not isinstance(options.seed, int):
-        raise ValueError(f"Expected seed to be a whole number, got {options.seed!r}. Pass an int.")
 
 
 def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice], is_encoder: bool) -> _Parts:

@@ -1,29 +1,28 @@
 """Check that the blocks of a result belong to one batch of games with the same players."""
 
-from typing import Any
-
 from torch import Tensor
 
 from captum_pairwise.results.credits import AXES, Credits, get_blocks
 
 
-def refuse_mismatched_shapes(interactions: Any, n_query: object, numbers: dict[str, Tensor | None]) -> None:
+def refuse_mismatched_shapes(credits: Credits, errors: Credits | None, n_query: object, numbers: dict[str, Tensor | None]) -> None:
     """Refuse blocks that do not belong to one batch of games with the same players.
 
     Args:
-        interactions: the credits, with their `standard_error`.
+        credits: the credits.
+        errors: their standard errors, or None.
         n_query: the number of query players.
         numbers: one for each pair of images, by name, with `"full"`; None is left out.
 
     Raises:
         ValueError: the shapes do not fit together.
     """
-    full = interactions.full
     if isinstance(n_query, bool) or not isinstance(n_query, int) or n_query < 0:
         raise ValueError(f"Expected n_query to be the number of query players, got {n_query!r}. Count them.")
-    sizes = {"batch": len(full) if full.dim() else -1, "query": n_query}
-    blocks = {name: number for name, number in numbers.items() if number is not None} | get_blocks(interactions)
-    blocks |= {f"standard_error.{name}": block for name, block in get_blocks(interactions.standard_error or Credits()).items()}
+    full = numbers["full"]
+    sizes = {"batch": len(full) if full is not None and full.dim() else -1, "query": n_query}
+    blocks = {name: number for name, number in numbers.items() if number is not None} | get_blocks(credits)
+    blocks |= {f"standard_error.{name}": block for name, block in get_blocks(errors or Credits()).items()}
     for name, block in blocks.items():
         axes = ("batch", *AXES.get(name.removeprefix("standard_error."), ()))
         if not _has_axes(block, axes, sizes):

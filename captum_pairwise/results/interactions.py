@@ -1,6 +1,5 @@
 """Results of the estimators: credits of single players and of pairs of players."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,25 +7,20 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from safetensors.torch import save_file
 from torch import Tensor
 
-from captum_pairwise.files.atomic import write_atomically
-from captum_pairwise.files.tensors import make_file_error, read_tensors
+from captum_pairwise.files.tensors import make_file_error
 from captum_pairwise.players.regions import Players, average
 from captum_pairwise.results.block_shapes import refuse_mismatched_shapes
-from captum_pairwise.results.credits import AXES, WITHOUT_MAPS, Between, Credits, get_blocks
+from captum_pairwise.results.credits import WITHOUT_MAPS, Between, Credits, get_blocks
 from captum_pairwise.results.index import Index, Probability, parse_index
+from captum_pairwise.results.result_files import CONTENT, read_result, write_result
 from captum_pairwise.results.surrogate import predict_coalitions
 
 ENDS = ("full", "empty", "without_query", "without_retrieved")  # similarities of the images and of their baselines
 NUMBERS = (*ENDS, "constant", "constant_error", "r2")  # one for each pair of images
 SIDES = ("query", "retrieved")  # the two images of a pair, in this order everywhere
-PLAYERS = ("query_players", "retrieved_players")
-NOTE, WHAT = "captum_pairwise", "what `Interactions.save` wrote"  # key of the note in the file, and its name in errors
 DIRECTIONS = ("query->retrieved", "retrieved->query")
-
-
 IndexSource = Callable[[Index], "Interactions"]  # computes another index of one pair of images from its sample
 
 
@@ -93,7 +87,8 @@ class Interactions(Credits):
     sources: tuple[IndexSource, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        refuse_mismatched_shapes(self, self.n_query, {name: getattr(self, name) for name in (*NUMBERS, "n_evaluations")})
+        numbers = {name: getattr(self, name) for name in (*NUMBERS, "n_evaluations")}
+        refuse_mismatched_shapes(self, self.standard_error, self.n_query, numbers)
         blocks = (self.first_order, self.between, self.within_query, self.within_retrieved)
         if self.marginal is None and all(block is not None for block in blocks):
             object.__setattr__(self, "marginal", self["first_order"] + self.second_order.sum(2) / 2)
@@ -222,16 +217,7 @@ class Interactions(Credits):
 
     def save(self, path: str | Path) -> None:
         """Write everything to a safetensors file. An interrupted write leaves no partial file."""
-        players = {name: getattr(self, name) for name in PLAYERS if getattr(self, name) is not None}
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        tensors |= {f"standard_error.{name}": block for name, block in get_blocks(self.standard_error or Credits()).items()}
-        tensors |= {f"{name}.ids": parts.ids for name, parts in players.items()}
-        numbers = {"n_query": self.n_query, "r2_law": self.r2_law} | {name: parts.shape for name, parts in players.items()}
-        if self.index is not None:
-            numbers["index"] = [self.index.name, self.index.p]
-        tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-        with write_atomically(Path(path)) as draft:
-            save_file(tensors, draft, {NOTE: json.dumps(numbers)})
+        write_result(path, vars(self))
 
     @staticmethod
     def load(path: str | Path) -> "Interactions":
@@ -240,25 +226,11 @@ class Interactions(Credits):
         Raises:
             ValueError: the file holds something else, or is damaged.
         """
-        tensors, note = read_tensors(path, NOTE, WHAT)
+        fields = read_result(path)
         try:
-            return _parse_tensors(dict(tensors), json.loads(note))
-        except (ValueError, TypeError, KeyError) as error:
-            raise make_file_error(path, WHAT, str(error)) from error
-
-
-def _parse_tensors(tensors: dict[str, Any], numbers: dict[str, Any]) -> Interactions:
-    """Interactions from the tensors and numbers of a file, which is not trusted."""
-    errors = {name: tensors.pop(f"standard_error.{name}") for name in AXES if f"standard_error.{name}" in tensors}
-    players = {name: Players(tensors.pop(f"{name}.ids"), tuple(map(int, numbers[name]))) for name in PLAYERS if name in numbers}
-    for name, parts in players.items():
-        if parts.ids.dtype != torch.int64 or parts.ids.numel() == 0 or not -1 <= parts.ids.min() <= parts.ids.max() < parts.n_players:
-            raise ValueError(f"its {name} are not the ids of {parts.n_players}")
-    known: dict[str, Any] = {"n_query": numbers["n_query"], "r2_law": str(numbers.get("r2_law", ""))}
-    if "index" in numbers:  # files of earlier versions have none
-        name, p = numbers["index"]
-        known["index"] = parse_index(name, 0.5 if p is None else tuple(p))
-    return Interactions(standard_error=Credits(**errors) if errors else None, **known, **players, **tensors)
+            return Interactions(**fields)
+        except (ValueError, TypeError) as error:
+            raise make_file_error(path, CONTENT, str(error)) from error
 
 
 def split_blocks(second_order: Float[Tensor, "batch players players"], n_query: int) -> dict[str, Any]:

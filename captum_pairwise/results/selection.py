@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.credits import AXES
-from captum_pairwise.results.interactions import Credits, Interactions, get_blocks
+from captum_pairwise.results.credits import AXES, Credits, get_blocks
+from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.renumbering import map_sources
 
 

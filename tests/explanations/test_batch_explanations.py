@@ -9,7 +9,7 @@ from torch import nn
 import captum_pairwise as cp
 from captum_pairwise.explanations.batch import read_batch
 from captum_pairwise.explanations.batch_explanations import MOST_MEMBERS, explain_batch
-from captum_pairwise.explanations.plan import Options
+from captum_pairwise.explanations.options import Options
 from captum_pairwise.results.verdict import UNREADABLE
 
 QUERY, RETRIEVED = images(1)

@@ -6,7 +6,8 @@ from conftest import images, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
-from captum_pairwise.explanations.plan import MOST_SAMPLED, Options, make_plan
+from captum_pairwise.explanations.options import Options
+from captum_pairwise.explanations.plan import MOST_SAMPLED, make_plan
 
 PAIR = images(1)
 
