@@ -11,7 +11,8 @@ from conftest import random_tensor
 
 import captum_pairwise as cp
 from captum_pairwise.players.regions import Players, cells, parse_mask
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions
 
 NASTY = "</script><script>window.hacked = 1</script><!-- \"quoted\" & 'all' <b>héé</b> \u2028 猫"
 

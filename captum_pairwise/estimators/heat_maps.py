@@ -10,8 +10,9 @@ from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.gaussian.shapley_process import count_least, process_shapley
 from captum_pairwise.estimators.prediction_fit import measure_prediction
 from captum_pairwise.games.game import Game, make_one_image_games
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
-from captum_pairwise.results.interactions import Credits, IndexSource, Interactions
+from captum_pairwise.results.interactions import IndexSource, Interactions
 
 HELD_OUT = 10  # a tenth of the budget measures the prediction
 SHARE = 5  # the maps get a fifth of the budget

@@ -11,8 +11,9 @@ from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.size_weights import refuse_two_probabilities, weigh_sizes
 from captum_pairwise.games.game import Game
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.index import CO_MOEBIUS, MOEBIUS, TAYLOR_INDEX, Index
-from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
+from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 ENDS = (MOEBIUS, CO_MOEBIUS)  # indices of coalitions with all other players absent, or all present
 Orders = Int[Tensor, "permutations players"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_pairwise.explanations.amount_words import FEW, format_difference, tell_half
 from captum_pairwise.explanations.contents import Sentence
 from captum_pairwise.explanations.explanation import Explanation
-from captum_pairwise.results.interactions import Credits
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.objective import Objective
 
 MARGIN, TOP_1, DCG, WEIGHTS = "margin", "top-1", "dcg", "weights"

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from captum_pairwise.results.interactions import NUMBERS, Credits, Interactions, get_blocks
+from captum_pairwise.results.credits import Credits, get_blocks
+from captum_pairwise.results.interactions import NUMBERS, Interactions
 
 
 def average_interactions(draws: Sequence[Interactions]) -> Interactions:

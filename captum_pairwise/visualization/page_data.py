@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from captum_pairwise.results.credits import AXES, Credits
 from captum_pairwise.results.index_words import describe_index, describe_prediction
-from captum_pairwise.results.interactions import AXES, SIDES, Credits, Interactions
+from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.results.verdict import Verdict
 from captum_pairwise.visualization.headline import choose_colours
 from captum_pairwise.visualization.input_kinds import InputKind

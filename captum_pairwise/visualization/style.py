@@ -10,7 +10,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions
 
 SIGNED = "RdBu_r"  # red: similar, blue: dissimilar; colour-blind readers can tell them apart
 UNREADABLE_COLOURS = LinearSegmentedColormap.from_list("unreadable", ["0.45", "white", "0.45"])  # of numbers that nobody should read

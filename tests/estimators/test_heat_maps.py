@@ -13,7 +13,7 @@ from captum_pairwise.estimators.heat_maps import divide_budget, estimate_with_ma
 from captum_pairwise.estimators.permutation_sampling import count_coalitions, permutation
 from captum_pairwise.estimators.regression.kernel_taylor import count_determining, kernel_taylor
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.results.interactions import get_blocks
+from captum_pairwise.results.credits import get_blocks
 
 CASES = {permutation: (count_coalitions, 0), gaussian_process: (count_least, 0), kernel_taylor: (count_determining, 2)}
 estimators = pytest.mark.parametrize("estimator", CASES, ids=lambda estimator: estimator.__name__)

@@ -24,7 +24,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from captum_pairwise.games.game import CallableGame
-from captum_pairwise.results.interactions import AXES
+from captum_pairwise.results.credits import AXES
 
 BUDGETS = st.one_of(st.integers(-2, 40), st.integers(0, 300))
 EFFICIENT = [name for name in ANY_GAME if name not in OTHERS] + ["factorised", "factorised, process", "factorised, tolerance"]

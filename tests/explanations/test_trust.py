@@ -8,7 +8,7 @@ import torch
 from explanation_cases import make_pair
 
 from captum_pairwise.explanations.trust import judge_numbers
-from captum_pairwise.results.interactions import Credits
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE
 
 GOOD = make_pair([0.3, 0.2], [0.1, 0.3])  # sums 0.5 and 0.4, as `full` minus the ends

@@ -15,7 +15,8 @@ from captum_pairwise.datasets.embedding_store import EmbeddingStore
 from captum_pairwise.evaluation.convergence.study import Row
 from captum_pairwise.evaluation.rows import Journal, read_rows, write_rows
 from captum_pairwise.evaluation.tables.study import TableRow
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions
 
 STUDY_ROW = Row("A", "all", 'a "quoted", näme', "here", 500, 0, 500, 400, 0.1, 0.2, 0.3)
 ROWS = {"convergence.csv": (Row, STUDY_ROW), "results.csv": (TableRow, replace(TABLE_ROW, category='näme, "quoted"', error="no, 猫"))}

@@ -11,8 +11,9 @@ from torch.testing import assert_close
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.games.game import CallableGame
 from captum_pairwise.players.regions import Players, average, cells, grid, parse_mask
+from captum_pairwise.results.credits import AXES, Credits
 from captum_pairwise.results.index import NAMES, Index
-from captum_pairwise.results.interactions import AXES, Credits, Interactions, project, stack_interactions
+from captum_pairwise.results.interactions import Interactions, project, stack_interactions
 from captum_pairwise.results.renumbering import renumber_players
 from captum_pairwise.results.selection import take_pair
 

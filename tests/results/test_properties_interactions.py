@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.interop import from_shapiq, to_shap_matrix, to_shapiq
 from captum_pairwise.players.regions import Players, grid
-from captum_pairwise.results.interactions import AXES, DIRECTIONS, Credits, Interactions, project, stack_interactions
+from captum_pairwise.results.credits import AXES, Credits
+from captum_pairwise.results.interactions import DIRECTIONS, Interactions, project, stack_interactions
 from captum_pairwise.results.renumbering import renumber_players
 
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype checks random items

@@ -5,7 +5,8 @@ import torch
 from conftest import random_tensor
 from torch.testing import assert_close
 
-from captum_pairwise.results.interactions import ENDS, Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import ENDS, Interactions
 from captum_pairwise.results.repeated_draws import average_interactions
 
 N_DRAWS = 3

@@ -6,7 +6,7 @@ import torch
 from test_interactions import estimate, players_of_images
 
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.interactions import AXES
+from captum_pairwise.results.credits import AXES
 from captum_pairwise.results.selection import take_pair
 
 

@@ -10,7 +10,8 @@ from figure_cases import MASK, PHOTOS, QUERY, RETRIEVED, build_interactions, fin
 
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.visualization.style import write_errors
 
 # all figures, from maps that one function fills

@@ -9,7 +9,7 @@ from matplotlib.patches import ConnectionPatch
 
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players
-from captum_pairwise.results.interactions import Credits
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.visualization.parts import PhotoParts
 
 

@@ -10,7 +10,8 @@ from figure_cases import build_interactions, find_bar_panels, read_bars, read_im
 from matplotlib.text import Text
 
 from captum_pairwise import visualization
-from captum_pairwise.results.interactions import Credits, Interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions
 
 
 def list_bar_sizes(panel):

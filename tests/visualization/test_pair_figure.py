@@ -24,7 +24,7 @@ from matplotlib.text import Text
 import captum_pairwise as cp
 from captum_pairwise import visualization
 from captum_pairwise.players.regions import Players, parse_mask
-from captum_pairwise.results.interactions import Credits
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.verdict import Trust, Verdict
 
 MASK = parse_mask(cp.grid(20, 30, 2, 3), QUERY, "mask")

@@ -22,8 +22,9 @@ from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.size_weights import refuse_two_probabilities
 from captum_pairwise.games.game import Game
 from captum_pairwise.network.batching import get_memory_bytes
+from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.index import CO_MOEBIUS, MOEBIUS, SHAPLEY_TAYLOR, TAYLOR_INDEX, Index
-from captum_pairwise.results.interactions import Credits, Interactions, make_interactions, split_blocks
+from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 MOST_SAMPLES = 8192
 NUMBERS_AT_ONCE = 2**23  # covariances in memory at once

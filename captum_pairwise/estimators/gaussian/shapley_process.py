@@ -11,7 +11,8 @@ from captum_pairwise.estimators.gaussian.process import Process, fit_process
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.games.game import Game
-from captum_pairwise.results.interactions import Credits, Interactions, make_interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 ROWS_FOR_KERNEL = 512  # more than for a tower, because a single output tells less about the kernel than many channels
 

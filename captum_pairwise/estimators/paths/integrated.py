@@ -12,8 +12,9 @@ from captum_pairwise.estimators.paths.continuous_index import ContinuousIndex
 from captum_pairwise.estimators.paths.second_derivatives import cross_derivatives, full_hessians, make_points, slopes_at
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.games.game import Game, make_one_image_games
+from captum_pairwise.results.credits import Credits, get_blocks
 from captum_pairwise.results.index import CO_MOEBIUS
-from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions, split_blocks
+from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
 NODES_AT_ONCE, NUMBERS_AT_ONCE = 16, 2**22  # limits of the matrices of all pairs in memory
 Blocks = dict[str, Any]  # of a batch of one

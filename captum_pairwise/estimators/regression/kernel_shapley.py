@@ -7,7 +7,8 @@ from torch import Tensor
 from captum_pairwise.estimators.regression.least_squares import SumConstrained, describe_undetermined, sum_constrained
 from captum_pairwise.estimators.regression.sampling import SHAPLEY_SAMPLERS, Coalitions, draw_coalitions, shapley_law
 from captum_pairwise.games.game import Game
-from captum_pairwise.results.interactions import Credits, Interactions, make_interactions
+from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 SIZE_PRIOR = 0.1
 FULL_LEVERAGE = 1 - 1e-6

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from captum_pairwise.estimators.index_path import IndexPath, Nodes
 from captum_pairwise.estimators.towers.summary import Curves, Products, TowerSummary, average_nodes, multiply_curves
+from captum_pairwise.results.credits import Credits, get_blocks
 from captum_pairwise.results.index import CO_MOEBIUS, Index
-from captum_pairwise.results.interactions import Credits, Interactions, get_blocks, make_interactions
+from captum_pairwise.results.interactions import Interactions, make_interactions
 
 
 @dataclass(frozen=True)
