@@ -8,7 +8,7 @@ from captum.attr import Lime
 from captum_pairwise._compat import SkLearnRidge
 from captum_pairwise.attr.base import InputMethod
 from captum_pairwise.attr.views import ImageInteractions, Maps, Matrix
-from captum_pairwise.estimators.draws import default_generator
+from captum_pairwise.estimators.draws import default_generator, empty_and_full
 from captum_pairwise.estimators.regression.local_surrogate import cosine_kernel, lime, uniform_coalitions
 from captum_pairwise.files.optional_packages import import_optional
 from captum_pairwise.games.context import ForwardFunc
@@ -62,7 +62,7 @@ def fit_lime(game: Game, n_samples: int, generator: torch.Generator | None) -> I
     """The coefficients of Captum's `Lime` for a game, with the presences of its players as inputs."""
     coalitions = uniform_coalitions(game.n_players, n_samples, default_generator(generator))
     rows = iter(coalitions.long().split(1))
-    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, game.n_players))
+    ends = game.values(empty_and_full(game.n_players))
     changes = (game.values(coalitions) - ends[1]).cpu()  # the intercept absorbs v(N), and differences keep more digits in float32
     method = Lime(
         lambda _: changes, SkLearnRidge(alpha=1.0), lambda whole, z, _, **more: cosine_kernel(z), lambda whole, **more: next(rows)

@@ -30,11 +30,14 @@ def take_unseen(coalitions: Bool[Tensor, "coalitions players"], seen: set[int], 
     return coalitions[taken]
 
 
+def empty_and_full(n_players: int) -> Bool[Tensor, "2 players"]:
+    """The empty coalition and the full one."""
+    return torch.tensor([[False], [True]], device="cpu").expand(2, n_players)
+
+
 def ends_and_singles(n_players: int) -> Bool[Tensor, "coalitions players"]:
     """The empty coalition, the full one, and each player alone, in this order. First order and efficiency depend on them."""
-    return torch.cat(
-        [torch.tensor([[False], [True]], device="cpu").expand(2, n_players), torch.eye(n_players, dtype=torch.bool, device="cpu")]
-    )
+    return torch.cat([empty_and_full(n_players), torch.eye(n_players, dtype=torch.bool, device="cpu")])
 
 
 def default_generator(generator: torch.Generator | None) -> torch.Generator:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from captum_pairwise.estimators.draws import empty_and_full
 from captum_pairwise.games.game import Game
 from captum_pairwise.players.trees import PartitionTree
 from captum_pairwise.results.interactions import Interactions, make_interactions
@@ -113,7 +114,7 @@ def partition_shapley(game: Game, tree: PartitionTree, n_samples: int, *, batch_
     (tensor([[4., 2., 2.]]), tensor([[2.6700, 2.6700, 2.6700]]))
     """
     _refuse_arguments(game, tree, n_samples, batch_size)
-    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, game.n_players))
+    ends = game.values(empty_and_full(game.n_players))
     recursion, left = Recursion(tree, *ends.double().tolist()), n_samples - 2
     place = np.argsort(tree.order.numpy())
     while recursion.queue and left >= 2:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.estimators.draws import default_generator
+from captum_pairwise.estimators.draws import default_generator, empty_and_full
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.size_weights import refuse_two_probabilities, weigh_sizes
@@ -54,7 +54,7 @@ def permutation(game: Game, n_samples: int, *, index: Index = TAYLOR_INDEX, gene
     generator = default_generator(generator)
     n_permutations = (n_samples - base) // (least - base)
     orders = torch.stack([torch.randperm(n_players, generator=generator, device=generator.device) for _ in range(n_permutations)]).cpu()
-    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, n_players))
+    ends = game.values(empty_and_full(n_players))
     singles = game.values(torch.eye(n_players, dtype=torch.bool, device="cpu"))
     differences = _pair_differences(orders, _extension_values(game, orders, singles, ends), ends[0])
     return OrderSample(orders, differences, singles, ends, game.n_query, game.n_evaluations).compute(index)

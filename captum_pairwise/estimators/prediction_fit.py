@@ -9,8 +9,9 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.regression.tower_regression import draw_present
+from captum_pairwise.estimators.independent_presence import draw_present, repeat_sides, weigh_present
 from captum_pairwise.games.game import EmbeddedGame, Game
+from captum_pairwise.results.index import TAYLOR_INDEX
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.renumbering import map_sources
 
@@ -63,17 +64,10 @@ def take_enumerated(embeddings: Float[Tensor, "coalitions ..."], p: float, gener
     n_players = len(embeddings).bit_length() - 1
     if len(embeddings) <= MOST_ROWS:
         rows = all_coalitions(n_players)
-        return HeldOut(
-            rows, embeddings, _weigh_rows(rows, torch.full((n_players,), p, dtype=torch.float64, device="cpu")), p, "all coalitions"
-        )
+        return HeldOut(rows, embeddings, weigh_present(rows, p), p, "all coalitions")
     rows = draw_present(n_players, MOST_ROWS, p, generator)
     places = (rows.long() << torch.arange(n_players, device="cpu")).sum(1)
     return HeldOut(rows, embeddings[places.to(embeddings.device)], _weigh_equally(MOST_ROWS), p, f"{MOST_ROWS} coalitions")
-
-
-def _weigh_rows(rows: Bool[Tensor, "rows players"], presence: Float[Tensor, " players"]) -> Float[Tensor, " rows"]:
-    """The probability of each coalition."""
-    return torch.where(rows, presence, 1 - presence).prod(1)
 
 
 def _weigh_equally(n_rows: int) -> Float[Tensor, " rows"]:
@@ -105,29 +99,32 @@ def measure_prediction(game: Game, result: Interactions, n_rows: int, generator:
     """
     if result.first_order is None or result.between is None:
         return result
-    p = result.index.probabilities if result.index is not None else (0.5, 0.5)
+    score = _draw_scores(game, _get_probabilities(result), n_rows, generator)
+    return replace(score(result), sources=map_sources(result, score))
+
+
+def _draw_scores(game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator) -> Callable[[Interactions], Interactions]:
+    """The function that adds `r2` to a result of the game, on coalitions that are evaluated now."""
     if isinstance(game, EmbeddedGame):
         query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
         retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
-        return score_towers(result, game.combine(query.embeddings, retrieved.embeddings), query, retrieved)
-    sizes = zip((game.n_query, game.n_retrieved), p, strict=True)
-    rows = torch.cat([draw_present(n_players, n_rows, presence, generator) for n_players, presence in sizes], 1)
+        table = game.combine(query.embeddings, retrieved.embeddings)
+        return lambda result: score_towers(result, table, query, retrieved)
+    rows = draw_present(game.n_players, n_rows, repeat_sides(p, game.n_query, game.n_retrieved), generator)
     values = game.values(rows)
+    return lambda result: _add_fit(result, result.predict(rows)[0], values, _weigh_equally(n_rows), f"{n_rows} coalitions", p)
 
-    def score(other: Interactions) -> Interactions:
-        return _add_fit(other, other.predict(rows)[0], values, _weigh_equally(n_rows), f"{n_rows} coalitions", p)
 
-    return replace(score(result), sources=map_sources(result, score))
+def _get_probabilities(result: Interactions) -> tuple[float, float]:
+    """The probabilities of presence under which a prediction is judged."""
+    return TAYLOR_INDEX.probabilities if result.index is None else result.index.probabilities
 
 
 def score_enumerated(result: Interactions, values: Float[Tensor, " coalitions"]) -> Interactions:
     """The result of one pair with the exact `r2`, from the values of all coalitions of both images."""
-    n_players, p = len(values).bit_length() - 1, result.index.probabilities if result.index is not None else (0.5, 0.5)
-    presence = torch.tensor(p, dtype=torch.float64, device="cpu").repeat_interleave(
-        torch.tensor([result.n_query, n_players - result.n_query], device="cpu")
-    )
-    rows = all_coalitions(n_players)
-    return _add_fit(result, result.predict(rows)[0], values, _weigh_rows(rows, presence), "all coalitions", p)
+    n_players, p = len(values).bit_length() - 1, _get_probabilities(result)
+    rows, presence = all_coalitions(n_players), repeat_sides(p, result.n_query, n_players - result.n_query)
+    return _add_fit(result, result.predict(rows)[0], values, weigh_present(rows, presence), "all coalitions", p)
 
 
 def _add_fit(

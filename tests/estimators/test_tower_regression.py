@@ -6,7 +6,8 @@ from conftest import assert_refused, random_tensor, relu_game, seeded
 from test_continuous_index import compute_index
 
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.regression.tower_regression import draw_present, multiply_towers, regress_tower
+from captum_pairwise.estimators.independent_presence import draw_present
+from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
 from captum_pairwise.results.index import parse_index
 
 
@@ -39,12 +40,6 @@ def test_regressions_on_all_coalitions_are_the_banzhaf_index_with_cross_pairs_al
     assert found[0].item() == pytest.approx(constant, abs=1e-12)
     torch.testing.assert_close(found[1], first, rtol=0, atol=1e-12)
     torch.testing.assert_close(found[2], second[:4, 4:], rtol=0, atol=1e-12)
-
-
-def test_players_are_present_with_the_probability():
-    drawn = draw_present(6, 4000, 0.3, seeded(0))
-    assert ((drawn.double().mean(0) - 0.3).abs() < 4 * (0.3 * 0.7 / 4000) ** 0.5).all()
-    assert torch.equal(drawn, draw_present(6, 4000, 0.3, seeded(0))) and not torch.equal(drawn, draw_present(6, 4000, 0.3, seeded(1)))
 
 
 def test_linear_towers_are_found_exactly_in_their_precision():

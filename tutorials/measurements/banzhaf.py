@@ -13,7 +13,8 @@ import argparse
 import torch
 from torch import Tensor
 
-from captum_pairwise.estimators.regression.tower_regression import draw_present, multiply_towers, regress_tower
+from captum_pairwise.estimators.independent_presence import draw_present
+from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
 from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
 from captum_pairwise.evaluation.convergence.random_games import Lookup, TableGame, cosine_game
 from captum_pairwise.games.game import TwoTowerGame

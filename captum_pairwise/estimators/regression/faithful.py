@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import default_generator, ends_and_singles
+from captum_pairwise.estimators.independent_presence import draw_present, repeat_sides, weigh_present
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.regression.least_squares import add_products, describe_undetermined, solve_free, sum_constrained
 from captum_pairwise.estimators.regression.sampling import ROUNDS, Coalitions, distinct, shapley_law
@@ -54,9 +55,8 @@ def kernel_faithful(
     if ridge is None and n_samples < min(n_players * (n_players + 1) // 2, 2**n_players - n_players - 2):
         raise ValueError(message)  # before the game is evaluated
     known = game.values(ends_and_singles(n_players))
-    own, sides = known[2:] - known[0], zip(index.probabilities, (game.n_query, game.n_retrieved), strict=True)
-    p = torch.tensor([p for p, n_side in sides for _ in range(n_side)], dtype=torch.float64, device="cpu")
-    drawn = _draw_shapley(n_players, n_samples, generator) if index.name == FAITH_SHAP else _draw_present(p, n_samples, generator)
+    own, p = known[2:] - known[0], repeat_sides(index.probabilities, game.n_query, game.n_retrieved)
+    drawn = _draw_shapley(n_players, n_samples, generator) if index.name == FAITH_SHAP else _draw_players(p, n_samples, generator)
     coalitions, new = drawn[0].double(), drawn[0][len(known) :]
     values = torch.cat([known, game.values(new)] if len(new) else [known]).cpu().double()
     # an additive game has this index without a fit: its part is subtracted
@@ -85,13 +85,13 @@ def _draw_shapley(n_players: int, n_samples: int, generator: torch.Generator | N
     return torch.cat([base, others.coalitions]), torch.cat(weights)
 
 
-def _draw_present(p: Players, n_samples: int, generator: torch.Generator | None) -> Drawn:
+def _draw_players(p: Players, n_samples: int, generator: torch.Generator | None) -> Drawn:
     """`ends_and_singles` and all other coalitions with their probabilities; or the former without a weight, and independent draws."""
     n_players, base = len(p), ends_and_singles(len(p))
     if 2**n_players - len(base) <= n_samples:
         rows = all_coalitions(n_players)
         rows = torch.cat([base, rows[(rows.sum(1) > 1) & (rows.sum(1) < n_players)]])
-        return rows, torch.where(rows, p, 1 - p).prod(1)
+        return rows, weigh_present(rows, p)
     rows, counts = _draw_distinct(p, n_samples, default_generator(generator))
     return torch.cat([base, rows]), torch.cat([p.new_zeros(len(base)), counts / counts.sum()])
 
@@ -100,8 +100,7 @@ def _draw_distinct(p: Players, n_samples: int, generator: torch.Generator) -> Dr
     """Independent draws until there are `n_samples` distinct coalitions, or for some rounds, and the number of draws of each."""
     draws = torch.zeros(0, len(p), dtype=torch.bool, device="cpu")
     for _ in range(ROUNDS):
-        uniform = torch.rand(n_samples, len(p), generator=generator, dtype=torch.float64, device=generator.device).cpu()
-        draws = torch.cat([draws, uniform < p])
+        draws = torch.cat([draws, draw_present(len(p), n_samples, p, generator)])
         rows, which = draws.unique(dim=0, return_inverse=True)
         if len(rows) >= n_samples:
             break

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.draws import empty_and_full
 from captum_pairwise.estimators.regression.least_squares import SumConstrained, describe_undetermined, sum_constrained
 from captum_pairwise.estimators.regression.sampling import SHAPLEY_SAMPLERS, Coalitions, draw_coalitions, shapley_law
 from captum_pairwise.games.game import Game
@@ -65,7 +66,7 @@ def kernel_shapley(
 
 def _evaluate(game: Game, coalitions: Coalitions, is_halved: bool) -> tuple[Float[Tensor, "2"], Targets]:
     """`v(∅)` and `v(N)`, and the target of each coalition: `v(S) - v(∅)`, or if halved its mean with `v(N) - v(N∖S)`."""
-    ends = torch.tensor([[False], [True]], device="cpu").expand(2, game.n_players)
+    ends = empty_and_full(game.n_players)
     values = game.values(torch.cat([ends, coalitions, *([~coalitions] if is_halved else [])]))
     exact = values.cpu().double()
     targets = exact[2 : 2 + len(coalitions)] - exact[0]

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.draws import empty_and_full
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.regression.least_squares import add_products, describe_undetermined, sum_constrained
 from captum_pairwise.estimators.regression.sampling import TAYLOR_SAMPLERS, Coalitions, WeightedCoalitions, draw_coalitions, taylor_law
@@ -58,7 +59,7 @@ def kernel_taylor(
     message = describe_undetermined(f"the {n_pairs} pairs", n_samples, n_pairs - 1)
     if ridge is None and n_samples < n_pairs - 1:
         raise ValueError(message)  # before the game is evaluated
-    ends = game.values(torch.tensor([[False], [True]], device="cpu").expand(2, n_players))
+    ends = game.values(empty_and_full(n_players))
     first = game.values(torch.eye(n_players, dtype=torch.bool, device="cpu")) - ends[0]
     total = (ends[1] - ends[0] - first.sum()).cpu().double()
     second = torch.zeros(n_players, n_players, dtype=torch.float64, device="cpu")

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_pairwise.estimators.draws import default_generator
-
 Coalitions = Bool[Tensor, "rows players"]
 
 
@@ -22,20 +20,6 @@ class LinearTower:
 
     intercept: Float[Tensor, " channels"]
     slopes: Float[Tensor, "players channels"]
-
-
-def draw_present(n_players: int, n_samples: int, p: float, generator: torch.Generator | None = None) -> Coalitions:
-    """Coalitions in which each player is present with probability `p`, independently; one may be drawn twice.
-
-    Args:
-        n_players: the number of players.
-        n_samples: the number of coalitions.
-        p: the probability.
-        generator: source of randomness; None means a generator with seed 0.
-    """
-    generator = default_generator(generator)
-    uniform = torch.rand(n_samples, n_players, generator=generator, dtype=torch.float64, device=generator.device)
-    return (uniform < p).cpu()
 
 
 def regress_tower(coalitions: Coalitions, embeddings: Float[Tensor, "rows channels"]) -> LinearTower:

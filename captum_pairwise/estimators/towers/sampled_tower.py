@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
-from captum_pairwise.estimators.draws import Draws, ends_and_singles
+from captum_pairwise.estimators.draws import Draws, empty_and_full, ends_and_singles
+from captum_pairwise.estimators.independent_presence import draw_present
 from captum_pairwise.estimators.limits import refuse_beyond_memory
 from captum_pairwise.estimators.prediction_fit import HeldOut, draw_held_out, take_enumerated
-from captum_pairwise.estimators.regression.tower_regression import draw_present
 from captum_pairwise.estimators.towers.chains import draw_chains
 from captum_pairwise.estimators.towers.models import ChainedTower, EnumeratedTower, ProcessTower, RegressedTower, TowerSample
 from captum_pairwise.results.index import BANZHAF, TAYLOR_INDEX, Index
@@ -96,8 +96,7 @@ class SampledTower:
         if self.options.fit == "regression":
             rows = draw_present(self.n_players, n_samples, self.p, torch.Generator().manual_seed(self.seed))
             embeddings = torch.cat([self._embed_ends(embed, n_samples), embed(rows)])
-            ends = torch.tensor([[False], [True]], device="cpu").expand(2, self.n_players)
-            return TowerSample(self.n_players, embeddings, partial(RegressedTower, rows=torch.cat([ends, rows])))
+            return TowerSample(self.n_players, embeddings, partial(RegressedTower, rows=torch.cat([empty_and_full(self.n_players), rows])))
         if self.options.within or self.options.tolerance is not None:
             raise ValueError(
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
@@ -125,7 +124,7 @@ class SampledTower:
 
         Both towers store their slopes and the covariances of slopes and rows; a lift has as many channels as there are coalitions.
         """
-        embeddings = embed(torch.tensor([[False], [True]], device="cpu").expand(2, self.n_players))
+        embeddings = embed(empty_and_full(self.n_players))
         n_numbers = embeddings[0].numel()
         n_channels, n_curves = n_samples if self.is_lifted else n_numbers, self.n_players * max(self.n_players, self.n_nodes)
         needed = 16 * n_curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)) + 8 * n_samples * n_numbers * self.is_lifted
