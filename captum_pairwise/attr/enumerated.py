@@ -4,15 +4,12 @@ from typing import final
 
 import torch
 
-from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
-from captum_pairwise.attr.views import Matrix
+from captum_pairwise.attr.base import PairMethod
+from captum_pairwise.attr.indexed import InputIndexMethod, LayerIndexMethod
 from captum_pairwise.estimators.enumeration import MOST_COALITIONS, exact
-from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.few_parts import divide_cells, divide_into_few
-from captum_pairwise.players.layouts import LayoutNames
-from captum_pairwise.results.index import SHAPLEY_TAYLOR, Index, Probability, parse_index
+from captum_pairwise.results.index import Index
 from captum_pairwise.results.interactions import Interactions
 
 
@@ -27,7 +24,7 @@ class _Enumeration(PairMethod[Interactions]):
 
 
 @final
-class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions, Matrix]):
+class ExactShapleyTaylor(_Enumeration, InputIndexMethod):
     """Shapley–Taylor indices of parts of two images (paper eq. 5), or another index, pairs within one image included, from every coalition.
 
     `n_samples` is the most coalitions that it may evaluate, 65 536 by default: `2**(n_q + n_r)`, or for a two-tower model `2**n_q` and
@@ -49,13 +46,9 @@ class ExactShapleyTaylor(_Enumeration, InputMethod[Interactions, Matrix]):
 
     _players = staticmethod(divide_into_few)
 
-    def __init__(self, forward_func: ForwardFunc, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.index = parse_index(index, p)
-
 
 @final
-class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions, Matrix]):
+class LayerExactShapleyTaylor(_Enumeration, LayerIndexMethod):
     """Shapley–Taylor indices of cells of a layer's two outputs, from every coalition; `ExactShapleyTaylor` in feature space.
 
     Without a mask, an output of more than 16 cells is divided into 8 runs of neighbouring cells, in reading order.
@@ -70,16 +63,3 @@ class LayerExactShapleyTaylor(_Enumeration, LayerMethod[Interactions, Matrix]):
     """
 
     _divide = staticmethod(divide_cells)
-
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        layer: Layers,
-        device_ids: DeviceIds = None,
-        *,
-        index: str = SHAPLEY_TAYLOR,
-        p: Probability = 0.5,
-        layout: LayoutNames = None,
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
-        self.index = parse_index(index, p)

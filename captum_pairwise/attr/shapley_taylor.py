@@ -7,7 +7,8 @@ from typing import ClassVar, final
 
 import torch
 
-from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.base import InputMethod, LayerMethod, PairMethod
+from captum_pairwise.attr.indexed import InputIndexMethod, LayerIndexMethod
 from captum_pairwise.attr.views import Matrix
 from captum_pairwise.estimators.enumeration import MOST_COALITIONS
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
@@ -15,13 +16,10 @@ from captum_pairwise.estimators.gaussian.shapley_process import count_least
 from captum_pairwise.estimators.heat_maps import estimate_with_maps
 from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.permutation_sampling import count_coalitions, permutation
-from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
-from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.few_parts import divide_into_segments
-from captum_pairwise.players.layouts import LayoutNames
-from captum_pairwise.results.index import SHAPLEY_TAYLOR, Index, Probability, parse_index
+from captum_pairwise.results.index import Index
 from captum_pairwise.results.interactions import Interactions
 
 
@@ -47,31 +45,6 @@ class _SampledIndex(PairMethod[Interactions]):
         return pairs.explain(estimate_game)
 
 
-class _InputIndex(_SampledIndex, InputMethod[Interactions, Matrix]):
-    """The constructor of the classes of parts of images."""
-
-    def __init__(self, forward_func: ForwardFunc, *, index: str = SHAPLEY_TAYLOR, p: Probability = 0.5) -> None:
-        InputMethod.__init__(self, forward_func)
-        self.index = parse_index(index, p)
-
-
-class _LayerIndex(_SampledIndex, LayerMethod[Interactions, Matrix]):
-    """The constructor of the classes of cells of a layer."""
-
-    def __init__(
-        self,
-        forward_func: ForwardFunc,
-        layer: Layers,
-        device_ids: DeviceIds = None,
-        *,
-        index: str = SHAPLEY_TAYLOR,
-        p: Probability = 0.5,
-        layout: LayoutNames = None,
-    ) -> None:
-        LayerMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
-        self.index = parse_index(index, p)
-
-
 class _Permutations(_SampledIndex):
     """The estimator of both classes."""
 
@@ -79,7 +52,7 @@ class _Permutations(_SampledIndex):
 
 
 @final
-class ShapleyTaylorSampling(_Permutations, _InputIndex):
+class ShapleyTaylorSampling(_Permutations, InputIndexMethod):
     """Any interaction index of parts of two images from random orders of arrival, unbiased, pairs within one image included.
 
     After Sundararajan et al. 2020, with the prefixes of an order shared by all pairs. Indices but Shapley–Taylor weight each order by its
@@ -99,7 +72,7 @@ class ShapleyTaylorSampling(_Permutations, _InputIndex):
 
 
 @final
-class LayerShapleyTaylorSampling(_Permutations, _LayerIndex):
+class LayerShapleyTaylorSampling(_Permutations, LayerIndexMethod):
     """Any interaction index of cells of a layer's two outputs; `ShapleyTaylorSampling` in feature space, `n_samples` 20 000 by default.
 
     Args:
@@ -126,7 +99,7 @@ class _ProcessFit(_SampledIndex):
 
 
 @final
-class GaussianProcessShapleyTaylor(_ProcessFit, _InputIndex):
+class GaussianProcessShapleyTaylor(_ProcessFit, InputIndexMethod):
     """Any interaction index of parts of two images for any forward function, from the fewest evaluations (ours; not in the paper).
 
     Pairs within one image included, with the standard errors of the posterior. One sample gives all indices:
@@ -145,7 +118,7 @@ class GaussianProcessShapleyTaylor(_ProcessFit, _InputIndex):
 
 
 @final
-class LayerGaussianProcessShapleyTaylor(_ProcessFit, _LayerIndex):
+class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerIndexMethod):
     """Any interaction index of cells of a layer's two outputs; `GaussianProcessShapleyTaylor` in feature space.
 
     Args:

@@ -12,7 +12,8 @@ from captum_pairwise.estimators.coalitions import all_coalitions, interaction_in
 from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.limits import refuse_too_many
 from captum_pairwise.estimators.prediction_fit import HeldOut, score_enumerated, take_enumerated
-from captum_pairwise.estimators.towers.models import EnumeratedTower, GameEstimate
+from captum_pairwise.estimators.towers.game_estimate import GameEstimate
+from captum_pairwise.estimators.towers.models import EnumeratedTower
 from captum_pairwise.games.game import EmbeddedGame, Game, TwoTowerGame
 from captum_pairwise.results.index import TAYLOR_INDEX, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks

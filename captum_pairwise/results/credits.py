@@ -1,7 +1,9 @@
 """Credits of players and of pairs of players, by name."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -58,3 +60,18 @@ class Credits:
 def get_blocks(credits: Credits) -> dict[str, Tensor]:
     """The blocks that were computed, by name."""
     return {name: block for name in AXES if (block := getattr(credits, name)) is not None}
+
+
+def sum_pairs(blocks: Mapping[str, Tensor], weights: Float[Tensor, "*batch players"]) -> Float[Tensor, "*batch players"]:
+    r"""$\sum_j w_j \phi_{ij}$ of each player over the pairs that are known.
+
+    Args:
+        blocks: the pairs by the name of their block, with `"between"`; other blocks but those within an image are not read.
+        weights: $w_j$, the query's players first.
+    """
+    query, retrieved = weights.tensor_split([blocks["between"].shape[-2]], -1)
+    sums = [torch.einsum("...ij,...j->...i", blocks["between"], retrieved), torch.einsum("...ij,...i->...j", blocks["between"], query)]
+    for side, (name, own) in enumerate({"within_query": query, "within_retrieved": retrieved}.items()):
+        if name in blocks:
+            sums[side] = sums[side] + torch.einsum("...ij,...j->...i", blocks[name], own)
+    return torch.cat(sums, -1)

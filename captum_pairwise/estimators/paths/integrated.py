@@ -12,7 +12,7 @@ from captum_pairwise.estimators.paths.continuous_index import ContinuousIndex
 from captum_pairwise.estimators.paths.second_derivatives import cross_derivatives, full_hessians, make_points, slopes_at
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.games.game import Game, make_one_image_games
-from captum_pairwise.results.credits import Credits, get_blocks
+from captum_pairwise.results.credits import Credits, get_blocks, sum_pairs
 from captum_pairwise.results.index import CO_MOEBIUS
 from captum_pairwise.results.interactions import Interactions, make_interactions, split_blocks
 
@@ -75,19 +75,9 @@ def _centre_credit(game: Game, index: ContinuousIndex, credits: Blocks) -> Float
     present = make_points(index.nodes, game)
     mean = game.values(present)
     present = present.to(mean)
-    shared = _sum_pairs_of(credits, present, game.n_query)
+    shared = sum_pairs(credits, present)
     credits |= {name: credits[name] - shared for name in ("first_order", "marginal")}
     return mean - ((credits["first_order"] + shared / 2) * present).sum(1)
-
-
-def _sum_pairs_of(credits: Blocks, present: Float[Tensor, "1 players"], n_query: int) -> Float[Tensor, "1 players"]:
-    """`Σ_j p_j φ_ij` over the pairs that are known."""
-    query, retrieved = present[:, :n_query], present[:, n_query:]
-    sums = [torch.einsum("bij,bj->bi", credits["between"], retrieved), torch.einsum("bij,bi->bj", credits["between"], query)]
-    for side, (name, own) in enumerate({"within_query": query, "within_retrieved": retrieved}.items()):
-        if name in credits:
-            sums[side] = sums[side] + torch.einsum("bij,bj->bi", credits[name], own)
-    return torch.cat(sums, 1)
 
 
 def integrate_with_maps(game: Game, index: ContinuousIndex, path: Path, *, within: bool, is_random: bool = False) -> Interactions:

@@ -11,9 +11,10 @@ from captum_pairwise.estimators.draws import default_generator
 from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.limits import refuse_small_budget
 from captum_pairwise.estimators.prediction_fit import HeldOut
+from captum_pairwise.estimators.towers.game_estimate import GameEstimate
 from captum_pairwise.estimators.towers.indices import Share, combine
 from captum_pairwise.estimators.towers.lifting import lift_scores
-from captum_pairwise.estimators.towers.models import GameEstimate, TowerModel, TowerSample
+from captum_pairwise.estimators.towers.models import TowerModel, TowerSample
 from captum_pairwise.estimators.towers.sampled_tower import DEFAULT_OPTIONS, SampledTower, TowerOptions
 from captum_pairwise.games.game import EmbeddedGame, TwoTowerGame
 from captum_pairwise.results.interactions import Interactions

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from captum_pairwise.estimators.independent_presence import repeat_sides
 from captum_pairwise.estimators.index_path import IndexPath, Nodes
 from captum_pairwise.estimators.towers.summary import Curves, Products, TowerSummary, average_nodes, multiply_curves
-from captum_pairwise.results.credits import Credits, get_blocks
+from captum_pairwise.results.credits import Credits, get_blocks, sum_pairs
 from captum_pairwise.results.index import CO_MOEBIUS, Index
 from captum_pairwise.results.interactions import Interactions, make_interactions
 
@@ -56,7 +58,7 @@ def combine(query: TowerSummary, retrieved: TowerSummary, path: IndexPath, withi
     if path.index.is_efficient:
         marginal = _multiply_means(query, retrieved, path.shapley)
     else:
-        halves = _sum_pairs(pairs, (0.5, 0.5))
+        halves = _sum_pairs(pairs, torch.full_like(first[0], 0.5))
         marginal = first[0] + halves[0], (first[1].square() + halves[1].square()).sqrt()
     maps = _multiply_whole(query, retrieved, path)
     blocks = {"first_order": first, "marginal": marginal, "given_other": maps} | pairs
@@ -78,10 +80,10 @@ def _credit_players(
     constant, error = (product[0, 0] for product in multiply_curves(starts[0], starts[1], path.players))
     if len(pairs) > 1:
         no_pairs = torch.zeros_like(pairs["between"][0])
-        taken, taken_error = _sum_pairs(pairs | {"between": (no_pairs, no_pairs)}, path.shares)
+        shares = repeat_sides(path.shares, *no_pairs.shape).to(no_pairs)
+        taken, taken_error = _sum_pairs(pairs | {"between": (no_pairs, no_pairs)}, shares)
         first = first[0] - taken, (first[1].square() + taken_error.square()).sqrt()
-        shares = [share for share, tower in zip(path.shares, (query, retrieved), strict=True) for _ in range(len(tower.slopes.values))]
-        constant = constant + taken @ torch.tensor(shares, dtype=taken.dtype, device=taken.device) / 2
+        constant = constant + taken @ shares / 2
     return first, (constant, error)
 
 
@@ -96,18 +98,10 @@ def _extrapolate_mean(tower: TowerSummary, share: float) -> Curves:
     return Curves(tower.mean.values - share * tower.slopes.values.sum(0, keepdim=True), variance)
 
 
-def _sum_pairs(pairs: dict[str, Products], shares: tuple[float, float]) -> Products:
-    """The sum of the pairs of each player, each times the share of the image of its other player, and its standard error."""
-
-    def total(part: int, power: int) -> Tensor:
-        between = shares[1] ** power * pairs["between"][part] ** power, shares[0] ** power * pairs["between"][part].T ** power
-        sums = [block.sum(1) for block in between]
-        for side, name in enumerate(("within_query", "within_retrieved")):
-            if name in pairs:
-                sums[side] = sums[side] + shares[side] ** power * (pairs[name][part] ** power).sum(1)
-        return torch.cat(sums)
-
-    return total(0, 1), total(1, 2).sqrt()
+def _sum_pairs(pairs: dict[str, Products], weights: Float[Tensor, " players"]) -> Products:
+    """The weighted sum of the pairs of each player, as `sum_pairs`, and its standard error."""
+    values, variances = {name: pair[0] for name, pair in pairs.items()}, {name: pair[1].square() for name, pair in pairs.items()}
+    return sum_pairs(values, weights), sum_pairs(variances, weights.square()).sqrt()
 
 
 def combine_between(query: TowerSummary, retrieved: TowerSummary, path: IndexPath, within: bool = False) -> Shared:

@@ -1,8 +1,8 @@
 """Models of a tower: what its embedding does at coalitions that were not embedded."""
 
 import abc
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
@@ -11,17 +11,11 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel
 from captum_pairwise.estimators.gaussian.process import condition_process, fit_kernel
-from captum_pairwise.estimators.index_path import Nodes, make_index_path
-from captum_pairwise.estimators.prediction_fit import HeldOut, score_towers
+from captum_pairwise.estimators.index_path import Nodes
 from captum_pairwise.estimators.regression.tower_regression import regress_tower
 from captum_pairwise.estimators.towers.chains import Sample, chain_summary
-from captum_pairwise.estimators.towers.indices import Share, combine, tower_interactions
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 from captum_pairwise.estimators.towers.summary import Curves, TowerSummary, enumerate_tower
-from captum_pairwise.results.index import Index
-from captum_pairwise.results.interactions import Interactions
-
-MOST_KEPT = 2**26  # bytes of the embeddings of a pair that its result keeps
 
 
 @dataclass(frozen=True)
@@ -144,41 +138,3 @@ class TowerSample:
         if key not in self._summaries:
             self._summaries[key] = self.model.summarise(nodes)
         return self._summaries[key]
-
-
-@dataclass(frozen=True)
-class GameEstimate:
-    """The models of both towers, which give every index.
-
-    Attributes:
-        towers: the models of the query's tower and of the retrieved image's, or their samples.
-        n_evaluations: the number of embedded coalitions.
-        within: True to estimate the pairs within an image.
-        share: `combine`, or another way to share the credit.
-        has_errors: False if everything is exact.
-        held_out: the values of all combinations of two sets of coalitions, and the sets, for `r2`; None leaves it out.
-    """
-
-    towers: Sequence[TowerModel | TowerSample]
-    n_evaluations: int
-    within: bool
-    share: Share = combine
-    has_errors: bool = True
-    held_out: tuple[Tensor, HeldOut, HeldOut] | None = None
-
-    def compute(self, index: Index) -> Interactions:
-        """The interactions of this index, a batch of one."""
-        (query, retrieved), (n_query, n_retrieved) = self.towers, (tower.n_players for tower in self.towers)
-        path = make_index_path(index, n_query + n_retrieved)
-        u, w = query.summarise(path.query), retrieved.summarise(path.retrieved)
-        shared = self.share(u, w, path, self.within)
-        result = tower_interactions(u, w, shared, index, self.n_evaluations, has_errors=self.has_errors)
-        return result if self.held_out is None else score_towers(result, *self.held_out)
-
-    def keep(self, result: Interactions) -> Interactions:
-        """The result with the way to other indices, if there are any and the embeddings are not too large to be kept."""
-        models = [tower if isinstance(tower, TowerModel) else tower.model for tower in self.towers]
-        is_regressed = any(isinstance(model, RegressedTower) for model in models)  # it estimates no other index
-        if is_regressed or sum(model.embeddings.nbytes for model in models) > MOST_KEPT:
-            return result
-        return replace(result, sources=(replace(self, towers=models).compute,))
