@@ -10,6 +10,7 @@ from explanation_cases import make_pair
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.results.credits import Credits
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE
+from captum_pairwise.visualization.index_words import describe_prediction
 
 GOOD = make_pair([0.3, 0.2], [0.1, 0.3])  # sums 0.5 and 0.4, as `full` minus the ends
 
@@ -50,6 +51,15 @@ def test_a_warning_makes_the_best_numbers_unreadable():
     trust = judge_numbers(GOOD, (1.0, 1.0), ["the network has random weights"])
     assert trust.label == UNREADABLE
     assert trust.evidence[0] == "The network has random weights."
+
+
+@pytest.mark.parametrize(("r2", "label"), [(nan, RELIABLE), (0.51, RELIABLE), (0.49, ROUGH), (0.24, UNREADABLE), (-1.0, UNREADABLE)])
+def test_the_label_depends_on_the_prediction_which_comes_first(r2, label):
+    interactions = replace(GOOD, r2=torch.full_like(GOOD.full, r2))
+    trust, without = judge_numbers(interactions, (0.9, 0.9), is_exact=True), judge_numbers(GOOD, (0.9, 0.9), is_exact=True)
+    assert trust.label == label
+    assert [*filter(None, [describe_prediction(interactions, 0)]), *without.evidence] == list(trust.evidence)
+    assert (len(trust.evidence) == len(without.evidence)) == (r2 != r2)
 
 
 def test_the_evidence_has_the_numbers():

@@ -65,6 +65,9 @@ def test_every_index_has_its_own_question():
     assert describe_index(replace(KNOWN, index=None)) == ""
 
 
+SMALL = ("The error is small.",)
+
+
 def draw_all(verdict):
     """Each figure of pairs, on the second pair of a batch."""
     facts = {"index": KNOWN.index, "r2": KNOWN.r2, "r2_law": LAW}
@@ -77,12 +80,12 @@ def draw_all(verdict):
     yield visualization.matrix_figure(KNOWN, example=1)
 
 
-@pytest.mark.parametrize("verdict", [None, Verdict("Why?", (), Trust("rough", ("The error is small.",)))])
+@pytest.mark.parametrize("verdict", [None, *(Verdict("Why?", (), Trust("rough", evidence)) for evidence in (SMALL, (PREDICTION, *SMALL)))])
 def test_figures_tell_the_prediction_before_the_other_numbers(verdict):
     for figure in draw_all(verdict):
         text = " ".join(read_texts(render(figure)))
-        assert PREDICTION in text and QUESTION in text
-        assert "The error is small." not in text.split(PREDICTION)[0]
+        assert text.count(PREDICTION) == 1 and QUESTION in text
+        assert SMALL[0] not in text.split(PREDICTION)[0]
 
 
 def test_the_joint_figure_claims_no_sum_that_an_index_does_not_have():
@@ -97,3 +100,9 @@ def test_the_joint_figure_claims_no_sum_that_an_index_does_not_have():
 def test_pages_have_the_words_of_each_method():
     data = read_data(cp.viewer({"one": KNOWN, "two": replace(KNOWN, index=None, r2=None)}, PHOTOS, example=1))
     assert [(method["prediction"], method["index"]) for method in data["methods"]] == [(PREDICTION, QUESTION), ("", "")]
+
+
+def test_the_page_does_not_list_the_prediction_again_behind_the_trust():
+    verdict = Verdict("Why?", (), Trust("rough", (PREDICTION, *SMALL)))
+    page = cp.viewer(KNOWN, PHOTOS, example=1, verdict=verdict).html
+    assert f"<li>{SMALL[0]}</li>" in page and f"<li>{PREDICTION}" not in page
