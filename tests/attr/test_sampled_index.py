@@ -47,6 +47,7 @@ def test_one_sample_gives_every_index_and_keeps_the_maps(cls, model):
         torch.testing.assert_close(getattr(other, name), getattr(expected, name), rtol=0, atol=1e-9)
     assert not torch.equal(other.between, found.between) and torch.equal(other.given_other, found.given_other)
     assert other.query_players is found.query_players
+    assert other.r2_law == found.r2_law != "" and not torch.equal(other.r2, found.r2)
 
 
 @pytest.mark.parametrize("cls", KERNEL)
