@@ -9,8 +9,8 @@ from explanation_cases import make_pair
 
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.results.credits import Credits
+from captum_pairwise.results.index_words import describe_prediction
 from captum_pairwise.results.verdict import RELIABLE, ROUGH, UNREADABLE
-from captum_pairwise.visualization.index_words import describe_prediction
 
 GOOD = make_pair([0.3, 0.2], [0.1, 0.3])  # sums 0.5 and 0.4, as `full` minus the ends
 
