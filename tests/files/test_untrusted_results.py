@@ -91,7 +91,7 @@ def test_interactions_are_written_atomically(tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("captum_pairwise.results.interactions.save_file", full_disk)
+    monkeypatch.setattr("captum_pairwise.results.result_files.save_file", full_disk)
     with pytest.raises(OSError, match="No space"):
         other.save(tmp_path / "pair.safetensors")
     assert list(tmp_path.iterdir()) == [tmp_path / "pair.safetensors"]
