@@ -174,7 +174,7 @@ def test_the_network_runs_once_and_the_tail_for_coalitions():
     cp.LayerFactorisedShapleyTaylor(cp.SimilarityWrapper(encoder), encoder[2]).attribute(images(1), n_samples=100)
     # each image and its baseline, once the proof, and twice the whole network with another output of the layer to check the split
     assert rows[0] == rows[2] == 2 * 2 + PROOF_ROWS + 2
-    # the tails: coalitions with the whole image and no player, 64 held out, two rows each that check the split, and once two that check the effect
+    # the tails: coalitions with the whole image and no player, 64 held out, two rows each that check the split, once two for the effect
     assert rows[4] == 2 * (100 + 2 + 64) + 2 * (2 + 2) + 2 * 2 + PROOF_ROWS + 2
 
 
