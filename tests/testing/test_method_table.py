@@ -217,4 +217,6 @@ def test_the_network_passes_follow_the_formulas(method):
         if not at_most:
             assert counts[1] - counts[0] == expected[1] - expected[0] and counts[0] >= expected[0]
         spare = 0 if formula.isdigit() else A_FEW[part]
+        if part == "tail" and issubclass(method.cls, cp.LayerFactorisedInteractions):
+            spare += 2 * 64  # coalitions held out to measure `r2`
         assert all(count <= limit + spare for count, limit in zip(counts, expected, strict=True)), (part, counts, expected, spare)
