@@ -34,7 +34,12 @@ class _TowerFit(PairMethod[Interactions]):
 
     @abc.abstractmethod
     def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
-        """The embeddings that the estimate gets, and those that measure its prediction, for the larger number of players of an image."""
+        """The number of embeddings for the estimate, and the number that measures its prediction.
+
+        Args:
+            budget: the budget of the user.
+            n_players: of the image that has more.
+        """
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         def estimate(game: Game) -> Interactions:

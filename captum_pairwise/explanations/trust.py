@@ -95,14 +95,14 @@ def _measure_gap(interactions: Interactions) -> float:
 def _list_evidence(errors: Errors, gap: float, fit: tuple[float, float]) -> list[str]:
     sentences = [_tell_error(error, name) for error, name in zip(errors, CREDITS.values(), strict=True) if not isnan(error)]
     if gap >= SHOWN_GAP:
-        sentences.append(f"The credits of the parts miss what their side adds by {gap:.1%}.")
+        sentences.append(f"The credits of the parts miss what their side adds by {100 * gap:.1f} %.")
     elif not isnan(gap):
         sentences.append("The credits of the parts sum to what their side adds.")
     for value, name in zip(fit, ("query", "retrieved one"), strict=True):
         if not isnan(value):
             sentences.append(
-                f"If random halves of the parts of the {name} are absent, the credits explain {max(value, 0):.0%} of the changes of the "
-                "similarity."
+                f"The map of the {name} alone explains {100 * max(value, 0):.0f} % of the changes of the similarity when random halves of "
+                "its parts are missing."
             )
     return sentences
 
@@ -110,4 +110,4 @@ def _list_evidence(errors: Errors, gap: float, fit: tuple[float, float]) -> list
 def _tell_error(error: float, name: str) -> str:
     if error == inf:
         return f"This method gives no standard error of the credits of {name}."
-    return f"The credits of {name} are exact." if error == 0 else f"The standard error of the credits of {name} is {error:.1%}."
+    return f"The credits of {name} are exact." if error == 0 else f"The standard error of the credits of {name} is {100 * error:.1f} %."

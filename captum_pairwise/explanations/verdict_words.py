@@ -101,7 +101,7 @@ def find_weak_layer(interactions: Interactions) -> str | None:
     changes = [(interactions.full - end).abs().item() for end in ends]
     if interactions.given_other is not None:
         changes.append(interactions.given_other.abs().max().item())
-    return f"no part changes the similarity by more than {NO_CHANGE:.1%}" if changes and max(changes) <= NO_CHANGE * scale else None
+    return f"no part changes the similarity by more than {100 * NO_CHANGE:.1f} %" if changes and max(changes) <= NO_CHANGE * scale else None
 
 
 def _find_dissimilarity(interactions: Interactions, setting: Setting) -> str | None:

@@ -32,8 +32,8 @@ PHOTO_SIZE = 2.3  # inches of a photo below its title
 CAPTION_MEANING = (
     "The value of a part or of a token is what it adds to the similarity while the other side is whole. The map shows the parts, the "
     "numbers in the titles are of the tokens. Red raises the similarity, blue lowers it.",
-    "The map of a token shows its pairs with the parts of the photo. Its value also counts what it adds on its own and with other tokens: "
-    "its pairs need not sum to it.",
+    "The map of a token shows its pairs with the parts of the photo. Its value also counts what it adds on its own and together with other "
+    "tokens. So its pairs need not sum to its value.",
 )
 
 

@@ -50,8 +50,8 @@ MAP_MEANING = (
     "takes its place: by default {baseline}."
 )
 PAIR_MEANING = (
-    "A pair is of one part of each side. The value of a part in the map also counts what it adds on its own and with other parts of its "
-    "own side: its pairs need not sum to it. {index}"
+    "A pair is of one part of each side. The map also counts what a part adds on its own and together with other parts of its side. So "
+    "the pairs of a part need not sum to its value in the map. {index}"
 )
 FAINT = 0.05  # of the strongest match: weaker ones have no panel in a wide figure
 NO_MAP = "This method gives pairs of parts,\nbut no map of single parts."

@@ -34,8 +34,8 @@ MAP_MEANING = (
     "Without a sentence, all of its tokens are absent."
 )
 PAIR_MEANING = (
-    "A pair is of one token of each sentence. The value of a token also counts what it adds on its own and with other tokens of its own "
-    "sentence: its pairs need not sum to it. {index}"
+    "A pair is of one token of each sentence. The value of a token also counts what it adds on its own and together with other tokens of "
+    "its sentence. So the pairs of a token need not sum to its value. {index}"
 )
 NO_MAP = "This method gives pairs, but no value of a single part or token."
 

@@ -184,7 +184,7 @@ def test_a_dual_encoder_takes_the_encoder_of_each_input() -> None:
 def test_the_fit_of_a_shorter_result_leaves_out_the_words_of_longer_ones() -> None:
     ranking = cp.explain_ranking(Reranker(), "red bicycle", ["a red small old bicycle", "bicycle"])
     evidence = [sentence for sentence in ranking[1].verdict.trust.evidence if "random halves" in sentence]
-    assert len(evidence) == 2 and all("100%" in sentence for sentence in evidence)  # given the other text, each word counts alone
+    assert len(evidence) == 2 and all("100 %" in sentence for sentence in evidence)  # given the other text, each word counts alone
 
 
 def test_a_reranker_with_random_weights_is_stamped() -> None:

@@ -64,12 +64,12 @@ def test_the_label_depends_on_the_prediction_which_comes_first(r2, label):
 
 def test_the_evidence_has_the_numbers():
     evidence = " ".join(judge_numbers(with_errors(0.07, 0.12), (0.83, 0.96)).evidence)
-    assert all(number in evidence for number in ("7.0%", "12.0%", "83%", "96%"))
+    assert all(number in evidence for number in ("7.0 %", "12.0 %", "83 %", "96 %"))
     assert "exact" in " ".join(judge_numbers(GOOD, (1.0, 1.0), is_exact=True).evidence)
 
 
 @pytest.mark.parametrize(
-    ("query_map", "text"), [([0.3, 0.2], "what their side adds."), ([0.3, 0.22], "miss what their side adds by 4.0%.")]
+    ("query_map", "text"), [([0.3, 0.2], "what their side adds."), ([0.3, 0.22], "miss what their side adds by 4.0 %.")]
 )
 def test_a_gap_is_told_if_there_is_one(query_map, text):
     assert text in " ".join(judge_numbers(make_pair(query_map, [0.1, 0.3]), (1.0, 1.0)).evidence)

@@ -110,7 +110,7 @@ def test_results_without_maps_have_no_sentence_about_them():
 def test_a_layer_that_changes_nothing():
     assert find_weak_layer(SIMILAR) is None
     weak = make_pair([0.0004, 0.0], [0.0, 0.0002], full=0.99, ends=(0.9897, 0.9899))
-    assert find_weak_layer(weak) == "no part changes the similarity by more than 0.1%"
+    assert find_weak_layer(weak) == "no part changes the similarity by more than 0.1 %"
     cancelling = make_pair([0.3, -0.3], [0.2, -0.2], full=0.99, ends=(0.99, 0.99))
     assert find_weak_layer(cancelling) is None
 

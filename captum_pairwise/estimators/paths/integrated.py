@@ -68,7 +68,7 @@ def integrate_hessians(game: Game, index: ContinuousIndex, path: Path | None, *,
 
 
 def _centre_credit(game: Game, index: ContinuousIndex, credits: Blocks) -> Float[Tensor, "1"]:
-    """The constant of the Banzhaf index; the credit of single players becomes that of a fit with the pairs that are known.
+    """The constant of the Banzhaf index. The credit of single players in `credits` is changed in place, to fit the pairs that are known.
 
     `φ_i = ∂_i v(p) - Σ_j p_j φ_ij` and `v(p) - Σ_i p_i φ_i - Σ_{i<j} p_i p_j φ_ij`.
     """
@@ -127,7 +127,7 @@ def _node_terms(game: Game, index: ContinuousIndex, is_complete: bool) -> Iterat
 
 
 def _share_cross(between: Float[Tensor, "nodes query retrieved"], index: ContinuousIndex) -> Credits:
-    """The pairs between the images; if the other credit does not depend on the pairs within an image, also what they add to it."""
+    """The pairs between the images, and for indices without a fixed sum also the half of them that belongs to each player."""
     if index.is_efficient:
         return Credits(between=between)
     half = torch.cat([between.sum(2), between.sum(1)], 1) / 2

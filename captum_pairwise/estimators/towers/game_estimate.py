@@ -45,7 +45,7 @@ class GameEstimate:
         return result if self.held_out is None else score_towers(result, *self.held_out)
 
     def keep(self, result: Interactions) -> Interactions:
-        """The result with the way to other indices, if there are any and the embeddings are not too large to be kept."""
+        """The result with the function that computes other indices; without it if there are none, or if the embeddings are too large."""
         models = [tower if isinstance(tower, TowerModel) else tower.model for tower in self.towers]
         is_regressed = any(isinstance(model, RegressedTower) for model in models)  # it estimates no other index
         if is_regressed or sum(model.embeddings.nbytes for model in models) > MOST_KEPT:

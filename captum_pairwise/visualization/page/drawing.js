@@ -125,8 +125,8 @@ function relation() {
   if (!hasParts) return `This method gives pairs of parts, but no value of a single part. ${method().index}`;
   const part = 'The value of a part is what it adds to the similarity while the other side is whole.';
   if (!hasPairs) return `${part} This method gives no pairs.`;
-  return `${part} A pair is of one part of each side. The value of a part also counts what it adds on its own and with other parts of its `
-    + `own side: its pairs need not sum to it. ${method().index}`;
+  return `${part} A pair is of one part of each side. The value of a part also counts what it adds on its own and together with other `
+    + `parts of its side. So the pairs of a part need not sum to its value. ${method().index}`;
 }
 
 function drawControls() {
