@@ -5,13 +5,14 @@ import weakref
 import pytest
 import torch
 from conftest import relu_game, seeded
+from test_tower_regression import multiply_towers
 from torch import Tensor
 from torch.testing import assert_close
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.prediction_fit import draw_balanced, measure_prediction
-from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
+from captum_pairwise.estimators.regression.tower_regression import regress_tower
 from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
 from captum_pairwise.games.game import CallableGame, Game

@@ -7,8 +7,14 @@ from test_continuous_index import compute_index
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.independent_presence import draw_present
-from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
+from captum_pairwise.estimators.regression.tower_regression import regress_tower
 from captum_pairwise.results.index import parse_index
+
+
+def multiply_towers(query, retrieved):
+    """The surrogate `<u(A), w(B)>` of two regressions: its constant, the credit of single players, and the pairs between the images."""
+    first = torch.cat([query.slopes @ retrieved.intercept, retrieved.slopes @ query.intercept])
+    return query.intercept @ retrieved.intercept, first, query.slopes @ retrieved.slopes.T
 
 
 def regress(game, n_samples, probabilities=(0.5, 0.5), seed=0):

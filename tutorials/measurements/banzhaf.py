@@ -4,18 +4,18 @@
 
 Relative mean squared error of the pairs between the images of random ReLU towers, 16 + 16 players (game C of the convergence study), every
 player present with probability 1/2: the mean over 6 games and 5 draws. FIxLIP (Baniecki et al. 2025) solves one least squares over the grid
-of all masks of one side and all masks of the other; its solution is a product of two regressions, one a tower, which this script computes.
+of all masks of one side and all masks of the other; its solution is a product of two regressions, one a tower: `fit="regression"`.
 The factorised estimator has standard errors: the share of the pairs within two of them should be about .95.
 """
 
 import argparse
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from captum_pairwise.estimators.independent_presence import draw_present
-from captum_pairwise.estimators.regression.tower_regression import multiply_towers, regress_tower
-from captum_pairwise.estimators.towers.factorisation import TowerOptions, factorise
+from captum_pairwise.estimators.towers.factorisation import factorise
+from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
 from captum_pairwise.evaluation.convergence.random_games import Lookup, TableGame, cosine_game
 from captum_pairwise.games.game import TwoTowerGame
 from captum_pairwise.results.index import parse_index
@@ -23,6 +23,7 @@ from captum_pairwise.results.index import parse_index
 N_PLAYERS = 16
 BUDGETS = (50, 100, 250, 500)
 OPTIONS = TowerOptions(index=parse_index("banzhaf", 0.5))
+REGRESSION = replace(OPTIONS, fit="regression")
 
 
 def relative_error(estimate: Tensor, truth: Tensor) -> float:
@@ -34,22 +35,17 @@ def build(table: TableGame) -> TwoTowerGame:
     return TwoTowerGame(table.n_query, table.n_retrieved, query, retrieved)
 
 
-def regress(game: TwoTowerGame, n_samples: int, generator: torch.Generator) -> Tensor:
-    query, retrieved = (draw_present(N_PLAYERS, n_samples, 0.5, generator) for _ in range(2))
-    towers = regress_tower(query, game.embed_query(query)), regress_tower(retrieved, game.embed_retrieved(retrieved))
-    return multiply_towers(*towers)[2]
-
-
 def measure(n_samples: int, n_games: int, n_draws: int) -> None:
     regressions, estimates, covered = [], [], []
     for seed in range(n_games):
         table = cosine_game(seed, N_PLAYERS, N_PLAYERS)
         truth = factorise(build(table), 2**N_PLAYERS, OPTIONS)["between"][0]
         for draw in range(n_draws):
-            game = build(table)  # a game keeps its embeddings
-            generator = torch.Generator().manual_seed(draw)
-            regressions.append(relative_error(regress(game, n_samples, generator), truth))
-            found = factorise(game, n_samples, OPTIONS, generator=generator)
+            regression, found = (
+                factorise(build(table), n_samples, options, generator=torch.Generator().manual_seed(draw))  # a game keeps its embeddings
+                for options in (REGRESSION, OPTIONS)
+            )
+            regressions.append(relative_error(regression["between"][0], truth))
             estimates.append(relative_error(found["between"][0], truth))
             covered.append(((found["between"][0] - truth).abs() < 2 * found.errors["between"][0]).double().mean().item())
     regression, factorised, share = (sum(numbers) / len(numbers) for numbers in (regressions, estimates, covered))

@@ -26,7 +26,8 @@ def regress_tower(coalitions: Coalitions, embeddings: Float[Tensor, "rows channe
     """The ordinary least squares of embeddings on the presence of players, with an intercept.
 
     For coalitions drawn with probability `p` the slopes estimate `E_p[u(A∪i) - u(A)]`. Together with the slopes of the other tower they
-    estimate the weighted Banzhaf index, `φ_ij = <slope_i, slope_j>`.
+    estimate the weighted Banzhaf index, `φ_ij = <slope_i, slope_j>`. The product of both regressions is the one least squares that FIxLIP
+    solves over the grid of all coalitions of the image and of the text (Baniecki et al. 2025).
 
     Args:
         coalitions: the coalitions.
@@ -51,18 +52,3 @@ def regress_tower(coalitions: Coalitions, embeddings: Float[Tensor, "rows channe
         )
     solution = fit.solution.to(embeddings)
     return LinearTower(solution[0], solution[1:])
-
-
-def multiply_towers(query: LinearTower, retrieved: LinearTower) -> tuple[Tensor, Tensor, Tensor]:
-    """The surrogate `<u(A), w(B)>` of two regressions: its constant, the credit of single players, and the pairs between the images.
-
-    They are the coefficients of one least squares of `v` on the products `[1, A] ⊗ [1, B]` over the grid of all coalitions `A` of the query
-    and `B` of the retrieved image, which FIxLIP solves for images and text (Baniecki et al. 2025, for the weighted Banzhaf index).
-
-    >>> unit = torch.ones(1)
-    >>> multiply_towers(LinearTower(unit, torch.tensor([[2.0], [3.0]])), LinearTower(unit, torch.tensor([[5.0]])))
-    (tensor(1.), tensor([2., 3., 5.]), tensor([[10.],
-            [15.]]))
-    """
-    first = torch.cat([query.slopes @ retrieved.intercept, retrieved.slopes @ query.intercept])
-    return query.intercept @ retrieved.intercept, first, query.slopes @ retrieved.slopes.T
