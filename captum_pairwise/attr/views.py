@@ -41,7 +41,7 @@ def paint_images(result: ImageInteractions, inputs: tuple[Tensor, Tensor]) -> Ma
 
 
 def compute_delta(result: Interactions | ImageInteractions) -> Delta:
-    """Sum of the attributions minus `v(N) - v(∅)`, `[B]`; for first order one for each image, `[B, 2]`."""
+    """Sum of the attributions minus `v(N)`, plus the constant of the index, `[B]`; for first order one for each image, `[B, 2]`."""
     if isinstance(result, Interactions):
         return -result.completeness_gap
     return torch.stack([-credits.completeness_gap for credits in result], 1)

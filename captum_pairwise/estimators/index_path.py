@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import factorial
 
 import torch
 from jaxtyping import Float
-from scipy.special import beta
 from torch import Tensor
 
 from captum_pairwise.estimators.quadrature import diagonal_path
@@ -60,7 +60,7 @@ def weigh_pairs(index: Index, p: Nodes) -> Nodes:
     if index.name not in EXPONENTS:
         return torch.zeros_like(p)
     a, b = EXPONENTS[index.name]
-    return p**a * (1 - p) ** b / beta(a + 1, b + 1)
+    return p**a * (1 - p) ** b * factorial(a + b + 1) / (factorial(a) * factorial(b))
 
 
 def weigh_players(index: Index, p: Nodes) -> Nodes:

@@ -1,11 +1,11 @@
 """The share of a game's variance that the credits predict, `r2`, on coalitions that the estimate has not seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import scipy
 import torch
 from jaxtyping import Bool, Float
-from scipy.linalg import hadamard
 from torch import Tensor
 
 from captum_pairwise.estimators.coalitions import all_coalitions
@@ -15,8 +15,9 @@ from captum_pairwise.results.index import TAYLOR_INDEX
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.renumbering import map_sources
 
-MOST_ROWS = 1024  # of one image in a table of all combinations
+MOST_ROWS, ROWS_AT_ONCE = 1024, 64  # of one image in a table of all combinations, and of a part of this table
 ROUNDING = 4  # a similarity whose standard deviation is less of its last digits does not change
+Part = tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]  # predictions, values, and probabilities of coalitions
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def draw_balanced(n_players: int, n_rows: int, p: float, generator: torch.Genera
         return draw_present(n_players, n_rows, p, generator)
     chosen = 1 + torch.randperm(n_rows - 1, generator=generator, device=generator.device)[:n_players].cpu()
     signs = draw_present(n_players, 1, 0.5, generator)
-    return (torch.from_numpy(hadamard(n_rows))[:, chosen] > 0) ^ signs
+    return (torch.from_numpy(scipy.linalg.hadamard(n_rows))[:, chosen] > 0) ^ signs
 
 
 def draw_held_out(embed: Callable[[Tensor], Tensor], n_players: int, n_rows: int, p: float, generator: torch.Generator) -> HeldOut:
@@ -81,11 +82,15 @@ def score_towers(result: Interactions, values: Float[Tensor, "query retrieved"],
     of_query = result.predict(torch.cat([query.coalitions, none[1].expand(n_query, -1)], 1))[0]
     of_retrieved = result.predict(torch.cat([none[0].expand(n_retrieved, -1), retrieved.coalitions], 1))[0]
     constant = result.predict(torch.cat(none, 1))[0]
-    between = query.coalitions.to(of_query) @ result["between"][0] @ retrieved.coalitions.to(of_query).T
-    predicted = of_query[:, None] + of_retrieved - constant + between
-    weights = query.weights[:, None] * retrieved.weights
+    partners = (result["between"][0] @ retrieved.coalitions.to(of_query).T, of_retrieved - constant)
+
+    def split_table() -> Iterator[Part]:
+        for rows in torch.arange(n_query, device="cpu").split(ROWS_AT_ONCE):
+            predicted = of_query[rows, None] + partners[1] + query.coalitions[rows].to(of_query) @ partners[0]
+            yield predicted, values[rows], query.weights[rows, None] * retrieved.weights
+
     words = query.words if query.words == retrieved.words else f"{query.words} and {retrieved.words}"
-    return _add_fit(result, predicted, values, weights, f"{words} of each side in all combinations", (query.p, retrieved.p))
+    return _add_fit(result, split_table(), f"{words} of each side in all combinations", (query.p, retrieved.p))
 
 
 def measure_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:
@@ -112,7 +117,7 @@ def _draw_scores(game: Game, p: tuple[float, float], n_rows: int, generator: tor
         return lambda result: score_towers(result, table, query, retrieved)
     rows = draw_present(game.n_players, n_rows, repeat_sides(p, game.n_query, game.n_retrieved), generator)
     values = game.values(rows)
-    return lambda result: _add_fit(result, result.predict(rows)[0], values, _weigh_equally(n_rows), f"{n_rows} coalitions", p)
+    return lambda result: _add_fit(result, [(result.predict(rows)[0], values, _weigh_equally(n_rows))], f"{n_rows} coalitions", p)
 
 
 def _get_probabilities(result: Interactions) -> tuple[float, float]:
@@ -124,16 +129,21 @@ def score_enumerated(result: Interactions, values: Float[Tensor, " coalitions"])
     """The result of one pair with the exact `r2`, from the values of all coalitions of both images."""
     n_players, p = len(values).bit_length() - 1, _get_probabilities(result)
     rows, presence = all_coalitions(n_players), repeat_sides(p, result.n_query, n_players - result.n_query)
-    return _add_fit(result, result.predict(rows)[0], values, weigh_present(rows, presence), "all coalitions", p)
+    return _add_fit(result, [(result.predict(rows)[0], values, weigh_present(rows, presence))], "all coalitions", p)
 
 
-def _add_fit(
-    result: Interactions, predicted: Tensor, values: Tensor, weights: Float[Tensor, "..."], words: str, p: tuple[float, float]
-) -> Interactions:
+def _add_fit(result: Interactions, parts: Iterable[Part], words: str, p: tuple[float, float]) -> Interactions:
     """The result with `1 - E(v - v̂)² / Var v`; NaN if the similarity does not change by more than its rounding."""
-    rounding = ROUNDING * torch.finfo(values.dtype).eps * values.abs().max().double()
-    values, predicted, weights = values.double(), predicted.double(), weights.to(values.device)
-    variance = (weights * (values - (weights * values).sum()).square()).sum()
-    r2 = 1 - (weights * (values - predicted).square()).sum() / variance
+    shift = result.full[0].double()  # differences from it are small, so that the variance loses no digits
+    mean, squares, residual, largest = (torch.zeros_like(shift) for _ in range(4))
+    for predicted, values, weights in parts:
+        shifted, weights = values.double() - shift, weights.to(values.device)
+        mean += (weights * shifted).sum()
+        squares += (weights * shifted.square()).sum()
+        residual += (weights * (values.double() - predicted.double()).square()).sum()
+        largest = torch.maximum(largest, values.abs().max().double())
+        rounding = ROUNDING * torch.finfo(values.dtype).eps * largest
+    variance = squares - mean.square()
     law = f"{words}, each part present with probability {' and '.join(dict.fromkeys(f'{presence:g}' for presence in p))}"
-    return replace(result, r2=torch.where(variance > rounding.square(), r2, torch.nan)[None].to(result.full), r2_law=law)
+    r2 = torch.where(variance > rounding.square(), 1 - residual / variance, torch.nan)
+    return replace(result, r2=r2[None].to(result.full), r2_law=law)

@@ -64,7 +64,7 @@ def check_linear_credit(trial: Trial) -> None:
 
 
 def check_completeness(trial: Trial) -> None:
-    """The convergence delta is the sum of the credit minus the gain of the similarity over the baselines."""
+    """The convergence delta is the sum of the credit minus the gain over the baselines, or over the index's constant."""
     model = trial.model()
     method = trial.make(model)
     if not method.has_convergence_delta():
@@ -75,8 +75,10 @@ def check_completeness(trial: Trial) -> None:
         sums = torch.stack([credit.sum(1) for credit in trial.read(result, trial.masks)], 1)
         gains = torch.stack([model(*pair) - model(baselines[0], pair[1]), model(*pair) - model(pair[0], baselines[1])], 1)
     elif interactions := getattr(method, "interactions", None):
-        sums = trial.call(interactions, pair, baselines=baselines).marginal.sum(1)
-        gains = model(*pair) - model(*baselines)
+        credit = trial.call(interactions, pair, baselines=baselines)
+        sums, index = credit.marginal.sum(1), getattr(credit, "index", None)
+        is_complete = index is None or index.is_efficient
+        gains = model(*pair) - (model(*baselines) if is_complete else credit.constant)
     else:
         raise DoesNotApply("it returns only pairs, whose sum is not defined")
     error = float((delta - (sums - gains).detach()).abs().max())  # similarities are of the order of 1

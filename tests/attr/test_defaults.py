@@ -16,6 +16,7 @@ import captum_pairwise as cp
 from captum_pairwise.players.few_parts import divide_cells, divide_into_few, divide_into_segments
 
 CLASSES = [name for name in cp.__all__ if inspect.isclass(getattr(cp, name)) and hasattr(getattr(cp, name), "attribute")]
+NEEDS_TOKENS = {"MaxSimShapleyTaylor"}  # it explains MaxSim alone
 NEEDS_MAPS = {"SBSM", "PairwiseSBSM", "LayerVESM"}  # windows slide over images; VESM weighs the channels of a map
 CUT_OFF = {"LayerVESM", "PairwiseSBSM"}  # they have no negative credit, and these photos have no positive one
 PHOTOS = tuple(
@@ -52,6 +53,8 @@ def run_defaults(name: str, kind: str) -> list[Tensor]:
 def test_a_class_works_without_any_option(name: str, kind: str) -> None:
     if name in ("SuperpixelLime", "PairwiseLime"):
         pytest.importorskip("sklearn")
+    if name in NEEDS_TOKENS:
+        return assert_refused(lambda: run_defaults(name, kind), "MaxSim")
     if kind == "vector" and name in NEEDS_MAPS:
         return assert_refused(lambda: run_defaults(name, kind), r"\[B, C, H, W\]")
     with warnings.catch_warnings():

@@ -1,9 +1,13 @@
 """Derivatives of batches of points, compared with `torch.autograd.functional` for single points."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
+
 import pytest
 import torch
 from conftest import random_tensor
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from captum_pairwise.estimators.paths.derivatives import differentiable, directional, hessian_products, jacobians, point_gradients
@@ -13,6 +17,22 @@ from captum_pairwise.network.batching import Chunk
 def network(n_inputs: int, n_outputs: int) -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(n_inputs, 8), nn.Tanh(), nn.Linear(8, n_outputs)).double()
+
+
+def test_threads_take_derivatives_one_after_the_other():
+    """PyTorch has one level of forward mode for all threads, and one switch of its fast path."""
+    points, directions, are_ready = random_tensor(2, 3, seed=1), random_tensor(2, 3, seed=2), Barrier(2, timeout=60)
+
+    def differentiate(_: int) -> Tensor:
+        are_ready.wait()
+        with differentiable():
+            return directional(lambda rows: (sleep(0.1), rows.sin())[1], points, directions)
+
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(differentiate, range(2)):
+            torch.testing.assert_close(found, points.cos() * directions)
+    assert torch.backends.mha.get_fastpath_enabled() == fastpath
 
 
 class Doubled(torch.autograd.Function):

@@ -126,7 +126,12 @@ class Cross(nn.Module):
         return (self.query(query) * self.retrieved(retrieved)).sum(1).tanh() * weight
 
 
-TWO_TOWERS = (cp.FactorisedShapleyTaylor, cp.LayerFactorisedShapleyTaylor)
+TWO_TOWERS = (
+    cp.FactorisedInteractions,
+    cp.FactorisedShapleyTaylor,
+    cp.LayerFactorisedInteractions,
+    cp.LayerFactorisedShapleyTaylor,
+)
 TAKE_MORE = [one for one in CLASSES if "additional_forward_args" in inspect.signature(one.attribute).parameters]
 JOINT = [one for one in TAKE_MORE if one not in (*TWO_TOWERS, cp.LayerIGCAM)]
 

@@ -72,12 +72,14 @@ BOUNDS = {
     lambda z: bound_pairs(z) + 4 * z.s: (cp.PairwiseSBSM,),
     lambda z: bound_pairs(z) + 2 * z.s * (z.n + z.d): (cp.ShapleyTaylorSampling, cp.LayerShapleyTaylorSampling),
     lambda z: bound_pairs(z) + 16 * z.n**2 + 16 * z.n * z.d: (cp.IntegratedHessians, cp.LayerIntegratedHessians),
-    lambda z: bound_pairs(z) + 4 * 2 ** (z.n / 2) * (z.n + z.d): ENUMERATE,
+    lambda z: bound_pairs(z) + 4 * 2 ** (z.n / 2) * (z.n + z.d) + z.b * 2**z.n: ENUMERATE,  # results keep the values of all coalitions
     bound_fits: FITS,
     bound_process: (cp.GaussianProcessShapleyTaylor, cp.LayerGaussianProcessShapleyTaylor),
     bound_towers: (
+        cp.FactorisedInteractions,
         cp.FactorisedShapleyTaylor,
         cp.JaggedShapleyTaylor,
+        cp.LayerFactorisedInteractions,
         cp.LayerFactorisedShapleyTaylor,
         cp.LayerJaggedShapleyTaylor,
     ),
@@ -107,6 +109,7 @@ def explain(cls, side, batch, leak=None):
     size, parts = CELL * side, (cp.grid(side, side, side, side),) * 2
     options = {
         "feature_mask": (cp.grid(size, size, side, side),) * 2,
+        "layer_mask": parts,
         "n_samples": budget(cls, 2 * side**2),
         "n_steps": STEPS,
         "sliding_window_shapes": CELL,
@@ -115,7 +118,7 @@ def explain(cls, side, batch, leak=None):
         "internal_batch_size": CHUNK,
     }
     taken = inspect.signature(cls.attribute).parameters
-    arguments = {name: value for name, value in options.items() if name in taken} | ({"layer_mask": parts} if cls is cp.LayerIGCAM else {})
+    arguments = {name: value for name, value in options.items() if name in taken or (name == "layer_mask" and cls is cp.LayerIGCAM)}
     if "n_steps" in taken:
         arguments.pop("n_samples", None)
     return method.attribute((torch.rand(batch, 3, size, size), torch.rand(batch, 3, size, size)), **arguments)

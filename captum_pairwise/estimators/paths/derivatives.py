@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ Embed = Callable[[Tensor], Tensor]
 Embeddings = Float[Tensor, "points channels"]
 Function = Callable[[Tensor, Tensor], Tensor]
 _ONCE = once_differentiable(lambda ctx: None).__code__
+ONE_THREAD = RLock()  # PyTorch has one level of forward mode for all threads, and one switch of the fast path
 COST_OF_GRADIENT = 4  # memory of a row with a gradient graph, relative to a row without
 
 
@@ -35,19 +37,20 @@ def differentiable() -> Iterator[None]:
     """Use only kernels that have all derivatives inside the block, such that values and slopes belong to the same function.
 
     Fused attention has no second derivatives and no forward mode, tensors of inference mode have no derivatives, and a checkpointed part
-    runs again in backward.
+    runs again in backward. Threads enter the block one after the other.
 
     Raises:
         ValueError: a tensor of the network was made in inference mode, or a checkpointed part cannot be switched off.
     """
-    _load_forward_mode()
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with take_gradients(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
+    with ONE_THREAD:
+        _load_forward_mode()
+        fastpath = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with take_gradients(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
 @contextmanager
