@@ -19,7 +19,8 @@ from captum_pairwise.results.index import BANZHAF, SHAPLEY_TAYLOR, Probability, 
 from captum_pairwise.results.interactions import Interactions
 
 HELD_OUT_SHARE = 5  # a fifth of the budget of images
-FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # of the tail of a network
+FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # the fewest of the tail of a network
+SAMPLES_PER_PART, FEWEST_SAMPLES, AFFINE_SAMPLES = 10, 128, 4000  # of the tail, and of a tail whose embeddings are a matrix product
 
 
 class _TowerFit(PairMethod[Interactions]):
@@ -33,18 +34,18 @@ class _TowerFit(PairMethod[Interactions]):
         self.options = TowerOptions(fit, tolerance, within, parse_index(self._default_index if index is None else index, p))
 
     @abc.abstractmethod
-    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
-        """The number of embeddings for the estimate, and the number that measures its prediction.
+    def _split_budget(self, n_samples: int | None, game: EmbeddedGame) -> tuple[int, int]:
+        """The number of embeddings of each image for the estimate, and the number that measures its prediction.
 
         Args:
-            budget: the budget of the user.
-            n_players: of the image that has more.
+            n_samples: the budget of the user, or None.
+            game: the game.
         """
 
     def _explain(self, pairs: Pairs, n_samples: int | None, generator: torch.Generator | None) -> Interactions:
         def estimate(game: Game) -> Interactions:
             towers = _require_towers(game)
-            budget, held_out = self._hold_out(self._budget(n_samples), max(game.n_query, game.n_retrieved))
+            budget, held_out = self._split_budget(n_samples, towers)
             return factorise(towers, budget, replace(self.options, held_out=held_out), generator=generator)
 
         return pairs.explain(estimate)
@@ -74,8 +75,8 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
     all indices: `interactions(...).as_index("faith-shap")`.
 
     The result has pairs between the images, the credit of single parts, and the heat maps, with standard errors where they were sampled,
-    and `r2`, the share of the variance of the similarity that its credits predict. `n_samples` is 500 by default, of which a fifth is held
-    out to measure `r2`. A query that is repeated in consecutive entries of the batch is embedded once:
+    and `r2`, the share of the variance of the similarity that its credits predict. `n_samples` is 500 by default, of which a fifth, at
+    most 512, is held out to measure `r2`. A query that is repeated in consecutive entries of the batch is embedded once:
     `(query.expand(k, -1, -1, -1), retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each
     image.
 
@@ -87,7 +88,7 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
         fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process; `"chains"`, means over chains of
             growing coalitions, which need more embeddings for the same error but a tenth of the other time; or `"regression"`, for
             `"banzhaf"` alone the linear regressions that FIxLIP solves (Baniecki et al. 2025), for comparison. None takes the process up
-            to 8192 embeddings of 256 players.
+            to 8192 embeddings of 256 players, but chains where only pooling and linear layers follow a layer.
         tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
         within: also estimate the pairs within each image.
 
@@ -97,9 +98,10 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 
     _default_samples = 500
 
-    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
-        """A fifth of the budget measures the prediction, if the rest is enough; none if all coalitions are embedded."""
-        held_out = _round_to_power(budget // HELD_OUT_SHARE)
+    def _split_budget(self, n_samples: int | None, game: EmbeddedGame) -> tuple[int, int]:
+        """A fifth of the budget, at most 512, measures the prediction, if the rest is enough; none if all coalitions are embedded."""
+        budget, n_players = self._budget(n_samples), max(game.n_query, game.n_retrieved)
+        held_out = min(_round_to_power(budget // HELD_OUT_SHARE), MOST_HELD_OUT)
         is_enough = budget - held_out >= 2 * n_players - 2 and 2**n_players > budget + 2
         return (budget - held_out, held_out) if is_enough else (budget, 0)
 
@@ -118,9 +120,10 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 
 
 class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
-    """Any interaction index of cells of a layer's two outputs; `FactorisedInteractions` in feature space, `n_samples` 2000 by default.
+    """Any interaction index of cells of a layer's two outputs; `FactorisedInteractions` in feature space.
 
-    Half as many coalitions, from 64 to 512, are embedded beside them to measure `r2`.
+    `n_samples` is 10 for each part of an image by default, at least 128; and at least 4000, by chains, where only pooling and linear layers
+    follow, because each is a matrix product there. Half as many coalitions, from 64 to 512, are embedded beside them to measure `r2`.
 
     Args:
         forward_func: a `SimilarityWrapper`.
@@ -141,10 +144,13 @@ class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     (torch.Size([1, 1]), 'faith-shap')
     """
 
-    _default_samples = 2000
-
-    def _hold_out(self, budget: int, n_players: int) -> tuple[int, int]:
+    def _split_budget(self, n_samples: int | None, game: EmbeddedGame) -> tuple[int, int]:
         """Half as many coalitions beside the budget, because only the tail of the network runs: at least 64, at most 512."""
+        if n_samples is not None:
+            budget = self._budget(n_samples)
+        else:
+            is_free = game.is_affine and self.options.fit in (None, "chains") and not self.options.needs_process
+            budget = max(AFFINE_SAMPLES if is_free else FEWEST_SAMPLES, SAMPLES_PER_PART * max(game.n_query, game.n_retrieved))
         return budget, min(max(_round_to_power(budget // 2), FEWEST_HELD_OUT), MOST_HELD_OUT)
 
     def __init__(
@@ -177,7 +183,9 @@ class FactorisedShapleyTaylor(FactorisedInteractions):
 
 @final
 class LayerFactorisedShapleyTaylor(LayerFactorisedInteractions):
-    """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space, `n_samples` 2000 by default.
+    """Shapley–Taylor indices of cells of a layer's two outputs; `FactorisedShapleyTaylor` in feature space.
+
+    `n_samples` has the defaults of `LayerFactorisedInteractions`.
 
     >>> from captum_pairwise import SimilarityWrapper
     >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())

@@ -45,8 +45,6 @@ REASONS = {
 PREDICTING = {"factorised", "path", "opaque"}  # pairs by the index that predicts best; behind pooling all indices of pairs are equal
 INDEX_REASON = "Pairs are Banzhaf indices at p = 0.5, the best prediction of the similarity when parts are missing at random."
 MOST_SAMPLED = 256  # parts of an image
-SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 100  # of a layer's tail
-MOST_ENUMERATED = 9  # parts of a photo whose coalitions are all evaluated; the tail of a network of text is slower
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
 
@@ -100,7 +98,7 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
-    n_samples = _choose_budget(name, layers, parts) if options.n_samples is None else options.n_samples
+    n_samples = _choose_budget(name, parts) if options.n_samples is None else options.n_samples
     arguments = _list_arguments(method, options, {"baselines": baselines, **parts.masks, "n_samples": n_samples})
     budget = f", {n_samples} samples" if "n_samples" in arguments else ""
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
@@ -234,13 +232,9 @@ def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:
     return f"Parts: {' and '.join(words)}{reason}."
 
 
-def _choose_budget(name: str, layers: Sequence[LayerChoice], parts: _Parts) -> int | None:
+def _choose_budget(name: str, parts: _Parts) -> int | None:
     """The number of samples; None is the default of the class."""
-    if name == "factorised" and parts.layer is not None:
-        n_parts, is_text = max(choice.n_parts for choice in layers), any(isinstance(choice.mask, Tensor) for choice in layers)
-        sampled = max(FEWEST_SAMPLES, SAMPLES_PER_PART * n_parts) if n_parts else None
-        return 2**n_parts if 0 < n_parts <= MOST_ENUMERATED and not is_text else sampled
-    if name == "factorised":
+    if name == "factorised" and parts.layer is None:
         n_parts = max((int(mask.max()) + 1 for mask in parts.masks["feature_mask"] if mask is not None), default=0)
         return max(FEWEST_PASSES, PASSES_PER_PART * n_parts)
     return OPAQUE_SAMPLES if name == "opaque" and parts.layer is None else None

@@ -85,6 +85,7 @@ class EmbeddedGame(Game, abc.ABC):
 
     Attributes:
         query_tables: intermediate results of estimators for the query's tower; consecutive games of the same query share them.
+        is_affine: True if embeddings are affine in the presences, up to their norm: a coalition then costs a matrix product.
     """
 
     def __init__(
@@ -95,8 +96,11 @@ class EmbeddedGame(Game, abc.ABC):
         embed_retrieved: Callable[[Tensor], Tensor],
         query_tables: QueryTables | None = None,
         chunk: Chunk | None = None,
+        *,
+        is_affine: bool = False,
     ) -> None:
         super().__init__(n_query, n_retrieved, chunk)
+        self.is_affine = is_affine
         self.query_tables = query_tables if query_tables is not None else {}
         self._embed_query, self._embed_retrieved = embed_query, embed_retrieved
 

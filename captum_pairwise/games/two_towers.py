@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 
 import torch
@@ -15,7 +15,9 @@ from captum_pairwise.games.checks import check_finite, check_values, name_missin
 from captum_pairwise.games.context import ForwardContext, Images
 from captum_pairwise.games.effects import refuse_without_effect
 from captum_pairwise.games.game import ROWS_FOR_GRADIENTS, Affine, Game, QueryTables, ScoredGame, TwoTowerGame
+from captum_pairwise.games.narrowing import narrow_tower
 from captum_pairwise.games.pairs import Pairs
+from captum_pairwise.games.pooled_towers import pool_players
 from captum_pairwise.games.sides import LayerOptions, Side
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.heads import Head, Score
@@ -41,6 +43,7 @@ class Tower:
         chunk: the most rows in one forward pass.
         description: the text of the progress bar, or None.
         is_affine: True if `embed` is an affine function of the mixed tensors.
+        channel_axis: the axis of the channels of a layer's output, or None.
     """
 
     side: Side
@@ -48,6 +51,7 @@ class Tower:
     chunk: Chunk
     description: str | None = None
     is_affine: bool = False
+    channel_axis: int | None = None
 
     def make_functions(self, example: int) -> list[Embed]:
         """For each background, the function from presences to embeddings."""
@@ -57,6 +61,8 @@ class Tower:
 
     def make_affine(self, example: int) -> list[Affine]:
         """For each background, the embedding as an affine function of the presences: a tail of pooling is one matrix product."""
+        if self._pooled is not None:
+            return self._pooled[example]
         no_players = self.side.present.new_zeros(1, len(self.side.ids(example)))
         functions = []
         for mix in self.side.make_mixers(example):
@@ -67,6 +73,13 @@ class Tower:
             moves = embed_change(torch.eye(no_players.shape[1], dtype=torch.float32, device=no_players.device)) - constant
             functions.append(Affine(promote_half(self.embed(absent, example)[0]), promote_half(moves)))
         return functions
+
+    @cached_property
+    def _pooled(self) -> list[list[Affine]] | None:
+        """`make_affine` of all examples at once, if the tail averages positions; otherwise None."""
+        if self.channel_axis is None or self.side.windows is not None:
+            return None
+        return pool_players(self.side, self._evaluate_chunks(lambda rows: self.embed(rows, 0)), self.channel_axis)
 
     def _evaluate_chunks(self, function: Embed) -> Evaluator:
         return Evaluator(function, self.chunk, self.description)
@@ -189,7 +202,7 @@ def make_layer_towers(
             view.output, view.channel_axis, images[k], partial(record_output, view.encoder, view.layer, notice=context.notice)
         )
         chunk = context.make_chunk(side.present[0])
-        towers.append(Tower(side, view.embed, chunk, context.description, view.tail.is_affine))
+        towers.append(Tower(side, view.embed, chunk, context.description, view.tail.is_affine, view.channel_axis))
         if options[k].mask is not None or not view.proof.has_effect:
             embed = Evaluator(lambda rows, view=view: view.embed(rows, 0), chunk)
             refuse_without_effect(view.encoder, view.layer, side, embed, options[k].name)
@@ -208,8 +221,8 @@ def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContex
         sizes = query.side.count_coordinates(example), retrieved.side.count_coordinates(example)
         u, w = query.make_functions(example), retrieved.make_functions(example)
         if head.lift_query is not None and head.lift_retrieved is not None:
-            lifted = _average_lifted(u, head.lift_query, "query", dtype), _average_lifted(w, head.lift_retrieved, "retrieved", dtype)
-            return TwoTowerGame(*sizes, *lifted, tables, chunk)
+            lifted = _lift_towers(head, (head.lift_query, head.lift_retrieved), (u, w), dtype)
+            return TwoTowerGame(*sizes, *lifted, tables, chunk, is_affine=query.is_affine and retrieved.is_affine)
         members = _stack_members(u, "query"), _stack_members(w, "retrieved")
         combine = None if head.combine is None else partial(_average_combined, head.combine)
         return ScoredGame(*sizes, *members, partial(_average_scores, head.score), tables, chunk, combine)
@@ -217,7 +230,23 @@ def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContex
     return Pairs(query.side, retrieved.side, make_game)
 
 
-def _average_lifted(functions: list[Embed], lift: Embed, name: str, dtype: torch.dtype) -> Embed:
+def _lift_towers(
+    head: Head, lifts: tuple[Embed, Embed], towers: tuple[list[Embed], list[Embed]], dtype: torch.dtype
+) -> tuple[Embed, Embed]:
+    """Embeddings of both towers ready for an inner product: in coordinates of the query's, if both are affine and the head allows it."""
+    query, retrieved = map(narrow_tower, towers) if head.frozen_norm is not None else (None, None)  # norms and products are kept
+    if query is None or retrieved is None:
+        return _average_lifted(towers[0], lifts[0], "query", dtype), _average_lifted(towers[1], lifts[1], "retrieved", dtype)
+    embed_retrieved, turn = _average_lifted(retrieved.functions, lifts[1], "retrieved", dtype), retrieved.basis @ query.basis.T
+
+    def embed_turned(z: Tensor) -> Tensor:
+        embeddings = embed_retrieved(z)
+        return embeddings @ turn.to(embeddings)
+
+    return _average_lifted(query.functions, lifts[0], "query", dtype), embed_turned
+
+
+def _average_lifted(functions: Sequence[Embed], lift: Embed, name: str, dtype: torch.dtype) -> Embed:
     """Embeddings ready for an inner product, the mean over the backgrounds, because the product is bilinear."""
 
     def embed(z: Tensor) -> Tensor:

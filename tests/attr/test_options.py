@@ -18,9 +18,9 @@ DEFAULTS = {  # as the classes describe them: the estimator and its budget witho
     cp.PartitionShap: (partition, "partition_shapley", 5000),
     cp.PairwiseSBSM: (sbsm, "weigh_window_pairs", 20_000),
     cp.FactorisedInteractions: (factorised, "factorise", 500),
-    cp.LayerFactorisedInteractions: (factorised, "factorise", 2000),
+    cp.LayerFactorisedInteractions: (factorised, "factorise", 4000),  # of a tail of pooling
     cp.FactorisedShapleyTaylor: (factorised, "factorise", 500),
-    cp.LayerFactorisedShapleyTaylor: (factorised, "factorise", 2000),
+    cp.LayerFactorisedShapleyTaylor: (factorised, "factorise", 4000),
     cp.ShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 2000),
     cp.LayerShapleyTaylorSampling: (shapley_taylor, "estimate_with_maps", 20_000),
     cp.GaussianProcessShapleyTaylor: (shapley_taylor, "estimate_with_maps", 2000),
@@ -51,6 +51,31 @@ def test_every_class_has_the_default_budget_that_it_describes(cls, model, monkey
     with pytest.raises(_Stopped):
         method.attribute(images(1), **{key: value for key, value in arguments.items() if key != "n_samples"})
     assert budgets == [expected]
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "side", "expected"),
+    [
+        (4, {}, 3, 4000),  # pooling follows
+        (4, {"fit": "chains"}, 3, 4000),
+        (4, {"fit": "process"}, 3, 128),
+        (4, {"within": True}, 3, 128),
+        (4, {"tolerance": 0.1}, 3, 128),
+        (2, {}, 5, 250),  # ReLU and a convolution follow
+        (0, {}, 5, 250),
+    ],
+)
+def test_the_default_budget_of_a_layer_depends_on_the_tail_and_the_parts(layer, options, side, expected, model, monkeypatch):
+    budgets = []
+
+    def record(game, n_samples, *given, **more):
+        budgets.append((n_samples, max(game.n_query, game.n_retrieved)))
+        raise _Stopped
+
+    monkeypatch.setattr(factorised, "factorise", record)
+    with pytest.raises(_Stopped):
+        cp.LayerFactorisedInteractions(model, model.query_encoder[layer], **options).attribute(images(1))
+    assert budgets == [(expected, side**2)]
 
 
 KERNEL, TOWERS = {"sampling": "paper-direct", "ridge": 0.125}, {"fit": "process", "tolerance": 0.25, "within": True}

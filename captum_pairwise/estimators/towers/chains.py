@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,11 +17,11 @@ from captum_pairwise.estimators.towers.summary import Curves, TowerSummary
 BASE = -1
 GROUPS = 8
 MOST_CHAINS_PER_GROUP = 8
+NUMBERS_KEPT = 2**25  # of the curves without one of the groups
 Coalitions = Bool[Tensor, "coalitions players"]
 Embeddings = Float[Tensor, "coalitions channels"]
-Selection = Bool[Tensor, " vectors"]
-Numbers = Int[Tensor, " vectors"]
-Sums = Float[Tensor, "rows sizes counted_channels"]
+Selection = Bool[Tensor, " steps"]
+Sums = Float[Tensor, "players sizes counted_channels"]
 
 
 @dataclass(frozen=True)
@@ -100,57 +101,80 @@ def chain_summary(sample: Sample, embeddings: Embeddings, nodes: Nodes) -> Tower
     """The summary of a tower from the embeddings of chains.
 
     A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
-    player are a sample of `D_i^a`. Sizes without a sample are interpolated.
+    player are a sample of `D_i^a`. Sizes without a sample are interpolated. The mean embedding is the integral of the sum of all slopes,
+    which begins at the empty coalition. What it misses of the full one is divided among the players by their squared Shapley values. So
+    the credit is complete, and a player without effect has none.
     """
-    steps, n_players, sizes = find_steps(sample.coalitions), sample.coalitions.shape[1], sample.coalitions.sum(1)
+    steps, n_players = find_steps(sample.coalitions), sample.coalitions.shape[1]
     step_group = torch.maximum(sample.group[steps.before], sample.group[steps.after])  # the group that completed the step
+    place, n_groups = steps.player * n_players + steps.size, int(sample.group.max()) + 1
+    weights = torch.cat(
+        [size_probabilities(n_players - 1, nodes), _integrate_sizes(n_players, torch.cat([nodes, torch.ones_like(nodes[:1])]))]
+    )
 
-    def moves(chosen: Selection) -> Embeddings:
-        return embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
+    def sum_steps(chosen: Selection) -> Sums:
+        moves = embeddings[steps.after[chosen]] - embeddings[steps.before[chosen]]
+        counted = torch.cat([moves, torch.ones_like(moves[:, :1])], 1)  # a sum of rows also counts them
+        sums = counted.new_zeros(n_players**2, counted.shape[1])
+        return sums.index_add_(0, place[chosen].to(counted.device), counted).unflatten(0, (n_players, n_players))
 
-    slopes = _average_sizes(moves, steps.player * n_players + steps.size, step_group, (n_players, n_players), nodes)
-    mean = _average_sizes(lambda chosen: embeddings[chosen], sizes, sample.group, (1, n_players + 1), nodes)
+    total = sum_steps(step_group >= BASE)
+
+    def compute_curves(left_out: int | None) -> tuple[Tensor, Tensor]:
+        sums = total if left_out is None else total - sum_steps(step_group == left_out)
+        curves = (weights @ _interpolation(sums[..., -1].cpu())).to(sums) @ sums[..., :-1]
+        return _complete_curves(curves[:, : len(nodes)], curves[:, len(nodes) :], embeddings, nodes)
+
+    n_numbers = n_groups * (n_players + 1) * len(nodes) * embeddings.shape[1]
+    slopes, mean = _resample(cache(compute_curves) if n_numbers <= NUMBERS_KEPT else compute_curves, n_groups)
     return TowerSummary(embeddings[0], embeddings[1], slopes, mean)
 
 
-def _average_sizes(
-    vectors: Callable[[Selection], Embeddings], place: Numbers, group: Numbers, shape: tuple[int, int], nodes: Nodes
-) -> Curves:
-    """The curves `Σ_a P_p(a) mean_a` from vectors of several rows and sizes.
+def _integrate_sizes(n_players: int, nodes: Nodes) -> Float[Tensor, "nodes sizes"]:
+    """`∫_0^p P_t(|A|=a) dt` for coalitions of all players but one: `1/n` of the probability of more than `a` of `n` players."""
+    return size_probabilities(n_players, nodes)[:, 1:].flip(1).cumsum(1).flip(1) / n_players
 
-    The variances leave out one group of chains at a time (jackknife). They are NaN for a single group, too small (by about a fifth) for two
-    or three groups, and too large if most coalitions were drawn.
+
+def _complete_curves(
+    slopes: Float[Tensor, "players nodes channels"],
+    integrals: Float[Tensor, "players ends channels"],
+    embeddings: Embeddings,
+    nodes: Nodes,
+) -> tuple[Float[Tensor, "players nodes channels"], Float[Tensor, "1 nodes channels"]]:
+    """The slopes, and the mean embedding, which is that of the full coalition at `p = 1`.
 
     Args:
-        vectors: returns the selected vectors.
-        place: the row and the size of each vector, as a position in a table of this shape.
-        group: the group of each vector.
-        shape: the number of rows and of sizes.
+        slopes: the slopes of the sample.
+        integrals: their integrals from 0 to each node, and to 1.
+        embeddings: the empty coalition, the full one, and others.
         nodes: the probabilities of presence.
     """
+    missing = embeddings[1] - embeddings[0] - integrals[:, -1].sum(0)
+    squares = integrals[:, -1].square().sum(1)
+    shares = squares / squares.sum().clamp(min=torch.finfo(squares.dtype).tiny)
+    p = nodes.to(missing)[:, None]
+    mean = embeddings[0] + integrals[:, :-1].sum(0) + p.square() * missing
+    return slopes + 2 * p * (shares[:, None] * missing)[:, None], mean[None]  # at p = 0 the slopes are known
 
-    def sum_vectors(chosen: Selection) -> Sums:
-        selected = vectors(chosen)
-        counted = torch.cat([selected, torch.ones_like(selected[:, :1])], 1)  # a sum of rows also counts them
-        sums = counted.new_zeros(shape[0] * shape[1], counted.shape[1])
-        return sums.index_add_(0, place[chosen].to(counted.device), counted).unflatten(0, shape)
 
-    total = sum_vectors(group >= BASE)
+def _resample(compute: Callable[[int | None], tuple[Tensor, ...]], n_groups: int) -> list[Curves]:
+    """Curves with variances that leave out one group of chains at a time (jackknife).
 
-    def variance(others: Tensor, weights: Tensor) -> Tensor:
+    The variances are NaN for a single group, too small (by about a fifth) for two or three groups, and too large if most coalitions were
+    drawn.
+
+    Args:
+        compute: returns several tables of curves `[rows, nodes, channels]` without a group, or with all.
+        n_groups: the number of groups.
+    """
+
+    def variance(others: Tensor, weights: Tensor, part: int) -> Tensor:
         weighted = (weights.to(others)[:, None] * others).flatten(1).T
-        curves = (_expectations(total - sum_vectors(group == left_out), nodes) for left_out in range(int(group.max()) + 1))
-        replicates = torch.stack([curve.flatten(1) @ weighted for curve in curves])
+        replicates = torch.stack([compute(left_out)[part].flatten(1) @ weighted for left_out in range(n_groups)])
         mean_square = (replicates - replicates.mean(0)).square().mean(0)  # `var` warns if there are no players
-        return (len(replicates) - 1) * mean_square if len(replicates) > 1 else replicates[0] * torch.nan
+        return (n_groups - 1) * mean_square if n_groups > 1 else replicates[0] * torch.nan
 
-    return Curves(_expectations(total, nodes), variance)
-
-
-def _expectations(sums: Sums, nodes: Nodes) -> Float[Tensor, "rows nodes channels"]:
-    """`Σ_a P_p(a) mean_a` at each node, for every row."""
-    weights = size_probabilities(sums.shape[1] - 1, nodes) @ _interpolation(sums[..., -1].cpu())
-    return weights.to(sums) @ sums[..., :-1]
+    return [Curves(values, partial(variance, part=part)) for part, values in enumerate(compute(None))]
 
 
 def _interpolation(counts: Float[Tensor, "rows sizes"]) -> Float[Tensor, "rows sizes sizes"]:

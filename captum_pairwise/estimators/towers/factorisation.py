@@ -58,14 +58,16 @@ def factorise(
     generator = default_generator(generator)
     seeds = torch.randint(2**62, (2,), generator=generator, device=generator.device).tolist()
     is_lifted, n_nodes = not isinstance(game, TwoTowerGame), len(make_index_path(options.index, game.n_players).query)
-    make_tower = partial(SampledTower, n_nodes=n_nodes, options=options, is_lifted=is_lifted)
+    make_tower = partial(SampledTower, n_nodes=n_nodes, options=options, is_lifted=is_lifted, is_affine=game.is_affine)
     key, p = ("factorised", options.fit, options.index.probabilities), options.index.probabilities
     query = game.query_tables.setdefault(key, make_tower(game.n_query, p=p[0], seed=seeds[0]))
     retrieved = make_tower(game.n_retrieved, p=p[1], seed=seeds[1])
     embed = game.embed_query, game.embed_retrieved
-    held_out = _hold_out(game, query.hold_out(embed[0], n_samples), retrieved.hold_out(embed[1], n_samples)) if share is combine else None
+    held_out = None
     for budget in _budgets(n_samples, game.n_players, options.tolerance):
         samples = query.sample(embed[0], budget, n_samples), retrieved.sample(embed[1], budget, n_samples)
+        if share is combine and held_out is None:
+            held_out = _hold_out(game, query.hold_out(embed[0], n_samples), retrieved.hold_out(embed[1], n_samples))
         towers = _lift_samples(game, *samples) if is_lifted else samples
         estimate = GameEstimate(towers, game.n_evaluations, options.within, share, held_out=held_out)
         result = estimate.compute(options.index)

@@ -28,7 +28,8 @@ class TowerOptions:
     """Options of the estimate of a tower.
 
     Attributes:
-        fit: `"process"`, `"chains"` or `"regression"`; None takes the process for up to 8192 embeddings of 256 players.
+        fit: `"process"`, `"chains"` or `"regression"`; None takes chains for more than 8192 embeddings or 256 players, and where embeddings
+            cost next to nothing, but the process for `within` and for a tolerance.
         tolerance: stop at this root-mean-square standard error of the pairs, relative to the pairs; None uses the whole budget.
         within: True to estimate the pairs within an image.
         index: the interaction index.
@@ -41,12 +42,17 @@ class TowerOptions:
     index: Index = TAYLOR_INDEX
     held_out: int = 0
 
+    @property
+    def needs_process(self) -> bool:
+        """True if only the process can do what the options ask for."""
+        return self.within or self.tolerance is not None
+
     def __post_init__(self) -> None:
         if self.fit is not None and self.fit not in FITS:
             raise ValueError(f"Expected fit to be one of {FITS} or None, got {self.fit!r}. Leave it out for the default.")
         if self.tolerance is not None and not (isinstance(self.tolerance, Real) and self.tolerance > 0):
             raise ValueError(f"Expected a tolerance above 0, the relative error at which to stop, got {self.tolerance!r}. Raise it.")
-        if self.fit in ("chains", "regression") and (self.within or self.tolerance is not None):
+        if self.fit in ("chains", "regression") and self.needs_process:
             raise ValueError(f"Expected fit='process' with within=True or a tolerance, because {self.fit} supports neither. Leave fit out.")
         if self.fit == "regression" and self.index.name != BANZHAF:
             raise ValueError(f"Expected index='banzhaf' with fit='regression', which estimates no other, got {self.index}. Leave fit out.")
@@ -65,6 +71,7 @@ class SampledTower:
     p: float
     seed: int
     is_lifted: bool
+    is_affine: bool = False
     samples: dict[int, TowerSample] = field(default_factory=dict)
     drawn: tuple[Draws, Bool[Tensor, "rows players"], Tensor] | None = None
     held_out: HeldOut | None = None
@@ -89,15 +96,14 @@ class SampledTower:
     def _draw(self, embed: Embed, n_samples: int) -> TowerSample:
         if 2**self.n_players <= n_samples + 2:
             return TowerSample(self.n_players, embed(all_coalitions(self.n_players)), EnumeratedTower)
-        is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
-        if self.options.fit == "process" or (self.options.fit is None and is_small):
+        if self._takes_process(n_samples):
             rows, embeddings = self._rows(embed, n_samples)
             return TowerSample(self.n_players, embeddings, partial(ProcessTower, rows=rows))
         if self.options.fit == "regression":
             rows = draw_present(self.n_players, n_samples, self.p, torch.Generator().manual_seed(self.seed))
             embeddings = torch.cat([self._embed_ends(embed, n_samples), embed(rows)])
             return TowerSample(self.n_players, embeddings, partial(RegressedTower, rows=torch.cat([empty_and_full(self.n_players), rows])))
-        if self.options.within or self.options.tolerance is not None:
+        if self.options.needs_process:
             raise ValueError(
                 f"Expected at most {MOST_FOR_PROCESS} embeddings of {MOST_PLAYERS_FOR_PROCESS} players with within=True or a tolerance, "
                 f"got {n_samples} of {self.n_players}. Lower n_samples, take fewer players, or pass fit='process'."
@@ -105,6 +111,12 @@ class SampledTower:
         ends = self._embed_ends(embed, n_samples)
         chains = draw_chains(self.n_players, n_samples, torch.Generator().manual_seed(self.seed))
         return TowerSample(self.n_players, torch.cat([ends, embed(chains.coalitions[2:])]), partial(ChainedTower, sample=chains))
+
+    def _takes_process(self, n_samples: int) -> bool:
+        """True for a process: the options name it, it has the smallest error in its time, or only it does what the options ask for."""
+        is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
+        suits = is_small and (not self.is_affine or self.options.needs_process)
+        return self.options.fit == "process" or (self.options.fit is None and suits)
 
     def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows ..."]]:
         """Coalitions and their embeddings; the coalitions of smaller budgets come first."""
@@ -122,12 +134,13 @@ class SampledTower:
     def _embed_ends(self, embed: Embed, n_samples: int) -> Float[Tensor, "2 ..."]:
         """The embeddings without players and with all. Before more are computed, refuse tables that do not fit into memory.
 
-        Both towers store their slopes and the covariances of slopes and rows; a lift has as many channels as there are coalitions.
+        Both towers store their slopes; a process stores the covariances of slopes and rows; a lift has as many channels as coalitions.
         """
         embeddings = embed(empty_and_full(self.n_players))
         n_numbers = embeddings[0].numel()
         n_channels, n_curves = n_samples if self.is_lifted else n_numbers, self.n_players * max(self.n_players, self.n_nodes)
-        needed = 16 * n_curves * (n_channels + min(n_samples, MOST_FOR_PROCESS)) + 8 * n_samples * n_numbers * self.is_lifted
+        n_covariances = min(n_samples, MOST_FOR_PROCESS) if self._takes_process(n_samples) else 0
+        needed = 16 * n_curves * (n_channels + n_covariances) + 8 * n_samples * n_numbers * self.is_lifted
         subject = f"the interactions of {self.n_players} players with {n_numbers} channels"
         refuse_beyond_memory(needed, subject, "Group them with a coarser mask, or take a deeper layer.", embeddings.device)
         return embeddings
