@@ -204,13 +204,13 @@ def main() -> None:
     parser.add_argument("--players", choices=("cells", "superpixels"), default="cells")
     parser.add_argument("--n-samples", type=int, default=2000, help="coalitions of each image")
     parser.add_argument("--held-out", type=int, default=300, help="coalitions of each image and probability for R²")
-    parser.add_argument("--quick", action="store_true", help="two pairs and few coalitions")
+    parser.add_argument("--quick", action="store_true", help="one pair and few coalitions: to see that the script runs")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.n_samples, arguments.held_out = 200, 50
     with tempfile.TemporaryDirectory() as folder:
         pairs = builtin_pairs(folder) if arguments.pairs is None else read_pairs(arguments.pairs, arguments.root)
-        pairs = pairs[:2] if arguments.quick else pairs
+        pairs = pairs[:1] if arguments.quick else pairs
         model = Model("efficientnet_lite0", backbones.create("efficientnet_lite0"))
         of_indices, of_maps = measure_pairs(pairs, model, arguments)
     print_table(of_indices, COLUMNS, f"{len(pairs)} pairs, {arguments.players}")
