@@ -2,6 +2,7 @@
 
 import abc
 from dataclasses import replace
+from math import log2
 from typing import ClassVar, final
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from captum_pairwise.attr.base import DeviceIds, InputMethod, LayerMethod, PairMethod
 from captum_pairwise.attr.views import Matrix
 from captum_pairwise.estimators.towers.factorisation import factorise
-from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
+from captum_pairwise.estimators.towers.sampled_tower import CHAINED_PER_PART, TowerOptions
 from captum_pairwise.games.context import ForwardFunc
 from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.games.pairs import Pairs
@@ -20,7 +21,7 @@ from captum_pairwise.results.interactions import Interactions
 
 HELD_OUT_SHARE = 5  # a fifth of the budget of images
 FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # the fewest of the tail of a network
-SAMPLES_PER_PART, FEWEST_SAMPLES, AFFINE_SAMPLES = 10, 128, 4000  # of the tail, and of a tail whose embeddings are a matrix product
+SAMPLES_PER_PART, FEWEST_SAMPLES, FEWEST_CHAINED = 10, 128, 4000  # of the tail, and of one whose embeddings are a matrix product
 
 
 class _TowerFit(PairMethod[Interactions]):
@@ -51,9 +52,9 @@ class _TowerFit(PairMethod[Interactions]):
         return pairs.explain(estimate)
 
 
-def _round_to_power(number: int) -> int:
-    """The largest power of 2 up to a number, 0 for 0: as many coalitions can be balanced."""
-    return 2 ** (number.bit_length() - 1) if number else 0
+def _round_to_power(number: float) -> int:
+    """The nearest power of 2, 0 below 1: as many coalitions can be balanced."""
+    return 2 ** round(log2(number)) if number >= 1 else 0
 
 
 def _require_towers(game: Game) -> EmbeddedGame:
@@ -75,8 +76,8 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
     all indices: `interactions(...).as_index("faith-shap")`.
 
     The result has pairs between the images, the credit of single parts, and the heat maps, with standard errors where they were sampled,
-    and `r2`, the share of the variance of the similarity that its credits predict. `n_samples` is 500 by default, of which a fifth, at
-    most 512, is held out to measure `r2`. A query that is repeated in consecutive entries of the batch is embedded once:
+    and `r2`, the share of the variance of the similarity that its credits predict. `n_samples` is 500 by default, of which about a
+    fifth, at most 512, is held out to measure `r2`. A query that is repeated in consecutive entries of the batch is embedded once:
     `(query.expand(k, -1, -1, -1), retrieved)` explains it against `k` images with `n_samples` embeddings of the query, and as many of each
     image.
 
@@ -88,7 +89,7 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
         fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process; `"chains"`, means over chains of
             growing coalitions, which need more embeddings for the same error but a tenth of the other time; or `"regression"`, for
             `"banzhaf"` alone the linear regressions that FIxLIP solves (Baniecki et al. 2025), for comparison. None takes the process up
-            to 8192 embeddings of 256 players, but chains where only pooling and linear layers follow a layer.
+            to 8192 embeddings of 256 players, but chains for 40 or more of each part where only pooling and linear layers follow a layer.
         tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
         within: also estimate the pairs within each image.
 
@@ -99,9 +100,9 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
     _default_samples = 500
 
     def _split_budget(self, n_samples: int | None, game: EmbeddedGame) -> tuple[int, int]:
-        """A fifth of the budget, at most 512, measures the prediction, if the rest is enough; none if all coalitions are embedded."""
+        """About a fifth of the budget, at most 512, measures the prediction, if the rest is enough; none if all coalitions are embedded."""
         budget, n_players = self._budget(n_samples), max(game.n_query, game.n_retrieved)
-        held_out = min(_round_to_power(budget // HELD_OUT_SHARE), MOST_HELD_OUT)
+        held_out = min(_round_to_power(budget / HELD_OUT_SHARE), MOST_HELD_OUT)
         is_enough = budget - held_out >= 2 * n_players - 2 and 2**n_players > budget + 2
         return (budget - held_out, held_out) if is_enough else (budget, 0)
 
@@ -122,8 +123,9 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     """Any interaction index of cells of a layer's two outputs; `FactorisedInteractions` in feature space.
 
-    `n_samples` is 10 for each part of an image by default, at least 128; and at least 4000, by chains, where only pooling and linear layers
-    follow, because each is a matrix product there. Half as many coalitions, from 64 to 512, are embedded beside them to measure `r2`.
+    `n_samples` is 10 for each part of an image by default, at least 128; and 40 for each, at least 4000, by chains, where only pooling and
+    linear layers follow, because each is a matrix product there. Half as many coalitions, from 64 to 512, are embedded beside them to
+    measure `r2`.
 
     Args:
         forward_func: a `SimilarityWrapper`.
@@ -150,8 +152,9 @@ class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
             budget = self._budget(n_samples)
         else:
             is_free = game.is_affine and self.options.fit in (None, "chains") and not self.options.needs_process
-            budget = max(AFFINE_SAMPLES if is_free else FEWEST_SAMPLES, SAMPLES_PER_PART * max(game.n_query, game.n_retrieved))
-        return budget, min(max(_round_to_power(budget // 2), FEWEST_HELD_OUT), MOST_HELD_OUT)
+            least, per_part = (FEWEST_CHAINED, CHAINED_PER_PART) if is_free else (FEWEST_SAMPLES, SAMPLES_PER_PART)
+            budget = max(least, per_part * max(game.n_query, game.n_retrieved))
+        return budget, min(max(_round_to_power(budget / 2), FEWEST_HELD_OUT), MOST_HELD_OUT)
 
     def __init__(
         self,

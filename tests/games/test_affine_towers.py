@@ -152,8 +152,8 @@ def test_games_of_coordinates_have_the_values_of_the_network(similarity, n_backg
 def test_a_repeated_query_has_the_same_coordinates():
     encoder = make_encoder(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 40))
     model, (queries, retrieved) = cp.SimilarityWrapper(encoder), images(3)
-    together = cp.LayerFactorisedInteractions(model, encoder[1]).attribute((queries[:1].expand(3, -1, -1, -1), retrieved), n_samples=60)
+    together = cp.LayerFactorisedInteractions(model, encoder[1]).attribute((queries[:1].expand(3, -1, -1, -1), retrieved), n_samples=400)
     alone = [
-        cp.LayerFactorisedInteractions(model, encoder[1]).attribute((queries[:1], retrieved[k : k + 1]), n_samples=60) for k in range(3)
+        cp.LayerFactorisedInteractions(model, encoder[1]).attribute((queries[:1], retrieved[k : k + 1]), n_samples=400) for k in range(3)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)

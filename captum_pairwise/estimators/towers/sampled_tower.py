@@ -20,6 +20,7 @@ from captum_pairwise.results.index import BANZHAF, TAYLOR_INDEX, Index
 
 FITS = ("process", "chains", "regression")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # a larger process, cubic in its rows, costs more time than it saves
+CHAINED_PER_PART = 40  # embeddings that cost next to nothing; with fewer a process has the smaller error
 Embed = Callable[[Tensor], Tensor]
 
 
@@ -28,8 +29,8 @@ class TowerOptions:
     """Options of the estimate of a tower.
 
     Attributes:
-        fit: `"process"`, `"chains"` or `"regression"`; None takes chains for more than 8192 embeddings or 256 players, and where embeddings
-            cost next to nothing, but the process for `within` and for a tolerance.
+        fit: `"process"`, `"chains"` or `"regression"`; None takes chains for more than 8192 embeddings or 256 players, and for 40 or more
+            embeddings for each player that cost next to nothing, but the process for `within` and for a tolerance.
         tolerance: stop at this root-mean-square standard error of the pairs, relative to the pairs; None uses the whole budget.
         within: True to estimate the pairs within an image.
         index: the interaction index.
@@ -115,7 +116,8 @@ class SampledTower:
     def _takes_process(self, n_samples: int) -> bool:
         """True for a process: the options name it, it has the smallest error in its time, or only it does what the options ask for."""
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
-        suits = is_small and (not self.is_affine or self.options.needs_process)
+        has_chains = self.is_affine and n_samples >= CHAINED_PER_PART * self.n_players
+        suits = is_small and (self.options.needs_process or not has_chains)
         return self.options.fit == "process" or (self.options.fit is None and suits)
 
     def _rows(self, embed: Embed, n_samples: int) -> tuple[Bool[Tensor, "rows players"], Float[Tensor, "rows ..."]]:
