@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows, Walsh
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
-STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 160
+STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
 # logarithms of: the mean rate, the rough variance, the variance of common trends, and of each player's trends
 START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
