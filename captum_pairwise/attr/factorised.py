@@ -2,7 +2,6 @@
 
 import abc
 from dataclasses import replace
-from math import log2
 from typing import ClassVar, final
 
 import torch
@@ -54,7 +53,8 @@ class _TowerFit(PairMethod[Interactions]):
 
 def _round_to_power(number: float) -> int:
     """The nearest power of 2, 0 below 1: as many coalitions can be balanced."""
-    return 2 ** round(log2(number)) if number >= 1 else 0
+    below = 2 ** (int(number).bit_length() - 1) if number >= 1 else 0
+    return below if number**2 < 2 * below**2 else 2 * below
 
 
 def _require_towers(game: Game) -> EmbeddedGame:

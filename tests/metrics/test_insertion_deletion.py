@@ -77,7 +77,8 @@ def test_first_order_sorts_the_players(n_players):
     insertion, deletion = (slow_curve(game, [seq[:k] for k in range(n_players + 1)], n_players) for seq in (order, order[::-1]))
     assert_close(result.insertion, torch.tensor(insertion, dtype=torch.float64))
     assert_close(result.deletion, torch.tensor(deletion, dtype=torch.float64))
-    assert_close(metrics.insertion_deletion(game, credit, torch.zeros(n_players, n_players, dtype=torch.float64)), result)
+    with_pairs = metrics.insertion_deletion(game, credit, torch.zeros(n_players, n_players, dtype=torch.float64))
+    assert_close((with_pairs.insertion, with_pairs.deletion, with_pairs.area), (result.insertion, result.deletion, result.area))
 
 
 def test_a_pair_by_hand():
