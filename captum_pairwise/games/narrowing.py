@@ -41,6 +41,6 @@ def narrow_tower(functions: Sequence[Callable[[Tensor], Tensor]]) -> NarrowTower
     rows = torch.cat([torch.cat([one.offset[None], one.moves]) for one in affine])
     if len(rows) >= rows.shape[1]:
         return None
-    basis, coordinates = torch.linalg.qr(rows.double().T)
+    basis, coordinates = torch.linalg.qr(rows.cpu().double().T)  # some devices have no float64
     offsets_and_moves = coordinates.T.to(rows).split([1 + len(one.moves) for one in affine])
     return NarrowTower([Affine(part[0], part[1:]) for part in offsets_and_moves], basis.T)

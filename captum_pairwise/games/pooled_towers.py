@@ -13,6 +13,7 @@ from captum_pairwise.players.regions import NEVER_LEAVES
 
 Embed = Callable[[Tensor], Tensor]
 ROUNDING = 64  # differences of two embeddings in units of the last digit, relative to their norm
+LARGEST_EPS = 1e-6  # rounding in half precision would hide that a tail weighs positions
 
 
 def pool_players(side: Side, embed: Embed, channel_axis: int) -> list[list[Affine]] | None:
@@ -29,13 +30,9 @@ def pool_players(side: Side, embed: Embed, channel_axis: int) -> list[list[Affin
         The functions; None if the tail does not average the positions, if players share a position, or if examples have different numbers
         of players.
     """
-    counts, ids = {len(side.ids(example)) for example in range(len(side.present))}, side.players.ids
-    if (
-        len(counts) > 1
-        or side.present.dim() < 3
-        or ids.shape[channel_axis] > 1
-        or not _averages_positions(embed, side.present, channel_axis)
-    ):
+    counts = {len(side.ids(example)) for example in range(len(side.present))}
+    has_positions = side.present.dim() > 2 and side.players.ids.shape[channel_axis] == 1
+    if len(counts) > 1 or not has_positions or not _averages_positions(embed, side.present, channel_axis):
         return None
     owners, n_players = _number_players(side, channel_axis), counts.pop()
     members = torch.nn.functional.one_hot(owners, n_players + 1).to(side.present)
@@ -62,8 +59,8 @@ def _averages_positions(embed: Embed, outputs: Tensor, channel_axis: int) -> boo
     except RuntimeError:  # the tail takes only maps of the layer's own size
         return False
     of_map = embed(random)
-    tolerance = ROUNDING * torch.finfo(of_map.dtype).eps
-    return bool((of_map - of_mean).norm() <= tolerance * (of_map - none).norm())
+    eps = torch.finfo(of_map.dtype).eps
+    return eps < LARGEST_EPS and bool((of_map - of_mean).norm() <= ROUNDING * eps * (of_map - none).norm())
 
 
 def _number_players(side: Side, channel_axis: int) -> Int[Tensor, "batch positions"]:

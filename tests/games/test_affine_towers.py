@@ -97,6 +97,16 @@ def test_a_tail_that_does_not_average_runs_on_whole_maps(name):
         torch.testing.assert_close((found.offset, found.moves), (expected.offset, expected.moves), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rounding_hides_no_tail_that_weighs_borders(dtype):
+    """A convolution with a border of zeros takes a single position, and gives it another weight."""
+    encoder = make_encoder(nn.Conv2d(8, 5, 3, padding=1), *POOL[:2]).to(dtype)
+    options = [LayerOptions(name, None, 0, None) for name in ("query", "retrieved")]
+    pair = tuple(batch.to(dtype) for batch in images(2))
+    for tower in make_layer_towers(cp.SimilarityWrapper(encoder), encoder[1], pair, options, ForwardContext()):
+        assert tower.is_affine and tower._pooled is None
+
+
 def test_players_of_single_numbers_run_on_whole_maps():
     tower, _ = make_towers(AVERAGING["pooling"], torch.arange(72).view(8, 3, 3), None)
     assert pool_players(tower.side, lambda rows: tower.embed(rows, 0), 1) is None and len(tower.make_affine(0)[0].moves) == 72
