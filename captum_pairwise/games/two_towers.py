@@ -233,11 +233,15 @@ def make_tower_pairs(head: Head, towers: Sequence[Tower], context: ForwardContex
 def _lift_towers(
     head: Head, lifts: tuple[Embed, Embed], towers: tuple[list[Embed], list[Embed]], dtype: torch.dtype
 ) -> tuple[Embed, Embed]:
-    """Embeddings of both towers ready for an inner product: in coordinates of the query's, if both are affine and the head allows it."""
+    """Embeddings of both towers ready for an inner product; in coordinates of the query's span, if it is narrow and the head allows it.
+
+    Whether the query has coordinates does not depend on the retrieved image, because games with the same query share its embeddings.
+    """
     query, retrieved = map(narrow_tower, towers) if head.frozen_norm is not None else (None, None)  # norms and products are kept
-    if query is None or retrieved is None:
+    if query is None:
         return _average_lifted(towers[0], lifts[0], "query", dtype), _average_lifted(towers[1], lifts[1], "retrieved", dtype)
-    embed_retrieved, turn = _average_lifted(retrieved.functions, lifts[1], "retrieved", dtype), retrieved.basis @ query.basis.T
+    embed_retrieved = _average_lifted(towers[1] if retrieved is None else retrieved.functions, lifts[1], "retrieved", dtype)
+    turn = query.basis.T if retrieved is None else retrieved.basis @ query.basis.T
 
     def embed_turned(z: Tensor) -> Tensor:
         embeddings = embed_retrieved(z)

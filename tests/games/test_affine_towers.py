@@ -167,3 +167,19 @@ def test_a_repeated_query_has_the_same_coordinates():
         cp.LayerFactorisedInteractions(model, encoder[1]).attribute((queries[:1], retrieved[k : k + 1]), n_samples=400) for k in range(3)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
+
+
+def test_a_query_with_coordinates_meets_an_image_without():
+    """Of two retrieved images one has too many parts for coordinates; both games share the embeddings of the query."""
+    encoder = make_encoder(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 9))
+    model, (queries, retrieved) = cp.SimilarityWrapper(encoder), images(2)
+    few = torch.arange(9).clamp(max=5).view(1, 1, 3, 3)
+    masks = few.expand(2, -1, -1, -1), torch.cat([few, torch.arange(9).view(1, 1, 3, 3)])
+    method = cp.LayerFactorisedInteractions(model, encoder[1])
+    together = method.interactions((queries[:1].expand(2, -1, -1, -1), retrieved), layer_mask=masks)
+    for k in range(2):
+        query_mask, retrieved_mask = (mask[k : k + 1] for mask in masks)
+        exact = cp.LayerExactShapleyTaylor(model, encoder[1], index="banzhaf")
+        alone = exact.interactions((queries[:1], retrieved[k : k + 1]), layer_mask=(query_mask, retrieved_mask))
+        n_parts = alone.between.shape[2]
+        torch.testing.assert_close(together.between[k, :, :n_parts], alone.between[0], rtol=0, atol=1e-12)
