@@ -156,7 +156,7 @@ class InputMethod(PairMethod[Result], PerturbationAttribution, Generic[Result, V
                 images spend about a fifth of it on the heat maps of `interactions`, unless the rest would be too little for the pairs.
             perturbations_per_eval: the most coalitions in one forward pass; None fits it to memory.
             return_convergence_delta: also return `delta`: the sum of all credits, including single players and pairs within an image,
-                minus `v(N) - c`, `[B]`, with the constant `c` of the index, `v(∅)` where credits sum to the gain; for first order
+                minus `v(N) - c`, `[B]`. The constant `c` of the index is `v(∅)` for indices that sum to the gain. For first order
                 `[B, 2]`, each sum minus the gain of that image over its baseline.
             show_progress: show a progress bar.
             generator: the source of randomness; None is one seeded with 0. Global random state is never touched.

@@ -19,8 +19,9 @@ from captum_pairwise.results.index import BANZHAF, SHAPLEY_TAYLOR, Probability, 
 from captum_pairwise.results.interactions import Interactions
 
 HELD_OUT_SHARE = 5  # a fifth of the budget of images
-FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # the fewest of the tail of a network
-SAMPLES_PER_PART, FEWEST_SAMPLES, FEWEST_CHAINED = 10, 128, 4000  # of the tail, and of one whose embeddings are a matrix product
+FEWEST_HELD_OUT, MOST_HELD_OUT = 64, 512  # images may have fewer
+SAMPLES_PER_PART, FEWEST_SAMPLES = 10, 128  # default of a layer
+FEWEST_CHAINED = 4000  # default of a layer with an affine tail
 
 
 class _TowerFit(PairMethod[Interactions]):
@@ -88,8 +89,9 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
         p: of `"banzhaf"`, the probability that a part is present, or one for each image.
         fit: the model of the coalitions that were not evaluated: `"process"`, a Gaussian process; `"chains"`, means over chains of
             growing coalitions, which need more embeddings for the same error but a tenth of the other time; or `"regression"`, for
-            `"banzhaf"` alone the linear regressions that FIxLIP solves (Baniecki et al. 2025), for comparison. None takes the process up
-            to 8192 embeddings of 256 players, but chains for 40 or more of each part where only pooling and linear layers follow a layer.
+            `"banzhaf"` alone the linear regressions that FIxLIP solves (Baniecki et al. 2025), for comparison. None takes the process.
+            It takes chains for more than 8192 embeddings or 256 players; and where only pooling and linear layers follow a layer, for 40 or
+            more embeddings for each part.
         tolerance: stop before `n_samples` when the root-mean-square standard error of the pairs, relative to the pairs, is below it.
         within: also estimate the pairs within each image.
 
@@ -123,9 +125,9 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     """Any interaction index of cells of a layer's two outputs; `FactorisedInteractions` in feature space.
 
-    `n_samples` is 10 for each part of an image by default, at least 128; and 40 for each, at least 4000, by chains, where only pooling and
-    linear layers follow, because each is a matrix product there. Half as many coalitions, from 64 to 512, are embedded beside them to
-    measure `r2`.
+    By default `n_samples` is 10 for each part of an image, at least 128. Where only pooling and linear layers follow the layer, an
+    embedding costs a matrix product; the default is then 40 for each part, at least 4000. Half as many coalitions, from 64 to 512, are
+    embedded beside them to measure `r2`.
 
     Args:
         forward_func: a `SimilarityWrapper`.

@@ -101,9 +101,9 @@ def chain_summary(sample: Sample, embeddings: Embeddings, nodes: Nodes) -> Tower
     """The summary of a tower from the embeddings of chains.
 
     A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
-    player are a sample of `D_i^a`. Sizes without a sample are interpolated. The mean embedding is the integral of the sum of all slopes,
-    which begins at the empty coalition. What it misses of the full one is divided among the players by their squared Shapley values. So
-    the credit is complete, and a player without effect has none.
+    player are a sample of `D_i^a`. Sizes without a sample are interpolated. The mean embedding at `p` is the
+    empty coalition's, plus the integral of the sum of all slopes from 0 to `p`. At `p = 1` it should be the full coalition's. The difference
+    is divided among the players by their squared Shapley values. So the credit is complete, and a player without effect has none.
     """
     steps, n_players = find_steps(sample.coalitions), sample.coalitions.shape[1]
     step_group = torch.maximum(sample.group[steps.before], sample.group[steps.after])  # the group that completed the step

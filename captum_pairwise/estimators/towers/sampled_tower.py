@@ -20,7 +20,7 @@ from captum_pairwise.results.index import BANZHAF, TAYLOR_INDEX, Index
 
 FITS = ("process", "chains", "regression")
 MOST_FOR_PROCESS, MOST_PLAYERS_FOR_PROCESS = 8192, 256  # a larger process, cubic in its rows, costs more time than it saves
-CHAINED_PER_PART = 40  # embeddings that cost next to nothing; with fewer a process has the smaller error
+CHAINED_PER_PART = 40  # embeddings of an affine tower; with fewer the process has the smaller error
 Embed = Callable[[Tensor], Tensor]
 
 
@@ -29,8 +29,8 @@ class TowerOptions:
     """Options of the estimate of a tower.
 
     Attributes:
-        fit: `"process"`, `"chains"` or `"regression"`; None takes chains for more than 8192 embeddings or 256 players, and for 40 or more
-            embeddings for each player that cost next to nothing, but the process for `within` and for a tolerance.
+        fit: `"process"`, `"chains"` or `"regression"`. None takes the process, but chains for more than 8192 embeddings or 256 players, and
+            for an affine tower with 40 or more embeddings for each player. Only the process has `within` and a tolerance.
         tolerance: stop at this root-mean-square standard error of the pairs, relative to the pairs; None uses the whole budget.
         within: True to estimate the pairs within an image.
         index: the interaction index.
@@ -114,7 +114,7 @@ class SampledTower:
         return TowerSample(self.n_players, torch.cat([ends, embed(chains.coalitions[2:])]), partial(ChainedTower, sample=chains))
 
     def _takes_process(self, n_samples: int) -> bool:
-        """True for a process: the options name it, it has the smallest error in its time, or only it does what the options ask for."""
+        """True if the estimate is a Gaussian process: see `TowerOptions.fit`."""
         is_small = n_samples <= MOST_FOR_PROCESS and self.n_players <= MOST_PLAYERS_FOR_PROCESS
         has_chains = self.is_affine and n_samples >= CHAINED_PER_PART * self.n_players
         suits = is_small and (self.options.needs_process or not has_chains)
@@ -136,7 +136,7 @@ class SampledTower:
     def _embed_ends(self, embed: Embed, n_samples: int) -> Float[Tensor, "2 ..."]:
         """The embeddings without players and with all. Before more are computed, refuse tables that do not fit into memory.
 
-        Both towers store their slopes; a process stores the covariances of slopes and rows; a lift has as many channels as coalitions.
+        Both towers store their slopes. A process also stores the covariances of slopes and rows. A lift has a channel for each coalition.
         """
         embeddings = embed(empty_and_full(self.n_players))
         n_numbers = embeddings[0].numel()
