@@ -102,7 +102,7 @@ def chain_summary(sample: Sample, embeddings: Embeddings, nodes: Nodes) -> Tower
 
     A slope is a mean over coalition sizes, `E_p[u(A∪i) - u(A)] = Σ_a P_p(|A|=a) D_i^a`. Every two embedded coalitions that differ by one
     player are a sample of `D_i^a`. Sizes without a sample are interpolated. The mean embedding at `p` is the
-    empty coalition's, plus the integral of the sum of all slopes from 0 to `p`. At `p = 1` it should be the full coalition's. The difference
+    empty coalition's, plus the integral of the sum of all slopes from 0 to `p`. At `p = 1` it should be the full one's. The difference
     is divided among the players by their squared Shapley values. So the credit is complete, and a player without effect has none.
     """
     steps, n_players = find_steps(sample.coalitions), sample.coalitions.shape[1]
