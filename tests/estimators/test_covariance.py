@@ -15,8 +15,8 @@ WEIGHTS = torch.tensor([0.35, 0.9, -0.4, 0.7, 0.2], dtype=torch.float64)
 
 
 def kernel():
-    rough, common, *own = torch.tensor([0.3, 2.0, 5.0, 0.7, 3.0], dtype=torch.float64)
-    return CoalitionKernel(Walsh(random_tensor(N_PLAYERS, seed=1).exp()), rough, common, torch.stack(own))
+    fading, rough, common, *own = torch.tensor([0.4, 0.3, 2.0, 5.0, 0.7, 3.0], dtype=torch.float64)
+    return CoalitionKernel(Walsh(random_tensor(N_PLAYERS, seed=1).exp(), fading), rough, common, torch.stack(own))
 
 
 def probabilities(p, corners=CORNERS, changed=()):
@@ -67,13 +67,15 @@ def test_trend_expectations_of_one_to_three_players(n_players, p):
 
 
 def test_gram_matrix_matches_its_formula():
-    """`k(A, B) = Π_{l∈A△B} e^{-rates_l} + rough [A = B] + Σ_f scale_f f(A) f(B)`."""
+    """`k(A, B) = s(A) s(B) (Π_{l∈A△B} e^{-rates_l} + rough [A = B]) + Σ_f scale_f f(A) f(B)`, `s(A) = e^{fading (players / 2 - |A|)}`."""
     k, features = kernel(), trends(CORNERS)
     share = 4 / N_PLAYERS * k.smooth.rates / k.smooth.rates.log().mean().exp()
     for a in (0, 3, 17):
         for b in (0, 3, 30):
             apart = CORNERS[a] != CORNERS[b]
-            expected = torch.exp(-k.smooth.rates[apart].sum()) + k.rough * (a == b) + k.common * (features[a, :4] * features[b, :4]).sum()
+            scales = torch.exp(k.smooth.fading * (N_PLAYERS - CORNERS[a].sum() - CORNERS[b].sum()))
+            expected = scales * (torch.exp(-k.smooth.rates[apart].sum()) + k.rough * (a == b))
+            expected = expected + k.common * (features[a, :4] * features[b, :4]).sum()
             own = (features[a, 4:] * features[b, 4:]).reshape(N_PLAYERS, 3)
             assert_near(k.gram(CORNERS)[a, b], expected + (share[:, None] * k.own * own).sum())
 

@@ -14,7 +14,7 @@ N_PLAYERS, N_ROWS = 5, 12
 def make_process(is_rough):
     """A smooth process on outputs of two channels: random numbers, or the numbers of players."""
     rows, number = Draws(N_PLAYERS, seeded(0)).more(N_ROWS).double(), torch.tensor(0.01, dtype=torch.float64)
-    kernel = CoalitionKernel(Walsh(torch.full((N_PLAYERS,), 0.05, dtype=torch.float64)), number, number, number.expand(3))
+    kernel = CoalitionKernel(Walsh(torch.full((N_PLAYERS,), 0.05, dtype=torch.float64), number), number, number, number.expand(3))
     outputs = random_tensor(N_ROWS, 2) if is_rough else rows.sum(1, keepdim=True) * torch.tensor([1.0, 2.0])
     factor = torch.linalg.cholesky(kernel.gram(rows))
     mean = outputs.mean(0)

@@ -6,7 +6,6 @@ from conftest import random_tensor, relu_tower, seeded
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.draws import Draws, ends_and_singles
 from captum_pairwise.estimators.gaussian import process
-from captum_pairwise.estimators.gaussian.trends import trends
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.towers.process_slopes import process_summary
 from captum_pairwise.estimators.towers.summary import enumerate_tower
@@ -62,14 +61,8 @@ def test_slopes_and_means_match_the_posterior_mean():
     fitted = process.fit_process(rows, embed(rows))
     summary = process_summary(fitted, embed(rows), path.nodes)
     corners = all_coalitions(n_players).double()
-    seen = {tuple(row.tolist()): k for k, row in enumerate(fitted.rows)}
-    rough = torch.zeros(len(corners), len(rows), dtype=torch.float64)
-    for c, corner in enumerate(corners):
-        if tuple(corner.tolist()) in seen:
-            rough[c, seen[tuple(corner.tolist())]] = fitted.kernel.rough
-    smooth = torch.exp(-((corners[:, None] != fitted.rows) * fitted.kernel.smooth.rates).sum(2))
-    features, of_rows = (trends(z) for z in (corners, fitted.rows))
-    everywhere = fitted.mean + (smooth + rough + (features * fitted.kernel._scales()) @ of_rows.T) @ fitted.weights
+    seen = (corners[:, None] == fitted.rows).all(2).int().argmax(0)
+    everywhere = fitted.mean + fitted.kernel.gram(corners)[:, seen] @ fitted.weights
     truth = enumerate_tower(everywhere, path.nodes)
     torch.testing.assert_close(summary.slopes.values, truth.slopes.values, rtol=0, atol=1e-9)
     torch.testing.assert_close(summary.mean.values, truth.mean.values, rtol=0, atol=1e-9)

@@ -18,22 +18,31 @@ NEARLY_CERTAIN = 1e-13  # relative changes have no limit at p = 0 and 1; the exp
 
 @dataclass(frozen=True)
 class Walsh:
-    """A product over players, with the factor `e^{-rates_l}` if `A` and `B` differ in player `l`.
+    """A product over players, with the factor `e^{-rates_l}` if `A` and `B` differ in player `l`, `e^{-fading}` if both have it.
 
-    Interactions decrease with their order, and players with a high rate matter most.
+    The factor is `e^{fading}` if neither has it. Interactions decrease with their order, and players with a high rate matter most. With a
+    fading above 0 the function changes most where few players are present, as networks do when most of an image is hidden.
     """
 
     rates: Float[Tensor, " players"]
+    fading: Float[Tensor, ""]
 
     def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
         """The product for every two rows."""
-        distance = (rows * self.rates) @ (1 - rows).T
+        distance = (rows * self.rates) @ (1 - rows).T - self._log_scales(rows)[:, None]
         return torch.exp(-distance - distance.T)
+
+    def variances(self, rows: Rows) -> Float[Tensor, " rows"]:
+        """The product of each row with itself."""
+        return (2 * self._log_scales(rows)).exp()
+
+    def _log_scales(self, rows: Rows) -> Float[Tensor, " rows"]:
+        return self.fading * (rows.shape[1] / 2 - rows.sum(1))
 
     def expectation(self, p: Tensor, rows: Rows) -> tuple[Rows, Float[Tensor, " rows"]]:
         """The relative change of `E_p` by each player, and `E_p` itself, for every row."""
         p, differs = _shrink(p), torch.exp(-self.rates)
-        present, absent = torch.where(rows > 0, 1.0, differs), torch.where(rows > 0, differs, 1.0)
+        present, absent = torch.where(rows > 0, torch.exp(-self.fading), differs), torch.where(rows > 0, differs, self.fading.exp())
         mean = p * present + (1 - p) * absent
         return (present - absent) / mean, mean.prod(1)
 
@@ -41,8 +50,9 @@ class Walsh:
         """The relative change of `E_p E_p'` by a player in both coalitions, and `E_p E_p'` of two independent coalitions."""
         nodes = _shrink(nodes)
         p, q, differs = nodes[:, None], nodes, torch.exp(-self.rates)[:, None, None]
-        mean = 1 - (p + q - 2 * p * q) * (1 - differs)
-        return 2 * (1 - differs) / mean, mean.prod(0)
+        absent, present = self.fading.exp(), torch.exp(-self.fading)
+        mean = (1 - p) * (1 - q) * absent + p * q * present + (p + q - 2 * p * q) * differs
+        return (absent + present - 2 * differs) / mean, mean.prod(0)
 
 
 def _shrink(p: Tensor) -> Tensor:
@@ -54,13 +64,13 @@ def _shrink(p: Tensor) -> Tensor:
 class CoalitionKernel:
     """The prior covariance of a function of coalitions: trends along the size, a smooth part, and a rough part.
 
-    `k(A, B) = smooth(A, B) + rough [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are `trends`: coalitions of the same size have
-    something in common, and so have the effects of a player at the same size. Few coalitions suffice to estimate them. The rough part
-    stands for interactions among many players. It belongs to the function and is not noise, so the process reproduces its data.
+    `k(A, B) = smooth(A, B) + rough smooth(A, A) [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are `trends`: coalitions of the same
+    size have something in common, and so have the effects of a player at the same size. Few coalitions suffice to estimate them. The rough
+    part stands for interactions among many players. It belongs to the function and is not noise, so the process reproduces its data.
 
     Attributes:
         smooth: interactions among few players.
-        rough: prior variance of the rough part.
+        rough: prior variance of the rough part, relative to the smooth part.
         common: prior variance of the trends of the size.
         own: prior variance of the trends of all players together, for each degree. The players share it in proportion to their rates.
     """
@@ -78,8 +88,7 @@ class CoalitionKernel:
     def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
         """`k` of every two of distinct rows of presences."""
         features = trends(rows)
-        rough = self.rough * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
-        return self.smooth.gram(rows) + rough + (features * self._scales()) @ features.T
+        return self.smooth.gram(rows) + (self.rough * self.smooth.variances(rows)).diag() + (features * self._scales()) @ features.T
 
     def _scales(self) -> Float[Tensor, " trends"]:
         rates = self.smooth.rates
@@ -88,7 +97,7 @@ class CoalitionKernel:
 
     def _terms(self) -> list[tuple[Tensor, Walsh]]:
         """The products with their scales. The rough part is a product with infinite rates."""
-        return [(torch.ones_like(self.rough), self.smooth), (self.rough, Walsh(self.smooth.rates + torch.inf))]
+        return [(torch.ones_like(self.rough), self.smooth), (self.rough, Walsh(self.smooth.rates + torch.inf, self.smooth.fading))]
 
     def expectations(self, nodes: Nodes, rows: Rows) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
         """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node."""

@@ -15,9 +15,10 @@ from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
 STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
-# logarithms of: the mean rate, the rough variance, the variance of common trends, and of each player's trends
-START = (log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
-BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
+# the logarithm of the prior variance of the empty coalition, which is 1 for half of the players; and the logarithms of: the mean rate, the
+# rough variance, the variance of common trends, and of each player's trends
+START = (0.0, log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
+BOUNDS = ((-4.0, 4.0), (-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
 RELATIVE_RATES = (-4.0, 4.0)
 LEAST_ADDED = 1e-14
 IMPOSSIBLE = 1e12
@@ -119,8 +120,8 @@ def _search_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalit
 
 
 def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
-    rate, rough, common = parameters[:3]
-    return CoalitionKernel(Walsh((rate + parameters[len(START) :]).exp()), rough.exp(), common.exp(), parameters[3 : len(START)].exp())
+    (fading, rate, rough, common), own, relative = parameters[:4], parameters[4 : len(START)], parameters[len(START) :]
+    return CoalitionKernel(Walsh((rate + relative).exp(), fading / len(relative)), rough.exp(), common.exp(), own.exp())
 
 
 def _objective(rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int) -> Objective:
