@@ -155,7 +155,9 @@ def _choose_tail(record: _Record, proof: Proof) -> Tail:
         return Tail(lambda outputs, _: outputs, is_affine=True)
     encoder, has_tensor = record.encoder, isinstance(record.returned, Tensor)
     if isinstance(encoder, SplitEncoder) and record.layer is encoder.features and has_tensor:
-        return Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
+        tail = Tail(lambda outputs, _: encoder.tail(outputs.clone()), is_affine(encoder.tail))
+        traced = None if tail.is_affine else _trace_record(record)
+        return tail if traced is None else replace(tail, shorter=traced.shorter)
     tail = _make_traced_tail(record, proof) or _make_rerun_tail(record, proof)
     if not has_tensor and not _depends_on_output(tail, record.output):
         raise ValueError(
@@ -170,11 +172,16 @@ def _make_traced_tail(record: _Record, proof: Proof) -> Tail | None:
 
     Once a model it is also compared with the whole encoder on other outputs of the layer.
     """
-    pack = make_packer(record.returned, len(record.images)) if isinstance(record.final, Tensor) else None
-    tail = None if pack is None else trace_tail(record.encoder, record.layer, record.images, pack)
+    tail = _trace_record(record)
     if tail is None or not _agree(lambda rows: tail.run(record.output[rows], 0), lambda rows: record.final[rows], 0, len(record.images)):
         return None
     return tail if proof.has_exact_tail or _agree_on_coalitions(record, tail.run, _make_rerun(record, {})) else None
+
+
+def _trace_record(record: _Record) -> Tail | None:
+    """The traced tail, or None if there is none."""
+    pack = make_packer(record.returned, len(record.images)) if isinstance(record.final, Tensor) else None
+    return None if pack is None else trace_tail(record.encoder, record.layer, record.images, pack)
 
 
 def _drop_normalisation(record: _Record, tail: Tail) -> Tail | None:
@@ -182,12 +189,9 @@ def _drop_normalisation(record: _Record, tail: Tail) -> Tail | None:
 
     The last steps of the graph that scale their input are left out, as many as possible.
     """
-    pack, shorter = make_packer(record.returned, len(record.images)), []
-    if pack is None or not isinstance(record.final, Tensor) or record.final.dim() != 2:
+    if not isinstance(record.final, Tensor) or record.final.dim() != 2:
         return None  # the norms of the positions of a map are weights of their mean
-    while (cut := trace_tail(record.encoder, record.layer, record.images, pack, len(shorter) + 1)) is not None:
-        shorter.append(cut)
-    affine = [cut for cut in reversed(shorter) if cut.is_affine]
+    affine = [cut for cut in reversed(tail.shorter) if cut.is_affine]
     return next((cut for cut in affine if _agree_on_coalitions(record, _normalise_result(cut), _normalise_result(tail))), None)
 
 

@@ -4,7 +4,8 @@ import inspect
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -35,12 +36,14 @@ class Tail:
         is_affine: True if `run` is an affine function of `outputs`.
         reruns: True if `run` runs the encoder again with the layer's output replaced, because the encoder cannot be split.
         reruns_prefix: True if the modules before the layer run again, too.
+        shorter: the same tail without its last step, its last two steps, and so on, as far as each multiplies, divides or normalises.
     """
 
     run: Callable[[Tensor, int], object]
     is_affine: bool = False
     reruns: bool = False
     reruns_prefix: bool = False
+    shorter: tuple["Tail", ...] = ()
 
 
 class _LayerTracer(fx.Tracer):
@@ -120,7 +123,7 @@ def _is_affine_step(root: nn.Module, node: fx.Node) -> bool:
     return node.op in ("placeholder", "output") or node.target in affine.get(node.op, ())
 
 
-def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer, n_scalings: int = 0) -> Tail | None:
+def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packer) -> Tail | None:
     """The nodes of the encoder's graph that depend on the layer, or None if the graph cannot be split there.
 
     Args:
@@ -128,22 +131,25 @@ def trace_tail(encoder: nn.Module, layer: nn.Module, images: Tensor, pack: Packe
         layer: a module of it.
         images: a batch.
         pack: `(outputs [rows, ...], example) -> container`, the outputs as the layer would return them, see `make_packer`.
-        n_scalings: the number of last steps to leave out, each of which multiplies, divides or normalises; None if there are fewer.
     """
     with _lock_tracing(encoder):
         graph = _trace(encoder, layer)
-        final = None if graph is None else _find_final(graph, n_scalings)
-        return None if graph is None or final is None else _split(encoder, layer, images, graph, pack, final)
-
-
-def _find_final(graph: fx.Graph, n_scalings: int) -> fx.Node | None:
-    """The node of the output, or of what the last steps scale."""
-    final = next(node for node in graph.nodes if node.op == "output").args[0]
-    for _ in range(n_scalings):
-        if not isinstance(final, fx.Node) or final.op == "call_module" or final.target not in SCALINGS:
+        if graph is None:
             return None
-        final = final.args[0]
-    return final if isinstance(final, fx.Node) else None
+        tails = takewhile(bool, (_split(encoder, layer, images, graph, pack, final) for final in _find_finals(graph)))
+        whole, *shorter = [tail for tail in tails if tail is not None] or [None]
+        return whole and replace(whole, shorter=tuple(shorter))
+
+
+def _find_finals(graph: fx.Graph) -> list[fx.Node]:
+    """The node of the output, and the inputs of the last steps that scale, from the last to the first."""
+    final = next(node for node in graph.nodes if node.op == "output").args[0]
+    finals = []
+    while isinstance(final, fx.Node):
+        finals.append(final)
+        is_scaling = final.op != "call_module" and final.target in SCALINGS
+        final = final.args[0] if is_scaling else None
+    return finals
 
 
 def _split(encoder: nn.Module, layer: nn.Module, images: Tensor, graph: fx.Graph, pack: Packer, final: fx.Node) -> Tail | None:
