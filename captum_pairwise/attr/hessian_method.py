@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from numbers import Real
 
 import torch
 
@@ -24,6 +25,7 @@ METHODS = ("gauss", "expected")
 HESSIAN, INDEPENDENT = "hessian", "independent"
 N_STEPS = 16
 N_SAMPLES = 1000
+TOLERANCE = 0.01
 
 
 class HessianMethod(CompleteMethod, GradientMethod):
@@ -34,11 +36,14 @@ class HessianMethod(CompleteMethod, GradientMethod):
         index: the interaction index, or None for credit that is none.
         within: True for the pairs within each image.
         softplus_beta: the sharpness of the softplus that replaces each ReLU, or None.
+        tolerance: the relative error of pairs of more than 64 parts; None computes them exactly.
     """
 
     order = 2
 
-    def _set_options(self, weight: str, index: str | None, p: Probability, within: bool, softplus_beta: float | None) -> None:
+    def _set_options(
+        self, weight: str, index: str | None, p: Probability, within: bool, softplus_beta: float | None, tolerance: float | None
+    ) -> None:
         if weight not in (*WEIGHTS, INDEPENDENT):
             raise ValueError(f"Expected weight to be one of {sorted([*WEIGHTS, INDEPENDENT])}, got {weight!r}. Other indices have `index`.")
         if index is not None and weight != HESSIAN:
@@ -46,7 +51,11 @@ class HessianMethod(CompleteMethod, GradientMethod):
         if within and weight == INDEPENDENT:
             raise ValueError("Expected no `within` with weight='independent', because each image has its own path. Leave it out.")
         self.weight, self.index = weight, WEIGHTS.get(weight) if index is None else parse_index(index, p)
-        self.within, self.softplus_beta = within, softplus_beta
+        if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
+            raise ValueError(
+                f"Expected a tolerance above 0, the relative error of the pairs, or None for none, got {tolerance!r}. Raise it."
+            )
+        self.within, self.softplus_beta, self.tolerance = within, softplus_beta, tolerance
         self._smooth()  # refuses a `softplus_beta` out of range
 
     def _smooth(self) -> AbstractContextManager:
@@ -85,4 +94,4 @@ class HessianMethod(CompleteMethod, GradientMethod):
             return partial(integrate_towers, path=path)
         is_random = n_samples is not None
         nodes = gauss_index(self.index, n_steps) if n_samples is None else random_index(self.index, n_samples, generator, n_steps)
-        return partial(integrate_with_maps, index=nodes, path=path, within=self.within, is_random=is_random)
+        return partial(integrate_with_maps, index=nodes, path=path, within=self.within, is_random=is_random, tolerance=self.tolerance)

@@ -9,7 +9,7 @@ from torch import Tensor
 from captum_pairwise._compat import TargetType
 from captum_pairwise.attr.base import DeviceIds
 from captum_pairwise.attr.gradient import GradientMethod, LayerGradientMethod
-from captum_pairwise.attr.hessian_method import N_STEPS, HessianMethod
+from captum_pairwise.attr.hessian_method import N_STEPS, TOLERANCE, HessianMethod
 from captum_pairwise.attr.logged import log_overloaded
 from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.views import Delta, Matrix, arrange_pairs, compute_delta
@@ -50,6 +50,9 @@ class IntegratedHessians(HessianMethod):
         p: of `"banzhaf"`, the presence at which the derivatives are taken, or one for each image.
         within: also integrate the pairs within each image, and every part's own credit, by Hessian–vector products.
         softplus_beta: replace every ReLU by `log(1 + exp(beta x)) / beta` for the call (Janizek et al. 2021); None leaves them.
+        tolerance: the root-mean-square error of the pairs, relative to the pairs, where a `SimilarityWrapper` has more than 64 parts in
+            each image: the product of the two Jacobians is then taken in as few directions of the embedding as this error needs, which the
+            standard error of the pairs measures. None takes all directions; pairs within an image always do.
     """
 
     def __init__(
@@ -61,9 +64,10 @@ class IntegratedHessians(HessianMethod):
         p: Probability = 0.5,
         within: bool = False,
         softplus_beta: float | None = None,
+        tolerance: float | None = TOLERANCE,
     ) -> None:
         GradientMethod.__init__(self, forward_func)
-        self._set_options(weight, index, p, within, softplus_beta)
+        self._set_options(weight, index, p, within, softplus_beta, tolerance)
 
     @differentiable()
     def interactions(
@@ -164,6 +168,7 @@ class LayerIntegratedHessians(HessianMethod, LayerGradientMethod):
         p: of `"banzhaf"`, the presence of the cells.
         within: also integrate the pairs within each image.
         softplus_beta: the sharpness of the softplus that replaces each ReLU, or None.
+        tolerance: the relative error of pairs of more than 64 cells, or None for none.
         layout: the axes of the layer's output, as for the other layer methods.
 
     >>> from captum_pairwise import SimilarityWrapper
@@ -184,10 +189,11 @@ class LayerIntegratedHessians(HessianMethod, LayerGradientMethod):
         p: Probability = 0.5,
         within: bool = False,
         softplus_beta: float | None = None,
+        tolerance: float | None = TOLERANCE,
         layout: LayoutNames = None,
     ) -> None:
         LayerGradientMethod.__init__(self, forward_func, layer, device_ids, layout=layout)
-        self._set_options(weight, index, p, within, softplus_beta)
+        self._set_options(weight, index, p, within, softplus_beta, tolerance)
 
     @differentiable()
     def interactions(

@@ -92,6 +92,24 @@ def point_gradients(function: Function, points: Points, chunk: Chunk) -> Points:
         return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(len(points), device="cpu"))
 
 
+def cotangent_products(
+    embed: Embed, points: Points, cotangents: Float[Tensor, "points products channels"], chunk: Chunk
+) -> Float[Tensor, "points products players"]:
+    """`Jᵀ c` of the embedding at each point for each of its cotangents `c`, in reverse mode. The tower runs once for all of a point."""
+
+    def differentiate(index: Int[Tensor, " rows"]) -> Tensor:
+        rows = points[index].requires_grad_()
+        embeddings = embed(rows)
+        own = cotangents[index.to(cotangents.device)].to(embeddings).unbind(1)
+        if not embeddings.requires_grad:
+            return embeddings.new_zeros(len(rows), len(own), rows.shape[1])
+        products = [torch.autograd.grad(embeddings, rows, c, retain_graph=True, materialize_grads=True)[0] for c in own]
+        return torch.stack(products, 1).to(embeddings)
+
+    with torch.enable_grad():
+        return Evaluator(differentiate, chunk, cost=COST_OF_GRADIENT)(torch.arange(len(points), device="cpu"))
+
+
 def hessian_products(function: Function, points: Points, directions: Points, chunk: Chunk) -> Points:
     """`H d` of a function at each point, in the direction of the same row; arguments as for `point_gradients`."""
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.heat_maps import attach_maps
 from captum_pairwise.estimators.paths.continuous_index import ContinuousIndex
+from captum_pairwise.estimators.paths.low_rank import sum_low_rank
 from captum_pairwise.estimators.paths.second_derivatives import cross_derivatives, full_hessians, make_points, slopes_at
 from captum_pairwise.estimators.quadrature import Path
 from captum_pairwise.games.game import Game, make_one_image_games
@@ -32,7 +33,9 @@ def integrate_gradients(game: Game, path: Path) -> Interactions:
     return make_interactions(ends, game.n_query, game.n_evaluations, marginal=marginal)
 
 
-def integrate_hessians(game: Game, index: ContinuousIndex, path: Path | None, *, is_random: bool = False) -> Interactions:
+def integrate_hessians(
+    game: Game, index: ContinuousIndex, path: Path | None, *, is_random: bool = False, tolerance: float | None = None
+) -> Interactions:
     """An index of pairs along the diagonal, by Jacobians of two towers, or by Hessian–vector products of any other game.
 
     Args:
@@ -42,6 +45,7 @@ def integrate_hessians(game: Game, index: ContinuousIndex, path: Path | None, *,
             has the credit of single players then, with these pairs alone. None computes the complete index: also the pairs within each
             image and the players' own credit, from which `marginal` follows.
         is_random: True if the nodes are independent samples. The result then has standard errors.
+        tolerance: the relative error to which pairs of many players are computed, see `sum_low_rank`; None computes all exactly.
 
     >>> from captum_pairwise.estimators.paths.continuous_index import gauss_index
     >>> from captum_pairwise.games.game import CallableGame
@@ -54,7 +58,11 @@ def integrate_hessians(game: Game, index: ContinuousIndex, path: Path | None, *,
     tensor([[[5.]]])
     """
     ends, constant = _evaluate_ends(game), {}
-    credits, errors = _sum_terms(_node_terms(game, index, is_complete=path is None), len(index.nodes), is_random)
+    low_rank = None if tolerance is None or path is None or is_random else sum_low_rank(game, index, tolerance)
+    if low_rank is not None:
+        credits, errors = get_blocks(_share_cross(low_rank[0]["between"], index)), low_rank[1]
+    else:
+        credits, errors = _sum_terms(_node_terms(game, index, is_complete=path is None), len(index.nodes), is_random)
     if path is not None and index.is_efficient:
         credits["marginal"] = _integrate_slopes(game, path)
     elif len(index.ends):
@@ -80,7 +88,9 @@ def _centre_credit(game: Game, index: ContinuousIndex, credits: Blocks) -> Float
     return mean - ((credits["first_order"] + shared / 2) * present).sum(1)
 
 
-def integrate_with_maps(game: Game, index: ContinuousIndex, path: Path, *, within: bool, is_random: bool = False) -> Interactions:
+def integrate_with_maps(
+    game: Game, index: ContinuousIndex, path: Path, *, within: bool, is_random: bool = False, tolerance: float | None = None
+) -> Interactions:
     """`integrate_hessians`, and the heat maps: the integrated gradients of each image's players while the other image is whole.
 
     Args:
@@ -89,8 +99,9 @@ def integrate_with_maps(game: Game, index: ContinuousIndex, path: Path, *, withi
         path: quadrature of the integrated gradients, of the maps and without `within` of `marginal`.
         within: True for the complete index.
         is_random: True if the nodes of the index are independent samples.
+        tolerance: the relative error of pairs of many players, as for `integrate_hessians`.
     """
-    pairs = integrate_hessians(game, index, None if within else path, is_random=is_random)
+    pairs = integrate_hessians(game, index, None if within else path, is_random=is_random, tolerance=tolerance)
     if not min(game.n_query, game.n_retrieved):  # an image without players
         return pairs
     query, retrieved = (integrate_gradients(image_game, path) for image_game in make_one_image_games(game))
