@@ -17,6 +17,7 @@ from .attr.map_products import pairs_from_maps
 from .attr.maxsim import MaxSimShapleyTaylor
 from .attr.partition import PartitionShap
 from .attr.project_attention import project_attention, project_attention_through
+from .attr.projection_recipe import OBJECT_RECIPE, ProjectionRecipe
 from .attr.sam import LayerPairwiseSAM, LayerSAM
 from .attr.sbsm import SBSM, PairwiseSBSM
 from .attr.shapley_taylor import (
@@ -44,6 +45,7 @@ from .visualization.input_kinds import Picture, Signal, Spectrogram, Video, Volu
 from .visualization.viewer import Viewer, viewer
 
 __all__ = [
+    "OBJECT_RECIPE",
     "SBSM",
     "Backgrounds",
     "Counterfactual",
@@ -76,6 +78,7 @@ __all__ = [
     "PairwiseSBSM",
     "PartitionShap",
     "Picture",
+    "ProjectionRecipe",
     "Ranking",
     "ShapleyTaylorSampling",
     "Signal",

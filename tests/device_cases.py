@@ -43,6 +43,7 @@ def list_calls(device: torch.device) -> dict[str, Callable[[], object]]:
         "project_attention of pixels": lambda: cp.project_attention(model, None, pair, maps, n_steps=2),
         "project_attention of parts": lambda: cp.project_attention(model, None, pair, maps[:, 0, :4], n_steps=2, feature_mask=masks),
         "project_attention_through": lambda: cp.project_attention_through(model, [encoder[2], encoder[4]], pair, maps),
+        "a projection with a recipe": lambda: cp.project_attention_through(model, [encoder[4]], pair, maps, recipe=cp.OBJECT_RECIPE),
         "counterfactual": lambda: cp.counterfactual(cp.LayerIGSAM(model, encoder[4]), query, retrieved, query + 0.1),
         "default superpixels": lambda: cp.KernelShapley(model).attribute(pair, n_samples=400),
         "the mean colour": lambda: cp.SBSM(model).attribute(pair, **WINDOWS, baselines=(cp.mean_colour, cp.mean_colour)),

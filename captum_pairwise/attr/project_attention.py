@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from captum_pairwise._compat import TargetType
+from captum_pairwise.attr.projection_recipe import PLAIN, ProjectionRecipe, prepare_attention, scale_photos, smooth_over_superpixels
 from captum_pairwise.estimators.paths.continuous_index import WEIGHTS, ContinuousIndex, gauss_index
 from captum_pairwise.estimators.paths.derivatives import differentiable
 from captum_pairwise.estimators.paths.projected import project_weights, sum_of_maps, swap_images
@@ -98,10 +99,13 @@ def project_attention_through(
     weight: str = "taylor",
     layer_masks: Sequence[Masks] | None = None,
     layouts: Sequence[LayoutNames] | None = None,
+    layer_baselines: Baselines = None,
+    recipe: ProjectionRecipe = PLAIN,
 ) -> Float[Tensor, "batch rows columns"]:
     """The sum of the maps of `project_attention` for several layers, each resized to the pixels of the image.
 
-    Maps of fine layers are sharp but noisy, maps of coarse layers are smooth; their sum is often better than each.
+    Maps of fine layers are sharp but noisy, maps of coarse layers are smooth; their sum is often better than each. To find the object of a
+    mask, pass `recipe=OBJECT_RECIPE`; `ProjectionRecipe` says what its steps do to the axioms.
 
     Args:
         forward_func: as for `project_attention`.
@@ -114,26 +118,36 @@ def project_attention_through(
         weight: `"taylor"` or `"hessian"`.
         layer_masks: a `layer_mask` for each layer, such as the `token_grid` of a transformer's block, or None.
         layouts: the `layout` of each layer's output, or None.
+        layer_baselines: the start of the path in the space of every layer's output, for example `(0, 0)` for a dot product.
+        recipe: steps before and after the sum.
 
     Returns:
-        `[B, H, W]`, of the other image: the sum of the maps, each divided by its largest absolute value.
+        `[B, H, W]`, of the other image: the sum of the maps, each divided by its largest absolute value, after the steps of the recipe.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
     """
     if not isinstance(layers, (list, tuple)) or not layers:
         raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
+    _refuse_attention(attention, direction, weight)
     masks = _list_options(layer_masks, len(layers), "layer_masks")
     names = _list_options(layouts, len(layers), "layouts")
-    height, width = inputs[direction == DIRECTIONS[0]].shape[2:]
-    maps = []
-    for layer, mask, layout in zip(layers, masks, names, strict=True):
-        arguments = {"n_steps": n_steps, "direction": direction, "weight": weight, "layer_mask": mask, "layout": layout}
-        heat_map = project_attention(forward_func, layer, inputs, attention, baselines, **arguments)
-        if heat_map.dim() != 3:
-            raise ValueError("Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by `layer_masks`.")
-        maps.append(F.interpolate(heat_map[:, None], (height, width), mode="bilinear")[:, 0])
-    return sum_of_maps(torch.stack(maps))
+    other = inputs[direction == DIRECTIONS[0]]
+    signal, maps = prepare_attention(attention, recipe), []
+    for scale in recipe.scales:
+        photos, starts = scale_photos(inputs, baselines, scale)
+        for layer, mask, layout in zip(layers, masks, names, strict=True):
+            of_layer = {"layer_baselines": layer_baselines, "layer_mask": mask, "layout": layout}
+            arguments = {"n_steps": n_steps, "direction": direction, "weight": weight} | of_layer
+            maps.append(_draw_map(project_attention(forward_func, layer, photos, signal, starts, **arguments), other))
+    return smooth_over_superpixels(sum_of_maps(torch.stack(maps)), other, recipe.n_segments)
+
+
+def _draw_map(heat_map: Tensor, photos: Tensor) -> Float[Tensor, "batch height width"]:
+    """A map with a value for each pixel of the photos."""
+    if heat_map.dim() != 3:
+        raise ValueError("Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by `layer_masks`.")
+    return F.interpolate(heat_map[:, None], photos.shape[2:], mode="bilinear")[:, 0]
 
 
 def _list_options(options: Sequence | None, n_layers: int, name: str) -> Sequence:
