@@ -129,6 +129,8 @@ def project_attention_through(
     """
     if not isinstance(layers, (list, tuple)) or not layers:
         raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
+    if not isinstance(recipe, ProjectionRecipe):
+        raise ValueError(f"Expected recipe to be a ProjectionRecipe, got {recipe!r}. Pass OBJECT_RECIPE to find an object.")
     _refuse_attention(attention, direction, weight)
     masks = _list_options(layer_masks, len(layers), "layer_masks")
     names = _list_options(layouts, len(layers), "layouts")

@@ -16,33 +16,33 @@ from captum_pairwise.players.regions import Players, average, paint, superpixels
 
 @dataclass(frozen=True)
 class ProjectionRecipe:
-    r"""Steps of `project_attention_through` around its sum of maps. The default has none; `OBJECT_RECIPE` is the preset that finds objects.
+    r"""Steps of `project_attention_through` before and after its sum of maps. By default there are none.
 
-    A map of `project_attention` is linear in the attention and sums to the credit that the attention carries (completeness). A part without
-    interactions gets 0 (dummy), and parts that can be exchanged get the same (symmetry). The sum over layers, and each step, give up some
-    of this, so a map of a recipe shows *where* the object is, not how much similarity a part explains:
+    `OBJECT_RECIPE` has all of them: it is the preset that finds the object of a mask. Its map shows *where* the object is, not how much
+    similarity each part explains, because the steps give up axioms that a map of `project_attention` keeps. That map is linear in the
+    attention, sums to the credit of the attention (completeness), is 0 where no pair has credit (dummy), and equal for parts that can be
+    exchanged (symmetry).
 
-    | step | linearity in the attention | completeness | dummy | symmetry |
+    | step | linearity | completeness | dummy | symmetry |
     |---|---|---|---|---|
-    | `contrast` | kept | kept; constant attention has the sum 0 | kept | kept |
-    | several layers, each map divided by its largest value | lost: only the sign of a factor is left | lost | lost | lost |
-    | `scales` | kept for each scale | kept for each scale, of another similarity | kept for each scale | kept for each scale |
-    | `n_segments` | kept | kept | lost: a superpixel shares its credit | kept, and made: pixels of a superpixel are equal |
-    | zero or wider blurred baselines | kept | kept, of another game | kept | kept |
+    | `contrast` | kept | kept, for the attention minus its mean | kept | kept |
+    | several layers, several `scales` | lost: each map is divided by its largest value | lost | lost | lost |
+    | `n_segments` | kept | kept: each superpixel keeps its sum | lost | equal inside a superpixel, lost between two |
+    | another baseline: zero, a wider blur | kept | kept, for another game | kept | kept |
 
-    Dummy and symmetry are lost where maps are resized and added, because a cell is no player of the other layers. The network at another
-    scale is another game: the similarity of the resized photos. Superpixels come from the photo's colours, not from the network.
+    A cell of one layer is no player of another layer, so the sum of their maps has no players. Photos of another scale have another
+    similarity. Superpixels come from the colours of the photo, not from the network.
 
     Attributes:
-        contrast: subtract the mean of the attention from it. What every part of the query supports then cancels:
+        contrast: subtract the mean from the attention, so that what every part of the query supports cancels:
             $\sum_i (a_i - \bar a) \phi_{ij}$.
-        scales: factors of height and width. Every layer is explained at each of them, of photos that are resized; tensors as baselines are
-            resized with them, and functions see the resized photos.
-        n_segments: numbers of SLIC superpixels of the other photo. The map becomes the mean of its means over each division; empty: the map
-            stays as it is.
+        scales: factors of the height and width of both photos; each layer is explained at each scale. Baselines that are tensors are
+            resized like the photos; a function receives the resized photos. A network that takes only one size needs `(1.0,)`.
+        n_segments: numbers of SLIC superpixels of the photo that the map is over. The map becomes its mean over each superpixel, averaged
+            over these numbers. Empty: the map stays as it is.
 
     Raises:
-        ValueError: `scales` is empty or holds a number that is not positive, or `n_segments` holds no whole number of at least 1.
+        ValueError: `scales` is no tuple of positive numbers, or `n_segments` no tuple of whole numbers of at least 1.
     """
 
     contrast: bool = False
@@ -50,10 +50,18 @@ class ProjectionRecipe:
     n_segments: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
-            raise ValueError(f"Expected scales to be positive factors, got {self.scales!r}. Pass (1.0,) for the size of the photos.")
+        if not isinstance(self.scales, tuple) or not self.scales or not all(map(_is_factor, self.scales)):
+            raise ValueError(
+                f"Expected scales to be a tuple of positive factors, got {self.scales!r}. Pass (1.0,) for the photos as they are."
+            )
+        if not isinstance(self.n_segments, tuple):
+            raise ValueError(f"Expected n_segments to be a tuple of numbers of superpixels, got {self.n_segments!r}. Pass () for none.")
         for number in self.n_segments:
             check_count(number, "n_segments", least=1)
+
+
+def _is_factor(scale: object) -> bool:
+    return isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale < float("inf")
 
 
 PLAIN = ProjectionRecipe()
@@ -68,8 +76,9 @@ def prepare_attention(attention: Shaped[Tensor, "batch ..."], recipe: Projection
     """
     if not recipe.contrast:
         return attention
-    values = attention if attention.is_floating_point() else attention.float()
-    return values - values.mean(tuple(range(1, values.dim())), keepdim=True)
+    values, places = attention if attention.is_floating_point() else attention.float(), tuple(range(1, attention.dim()))
+    above = values - values.amin(places, keepdim=True)  # a constant becomes exactly 0; a rounding error would be enlarged to a map
+    return above - above.mean(places, keepdim=True)
 
 
 def scale_photos(inputs: tuple[Tensor, Tensor], baselines: Baselines, scale: float) -> tuple[tuple[Tensor, Tensor], Baselines]:

@@ -47,7 +47,7 @@ def test_contrast_is_linear_and_of_a_constant_there_is_nothing_left():
     there, back = random_tensor(2, 5, 4), random_tensor(2, 5, 4, seed=1)
     sums = 2 * prepare_attention(there, CONTRAST) - 3 * prepare_attention(back, CONTRAST)
     torch.testing.assert_close(prepare_attention(2 * there - 3 * back, CONTRAST), sums, rtol=0, atol=1e-14)
-    assert (prepare_attention(torch.full((1, 4, 4), 0.5), CONTRAST) == 0).all()
+    assert (prepare_attention(torch.full((1, 7, 9), 0.3), CONTRAST) == 0).all()
     assert prepare_attention(torch.ones(1, 2, 2, dtype=torch.bool), CONTRAST).is_floating_point()
 
 
@@ -122,12 +122,16 @@ def test_zero_baselines_of_a_dot_product_are_sam():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scales": ()}, "Expected scales to be positive factors"),
-        ({"scales": (1.0, 0.0)}, "Expected scales to be positive factors"),
-        ({"scales": (float("nan"),)}, "Expected scales to be positive factors"),
+        ({"scales": ()}, "Expected scales to be a tuple of positive factors"),
+        ({"scales": (1.0, 0.0)}, "Expected scales to be a tuple of positive factors"),
+        ({"scales": (float("nan"),)}, "Expected scales to be a tuple of positive factors"),
+        ({"scales": 2.0}, "Expected scales to be a tuple of positive factors"),
+        ({"scales": ("2",)}, "Expected scales to be a tuple of positive factors"),
+        ({"n_segments": 50}, "Expected n_segments to be a tuple"),
         ({"n_segments": (50, 0)}, "Expected n_segments to be a whole number of at least 1"),
     ],
 )
+@pytest.mark.usefixtures("without_type_checks")
 def test_bad_recipes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         cp.ProjectionRecipe(**arguments)
@@ -137,3 +141,9 @@ def test_bad_recipes_are_refused(arguments, message):
 def test_attention_that_is_none_is_refused_before_its_mean(model):
     with pytest.raises(ValueError, match="Expected attention to be a mask"):
         cp.project_attention_through(model, [None], images(1), torch.ones(1, 1, 12, 12), recipe=CONTRAST)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_recipe_by_name_is_refused(model):
+    with pytest.raises(ValueError, match="Expected recipe to be a ProjectionRecipe, got 'object'"):
+        cp.project_attention_through(model, [None], images(1), torch.ones(1, 12, 12), recipe="object")
