@@ -127,10 +127,7 @@ def project_attention_through(
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
     """
-    if not isinstance(layers, (list, tuple)) or not layers:
-        raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
-    if not isinstance(recipe, ProjectionRecipe):
-        raise ValueError(f"Expected recipe to be a ProjectionRecipe, got {recipe!r}. Pass OBJECT_RECIPE to find an object.")
+    _refuse_layers(layers, recipe)
     _refuse_attention(attention, direction, weight)
     masks = _list_options(layer_masks, len(layers), "layer_masks")
     names = _list_options(layouts, len(layers), "layouts")
@@ -150,6 +147,13 @@ def _draw_map(heat_map: Tensor, photos: Tensor) -> Float[Tensor, "batch height w
     if heat_map.dim() != 3:
         raise ValueError("Expected layers that return maps [B, C, H, W], got one of tokens. Lay them out by `layer_masks`.")
     return F.interpolate(heat_map[:, None], photos.shape[2:], mode="bilinear")[:, 0]
+
+
+def _refuse_layers(layers: object, recipe: object) -> None:
+    if not isinstance(layers, (list, tuple)) or not layers:
+        raise ValueError(f"Expected a list of layers, got {type(layers).__name__}. For one layer there is project_attention.")
+    if not isinstance(recipe, ProjectionRecipe):
+        raise ValueError(f"Expected recipe to be a ProjectionRecipe, got {recipe!r}. Pass OBJECT_RECIPE to find an object.")
 
 
 def _list_options(options: Sequence | None, n_layers: int, name: str) -> Sequence:

@@ -18,10 +18,10 @@ from captum_pairwise.players.regions import Players, average, paint, superpixels
 class ProjectionRecipe:
     r"""Steps of `project_attention_through` before and after its sum of maps. By default there are none.
 
-    `OBJECT_RECIPE` has all of them: it is the preset that finds the object of a mask. Its map shows *where* the object is, not how much
-    similarity each part explains, because the steps give up axioms that a map of `project_attention` keeps. That map is linear in the
-    attention, sums to the credit of the attention (completeness), is 0 where no pair has credit (dummy), and equal for parts that can be
-    exchanged (symmetry).
+    `OBJECT_RECIPE`, the preset, is `ProjectionRecipe(contrast=True, scales=(1.0, 2.0), n_segments=(50, 150))`. It is for finding the object
+    of a mask, through the last layer and one of twice its resolution. Its map shows *where* the object is, not how much similarity each
+    part explains, because the steps give up axioms that a map of `project_attention` keeps. That map is linear in the attention, sums to
+    the credit of the attention (completeness), is 0 where no pair has credit (dummy), and equal for parts that can be exchanged (symmetry).
 
     | step | linearity | completeness | dummy | symmetry |
     |---|---|---|---|---|
@@ -87,16 +87,16 @@ def scale_photos(inputs: tuple[Tensor, Tensor], baselines: Baselines, scale: flo
         return inputs, baselines
     query, retrieved = inputs
     first, second = unpack_pair(baselines, "baselines")
-    return (_resize(query, scale), _resize(retrieved, scale)), (_scale_baseline(first, scale), _scale_baseline(second, scale))
+    return (_resize_photos(query, scale), _resize_photos(retrieved, scale)), (_scale_baseline(first, scale), _scale_baseline(second, scale))
 
 
 def _scale_baseline(baseline: Baseline, scale: float) -> Baseline:
     if isinstance(baseline, Backgrounds):
-        return Backgrounds(_resize(baseline.images, scale))
-    return _resize(baseline, scale) if isinstance(baseline, Tensor) else baseline
+        return Backgrounds(_resize_photos(baseline.images, scale))
+    return _resize_photos(baseline, scale) if isinstance(baseline, Tensor) else baseline
 
 
-def _resize(photos: Float[Tensor, "*batch channels height width"], scale: float) -> Float[Tensor, "*batch channels rows columns"]:
+def _resize_photos(photos: Float[Tensor, "*batch channels height width"], scale: float) -> Float[Tensor, "*batch channels rows columns"]:
     size = [max(1, round(length * scale)) for length in photos.shape[-2:]]
     resized = F.interpolate(photos.reshape(-1, *photos.shape[-3:]), size, mode="bilinear", antialias=True)
     return resized.reshape(*photos.shape[:-2], *size)
