@@ -37,7 +37,7 @@ class ProjectionRecipe:
         contrast: subtract the mean from the attention, so that what every part of the query supports cancels:
             $\sum_i (a_i - \bar a) \phi_{ij}$.
         scales: factors of the height and width of both photos; each layer is explained at each scale. Baselines that are tensors are
-            resized like the photos; a function receives the resized photos. A network that takes only one size needs `(1.0,)`.
+            resized like the photos; a function receives the resized photos. A network or a `token_grid` for one size needs `(1.0,)`.
         n_segments: numbers of SLIC superpixels of the photo that the map is over. The map becomes its mean over each superpixel, averaged
             over these numbers. Empty: the map stays as it is.
 

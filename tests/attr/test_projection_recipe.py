@@ -13,6 +13,7 @@ from captum_pairwise.attr.projection_recipe import PLAIN, prepare_attention, sca
 
 CONTRAST = cp.ProjectionRecipe(contrast=True)
 MASK = torch.rand(2, 12, 12, generator=seeded(3), dtype=torch.float64)
+OBJECT = (MASK > 0.7).double()
 
 
 def divide_by_largest(maps):
@@ -43,7 +44,7 @@ def test_contrast_takes_off_what_the_mean_of_the_attention_projects_to(direction
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-def test_contrast_is_linear_and_of_a_constant_there_is_nothing_left():
+def test_contrast_is_linear_and_a_constant_becomes_zero():
     there, back = random_tensor(2, 5, 4), random_tensor(2, 5, 4, seed=1)
     sums = 2 * prepare_attention(there, CONTRAST) - 3 * prepare_attention(back, CONTRAST)
     torch.testing.assert_close(prepare_attention(2 * there - 3 * back, CONTRAST), sums, rtol=0, atol=1e-14)
@@ -92,9 +93,8 @@ def test_superpixels_share_their_credit_and_keep_its_sum():
 def test_the_preset_is_its_steps_one_after_the_other(direction, model):
     layers, pair = [model.query_encoder[4], model.query_encoder[2]], (images(2)[0], F.interpolate(images(2)[1], (16, 14), mode="bilinear"))
     recipe, other = cp.OBJECT_RECIPE, pair[direction == "query->retrieved"]
-    found = cp.project_attention_through(model, layers, pair, MASK > 0.7, direction=direction, recipe=recipe)
-    signal = (MASK > 0.7).double()
-    signal, total = signal - signal.mean((1, 2), keepdim=True), 0
+    found = cp.project_attention_through(model, layers, pair, OBJECT, direction=direction, recipe=recipe)
+    signal, total = OBJECT - OBJECT.mean((1, 2), keepdim=True), 0
     for scale in recipe.scales:
         photos = tuple(F.interpolate(side, scale_factor=scale, mode="bilinear") for side in pair)
         for layer in layers:
@@ -102,7 +102,7 @@ def test_the_preset_is_its_steps_one_after_the_other(direction, model):
             total = total + divide_by_largest(enlarge(heat_map, other.shape[2:]))
     expected = torch.stack([mean_by_loop(total, other, number) for number in recipe.n_segments]).mean(0)
     assert found.shape == (2, *other.shape[2:])
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # a boolean mask becomes float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 def test_without_a_recipe_nothing_is_changed(model):
@@ -138,7 +138,7 @@ def test_bad_recipes_are_refused(arguments, message):
 
 
 @pytest.mark.usefixtures("without_type_checks")
-def test_attention_that_is_none_is_refused_before_its_mean(model):
+def test_attention_of_another_shape_is_refused_before_its_mean_is_taken(model):
     with pytest.raises(ValueError, match="Expected attention to be a mask"):
         cp.project_attention_through(model, [None], images(1), torch.ones(1, 1, 12, 12), recipe=CONTRAST)
 
