@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from captum_pairwise.files.arguments import check_count
-from captum_pairwise.games.checks import unpack_pair
+from captum_pairwise.games.checks import promote_half, unpack_pair
 from captum_pairwise.games.context import Baselines
 from captum_pairwise.players.baselines import Backgrounds, Baseline
 from captum_pairwise.players.regions import Players, average, paint, superpixels
@@ -98,8 +98,8 @@ def _scale_baseline(baseline: Baseline, scale: float) -> Baseline:
 
 def _resize_photos(photos: Float[Tensor, "*batch channels height width"], scale: float) -> Float[Tensor, "*batch channels rows columns"]:
     size = [max(1, round(length * scale)) for length in photos.shape[-2:]]
-    resized = F.interpolate(photos.reshape(-1, *photos.shape[-3:]), size, mode="bilinear", antialias=True)
-    return resized.reshape(*photos.shape[:-2], *size)
+    resized = F.interpolate(promote_half(photos).reshape(-1, *photos.shape[-3:]), size, mode="bilinear", antialias=True)
+    return resized.to(photos.dtype).reshape(*photos.shape[:-2], *size)
 
 
 def smooth_over_superpixels(

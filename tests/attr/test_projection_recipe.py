@@ -80,6 +80,15 @@ def test_backgrounds_for_each_example_are_resized_too():
     assert other is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_photos_in_half_precision_are_resized_like_others(dtype):
+    photos = torch.rand(1, 3, 8, 8, generator=seeded(2)).to(dtype)
+    (resized, _), _ = scale_photos((photos, photos), None, 2.0)
+    expected = F.interpolate(photos.float(), (16, 16), mode="bilinear")
+    assert resized.dtype == dtype
+    torch.testing.assert_close(resized, expected.to(dtype))
+
+
 def test_superpixels_share_their_credit_and_keep_its_sum():
     photos, maps = torch.rand(2, 3, 24, 20, generator=seeded(1)), random_tensor(2, 24, 20)
     found = smooth_over_superpixels(maps, photos, (4, 15))
