@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 
@@ -33,10 +33,20 @@ def open_mask(
     """
     refuse_label(label)
     with _read_labels(Path(path), ONE_NUMBER if label is None else ONE_BYTE) as image:
-        numbers = torch.from_numpy(np.array(image.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(np.int32))[None]
+        numbers = _resize_numbers(image, size)
     if label is None:
         return numbers != 0, torch.zeros_like(numbers, dtype=torch.bool)
     return numbers == label, numbers == VOID
+
+
+def open_regions(path: str | Path, size: tuple[int, int] = (224, 224)) -> Int[Tensor, "1 height width"]:
+    """The numbers of a mask, resized as by `open_mask`.
+
+    Raises:
+        ValueError: the file is no image with one number a pixel.
+    """
+    with _read_labels(Path(path), ONE_NUMBER) as image:
+        return _resize_numbers(image, size)
 
 
 def refuse_label(label: int | None) -> None:
@@ -58,6 +68,10 @@ def label_shares(path: Path) -> dict[int, float]:
     with _read_labels(path, ONE_BYTE) as image:
         counts = image.histogram()[:VOID]
     return {label: count / sum(counts) for label, count in enumerate(counts) if count}
+
+
+def _resize_numbers(image: Image.Image, size: tuple[int, int]) -> Int[Tensor, "1 height width"]:
+    return torch.from_numpy(np.array(image.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(np.int32))[None]
 
 
 def _read_labels(path: Path, modes: tuple[str, ...]) -> Image.Image:

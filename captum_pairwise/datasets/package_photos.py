@@ -1,10 +1,13 @@
 """Photos inside installed Python packages, and the masks of their objects."""
 
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skimage.data
+from PIL import Image
 from scipy import ndimage
 from skimage.draw import polygon2mask
 from skimage.measure import label
@@ -12,6 +15,12 @@ from skimage.measure import label
 from captum_pairwise.datasets.collage import Cutout, Mask, Pixels
 from captum_pairwise.files.optional_packages import import_optional
 
+GRADIO_PHOTOS = (
+    "media_assets/images/cheetah1.jpg",
+    "media_assets/images/lion.jpg",
+    "media_assets/images/tower.jpg",
+    "test_data/cheetah2.jpg",
+)
 # disparity of the garage's floor at a row and column, fitted to the floor beside the motorcycle
 FLOOR = (-29.87, 0.17655, -0.001703)
 # corners of the cat's outline
@@ -65,6 +74,14 @@ def cut_cat() -> Cutout:
 def load_sample_photo(name: str) -> Pixels:
     """A photo of scikit-learn: `china.jpg` or `flower.jpg`."""
     return np.asarray(import_optional("sklearn.datasets", "the built-in pairs", "tutorials").load_sample_image(name))
+
+
+def load_gradio_photos() -> list[Pixels]:
+    """Animals and a tower of gradio, which is not imported; empty if it is not installed."""
+    package = find_spec("gradio")
+    folders = [Path(folder) for folder in (package.submodule_search_locations or ())] if package is not None else []
+    files = [folder / name for folder in folders for name in GRADIO_PHOTOS]
+    return [np.asarray(Image.open(file).convert("RGB")) for file in files if file.is_file()]
 
 
 def _keep_largest(mask: Mask) -> Mask:

@@ -1,4 +1,4 @@
-"""Pairs of images in a CSV file: `query,retrieved,category,query_mask,retrieved_mask,label`, the paths relative to one folder."""
+"""Pairs of images in a CSV file with the columns of `Pair`, the paths relative to one folder."""
 
 import csv
 import os
@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
+from captum_pairwise.datasets.known_truth import PROTOCOLS, Points, format_points, parse_points, refuse_protocol
 from captum_pairwise.datasets.masks import refuse_label
 from captum_pairwise.datasets.safe_paths import join_inside, refuse_links_out
 from captum_pairwise.files.atomic import write_atomically
@@ -23,9 +24,14 @@ class Pair:
         query_mask: the class in the query: an image of the same proportions with one number a pixel.
         retrieved_mask: the class in the retrieved image.
         label: the number of the class in both masks, where 255 is void; None: all numbers except 0 are the class.
+        protocol: how explanations of the pair are measured. `"object"`: by the object in the masks, if there are any. `"mosaic"`: regions
+            with the same number in both masks show the same thing. `"planted"`: such regions hold the same pixels, and `before` does not
+            have them. `"points"`: by `points`.
+        before: for `"planted"`, the retrieved image before patches of the query were pasted into it.
+        points: for `"points"`, matched points: row and column in the query, and in the retrieved image, as shares of height and width.
 
     Raises:
-        ValueError: the label is not a number of a mask.
+        ValueError: the label is not a number of a mask, or the pair lacks something that its protocol needs.
     """
 
     query: Path
@@ -34,14 +40,18 @@ class Pair:
     query_mask: Path | None = None
     retrieved_mask: Path | None = None
     label: int | None = None
+    protocol: str = PROTOCOLS[0]
+    before: Path | None = None
+    points: Points = ()
 
     def __post_init__(self) -> None:
         refuse_label(self.label)
+        refuse_protocol(self.protocol, vars(self))
 
 
 COLUMNS = [field.name for field in fields(Pair)]
 REQUIRED = ["query", "retrieved"]
-PATHS = [*REQUIRED, "query_mask", "retrieved_mask"]
+PATHS = [*REQUIRED, "query_mask", "retrieved_mask", "before"]
 MAX_LINE = 2**20  # characters
 MAX_QUOTE = 200  # characters of a cell in a message
 MAX_DIGITS = 9
@@ -71,6 +81,8 @@ def write_pairs(pairs: Iterable[Pair], file: str | Path, root: str | Path | None
 
 def _format_cell(value: object, folder: str) -> object:
     """The cell of a value; a path becomes relative to the folder."""
+    if isinstance(value, tuple):
+        return format_points(value)
     if not isinstance(value, Path):
         return value
     try:
@@ -146,4 +158,10 @@ def _parse_row(columns: list[str], row: list[str], folder: Path, check: bool) ->
     label = cells.get("label", "")
     if label and not (label.isascii() and label.isdigit() and len(label) <= MAX_DIGITS):
         raise ValueError(f"Expected a label from 0 to 254, or nothing, got {label[:MAX_QUOTE]!r}. Write the number in the masks.")
-    return Pair(**paths, category=cells.get("category", ""), label=int(label) if label else None)
+    return Pair(
+        **paths,
+        category=cells.get("category", ""),
+        label=int(label) if label else None,
+        protocol=cells.get("protocol", "") or PROTOCOLS[0],
+        points=parse_points(cells.get("points", "")),
+    )

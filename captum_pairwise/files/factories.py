@@ -1,7 +1,24 @@
 """Objects of the user's own code, named on a command line."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+
+def find_function(source: str) -> Callable[..., Any]:
+    """The function `module:function`; the module is imported.
+
+    Raises:
+        ValueError: there is no such module or function.
+    """
+    module, _, function = source.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: an empty name
+        raise ValueError(f"Expected module:function that can be imported, got {source!r}: {error}. Check the name.") from error
+    if not callable(found):
+        raise ValueError(f"Expected {source} to be a function, got {type(found).__name__}. Write a function that returns it.")
+    return found
 
 
 def call_factory(source: str) -> Any:
@@ -10,11 +27,4 @@ def call_factory(source: str) -> Any:
     Raises:
         ValueError: there is no such module or function.
     """
-    module, _, function = source.partition(":")
-    try:
-        make = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:  # ValueError: an empty name
-        raise ValueError(f"Expected module:function that can be imported, got {source!r}: {error}. Check the name.") from error
-    if not callable(make):
-        raise ValueError(f"Expected {source} to be a function, got {type(make).__name__}. Write a function that returns it.")
-    return make()
+    return find_function(source)()

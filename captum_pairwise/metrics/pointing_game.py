@@ -18,8 +18,8 @@ def pointing_recognition(maps: Float[Tensor, "regions height width"], labels: In
     $$\frac{C}{C + W}, \quad C = \sum_t \Big( \sum_{Q_t} \phi_t^+ + \sum_{\text{outside } Q_t} \phi_t^- \Big), \quad
     W = \sum_t \Big( \sum_{\text{outside } Q_t} \phi_t^+ + \sum_{Q_t} \phi_t^- \Big)$$
 
-    with the positive part $\phi^+$ and the size of the negative part $\phi^-$. One map for all parts of a query that shows all `n` quadrants
-    of a mosaic has about `1 / n`.
+    with the positive part $\phi^+$ and the size of the negative part $\phi^-$. One map for all parts of a query that shows all `n`
+    quadrants of a mosaic has about `1 / n`.
 
     Args:
         maps: one for each part of the query: the projection of a region of an image, or the credit with a word.

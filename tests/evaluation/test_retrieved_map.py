@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise import metrics
-from captum_pairwise.evaluation.tables.retrieved_map import measure_explanation
+from captum_pairwise.evaluation.tables.measures import measure_explanation
+from captum_pairwise.evaluation.tables.retrieved_map import project_object
 from captum_pairwise.evaluation.tables.table_methods import explain_pair
 
 
@@ -21,6 +22,7 @@ def test_measures_are_the_metrics(tmp_path, method):
     pair = open_case(tmp_path)
     (first, second), model = explain(method, pair), cp.SimilarityWrapper(pair.model.encoder)
     measures = measure_explanation(first, second, pair)
+    second = project_object(second, pair.masks[0])
     projected = metrics.to_pixels(second.heat_map, (32, 32))
     assert measures.faithfulness == pytest.approx(metrics.faithfulness(model, pair.images, first.heat_map).item(), abs=1e-6)
     remaining = metrics.second_order_faithfulness(model, pair.images, projected, pair.masks)
@@ -47,7 +49,7 @@ def test_void_pixels_do_not_count(tmp_path):
     void = torch.rand(pair.masks[1].shape, generator=torch.Generator().manual_seed(1)) < 0.3
     first, second = explain("kshap", pair)
     whole, measures = measure_explanation(first, second, pair), measure_explanation(first, second, replace(pair, void=void))
-    projected = metrics.to_pixels(second.heat_map, (32, 32))
+    projected = metrics.to_pixels(project_object(second, pair.masks[0]).heat_map, (32, 32))
     assert measures.mean_iou == metrics.label_propagation(projected, pair.masks[1], void).mean_iou.item() != whole.mean_iou
     model = cp.SimilarityWrapper(pair.model.encoder)
     remaining = metrics.second_order_faithfulness(model, pair.images, projected, pair.masks, void=void).item()

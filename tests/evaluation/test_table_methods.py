@@ -9,8 +9,9 @@ from torch.testing import assert_close
 
 import captum_pairwise as cp
 from captum_pairwise.evaluation.tables import table_methods
+from captum_pairwise.evaluation.tables.retrieved_map import project_object
 from captum_pairwise.evaluation.tables.row_cache import content_keys
-from captum_pairwise.evaluation.tables.table_methods import FIRST_ORDER, SECOND_ORDER, TABLE_METHODS, choose_methods, explain_pair
+from captum_pairwise.evaluation.tables.table_methods import BUILT_IN, TABLE_METHODS, choose_methods, explain_pair
 from captum_pairwise.players.baselines import part_colour
 
 pytest.importorskip("sklearn", reason="LIME is among the methods: pip install 'captum-pairwise[lime]'")
@@ -38,7 +39,8 @@ SECOND_CALLS = {
 
 
 def explain(method, pair, settings=SETTINGS):
-    return explain_pair(method, start_run(pair, settings))
+    first, second = explain_pair(method, start_run(pair, settings))
+    return first, None if second is None else project_object(second, pair.masks[0])
 
 
 def make_exact(pair, method):
@@ -81,7 +83,7 @@ def test_every_column_has_its_own_budget_and_a_query_that_is_whole_in_first_orde
     monkeypatch.setattr(cls, "window_pairs" if cls is cp.PairwiseSBSM else "interactions", record)
     pair = open_case(tmp_path)
     with pytest.raises(_Stopped):
-        FIRST_ORDER[column](start_run(pair, settings)) if order == 1 else SECOND_ORDER[column](start_run(pair, settings), pair.masks[0])
+        (TABLE_METHODS[column].first if order == 1 else TABLE_METHODS[column].second)(start_run(pair, settings))
     (options,) = calls
     assert [options[name] for name in ("n_samples", "n_steps") if name in options] == [getattr(settings, budget)]
     query_masks = [options[name][0] for name in ("feature_mask", "layer_mask") if name in options]
@@ -130,16 +132,17 @@ def test_credit_of_efficient_columns_sums_to_the_similarity(tmp_path, method):
     assert second.credit.sum().item() == pytest.approx((full - both_empty).item(), abs=2e-2)
 
 
-@pytest.mark.parametrize("method", TABLE_METHODS)
+@pytest.mark.parametrize("method", sorted(BUILT_IN))
 def test_every_column_has_a_map_without_gradients(tmp_path, method):
     explanations = explain(method, open_case(tmp_path, with_head))
-    assert (explanations[1] is None) == (method in ("pshap", "vesm", "gcam"))
+    assert (explanations[0] is None) == (method == "same_place")
+    assert (explanations[1] is None) == (method in ("pshap", "vesm", "gcam", "captum_ig", "captum_gxa"))
     for explanation in filter(None, explanations):
         assert explanation.heat_map.isfinite().all() and not explanation.heat_map.requires_grad
         assert explanation.credit is None or not explanation.credit.requires_grad
 
 
-@pytest.mark.parametrize("method", TABLE_METHODS)
+@pytest.mark.parametrize("method", [name for name in sorted(BUILT_IN) if name not in ("truth", "same_place")])
 def test_a_pair_without_masks_has_only_first_order(tmp_path, method):
     first, second = explain(method, open_case(tmp_path, with_masks=False))
     assert second is None and first.heat_map.isfinite().all()

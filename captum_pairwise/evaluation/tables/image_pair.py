@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.datasets.embeddings import fingerprint
-from captum_pairwise.datasets.masks import open_mask
+from captum_pairwise.datasets.masks import open_mask, open_regions
 from captum_pairwise.datasets.pair_list import Pair
+from captum_pairwise.evaluation.tables.row_cache import RowCache
+from captum_pairwise.evaluation.tables.shared_game import SharedGame
 from captum_pairwise.models.backbones import ImageEncoder
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.players.baselines import blur_baseline
@@ -47,6 +50,10 @@ class ImagePair:
         empty: `v(∅)` of first and of second order: the retrieved image blurred, or both images blurred (§A.2).
         masks: the pixels of the object in each image, or None.
         void: pixels of the retrieved image that the metrics ignore.
+        regions: the numbers in both masks of a mosaic or a planted pair, or None.
+        points: row and column of matched points in the query and in the retrieved image, in pixels, or None.
+        before: the retrieved image without the planted patches, or None.
+        protocol: how explanations are measured, see `Pair`.
     """
 
     model: Model
@@ -56,6 +63,20 @@ class ImagePair:
     empty: tuple[Float[Tensor, " 1"], Float[Tensor, " 1"]]
     masks: tuple[Bool[Tensor, "1 height width"], Bool[Tensor, "1 height width"]] | None = None
     void: Bool[Tensor, "1 height width"] | None = None
+    regions: tuple[Int[Tensor, "1 height width"], Int[Tensor, "1 height width"]] | None = None
+    points: Float[Tensor, "points 4"] | None = None
+    before: Float[Tensor, "1 3 height width"] | None = None
+    protocol: str = "object"
+
+    @cached_property
+    def similarity(self) -> SimilarityWrapper:
+        """The similarity for metrics: one image at a time, each distinct one once for all methods."""
+        return SimilarityWrapper(RowCache(self.model.encoder))
+
+    @cached_property
+    def game(self) -> SharedGame:
+        """The game of the superpixels of both images, for metrics that compare methods with different parts."""
+        return SharedGame(self.model.wrapper, self.images, self.superpixels)
 
 
 @torch.no_grad()
@@ -66,18 +87,41 @@ def open_pair(pair: Pair, model: Model, n_segments: int = 50) -> ImagePair:
         ValueError: an image cannot be read, a mask is empty, or only one of two masks is there.
     """
     query, retrieved = (model.encoder.preprocess(path) for path in (pair.query, pair.retrieved))
-    masks = void = None
-    if (pair.query_mask is None) != (pair.retrieved_mask is None):
-        raise ValueError(f"Expected no mask or two, got one for {pair.query.name} and {pair.retrieved.name}. Add the other mask.")
-    if pair.query_mask is not None and pair.retrieved_mask is not None:
-        query_mask, _ = _read_mask(pair.query_mask, pair.label, query)
-        retrieved_mask, void = _read_mask(pair.retrieved_mask, pair.label, retrieved)
-        masks = query_mask, retrieved_mask
+    masks, void = _read_masks(pair, query, retrieved) if pair.protocol == "object" else (None, None)
     query_blur, retrieved_blur = blur_baseline(query), blur_baseline(retrieved)
     similarity = model.wrapper
     empty = similarity(query, retrieved_blur), similarity(query_blur, retrieved_blur)
     regions = superpixels(query, n_segments), superpixels(retrieved, n_segments)
-    return ImagePair(model, (query, retrieved), regions, similarity(query, retrieved), empty, masks, void)
+    truth = _read_truth(pair, (query, retrieved), model)
+    return ImagePair(model, (query, retrieved), regions, similarity(query, retrieved), empty, masks, void, **truth, protocol=pair.protocol)
+
+
+def _read_masks(pair: Pair, query: Tensor, retrieved: Tensor) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+    """The object in both images and the void pixels of the retrieved image; None without masks."""
+    if (pair.query_mask is None) != (pair.retrieved_mask is None):
+        raise ValueError(f"Expected no mask or two, got one for {pair.query.name} and {pair.retrieved.name}. Add the other mask.")
+    if pair.query_mask is None or pair.retrieved_mask is None:
+        return None, None
+    query_mask, _ = _read_mask(pair.query_mask, pair.label, query)
+    retrieved_mask, void = _read_mask(pair.retrieved_mask, pair.label, retrieved)
+    return (query_mask, retrieved_mask), void
+
+
+def _read_truth(pair: Pair, images: tuple[Tensor, Tensor], model: Model) -> dict[str, Any]:
+    """The fields of an `ImagePair` that a pair with a known truth has."""
+    truth: dict[str, Any] = {}
+    if pair.protocol in ("mosaic", "planted"):
+        files = (pair.query_mask, pair.retrieved_mask)
+        sides = zip(files, images, strict=True)
+        truth["regions"] = tuple(
+            open_regions(file, (image.shape[2], image.shape[3])).to(image.device) for file, image in sides if file is not None
+        )
+    if pair.before is not None:
+        truth["before"] = model.encoder.preprocess(pair.before)
+    if pair.points:
+        sides = torch.tensor([size - 1 for image in images for size in image.shape[2:]], device=images[0].device)
+        truth["points"] = torch.tensor(pair.points, dtype=torch.float32, device=images[0].device) * sides
+    return truth
 
 
 def _read_mask(path: Path, label: int | None, image: Tensor) -> tuple[Tensor, Tensor]:

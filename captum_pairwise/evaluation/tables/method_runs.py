@@ -1,18 +1,21 @@
 """One run of public attribution classes on one pair of images."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from captum_pairwise.evaluation.tables.image_pair import ImagePair
-from captum_pairwise.evaluation.tables.retrieved_map import RetrievedMap, paint_retrieved, project_object
+from captum_pairwise.evaluation.tables.retrieved_map import RetrievedMap, paint_retrieved
 from captum_pairwise.evaluation.tables.row_cache import RowCache
 from captum_pairwise.evaluation.tables.settings import Settings
 from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.results.interactions import Interactions
 
+AnyResult = TypeVar("AnyResult")
 ONE_PLAYER = torch.tensor(0, device="cpu")  # a mask: first order explains the retrieved image, so the query needs no coalitions
 
 
@@ -24,11 +27,19 @@ class MethodRun:
         pair: the images.
         settings: sizes and budgets.
         generator: the source of randomness.
+        results: of `call_once`; a run is of one method.
     """
 
     pair: ImagePair
     settings: Settings
     generator: torch.Generator
+    results: list[Any] = field(default_factory=list)
+
+    def call_once(self, explain: Callable[[], AnyResult]) -> AnyResult:
+        """The result that both orders of the method share: the first call computes it."""
+        if not self.results:
+            self.results.append(explain())
+        return self.results[0]
 
     @cached_property
     def model(self) -> SimilarityWrapper:
@@ -64,11 +75,10 @@ class MethodRun:
         """First order of cells."""
         return paint_retrieved(cls(*self.layer).interactions(**self.budget(n_samples), layer_mask=(ONE_PLAYER, None)))
 
-    def project_parts(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> RetrievedMap:
+    def pair_parts(self, cls: Any, n_samples: int, **options: Any) -> Interactions:
         """Second order of superpixels."""
-        interactions = cls(self.model, **options).interactions(**self.budget(n_samples), feature_mask=self.pair.superpixels)
-        return project_object(interactions, mask)
+        return cls(self.model, **options).interactions(**self.budget(n_samples), feature_mask=self.pair.superpixels)
 
-    def project_cells(self, cls: Any, n_samples: int, mask: Tensor, **options: Any) -> RetrievedMap:
+    def pair_cells(self, cls: Any, n_samples: int, **options: Any) -> Interactions:
         """Second order of cells."""
-        return project_object(cls(*self.layer, **options).interactions(**self.budget(n_samples)), mask)
+        return cls(*self.layer, **options).interactions(**self.budget(n_samples))

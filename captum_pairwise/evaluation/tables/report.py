@@ -1,17 +1,27 @@
 """The rows of the tables as Markdown, LaTeX and data for a picture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
-import torch
+from torch import Tensor
 
 from captum_pairwise import metrics
 from captum_pairwise.evaluation.escaping import escape_latex, escape_markdown, format_markdown_table
+from captum_pairwise.evaluation.tables.quantities import (
+    QUANTITIES,
+    SIGNIFICANT,
+    Quantity,
+    align_values,
+    compare_methods,
+    identify_pair,
+    is_better,
+)
 from captum_pairwise.evaluation.tables.study import TableRow
 from captum_pairwise.evaluation.tables.table_methods import CONTROL, TABLE_METHODS
 
 DIGITS = 3
+BOLD = f"Bold: the best of its family, which beats the second best on so many pairs that a sign test has p < {SIGNIFICANT}."
 R2_MEANING = (
     " R²: the share of the variance of the similarity that the credits of parts and pairs predict when each part is present with "
     "probability 0.5; below 0 is worse than a constant. Of Banzhaf indices: the same for the index that predicts best, from the same "
@@ -20,37 +30,8 @@ R2_MEANING = (
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """A metric of the tables.
-
-    Attributes:
-        title: its name in the table.
-        order: `"first"` for single parts, `"second"` for pairs.
-        name: its name in `TableRow`.
-        is_more_better: True if the largest value is the best.
-    """
-
-    title: str
-    order: str
-    name: str
-    is_more_better: bool = True
-
-
-QUANTITIES = (
-    Quantity("Faithfulness", "first", "faithfulness"),
-    Quantity("Faithfulness", "second", "pair_faithfulness"),
-    Quantity("R²", "second", "pair_r2"),
-    Quantity("R² of Banzhaf indices", "second", "banzhaf_r2"),
-    Quantity("Inefficiency", "first", "inefficiency", is_more_better=False),
-    Quantity("Inefficiency", "second", "pair_inefficiency", is_more_better=False),
-    Quantity("mIoU", "second", "mean_iou"),
-    Quantity("IoU of the object", "second", "foreground_iou"),
-)
-
-
-@dataclass(frozen=True)
 class Cell:
-    """The mean over pairs, its standard error, and whether it is the best of its family."""
+    """The mean over pairs, its standard error, and whether it is significantly the best of its family."""
 
     mean: float = nan
     error: float = nan
@@ -77,19 +58,20 @@ def make_lines(rows: Sequence[TableRow], methods: Sequence[str]) -> list[tuple[Q
 
 
 def _make_cells(rows: Sequence[TableRow], quantity: Quantity, methods: Sequence[str]) -> list[Cell]:
-    values = {method: [getattr(row, quantity.name) for row in rows if row.method == method] for method in methods}
-    means = {method: metrics.mean_and_error(torch.tensor(values[method], dtype=torch.float64, device="cpu")) for method in methods}
-    best: dict[str, float] = {}  # by family, in the digits that are shown
-    for method, (mean, _) in means.items():
-        family, score = TABLE_METHODS[method].family, _score(mean, quantity)
-        if family != CONTROL and not isnan(mean):
-            best[family] = max(score, best.get(family, score))
-    return [Cell(*means[method], _score(means[method][0], quantity) == best.get(TABLE_METHODS[method].family)) for method in methods]
+    values = align_values(rows, quantity.name, methods)
+    best = find_significant_bests(values, quantity)
+    return [Cell(*metrics.mean_and_error(values[method]), method in best) for method in methods]
 
 
-def _score(mean: float, quantity: Quantity) -> float:
-    """The mean in the digits that are shown; more is better."""
-    return round(mean, DIGITS) * (1 if quantity.is_more_better else -1)
+def find_significant_bests(values: Mapping[str, Tensor], quantity: Quantity) -> set[str]:
+    """The best method of each family, if the sign test against the second best excludes chance; controls are never best."""
+    families: dict[str, list[tuple[float, str]]] = {}
+    for method, numbers in values.items():
+        mean = metrics.mean_and_error(numbers)[0]
+        if TABLE_METHODS[method].family != CONTROL and not isnan(mean):
+            families.setdefault(TABLE_METHODS[method].family, []).append((mean, method))
+    ranked = [[name for _, name in sorted(means, reverse=quantity.is_more_better)] for means in families.values()]
+    return {names[0] for names in ranked if len(names) > 1 and is_better(compare_methods(values[names[0]], values[names[1]], quantity))}
 
 
 def format_markdown(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
@@ -117,10 +99,10 @@ def format_latex(rows: Sequence[TableRow], methods: Sequence[str]) -> str:
 
 def format_caption(rows: Sequence[TableRow], setup: str) -> str:
     """The number of pairs, the setup, and the failures."""
-    n_pairs = len({(row.query, row.retrieved, row.category, row.label) for row in rows})
+    n_pairs = len({identify_pair(row)[1:] for row in rows})
     failures, has_r2 = [row for row in rows if row.error], not all(isnan(row.pair_r2) for row in rows)
     noun = "pair" if n_pairs == 1 else "pairs"
-    text = f"{n_pairs} {noun} of images, {setup}; mean ± standard error of the mean over pairs. Bold: the best of its family."
+    text = f"{n_pairs} {noun} of images, {setup}; mean ± standard error of the mean over pairs. {BOLD}"
     text += R2_MEANING if has_r2 else ""
     if failures:
         first = failures[0]

@@ -6,6 +6,8 @@ from typing import Any
 
 from captum_pairwise.estimators.regression.sampling import TAYLOR_SAMPLERS
 
+MAY_BE_0 = ("n_exact", "n_slow")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -24,6 +26,10 @@ class Settings:
         n_nodes: nodes of integrated Hessians. The paper draws 40 000 points of a path; a quadrature of 24 nodes is more accurate.
         n_embeddings: embeddings of each image, for the factorised estimator.
         n_layer_embeddings: embeddings of each feature map, for the factorised estimator.
+        n_maps: gradient × input maps of each image, for products as of BiLRP.
+        n_curve_steps: steps of insertion and deletion curves.
+        n_exact: built-in pairs of each kind whose truth is exact: mosaics, planted patches, and points in warped photos.
+        n_slow: pairs of each protocol that methods with a hundred or more network passes explain; 0 for all.
     """
 
     window: int = 20
@@ -38,19 +44,35 @@ class Settings:
     n_nodes: int = 24
     n_embeddings: int = 2000
     n_layer_embeddings: int = 2000
+    n_maps: int = 128
+    n_curve_steps: int = 20
+    n_exact: int = 60
+    n_slow: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"Expected {name} of at least 1, got {value}. Choose a larger number.")
+            least = 0 if name in MAY_BE_0 else 1
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"Expected {name} of at least {least}, got {value}. Choose a larger number.")
         if self.sampling not in TAYLOR_SAMPLERS:
             raise ValueError(f"Expected sampling to be one of {sorted(TAYLOR_SAMPLERS)}, got {self.sampling!r}.")
 
 
-QUICK_BUDGETS = {"first": 100, "second": 160, "second_layer": 10_000, "n_embeddings": 100, "n_layer_embeddings": 500}
+FIELD_BUDGETS: dict[str, Any] = {"first": 100, "second": 160, "second_layer": 10_000, "n_embeddings": 100, "n_layer_embeddings": 500}
+SMALL_SIZES: dict[str, Any] = {
+    "window": 56,
+    "stride": 28,
+    "n_segments": 8,
+    "sampling": "distinct",
+    "n_steps": 20,
+    "n_nodes": 8,
+    "n_maps": 32,
+}
+FIELD = Settings(**SMALL_SIZES, **FIELD_BUDGETS, n_curve_steps=10, n_slow=8)
 PRESETS = {
     "paper": Settings(),
-    "quick": Settings(window=56, stride=28, n_segments=8, sampling="distinct", n_steps=20, n_nodes=8, **QUICK_BUDGETS),
+    "field": FIELD,
+    "quick": replace(FIELD, first=64, second=100, n_embeddings=64, n_segments=6, n_maps=8, n_curve_steps=5, n_exact=6, n_slow=2),
 }
 
 

@@ -1,4 +1,4 @@
-"""The paper's Tables 1, 2 and 4 for any pairs of images: one row for each pair, model and method."""
+"""The protocols of the field, and the paper's Tables 1, 2 and 4, for any pairs of images: a row for each pair, model and method."""
 
 import hashlib
 import os
@@ -19,11 +19,11 @@ from captum_pairwise.datasets.pair_list import Pair
 from captum_pairwise.evaluation.escaping import join_lines
 from captum_pairwise.evaluation.rows import Journal, read_rows
 from captum_pairwise.evaluation.tables.image_pair import ImagePair, Model, open_pair
+from captum_pairwise.evaluation.tables.measures import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.method_runs import MethodRun
 from captum_pairwise.evaluation.tables.processes import Ranks
-from captum_pairwise.evaluation.tables.retrieved_map import Measures, measure_explanation
 from captum_pairwise.evaluation.tables.settings import Settings
-from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, explain_pair
+from captum_pairwise.evaluation.tables.table_methods import TABLE_METHODS, TableMethod, explain_pair
 
 POLL = 2.0  # seconds
 MAX_ERROR_LENGTH = 500
@@ -44,6 +44,8 @@ class Run:
         label: its number in the masks; empty if the masks have only one object.
         query_mask: the file of the query's mask; empty if there is none.
         retrieved_mask: the file of the retrieved image's mask; empty if there is none.
+        protocol: how explanations of the pair are measured, see `Pair`.
+        truth: a digest of the points, or the file of the image before patches were planted; empty without them.
     """
 
     model: str
@@ -56,6 +58,8 @@ class Run:
     label: str
     query_mask: str
     retrieved_mask: str
+    protocol: str = "object"
+    truth: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,18 @@ class PairJob:
     runs: tuple[Run, ...]
 
 
-def plan_jobs(pairs: Sequence[Pair], root: Path, models: Sequence[Model], methods: Sequence[str], settings: str) -> list[PairJob]:
+def plan_jobs(
+    pairs: Sequence[Pair], root: Path, models: Sequence[Model], methods: Sequence[str], settings: str, n_slow: int = 0
+) -> list[PairJob]:
     """All jobs, model by model.
+
+    Args:
+        pairs: of images.
+        root: the folder that their files are relative to.
+        models: of the tables.
+        methods: names of `TABLE_METHODS`.
+        settings: the digest of the settings.
+        n_slow: slow methods explain only so many pairs of each protocol; 0 for all.
 
     Raises:
         ValueError: a pair, or the name of a model, is listed twice, or a name has a line break.
@@ -101,23 +115,42 @@ def plan_jobs(pairs: Sequence[Pair], root: Path, models: Sequence[Model], method
     broken = [texts for texts in descriptions if any(sign in text for text in texts for sign in "\r\n\0")]
     if broken:
         raise ValueError(f"Expected names without line breaks, because a row is one line, got {broken[0]}. Rename them.")
+    chosen = [_choose_runs(methods, pairs[:number], pair, n_slow) for number, pair in enumerate(pairs)]
     return [
-        PairJob(pair, model, tuple(Run(model.name, model.weights, method, settings, *texts) for method in methods))
+        PairJob(pair, model, tuple(Run(model.name, model.weights, method, settings, *texts) for method in names))
         for model in models
-        for pair, texts in zip(pairs, descriptions, strict=True)
+        for pair, texts, names in zip(pairs, descriptions, chosen, strict=True)
     ]
 
 
-def _describe_pair(pair: Pair, root: Path) -> tuple[str, str, str, str, str, str]:
+def _choose_runs(methods: Sequence[str], earlier: Sequence[Pair], pair: Pair, n_slow: int) -> list[str]:
+    """The methods that explain a pair: those that its protocol measures, and slow ones only for the first pairs of the protocol."""
+    is_late = n_slow > 0 and sum(other.protocol == pair.protocol for other in earlier) >= n_slow
+    has_truth = pair.protocol != "object" or pair.query_mask is not None
+    has_maps = pair.protocol in ("object", "mosaic")
+
+    def is_measured(method: TableMethod) -> bool:
+        has_order = (has_maps and method.first is not None) or (has_truth and method.second is not None)
+        return has_order and not (is_late and method.is_slow) and (has_truth or not method.needs_truth)
+
+    return [name for name in methods if is_measured(TABLE_METHODS[name])]
+
+
+def _describe_pair(pair: Pair, root: Path) -> tuple[str, ...]:
     """The pair in the fields of a run, with files relative to the root."""
-    files = (pair.query, pair.retrieved, pair.query_mask, pair.retrieved_mask)
-    query, retrieved, *masks = ("" if file is None else Path(os.path.relpath(file, root)).as_posix() for file in files)
-    return query, retrieved, pair.category, "" if pair.label is None else str(pair.label), masks[0], masks[1]
+    files = (pair.query, pair.retrieved, pair.query_mask, pair.retrieved_mask, pair.before)
+    query, retrieved, *masks, before = ("" if file is None else Path(os.path.relpath(file, root)).as_posix() for file in files)
+    label = "" if pair.label is None else str(pair.label)
+    return query, retrieved, pair.category, label, masks[0], masks[1], pair.protocol, _digest(pair.points) if pair.points else before
 
 
 def settings_digest(settings: Settings, seed: int, device: torch.device) -> str:
     """A digest of the settings, the seed, the kind of device and the version of this package."""
-    return hashlib.blake2b(repr((settings, seed, device.type, __version__)).encode(), digest_size=6).hexdigest()
+    return _digest((settings, seed, device.type, __version__))
+
+
+def _digest(content: object) -> str:
+    return hashlib.blake2b(repr(content).encode(), digest_size=6).hexdigest()
 
 
 def run_jobs(jobs: Sequence[PairJob], settings: Settings, seed: int, folder: Path, ranks: Ranks, retry: bool = False) -> None:
@@ -220,7 +253,7 @@ def measure_run(run: Run, model: Model, pair: ImagePair | Exception, settings: S
         if isinstance(pair, Exception):
             raise pair
         method_run = MethodRun(pair, settings, _seed_generator(run, seed))
-        measures = measure_explanation(*explain_pair(run.method, method_run), pair)
+        measures = measure_explanation(*explain_pair(run.method, method_run), pair, settings.n_curve_steps)
         n_passes = method_run.n_passes
     except Exception as error:  # a model or a method may raise anything; the study continues
         _raise_if_fatal(error, model)
