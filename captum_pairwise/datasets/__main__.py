@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from captum_pairwise.datasets.birds import cub
 from captum_pairwise.datasets.builtin import builtin_pairs
 from captum_pairwise.datasets.coco_stuff import coco
+from captum_pairwise.datasets.faces_in_the_wild import KINDS, lfw
+from captum_pairwise.datasets.keypoint_sets import SPLITS, pf_pascal, spair
 from captum_pairwise.datasets.labelled import LabelledImages
 from captum_pairwise.datasets.mining import conditional_nearest_neighbours
 from captum_pairwise.datasets.online_products import CONDITIONS, stanford_online_products
@@ -18,7 +21,9 @@ from captum_pairwise.files.arguments import parse_positive
 from captum_pairwise.models import backbones
 
 INTERRUPTED = 130
-TITLES = {"voc": "PASCAL VOC 2012", "coco": "COCO 2017 with COCO-Stuff", "sop": "Stanford Online Products"}
+TITLES = {"voc": "PASCAL VOC 2012", "coco": "COCO 2017 with COCO-Stuff", "sop": "Stanford Online Products", "cub": "CUB-200-2011"}
+LISTED = {"spair": "SPair-71k", "pf_pascal": "PF-PASCAL", "lfw": "Labelled Faces in the Wild"}  # whose pairs are published
+PARTS = {"spair": SPLITS, "pf_pascal": SPLITS, "lfw": KINDS}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
         _add_mining_options(commands.add_parser(name, help=f"mine pairs of {title}", description=description))
     condition = "class that a pair shares: the kind of product, from train to test (default), or the product, within test"
     commands.choices["sop"].add_argument("--condition", choices=CONDITIONS, default=CONDITIONS[0], help=condition)
+    for name, title in LISTED.items():
+        listed = commands.add_parser(name, help=f"write the pairs of {title}", description=f"The published pairs of {title}.")
+        listed.set_defaults(run=write_listed_pairs)
+        listed.add_argument("--root", type=Path, required=True, help="folder of the data set, unpacked as it is published")
+        listed.add_argument("--part", choices=PARTS[name], default=PARTS[name][-1 if name != "lfw" else 0], help="split or kind of pairs")
+        listed.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file; its paths are relative to the root")
     title = "write a few pairs that need no download"
     builtin = commands.add_parser("builtin", help=title, description=f"{title.capitalize()}, for trying and testing, not for conclusions.")
     builtin.set_defaults(run=write_builtin_pairs)
@@ -56,8 +67,8 @@ def read_splits(options: argparse.Namespace) -> tuple[LabelledImages, LabelledIm
     if options.data_set == "sop":
         test = stanford_online_products(options.root, "test", options.condition)
         return test if options.condition == "class" else stanford_online_products(options.root, "train", options.condition), test
-    read = {"voc": voc, "coco": coco}[options.data_set]
-    return read(options.root, "train"), read(options.root, "val")
+    read, test_split = {"voc": (voc, "val"), "coco": (coco, "val"), "cub": (cub, "test")}[options.data_set]
+    return read(options.root, "train"), read(options.root, test_split)
 
 
 def mine_pairs(options: argparse.Namespace) -> None:
@@ -74,6 +85,14 @@ def mine_pairs(options: argparse.Namespace) -> None:
     print(f"{len(pairs)} pairs: {options.out}")
     if options.root.resolve() != options.out.parent.resolve():
         print(f"Their paths are relative to {options.root}: pass this root whenever you read the file.")
+
+
+def write_listed_pairs(options: argparse.Namespace) -> None:
+    """Write the published pairs of a data set, and print how to read them."""
+    read = {"spair": spair, "pf_pascal": pf_pascal, "lfw": lfw}[options.data_set]
+    pairs = read(options.root, options.part)
+    write_pairs(pairs, options.out, options.root)
+    print(f"{len(pairs)} pairs: {options.out}\nTheir paths are relative to {options.root}: pass this root whenever you read the file.")
 
 
 def write_builtin_pairs(options: argparse.Namespace) -> None:

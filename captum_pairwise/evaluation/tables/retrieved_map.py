@@ -57,7 +57,8 @@ def project_object(result: PairResult, query_mask: Bool[Tensor, "1 height width"
     heat_map = project_signal(result, query_mask)
     if isinstance(result, WindowPairs) or result.marginal is None:
         return RetrievedMap(heat_map)
-    banzhaf = None if result.sources is None else result.as_index(BANZHAF)
+    is_banzhaf = result.index is not None and result.index.name == BANZHAF
+    banzhaf = result if is_banzhaf else None if result.sources is None else result.as_index(BANZHAF)
     shares = [torch.nan if one is None or one.r2 is None else one.r2.item() for one in (result, banzhaf)]
     return RetrievedMap(heat_map, result.marginal[0], shares[0], shares[1])
 

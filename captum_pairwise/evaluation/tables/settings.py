@@ -68,11 +68,13 @@ SMALL_SIZES: dict[str, Any] = {
     "n_nodes": 8,
     "n_maps": 32,
 }
-FIELD = Settings(**SMALL_SIZES, **FIELD_BUDGETS, n_curve_steps=10, n_slow=8)
+QUICK_CHANGES: dict[str, Any] = {"first": 64, "second": 100, "n_embeddings": 64, "n_layer_embeddings": 150, "n_segments": 6, "n_maps": 8}
+QUICK_CHANGES |= {"n_curve_steps": 4, "n_exact": 4, "n_slow": 1}
+FIELD = Settings(**SMALL_SIZES, **FIELD_BUDGETS, n_curve_steps=10, n_exact=40, n_slow=8)
 PRESETS = {
     "paper": Settings(),
     "field": FIELD,
-    "quick": replace(FIELD, first=64, second=100, n_embeddings=64, n_segments=6, n_maps=8, n_curve_steps=5, n_exact=6, n_slow=2),
+    "quick": replace(FIELD, **QUICK_CHANGES),
 }
 
 
