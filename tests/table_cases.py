@@ -18,7 +18,7 @@ from captum_pairwise.models.backbones import ImageEncoder
 
 SIZE = 32
 SMALL = ("window=8", "stride=8", "n_segments=4", "first=16", "second=40", "first_layer=60", "second_layer=1500", "n_steps=4", "n_nodes=3")
-SMALL += ("n_embeddings=16", "n_layer_embeddings=40", "sampling=distinct", "n_maps=4", "n_curve_steps=3", "n_slow=0")
+SMALL += ("n_embeddings=16", "n_layer_embeddings=40", "sampling=distinct", "n_maps=4", "n_curve_steps=3", "n_slow=0", "n_columns=2")
 SETTINGS = change_settings(PRESETS["quick"], SMALL)
 ROW = TableRow("net", "w", "sam", "s", "q.png", "r.png", "cat", "", "qm.png", "rm.png", faithfulness=0.25, inefficiency=0.5)
 

@@ -17,7 +17,9 @@ from captum_pairwise.evaluation.tables.shared_game import SharedGame
 from captum_pairwise.models.backbones import ImageEncoder
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.players.baselines import blur_baseline
-from captum_pairwise.players.regions import superpixels
+from captum_pairwise.players.regions import grid, superpixels
+
+SHAPE = (2, 4)  # 256 coalitions of each image
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class ImagePair:
         points: row and column of matched points in the query and in the retrieved image, in pixels, or None.
         before: the retrieved image without the planted patches, or None.
         protocol: how explanations are measured, see `Pair`.
+        shape: rows and columns of the equal parts that all methods share.
     """
 
     model: Model
@@ -67,6 +70,7 @@ class ImagePair:
     points: Float[Tensor, "points 4"] | None = None
     before: Float[Tensor, "1 3 height width"] | None = None
     protocol: str = "object"
+    shape: tuple[int, int] = SHAPE
 
     @cached_property
     def similarity(self) -> SimilarityWrapper:
@@ -75,12 +79,13 @@ class ImagePair:
 
     @cached_property
     def game(self) -> SharedGame:
-        """The game of the superpixels of both images, for metrics that compare methods with different parts."""
-        return SharedGame(self.model.wrapper, self.images, self.superpixels)
+        """The game of equal parts of both images, for metrics that compare methods with different parts."""
+        query, retrieved = (grid(image.shape[2], image.shape[3], *self.shape).to(image.device) for image in self.images)
+        return SharedGame(self.model.wrapper, self.images, (query, retrieved))
 
 
 @torch.no_grad()
-def open_pair(pair: Pair, model: Model, n_segments: int = 50) -> ImagePair:
+def open_pair(pair: Pair, model: Model, n_segments: int = 50, shape: tuple[int, int] = SHAPE) -> ImagePair:
     """Read a pair of image files and their masks, and compute what all methods share.
 
     Raises:
@@ -93,7 +98,8 @@ def open_pair(pair: Pair, model: Model, n_segments: int = 50) -> ImagePair:
     empty = similarity(query, retrieved_blur), similarity(query_blur, retrieved_blur)
     regions = superpixels(query, n_segments), superpixels(retrieved, n_segments)
     truth = _read_truth(pair, (query, retrieved), model)
-    return ImagePair(model, (query, retrieved), regions, similarity(query, retrieved), empty, masks, void, **truth, protocol=pair.protocol)
+    full = similarity(query, retrieved)
+    return ImagePair(model, (query, retrieved), regions, full, empty, masks, void, **truth, shape=shape)
 
 
 def _read_masks(pair: Pair, query: Tensor, retrieved: Tensor) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
@@ -109,7 +115,7 @@ def _read_masks(pair: Pair, query: Tensor, retrieved: Tensor) -> tuple[tuple[Ten
 
 def _read_truth(pair: Pair, images: tuple[Tensor, Tensor], model: Model) -> dict[str, Any]:
     """The fields of an `ImagePair` that a pair with a known truth has."""
-    truth: dict[str, Any] = {}
+    truth: dict[str, Any] = {"protocol": pair.protocol}
     if pair.protocol in ("mosaic", "planted"):
         files = (pair.query_mask, pair.retrieved_mask)
         sides = zip(files, images, strict=True)

@@ -26,7 +26,7 @@ class Measures:
         inefficiency: the distance of the sum of all credit from `v(N) - v(∅)`, where `v(∅)` has the retrieved image blurred.
         insertion: the area under the similarity while the most important pixels of the retrieved image are inserted first.
         deletion: the area while they are deleted first.
-        aid: the area between insertion and deletion of superpixels of the retrieved image, not divided by `v(N) - v(∅)`.
+        aid: the area between insertion and deletion of equal parts of the retrieved image, not divided by `v(N) - v(∅)`.
         localisation: the mean IoU of the object's mask and of as many of the most important pixels.
         pointing: the share of right credit in a mosaic, of the map with a query of one photo.
         pair_faithfulness: the similarity when everything is blurred except the query's object and its projection.
@@ -36,8 +36,8 @@ class Measures:
         mean_iou: the mean, over object and background, of the intersection over union of the retrieved image's true mask and of as many
             pixels of the projection.
         foreground_iou: the same for the object alone.
-        pair_aid: the area between insertion and deletion of superpixels of both images.
-        r2_30: the share of variance that the credits predict when each superpixel is present with probability 0.3; then 0.5 and 0.7.
+        pair_aid: the area between insertion and deletion of equal parts of both images.
+        r2_30: the share of variance that the credits predict when each equal part is present with probability 0.3; then 0.5 and 0.7.
         spearman_30: the rank correlation of predictions and similarities there.
         kendall_30: the same, by Kendall's tau.
         pair_pointing: the share of right credit in a mosaic, of the projection of each region of the query.
@@ -131,7 +131,7 @@ def _measure_pairs(second: PairResult, pair: ImagePair) -> Numbers:
 
 
 def _measure_game(second: Interactions, pair: ImagePair) -> Numbers:
-    """The prediction of the game of superpixels, and the order in which it adds and removes them."""
+    """The prediction of the game of equal parts, and the order in which it adds and removes them."""
     shared, values = regroup_pairs(second, pair.game.parts), {}
     values["pair_aid"] = _measure_order(pair.game.values, shared["first_order"][0], shared.second_order[0])
     for percent, (rows, similarities) in zip((30, 50, 70), pair.game.held_out, strict=True):

@@ -64,18 +64,19 @@ def format_page(rows: Sequence[TableRow], methods: Sequence[str], caption: str, 
 def _introduce(reference: str) -> list[str]:
     title = TABLE_METHODS[reference].title
     return [
-        f"Each table ranks the methods by their mean. The difference to “{title}” is paired: on the same pairs of images, with its "
-        f"standard error. Wins and losses count pairs; p is the two-sided sign test of them, bold below {SIGNIFICANT}. Nothing corrects "
-        "for the number of tests: of twenty rows without a difference, one is bold by chance. Controls know nothing, or everything."
+        f"Each table ranks the methods by their paired difference to “{title}”: on the same pairs of images, with its standard error. "
+        "Slow methods explain fewer pairs, so their means do not compare. Wins and losses count pairs; p is the two-sided sign test of "
+        f"them, bold below {SIGNIFICANT}. Nothing corrects for the number of tests: of twenty rows without a difference, one is bold by "
+        "chance. Controls know nothing, or everything."
     ]
 
 
 def _format_model(rows: Sequence[TableRow], methods: Sequence[str], reference: str) -> list[str]:
     """The sections of one model."""
     values = {quantity: align_values(rows, quantity.name, methods) for quantity in QUANTITIES}
-    means = {quantity: _rank_means(by_method, quantity) for quantity, by_method in values.items()}
+    ranks = {quantity: rank_methods(by_method, quantity, reference) for quantity, by_method in values.items()}
     parts = []
-    for quantity, ranked in means.items():
+    for quantity, ranked in ranks.items():
         if ranked:
             parts += [f"### {quantity.title}, {quantity.order} order", _format_ranking(values[quantity], ranked, quantity, reference)]
     orders = list_paper_orders(rows)
@@ -84,27 +85,38 @@ def _format_model(rows: Sequence[TableRow], methods: Sequence[str], reference: s
             "### The paper's orders",
             format_markdown_table(["metric", "better in the paper", "worse", "difference", "wins : losses", "p", "here"], orders),
         ]
-    return [*parts, "### Where the protocols disagree", describe_disagreement(means)]
+    return [*parts, "### Where the protocols disagree", describe_disagreement(ranks)]
 
 
-def _rank_means(values: Mapping[str, Tensor], quantity: Quantity) -> list[tuple[str, float]]:
-    """The methods with a number, the best first, and their means."""
-    means = [(method, metrics.mean_and_error(numbers)[0]) for method, numbers in values.items()]
-    return sorted(((m, mean) for m, mean in means if not isnan(mean)), key=lambda pair: pair[1], reverse=quantity.is_more_better)
+def rank_methods(values: Mapping[str, Tensor], quantity: Quantity, reference: str) -> list[tuple[str, float]]:
+    """The methods with a number, the best first, with the paired difference to the reference, or with their mean without one.
+
+    A mean of other pairs of images has no place in a ranking: some methods explain fewer pairs.
+    """
+    has_reference = reference in values and not values[reference].isnan().all()
+    scores = [
+        (method, compare_methods(numbers, values[reference], quantity).mean if has_reference else metrics.mean_and_error(numbers)[0])
+        for method, numbers in values.items()
+    ]
+    return sorted((pair for pair in scores if not isnan(pair[1])), key=lambda pair: pair[1], reverse=quantity.is_more_better)
 
 
 def _format_ranking(values: Mapping[str, Tensor], ranked: Sequence[tuple[str, float]], quantity: Quantity, reference: str) -> str:
     """The table of one protocol."""
     body = []
-    for method, mean in ranked:
-        error, n_pairs = metrics.mean_and_error(values[method])[1], int((~values[method].isnan()).sum())
-        cells = [TABLE_METHODS[method].title, TABLE_METHODS[method].family, f"{mean:.3f} ± {error:.3f}", str(n_pairs)]
+    for method, _ in ranked:
+        mean, n_pairs = metrics.mean_and_error(values[method]), int((~values[method].isnan()).sum())
+        cells = [TABLE_METHODS[method].title, TABLE_METHODS[method].family, _format_mean(*mean), str(n_pairs)]
         has_reference = reference in values and method != reference
-        body.append(
-            cells + (_format_difference(compare_methods(values[method], values[reference], quantity)) if has_reference else ["–"] * 3)
-        )
+        difference = compare_methods(values[method], values[reference], quantity) if has_reference else None
+        body.append(cells + (["–"] * 3 if difference is None else _format_difference(difference)))
     better = "more is better" if quantity.is_more_better else "less is better"
     return format_markdown_table(["method", "family", f"mean ({better})", "pairs", "difference", "wins : losses", "p"], body)
+
+
+def _format_mean(mean: float, error: float, sign: str = "") -> str:
+    """A mean and its error, if it is known."""
+    return f"{mean:{sign}.3f}" if isnan(error) else f"{mean:{sign}.3f} ± {error:.3f}"
 
 
 def _format_difference(difference: metrics.PairedDifference) -> list[str]:
@@ -112,12 +124,8 @@ def _format_difference(difference: metrics.PairedDifference) -> list[str]:
     if isnan(difference.mean):
         return ["–"] * 3
     p_value = f"{difference.p_value:.2g}"
-    is_significant = difference.p_value < SIGNIFICANT
-    return [
-        f"{difference.mean:+.3f} ± {difference.error:.3f}",
-        f"{difference.wins} : {difference.losses}",
-        f"**{p_value}**" if is_significant else p_value,
-    ]
+    cells = [_format_mean(difference.mean, difference.error, "+"), f"{difference.wins} : {difference.losses}"]
+    return [*cells, f"**{p_value}**" if difference.p_value < SIGNIFICANT else p_value]
 
 
 def list_paper_orders(rows: Sequence[TableRow]) -> list[list[str]]:

@@ -28,6 +28,7 @@ class Settings:
         n_layer_embeddings: embeddings of each feature map, for the factorised estimator.
         n_maps: gradient × input maps of each image, for products as of BiLRP.
         n_curve_steps: steps of insertion and deletion curves.
+        n_columns: the metrics that compare methods with different parts divide each image into two rows of so many equal parts.
         n_exact: built-in pairs of each kind whose truth is exact: mosaics, planted patches, and points in warped photos.
         n_slow: pairs of each protocol that methods with a hundred or more network passes explain; 0 for all.
     """
@@ -46,6 +47,7 @@ class Settings:
     n_layer_embeddings: int = 2000
     n_maps: int = 128
     n_curve_steps: int = 20
+    n_columns: int = 4
     n_exact: int = 60
     n_slow: int = 0
 
@@ -69,7 +71,7 @@ SMALL_SIZES: dict[str, Any] = {
     "n_maps": 32,
 }
 QUICK_CHANGES: dict[str, Any] = {"first": 64, "second": 100, "n_embeddings": 64, "n_layer_embeddings": 150, "n_segments": 6, "n_maps": 8}
-QUICK_CHANGES |= {"n_curve_steps": 4, "n_exact": 4, "n_slow": 1}
+QUICK_CHANGES |= {"n_curve_steps": 4, "n_columns": 3, "n_exact": 4, "n_slow": 1}
 FIELD = Settings(**SMALL_SIZES, **FIELD_BUDGETS, n_curve_steps=10, n_exact=40, n_slow=8)
 PRESETS = {
     "paper": Settings(),

@@ -1,4 +1,4 @@
-"""One game of a pair of images for all methods: the similarity when superpixels of both images are blurred."""
+"""One game of a pair of images for all methods: the similarity when equal parts of both images are blurred."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,29 +22,30 @@ PROBABILITIES = (0.3, 0.5, 0.7)
 
 @dataclass(frozen=True)
 class SharedGame:
-    """The similarity of the coalitions of superpixels of a pair; absent ones show the blurred image.
+    """The similarity of the coalitions of parts of a pair; absent ones show the blurred image.
 
-    Numbers do not depend on the methods that ask: few superpixels have a table of all coalitions, and of many each call embeds its own.
+    Equal parts favour no method, and no part wins by its size. Numbers do not depend on the methods that ask: few parts have a table of all
+    coalitions, and of many each call embeds its own.
 
     Attributes:
         model: the similarity of two encoders.
         images: the pair, a batch of one.
-        superpixels: ids from 0 of each image.
+        ids: the parts of each image, from 0.
     """
 
     model: SimilarityWrapper
     images: tuple[Float[Tensor, "1 3 height width"], Float[Tensor, "1 3 height width"]]
-    superpixels: tuple[Int[Tensor, "1 1 height width"], Int[Tensor, "1 1 height width"]]
+    ids: tuple[Int[Tensor, "1 1 height width"], Int[Tensor, "1 1 height width"]]
 
     @property
     def parts(self) -> tuple[Players, Players]:
-        """The superpixels of each image as players."""
-        query, retrieved = (Players(ids, (int(ids.max()) + 1,)) for ids in self.superpixels)
+        """The parts of each image as players."""
+        query, retrieved = (Players(ids, (int(ids.max()) + 1,)) for ids in self.ids)
         return query, retrieved
 
     @cached_property
     def _game(self) -> EmbeddedGame:
-        pairs = build_input_pairs(self.model, self.images, ForwardContext(), None, self.superpixels)
+        pairs = build_input_pairs(self.model, self.images, ForwardContext(), None, self.ids)
         game = next(iter(pairs.games()))
         if not isinstance(game, EmbeddedGame):
             raise ValueError("Expected a model that embeds each image alone, got another one. Leave out the metrics of shared parts.")

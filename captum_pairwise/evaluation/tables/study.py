@@ -231,7 +231,7 @@ def _run_share(jobs: Sequence[PairJob], settings: Settings, seed: int, journal: 
 def _open_or_error(job: PairJob, settings: Settings) -> ImagePair | Exception:
     """The images of a job, or the error of opening them."""
     try:
-        return open_pair(job.pair, job.model, settings.n_segments)
+        return open_pair(job.pair, job.model, settings.n_segments, (2, settings.n_columns))
     except Exception as error:  # a damaged file may raise anything; the study continues
         _raise_if_fatal(error, job.model)
         return error
