@@ -70,7 +70,7 @@ def _save(folder: Path, name: str, pixels: np.ndarray) -> Path:
     return folder / f"{name}.png"
 
 
-def _resize(photo: Pixels, side: int) -> Square:
+def _resize_photo(photo: Pixels, side: int) -> Square:
     return np.asarray(Image.fromarray(photo).resize((side, side), Image.Resampling.BILINEAR))
 
 
@@ -79,7 +79,7 @@ def _draw_crop(photo: Pixels, side: int, draws: Draws) -> Square:
     size = round(min(photo.shape[:2]) * draws.uniform(SMALLEST_CROP, 1))
     top, left = (int(draws.integers(0, length - size + 1)) for length in photo.shape[:2])
     cropped = photo[top : top + size, left : left + size]
-    return _resize(cropped[:, ::-1] if draws.random() < 0.5 else cropped, side)
+    return _resize_photo(cropped[:, ::-1] if draws.random() < 0.5 else cropped, side)
 
 
 def _arrange(tiles: Sequence[np.ndarray]) -> np.ndarray:

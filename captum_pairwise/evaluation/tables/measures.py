@@ -80,7 +80,7 @@ def measure_explanation(first: RetrievedMap | None, second: PairResult | None, p
     """The metrics of both orders of a method, by the protocol of the pair."""
     values: Numbers = {}
     if pair.protocol == "object":
-        values |= _measure_map(first, pair, n_curve_steps) if first is not None else {}
+        values |= _measure_heat_map(first, pair, n_curve_steps) if first is not None else {}
         values |= _measure_pairs(second, pair) if second is not None else {}
     elif pair.protocol == "mosaic" and first is not None and _show_one_photo(pair):
         values["pointing"] = _point(_to_pixels(first, pair), pair)
@@ -95,7 +95,7 @@ def _to_pixels(explanation: RetrievedMap, pair: ImagePair) -> Float[Tensor, "1 h
     return metrics.to_pixels(explanation.heat_map, (height, width))
 
 
-def _measure_map(first: RetrievedMap, pair: ImagePair, n_curve_steps: int) -> Numbers:
+def _measure_heat_map(first: RetrievedMap, pair: ImagePair, n_curve_steps: int) -> Numbers:
     """The metrics of a map of the retrieved image."""
     pixels, given = _to_pixels(first, pair), (pair.similarity, pair.images)
     credit = regroup_credit(*first.shown, pair.game.parts[1])
