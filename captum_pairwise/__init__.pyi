@@ -29,6 +29,8 @@ from .attr.shapley_taylor import (
     ShapleyTaylorSampling,
 )
 from .attr.vesm import LayerVESM
+from .audits.audit_result import Audit
+from .audits.audit_run import audit
 from .estimators.coalitions import harsanyi_dividends, jagged_credit, shapley_taylor, shapley_values
 from .explanations.calls import explain, explain_ranking
 from .explanations.explanation import Explanation
@@ -47,6 +49,7 @@ from .visualization.viewer import Viewer, viewer
 __all__ = [
     "OBJECT_RECIPE",
     "SBSM",
+    "Audit",
     "Backgrounds",
     "Counterfactual",
     "ExactShapleyTaylor",
@@ -90,6 +93,7 @@ __all__ = [
     "Viewer",
     "Volume",
     "WindowPairs",
+    "audit",
     "backbones",
     "blur_baseline",
     "boxes",

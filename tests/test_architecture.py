@@ -28,6 +28,7 @@ FOLDERS = [
     "datasets",
     "testing",
     "explanations",
+    "audits",
     "api",
     "evaluation",
     "commands",

@@ -48,6 +48,12 @@ COMMANDS = {
         "commands.search_folder",
         "add_search_options",
     ),
+    "audit": Command(
+        "find out what a search looks at, over thousands of pairs, and what happens without it",
+        "audit holiday_photos --top 5 --out audit",
+        "commands.audit_pairs",
+        "add_audit_options",
+    ),
     "app": Command("open a web page to try it on your own photos and sentences", "app", "commands.web_app", "add_app_options"),
     "check": Command(
         "check that an encoder of yours is safe to explain",

@@ -128,9 +128,9 @@ def describe_verdict(verdict: Verdict | None, question: str) -> dict[str, Any]:
 
 
 @cache
-def load_template(page: str, script_names: tuple[str, ...]) -> Template:
+def load_template(page: str, script_names: tuple[str, ...], style_names: tuple[str, ...] = ("viewer.css",)) -> Template:
     """Template of a page with its style, scripts and their digests. The page's content security policy allows only these."""
-    style, scripts = _read_asset("viewer.css"), [_read_asset(name) for name in script_names]
+    style, scripts = "\n".join(map(_read_asset, style_names)), [_read_asset(name) for name in script_names]
     digests = {"style_digest": _hash(style), "script_digests": " ".join(map(_hash, scripts))}
     environment = Environment(loader=FunctionLoader(_read_asset), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template(page, globals={"style": style, "scripts": scripts, **digests})

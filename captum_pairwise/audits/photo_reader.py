@@ -1,0 +1,74 @@
+"""Photos of a search as inputs of the network."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+from PIL import Image
+from torch import Tensor, nn
+
+from captum_pairwise.explanations.contents import Box
+from captum_pairwise.explanations.preprocessing import Preprocessing, Transform, find_preprocessing
+from captum_pairwise.explanations.tensor_inputs import move_to_weights
+from captum_pairwise.files.images import read_rgb
+
+SMALLEST_SIDE = 8  # pixels: fewer show nothing
+
+
+@final
+@dataclass(frozen=True)
+class PhotoReader:
+    """Reads photos for an encoder.
+
+    Attributes:
+        encoder: the encoder of photos; None for a function of two images.
+        transform: maps a photo to its input, or None for what the encoder names.
+    """
+
+    encoder: nn.Module | None
+    transform: Transform | None = None
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The steps from a photo to the input."""
+        return find_preprocessing(self.encoder, self.transform)
+
+    @cached_property
+    def _views(self) -> dict[tuple[int, int], Box | None]:
+        return {}
+
+    def open(self, file: str | Path) -> Image.Image:
+        """An upright photo.
+
+        Raises:
+            ValueError: the file is no image, or the image is too small or too large.
+        """
+        photo = read_rgb(file)
+        if min(photo.size) < SMALLEST_SIDE:
+            size = f"{photo.width} × {photo.height}"
+            raise ValueError(f"Expected {file} to have at least {SMALLEST_SIDE} pixels on each side, got {size}. Leave it out.")
+        return photo
+
+    def make_input(self, photo: Image.Image) -> Tensor:
+        """The input `[1, 3, H, W]` of a photo.
+
+        Raises:
+            ValueError: the transform does not return one, or draws at random.
+        """
+        if not self._views:  # the first photo tells if the transform draws at random
+            self._views[0, 0] = None
+            return move_to_weights(self.encoder, self.preprocessing.make_input(photo))
+        pixels = self.preprocessing.transform(photo)
+        return move_to_weights(self.encoder, pixels.reshape(1, *pixels.shape[-3:]))
+
+    def find_view(self, photo: Image.Image) -> Box | None:
+        """The part of a photo that the encoder sees, in shares of its sides; None for all of it, or if that is unknown."""
+        if self.preprocessing.sees_all:
+            return None
+        if photo.size not in self._views:
+            self._views[photo.size] = self.preprocessing.find_view(photo)
+        view = self._views[photo.size]
+        if view is None:
+            return None
+        return view[0] / photo.width, view[1] / photo.height, view[2] / photo.width, view[3] / photo.height
