@@ -81,8 +81,8 @@ def describe_cluster(cluster: ClusterSummary) -> str:
     place = f" {cluster.place}" if cluster.place else ""
     label = "" if isnan(cluster.wrong.mean) else f", {cluster.wrong.mean:.1%} in wrong and {cluster.correct.mean:.1%} in correct hits"
     return (
-        f"cluster {cluster.number}{place} is in {cluster.n_images} images of {cluster.n_groups} groups and carries {cluster.credit.mean:.1%} "
-        f"of the credit{label}"
+        f"cluster {cluster.number}{place} is in {cluster.n_images} images of {cluster.n_groups} groups and carries "
+        f"{cluster.credit.mean:.1%} of the credit{label}"
     )
 
 
