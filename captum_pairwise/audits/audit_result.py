@@ -90,6 +90,5 @@ def tell_removal(removal: RemovalResult) -> str:
     """The effect of some parts in a sentence."""
     before, after = removal.accuracy
     told = "" if isnan(before) or isnan(after) else f", and {after:.1%} of the hits are correct instead of {before:.1%}"
-    return (
-        f"Without {removal.name}, filled in {removal.n_images} images, {removal.n_changed} of {removal.n_lists} lists of hits change{told}."
-    )
+    changed = f"{removal.n_changed} of {removal.n_lists} lists of hits change"
+    return f"Without {removal.name}, which is left out of {removal.n_images} images, {changed}{told}."

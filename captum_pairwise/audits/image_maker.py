@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.audits.grid_tags import Grid
@@ -79,6 +79,21 @@ class ImageMaker:
         tower = None if self.lift is None else _summarise_side(view, side, self.lift)
         return ImageParts((side.shown.shape[0], side.shown.shape[1]), describe_parts(side, view.channel_axis), tower)
 
+    def embed_without(self, inputs: Tensor, chosen: Bool[Tensor, " parts"]) -> Float[Tensor, "1 channels"] | None:
+        """The embedding with the layer's output in the chosen parts replaced by the mean of the others; None without a layer."""
+        if self.view is None or self.options is None or self.view.channel_axis is None:
+            return None
+        view, axis = self.view, self.view.channel_axis
+        output = record_output(view.encoder, view.layer, inputs)
+        side = self.options.make_side(output, axis, inputs, torch.zeros_like)
+        owners = _list_owners(side, axis)
+        positions = output.movedim(axis, -1)
+        rows = positions.flatten(1, -2)[0]
+        is_chosen = (owners != NEVER_LEAVES) & chosen.to(owners.device)[owners.clamp(min=0)]
+        others = rows[(owners != NEVER_LEAVES) & ~is_chosen]
+        replaced = torch.where(is_chosen[:, None], others.mean(0), rows).reshape(positions.shape).movedim(-1, axis)
+        return view.embed(replaced, 0)
+
 
 def choose_maker(forward_func: ForwardFunc, inputs: Tensor, layer: object) -> ImageMaker:
     """The maker for a model, from the input of its first image.
@@ -128,11 +143,16 @@ def describe_parts(side: Side, channel_axis: int | None) -> Float[Tensor, "parts
     if channel_axis is None:
         return None
     outputs = side.present.movedim(channel_axis, -1)[0].flatten(0, -2).float()
-    owners = side.players.ids[0].movedim(channel_axis - 1, -1)[..., 0].flatten()
+    owners = _list_owners(side, channel_axis)
     is_part = owners != NEVER_LEAVES
     sums = outputs.new_zeros(side.players.n_players, outputs.shape[1]).index_add_(0, owners[is_part], outputs[is_part])
     projected = sums @ _draw_projection(outputs.shape[1]).to(sums)
     return torch.nn.functional.normalize(projected, dim=1)
+
+
+def _list_owners(side: Side, channel_axis: int) -> Int[Tensor, " positions"]:
+    """The part of each position of the layer's output."""
+    return side.players.ids[0].movedim(channel_axis - 1, -1)[..., 0].flatten()
 
 
 @cache

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
-from PIL import Image
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from captum_pairwise.audits.audited_model import AuditedModel
+from captum_pairwise.audits.audited_model import AuditedImage, AuditedModel
 from captum_pairwise.audits.search_pair import SearchPair, read_search_pairs
 from captum_pairwise.files.images import list_images
 from captum_pairwise.games.checks import promote_half
@@ -17,7 +16,7 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 
 ROWS = 1024  # queries that are compared at once
-Change = Callable[[str, Image.Image], Image.Image]
+Choose = Callable[[str, AuditedImage], Bool[Tensor, " parts"]]
 
 
 @dataclass(frozen=True)
@@ -39,38 +38,47 @@ class Nearest:
 
 @torch.no_grad()
 @disable_autocast()
-def search_photos(model: AuditedModel, files: Sequence[str], top: int, change: Change | None = None) -> Nearest:
+def search_photos(model: AuditedModel, files: Sequence[str], top: int, choose: Choose | None = None) -> Nearest:
     """Embed photos, and find the nearest others of each.
 
     Args:
         model: a model with two embeddings and an inner product, such as a cosine.
         files: the photos.
         top: the number of hits of each.
-        change: changes a photo before it is embedded; gets its file too.
+        choose: the parts of a photo that are left out; None leaves none out.
 
     Raises:
         ValueError: the model has no embeddings to search, or fewer than two photos can be read.
     """
     wrapper = model.forward_func
-    if not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None or wrapper.head.lift_retrieved is None:
+    head = wrapper.head if isinstance(wrapper, SimilarityWrapper) else None
+    if head is None or head.lift_query is None or head.lift_retrieved is None:
         raise ValueError("Expected an encoder with cosine, dot product or euclidean distance to search with. Pass pairs instead.")
     queries, hits, read, unread = [], [], [], {}
     for file in files:
         try:
-            photo = model.reader.open(Path(file))
+            embeddings = _embed_file(model, file, choose)
         except ValueError as error:
             unread[file] = str(error)
             continue
-        inputs = model.reader.make_input(photo if change is None else change(file, photo))
-        query = wrapper.embed_query(inputs)
-        hit = query if wrapper.is_tied else wrapper.embed_retrieved(inputs)
-        queries.append(promote_half(wrapper.head.lift_query(query)))
-        hits.append(promote_half(wrapper.head.lift_retrieved(hit)))
+        queries.append(promote_half(head.lift_query(embeddings[0])))
+        hits.append(promote_half(head.lift_retrieved(embeddings[1])))
         read.append(file)
     if len(read) < 2:
         raise ValueError(f"Expected at least two photos to search among, got {len(read)} of {len(files)} files that can be read.")
     scores, places = _find_nearest(torch.cat(queries), torch.cat(hits), min(top, len(read) - 1))
     return Nearest(read, places, scores, unread)
+
+
+def _embed_file(model: AuditedModel, file: str, choose: Choose | None) -> tuple[Tensor, Tensor]:
+    """The embeddings of a photo as query and as hit.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if choose is None:
+        return model.embed_photo(model.reader.open(Path(file)))
+    return model.embed_without(file, choose(file, model.get_image(file)))
 
 
 def _find_nearest(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tensor]:

@@ -1,22 +1,21 @@
-"""The counterfactual proof: the same search after some parts were filled in all images."""
+"""The counterfactual proof: the same search without some parts of all images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from PIL import Image
+from jaxtyping import Bool
+from scipy.ndimage import binary_propagation
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
 
 from captum_pairwise.audits.audited_model import AuditedImage, AuditedModel
 from captum_pairwise.audits.grid_tags import tag_places
-from captum_pairwise.audits.nearest_images import Nearest, search_photos
+from captum_pairwise.audits.nearest_images import Choose, Nearest, search_photos
 from captum_pairwise.audits.part_clusters import PartCluster
 
+WIDER = 1.35  # reaches of a cluster, up to which neighbours of its parts belong to it in a removal
 CHOSEN = 0.5  # weight of a tag from which on a part is filled
-Choose = Callable[[str, AuditedImage], Bool[Tensor, " parts"]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class RemovalResult:
 
     Attributes:
         name: of the parts.
-        n_images: the images in which parts were filled.
+        n_images: the images that lost parts.
         n_lists: the queries.
         n_changed: the queries whose hits are other images than before.
         accuracy: the share of correct hits before and after; NaN without groups.
@@ -45,41 +44,53 @@ class RemovalResult:
 def remove_parts_and_search(
     model: AuditedModel, before: Nearest, choose: Choose, name: str, groups: dict[str, str] | None = None
 ) -> RemovalResult:
-    """Fill parts in all images, queries and gallery, with the colours around them, and search again.
+    """Leave parts out of all images, queries and gallery, and search again.
 
     Args:
         model: the model.
         before: the search with all parts.
-        choose: the parts to fill, from a file and its image.
+        choose: the parts to leave out, from a file and its image.
         name: of the parts, in words.
         groups: of each file; a hit is correct if it is of the group of its query.
     """
-    filled: set[str] = set()
+    n_images = 0
 
-    def change(file: str, photo: Image.Image) -> Image.Image:
-        image = model.get_image(file)
+    def choose_and_count(file: str, image: AuditedImage) -> Bool[Tensor, " parts"]:
+        nonlocal n_images
         chosen = choose(file, image)
-        if not chosen.any() or chosen.all():  # nothing is left around a whole image
-            return photo
-        filled.add(file)
-        return fill_parts(photo, chosen.reshape(image.parts.grid), image.view)
+        n_images += bool(chosen.any())
+        return chosen
 
-    after = search_photos(model, before.files, before.places.shape[1], change)
+    after = search_photos(model, before.files, before.places.shape[1], choose_and_count)
     hits = [[set(places) for places in nearest.places.tolist()] for nearest in (before, after)]
     n_changed = sum(first != second for first, second in zip(*hits, strict=True))
     accuracy = (measure_accuracy(before, groups), measure_accuracy(after, groups))
-    return RemovalResult(name, len(filled), len(before.files), n_changed, accuracy, before, after)
+    return RemovalResult(name, n_images, len(before.files), n_changed, accuracy, before, after)
 
 
 def choose_cluster(cluster: PartCluster) -> Choose:
-    """The parts of every image that belong to a cluster."""
+    """The parts of every image that belong to a cluster, and their neighbours that nearly do.
+
+    An image without a part within reach stays as it is. In the others the parts grow, as edges do by hysteresis (Canny 1986): the parts
+    around a shortcut see some of it.
+    """
 
     def choose(_: str, image: AuditedImage) -> Bool[Tensor, " parts"]:
-        if image.parts.features is None:
-            return torch.zeros(image.parts.grid[0] * image.parts.grid[1], dtype=torch.bool, device="cpu")
-        return torch.from_numpy(cluster.contains(image.parts.features.cpu().numpy()))
+        grid, features = image.parts.grid, image.parts.features
+        if features is None:
+            return torch.zeros(grid[0] * grid[1], dtype=torch.bool, device="cpu")
+        distances = cluster.measure_distances(features.cpu().numpy()).reshape(grid)
+        seeds, candidates = distances <= cluster.reach, distances <= WIDER * cluster.reach
+        return torch.from_numpy(apply_hysteresis(seeds, candidates)).flatten()
 
     return choose
+
+
+def apply_hysteresis(
+    seeds: Bool[np.ndarray, "rows columns"], candidates: Bool[np.ndarray, "rows columns"]
+) -> Bool[np.ndarray, "rows columns"]:
+    """The candidates that are connected with a seed, also across corners."""
+    return binary_propagation(seeds, np.ones((3, 3)), mask=candidates | seeds)
 
 
 def choose_tag(name: str) -> Choose:
@@ -114,35 +125,3 @@ def measure_accuracy(nearest: Nearest, groups: dict[str, str] | None) -> float:
     places = zip(nearest.files, nearest.places.tolist(), strict=True)
     known = [[groups.get(nearest.files[hit]) == groups[file] for hit in hits] for file, hits in places if groups.get(file)]
     return float(np.mean(known)) if known else np.nan
-
-
-def fill_parts(photo: Image.Image, chosen: Bool[Tensor, "rows columns"], view: tuple[float, ...] | None) -> Image.Image:
-    """The photo with the chosen parts filled by a blur of the pixels around them.
-
-    A plain blur would leave a border of one colour as it is. So only other pixels are averaged (pull-push, Gortler et al. 1996).
-
-    Args:
-        photo: the photo.
-        chosen: the parts, a grid over what the network sees.
-        view: the part of the photo that the network sees, in shares of its sides; None for all of it.
-    """
-    pixels = torch.from_numpy(np.array(photo, dtype=np.float32)).permute(2, 0, 1)[None]
-    mask = torch.zeros(1, 1, *pixels.shape[2:], dtype=torch.float32, device="cpu")
-    left, top, right, bottom = (0.0, 0.0, 1.0, 1.0) if view is None else view
-    rows = slice(round(top * photo.height), round(bottom * photo.height))
-    columns = slice(round(left * photo.width), round(right * photo.width))
-    seen = mask[:, :, rows, columns]
-    mask[:, :, rows, columns] = interpolate(chosen[None, None].float(), seen.shape[2:], mode="nearest-exact")
-    filled = _average_others(pixels, 1 - mask)
-    array = torch.where(mask > 0, filled, pixels)[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray(array.numpy())
-
-
-def _average_others(pixels: Float[Tensor, "1 3 height width"], others: Float[Tensor, "1 1 height width"]) -> Tensor:
-    """The pixels, and where `others` is 0 the mean of the nearest ones: of the smallest square of a pyramid that has some."""
-    if min(pixels.shape[2:]) < 2 or others.min() > 0:
-        return pixels
-    weights = avg_pool2d(others, 2, ceil_mode=True)
-    means = avg_pool2d(pixels * others, 2, ceil_mode=True) / weights.clamp(min=torch.finfo(torch.float32).tiny)
-    coarse = interpolate(_average_others(means, weights), pixels.shape[2:], mode="bilinear")
-    return torch.where(others > 0, pixels, coarse)

@@ -1,5 +1,6 @@
 """The engine of any number of machines: Ray Data with a pool of actors that hold the model."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,11 +10,9 @@ from captum_pairwise.audits.search_pair import SearchPair
 from captum_pairwise.audits.shard_worker import AuditTask, explain_shard, load_audited
 from captum_pairwise.files.optional_packages import import_optional
 
-ENDLESS = -1  # restarts of an actor, and repetitions of what it was doing
-
 
 class ShardActor:
-    """A worker that loads the model once. A shard that is done twice after a kill gives the same file.
+    """A worker that loads the model once. Ray starts it again after a kill; a shard that is then done twice gives the same file.
 
     Args:
         task: the audit.
@@ -25,7 +24,7 @@ class ShardActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Explain the shards of a batch; returns the numbers of rows and of errors."""
-        counts = [explain_shard(self._model, self._task.folder, shard) for shard in batch["shard"]]
+        counts = [explain_shard(self._model, self._task.folder, pickle.loads(shard)) for shard in batch["shard"]]
         return {"rows": [rows for rows, _ in counts], "errors": [errors for _, errors in counts]}
 
 
@@ -40,14 +39,12 @@ def run_ray(task: AuditTask, shards: Sequence[Sequence[SearchPair]], n_workers: 
         ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
     data.DataContext.get_current().enable_progress_bars = False
     has_gpu = task.device is not None and task.device.startswith("cuda")
-    done = data.from_items([{"shard": list(shard)} for shard in shards], override_num_blocks=len(shards)).map_batches(
+    done = data.from_items([{"shard": pickle.dumps(list(shard))} for shard in shards], override_num_blocks=len(shards)).map_batches(
         ShardActor,
         fn_constructor_args=(task,),
         batch_size=1,
         compute=data.ActorPoolStrategy(size=min(n_workers, len(shards))),
         num_gpus=1 if has_gpu else 0,
-        max_restarts=ENDLESS,
-        max_task_retries=ENDLESS,
     )
     for row in done.iter_rows():
         yield int(row["rows"]), int(row["errors"])

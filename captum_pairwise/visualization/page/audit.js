@@ -96,7 +96,7 @@ function fillTags() {
 
 function fillRemovals() {
   const rows = report.removals.map((one) => [one.name, `${one.images}`, `${one.changed} of ${one.lists}`, percent(one.before), percent(one.after)]);
-  fillTable(find(".removals"), ["without", "images filled", "changed lists", "correct before", "correct after"], rows);
+  fillTable(find(".removals"), ["without", "images that lost parts", "changed lists", "correct before", "correct after"], rows);
   if (!rows.length) find(".removals").replaceWith(make("p", "", "No parts were removed: no cluster is suspected, and no tag was named."));
 }
 

@@ -1,0 +1,61 @@
+"""Ray writes the same rows as one process, also when its workers are killed at random."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from audit_cases import make_tiny
+from PIL import Image
+
+from captum_pairwise.audits import shard_files
+from captum_pairwise.audits.audit_run import audit
+
+pytest.importorskip("pyarrow", reason="pip install 'captum-pairwise[audit]'")
+ray = pytest.importorskip("ray", reason="pip install 'captum-pairwise[ray]'")
+
+N_KILLS = 10
+N_PHOTOS, SHARD = 24, 8
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_files, "SHARD", SHARD)
+    monkeypatch.setenv("RAY_TASK_MAX_RETRIES", "-1")
+    files = []
+    for number in range(N_PHOTOS):
+        files.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(files[-1])
+    return [(query, hit) for query in files for hit in files if query != hit]
+
+
+def kill_actors(stop, killed):
+    """Kill a worker of Ray that explains shards, again and again."""
+    while not stop.is_set() and len(killed) < N_KILLS:
+        actors = [process for process in psutil.Process().children(recursive=True) if "ShardActor" in " ".join(process.cmdline()[:2])]
+        if actors:
+            process = random.Random(len(killed)).choice(actors)
+            os.kill(process.pid, signal.SIGKILL)
+            killed.append(process.pid)
+        time.sleep(0.7)
+
+
+@pytest.mark.slow
+def test_no_row_is_lost_or_double_when_workers_are_killed(pairs, tmp_path):
+    here = audit(make_tiny(), pairs, tmp_path / "here").rows.table
+    stop, killed = threading.Event(), []
+    killer = threading.Thread(target=kill_actors, args=(stop, killed))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    killer.start()
+    try:
+        there = audit("audit_cases:make_tiny", pairs, tmp_path / "there", engine="ray", n_workers=2).rows.table
+    finally:
+        stop.set()
+        killer.join()
+        ray.shutdown()
+    assert killed
+    assert there.num_rows == len(pairs) and there.equals(here)
