@@ -1,6 +1,8 @@
 """The engine of any number of machines: Ray Data with a pool of actors that hold the model."""
 
+import os
 import pickle
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,7 +38,8 @@ def run_ray(task: AuditTask, shards: Sequence[Sequence[SearchPair]], n_workers: 
     """
     ray, data = import_optional("ray", "--engine ray", "ray"), import_optional("ray.data", "--engine ray", "ray")
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}}  # for a model by module:function
+        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False, runtime_env=paths)
     data.DataContext.get_current().enable_progress_bars = False
     has_gpu = task.device is not None and task.device.startswith("cuda")
     done = data.from_items([{"shard": pickle.dumps(list(shard))} for shard in shards], override_num_blocks=len(shards)).map_batches(

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 
 from captum_pairwise.audits.audit_rows import AuditRows
 from captum_pairwise.audits.clustered_mean import ClusteredMean, average_by_query
+from captum_pairwise.audits.pair_row import Row
 
 ALL, LABEL, GROUP = "all pairs", "hits", "group"
 MOST_VALUES = 200  # of a column by which pairs are split
@@ -59,7 +60,7 @@ def share_tags(rows: AuditRows) -> list[TagShare]:
     return shares
 
 
-def _average_sides(tag: dict[str, float], column: str) -> float:
+def _average_sides(tag: Row, column: str) -> float:
     return tag[column] if column in tag else (tag[f"query_{column}"] + tag[f"hit_{column}"]) / 2
 
 
