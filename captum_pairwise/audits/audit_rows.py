@@ -55,8 +55,14 @@ class AuditRows:
         return self.table.num_rows
 
     def get(self, column: str) -> list[Any]:
-        """A column as a list."""
-        return self.table[column].to_pylist()
+        """A column as a list, which is made once."""
+        if column not in self._lists:
+            self._lists[column] = self.table[column].to_pylist()
+        return self._lists[column]
+
+    @cached_property
+    def _lists(self) -> dict[str, list[Any]]:
+        return {}
 
     @cached_property
     def is_correct(self) -> Float[np.ndarray, " pairs"]:

@@ -25,6 +25,7 @@ def make_rows(has_shortcut):
         features = direction + generator.normal(scale=0.05, size=N_FEATURES)
         return {"side": side, "part": part, "credit": credit, "features": (features / np.linalg.norm(features)).astype(np.float16)}
 
+    shares = {"tag": "logo", "query_credit": 0.6, "query_area": 0.25, "hit_credit": 0.2, "hit_area": 0.25, "pair_credit": 0.7}
     rows = []
     for group in range(N_GROUPS):
         for query in range(N_IN_GROUP):
