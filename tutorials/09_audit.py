@@ -49,9 +49,9 @@ def write_gallery(folder: Path, has_frames: bool) -> None:
     subjects += [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
     for number in range(5 * len(subjects)):
         picture = Image.fromarray(np.asarray(subjects[number // 5]))
-        share = generator.uniform(0.25, 0.6)
+        share = generator.uniform(0.35, 0.95)
         width, height = int(picture.width * share), int(picture.height * share)
-        left, top = generator.integers(0, picture.width - width), generator.integers(0, picture.height - height)
+        left, top = int(generator.integers(0, picture.width - width)), int(generator.integers(0, picture.height - height))
         photo = picture.crop((left, top, left + width, top + height)).resize((SIDE, SIDE))
         file = folder / f"subject {number // 5}" / f"{number:02}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,9 +99,8 @@ show_examples(audit.clusters[0])
 
 # %%
 removal = audit.removals[-1]
-print(
-    f"{removal.n_changed} of {removal.n_lists} lists change; correct hits: {removal.accuracy[0]:.0%} before, {removal.accuracy[1]:.0%} after"
-)
+before, after = removal.accuracy
+print(f"{removal.n_changed} of {removal.n_lists} lists change; correct hits: {before:.0%} before, {after:.0%} after")
 
 # %% [markdown]
 # ## Mended

@@ -33,9 +33,9 @@ def write_audit_page(audit: Audit, reader: PhotoReader) -> None:
         "files": list(numbers),
         "grid": grids[0] if grids else [1, 1],
         "thumbs": _take_pictures(audit, reader, numbers),
-        "clusters": [_describe_cluster(cluster, numbers) for cluster in audit.clusters[:MOST_CLUSTERS]],
-        "tags": [_describe_tag(share) for share in audit.tags],
-        "removals": [_describe_removal(removal) for removal in audit.removals],
+        "clusters": [_show_cluster(cluster, numbers) for cluster in audit.clusters[:MOST_CLUSTERS]],
+        "tags": [_show_tag(share) for share in audit.tags],
+        "removals": [_show_removal(removal) for removal in audit.removals],
         "pairs": _describe_pairs(rows, numbers),
     }
     facts = f"{audit.n_pairs} pairs of {len(np.unique(rows.queries))} queries, {audit.n_failed} of them failed."
@@ -53,7 +53,7 @@ def _describe_mean(mean: ClusteredMean) -> list[float | None]:
     return [_finite(mean.mean), _finite(mean.standard_error)]
 
 
-def _describe_cluster(cluster: Any, numbers: dict[str, int]) -> dict[str, Any]:
+def _show_cluster(cluster: Any, numbers: dict[str, int]) -> dict[str, Any]:
     words = describe_cluster(cluster)
     return {
         "number": cluster.number,
@@ -63,13 +63,13 @@ def _describe_cluster(cluster: Any, numbers: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _describe_tag(share: Any) -> dict[str, Any]:
+def _show_tag(share: Any) -> dict[str, Any]:
     split = f"{share.split}: {share.value}" if share.value else share.split
     numbers = {"credit": _describe_mean(share.credit), "area": _finite(share.area.mean), "ratio": _finite(share.ratio, 2)}
     return {"split": split, "tag": share.tag, **numbers, "pairs": _describe_mean(share.pair_credit), "n": share.credit.n_pairs}
 
 
-def _describe_removal(removal: Any) -> dict[str, Any]:
+def _show_removal(removal: Any) -> dict[str, Any]:
     before, after = map(_finite, removal.accuracy)
     counts = {"images": removal.n_images, "changed": removal.n_changed, "lists": removal.n_lists}
     return {"name": removal.name, **counts, "before": before, "after": after}

@@ -56,9 +56,7 @@ def cluster_parts(parts: PartTable) -> list[PartCluster]:
     module = import_optional("sklearn.cluster", "the clusters of an audit", "audit")
     labels = module.HDBSCAN(min_cluster_size=FEWEST_MEMBERS, min_samples=NEIGHBOURS, copy=True).fit_predict(chosen)
     centres = [chosen[labels == label].mean(0) for label in range(labels.max() + 1)]
-    reaches = [
-        float(np.quantile(np.linalg.norm(chosen[labels == k] - centre, axis=1), REACH, method="higher")) for k, centre in enumerate(centres)
-    ]
+    reaches = [float(np.quantile(np.linalg.norm(chosen[labels == k] - centre, axis=1), REACH)) for k, centre in enumerate(centres)]
     owner = _assign_nearest(directions, centres, reaches)
     clusters = zip(centres, reaches, (np.flatnonzero(owner == k) for k in range(len(centres))), strict=True)
     return [PartCluster(origin, centre, reach, entries) for centre, reach, entries in clusters if len(entries)]
