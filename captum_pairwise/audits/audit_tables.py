@@ -15,7 +15,7 @@ from captum_pairwise.files.optional_packages import import_optional
 def write_audit_tables(audit: Audit) -> None:
     """Write the tables `tags`, `clusters`, `removals` and `failed` to the folder of an audit."""
     tables = {
-        "tags": map(_describe_share, audit.tags),
+        "tags": map(_spread_share, audit.tags),
         "clusters": map(_describe_cluster, audit.clusters),
         "removals": map(_describe_removal, audit.removals),
         "failed": audit.rows.failed.to_pylist(),
@@ -33,7 +33,7 @@ def write_audit_tables(audit: Audit) -> None:
                 write(table, draft)
 
 
-def _describe_share(share: TagShare) -> dict[str, Any]:
+def _spread_share(share: TagShare) -> dict[str, Any]:
     means = (("credit", share.credit), ("area", share.area), ("pair_credit", share.pair_credit))
     counts = {"n_pairs": share.credit.n_pairs, "n_queries": share.credit.n_queries}
     return {"split": share.split, "value": share.value, "tag": share.tag, **_spread_means(means), "ratio": share.ratio, **counts}

@@ -66,7 +66,7 @@ def search_photos(model: AuditedModel, files: Sequence[str], top: int, choose: C
         read.append(file)
     if len(read) < 2:
         raise ValueError(f"Expected at least two photos to search among, got {len(read)} of {len(files)} files that can be read.")
-    scores, places = _find_nearest(torch.cat(queries), torch.cat(hits), min(top, len(read) - 1))
+    scores, places = _rank_others(torch.cat(queries), torch.cat(hits), min(top, len(read) - 1))
     return Nearest(read, places, scores, unread)
 
 
@@ -81,7 +81,7 @@ def _embed_file(model: AuditedModel, file: str, choose: Choose | None) -> tuple[
     return model.embed_without(file, choose(file, model.get_image(file)))
 
 
-def _find_nearest(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tensor]:
+def _rank_others(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """The highest inner products of each row with the rows of the others."""
     scores, places = [], []
     for start in range(0, len(queries), ROWS):

@@ -34,7 +34,7 @@ class PartCluster:
 
     def measure_distances(self, features: Features) -> Float[np.ndarray, " parts"]:
         """The distance of each part from the centre."""
-        return np.linalg.norm(_find_directions(features, self.origin) - self.centre, axis=1)
+        return np.linalg.norm(_point_from_origin(features, self.origin) - self.centre, axis=1)
 
     def contains(self, features: Features) -> Bool[np.ndarray, " parts"]:
         """True for each part within reach."""
@@ -52,7 +52,7 @@ def cluster_parts(parts: PartTable) -> list[PartCluster]:
     if len(distinct) <= FEWEST_MEMBERS:
         return []
     origin = parts.features[distinct].mean(0)
-    directions, chosen = _find_directions(parts.features, origin), _find_directions(parts.features[distinct], origin)
+    directions, chosen = _point_from_origin(parts.features, origin), _point_from_origin(parts.features[distinct], origin)
     module = import_optional("sklearn.cluster", "the clusters of an audit", "audit")
     labels = module.HDBSCAN(min_cluster_size=FEWEST_MEMBERS, min_samples=NEIGHBOURS, copy=True).fit_predict(chosen)
     centres = [chosen[labels == label].mean(0) for label in range(labels.max() + 1)]
@@ -62,7 +62,7 @@ def cluster_parts(parts: PartTable) -> list[PartCluster]:
     return [PartCluster(origin, centre, reach, entries) for centre, reach, entries in clusters if len(entries)]
 
 
-def _find_directions(features: Features, origin: Float[np.ndarray, " features"]) -> Features:
+def _point_from_origin(features: Features, origin: Float[np.ndarray, " features"]) -> Features:
     """The direction of each part from the mean of all: what all parts share tells nothing."""
     moved = features - origin
     return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), np.finfo(moved.dtype).tiny)

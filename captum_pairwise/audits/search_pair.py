@@ -107,7 +107,7 @@ def _make_pair(number: int, row: Mapping[str, Any], folder: Path, seen: Counter[
     missing = [name for name in REQUIRED if name not in cells]
     if missing:
         raise ValueError(f"Expected the columns query and hit, got no {missing[0]} in row {number}. The row has {sorted(row)[:9]}.")
-    query, hit = (_join(folder, cells[name]) for name in REQUIRED)
+    query, hit = (_join_folder(folder, cells[name]) for name in REQUIRED)
     seen[query, hit] += 1
     groups = [str(cells.get(name, "")) for name in ("group", "hit_group")]
     is_correct = _parse_label(cells.get("label"), number)
@@ -122,11 +122,11 @@ def _make_pair(number: int, row: Mapping[str, Any], folder: Path, seen: Counter[
         group=groups[0],
         hit_group=groups[1],
         tags={name.removeprefix(TAG): str(value) for name, value in cells.items() if name.startswith(TAG)},
-        masks={(side, tag): _join(folder, file) for name, file in cells.items() for side, tag in _parse_mask_column(name)},
+        masks={(side, tag): _join_folder(folder, file) for name, file in cells.items() for side, tag in _parse_mask_column(name)},
     )
 
 
-def _join(folder: Path, name: object) -> str:
+def _join_folder(folder: Path, name: object) -> str:
     return str(folder / str(name))
 
 
