@@ -48,6 +48,7 @@ class ImageMaker:
 
     Attributes:
         choices: the parts and the method in words.
+        grid: the rows and columns of the parts if there is no layer.
         options: of the layer output; None if there is no layer.
         view: the encoder seen from the layer; None if there is no layer.
         lift: from embeddings to factors of the similarity, if an image is summarised once for all of its pairs; else None.
@@ -80,8 +81,11 @@ class ImageMaker:
         return ImageParts((side.shown.shape[0], side.shown.shape[1]), describe_parts(side, view.channel_axis), tower)
 
     def embed_without(self, inputs: Tensor, chosen: Bool[Tensor, " parts"]) -> Float[Tensor, "1 channels"] | None:
-        """The embedding with the layer's output in the chosen parts replaced by the mean of the others; None without a layer."""
-        if self.view is None or self.options is None or self.view.channel_axis is None:
+        """The embedding with the layer's output in the chosen parts replaced by the mean of the others.
+
+        None without a layer, or if the network after it needs the image too.
+        """
+        if self.view is None or self.options is None or self.view.channel_axis is None or self.view.tail.reruns:
             return None
         view, axis = self.view, self.view.channel_axis
         output = record_output(view.encoder, view.layer, inputs)

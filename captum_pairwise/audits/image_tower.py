@@ -43,7 +43,7 @@ class ImageTower:
     """The embedding of one image as a function of its parts, in an orthonormal basis of its own.
 
     Attributes:
-        basis: of the space that the embeddings span; `None` in a dimension means the channels themselves.
+        basis: of the space that the embeddings span, orthonormal rows.
         full: the lifted embedding of the whole image.
         slopes: `E[u(A∪i) - u(A)]` where the other parts are present with probability ½, from each half of the sample.
         shapley: the mean of `u(A∪i) - u(A)` over all orders, from each half.
