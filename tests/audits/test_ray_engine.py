@@ -1,6 +1,5 @@
 """Ray writes the same rows as one process, also when its workers are killed at random."""
 
-import os
 import random
 import signal
 import threading
@@ -10,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 from audit_cases import make_tiny
+from conftest import LONG
 from PIL import Image
 
 from captum_pairwise.audits import shard_files
@@ -18,7 +18,7 @@ from captum_pairwise.audits.audit_run import audit
 pytest.importorskip("pyarrow", reason="pip install 'captum-pairwise[audit]'")
 ray = pytest.importorskip("ray", reason="pip install 'captum-pairwise[ray]'")
 
-N_KILLS = 10 if os.environ.get("CAPTUM_PAIRWISE_LONG") else 3  # a kill costs about half a minute
+N_KILLS = 10 if LONG else 3  # a kill costs about half a minute
 N_PHOTOS, SHARD = 12, 4
 
 
