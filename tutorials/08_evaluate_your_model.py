@@ -170,15 +170,15 @@ for name, overlap, similarity in (("projected", found, kept), ("random", by_chan
 #
 # ```sh
 # captum-pairwise tables --pairs pairs.csv --backbones mine=my_model:make_encoder \
-#     --methods factorised sam random --preset quick --set n_embeddings=40 --out results
+#     --methods factorised sam random --preset quick --set n_embeddings=40 n_slow=0 --out results
 # ```
 #
 # `--backbones NAME=module:function` names your encoder; one table can compare several encoders. Without `--methods` the table has all
-# twelve columns. Without `--preset quick` the budgets are those of the paper, which need a GPU. `--set` changes single budgets.
+# 24 columns. Without `--preset quick` the budgets are those of the paper, which need a GPU. `--set` changes single budgets.
 
 # %%
 command = ["tables", "--pairs", str(folder / "pairs.csv"), "--backbones", "mine=my_model:make_encoder", "--preset", "quick"]
-command += ["--set", "n_embeddings=40", "--out", str(folder / "results"), "--device", "cpu"]
+command += ["--set", "n_embeddings=40", "n_slow=0", "--out", str(folder / "results"), "--device", "cpu"]
 methods = ["factorised", "sam", "random"]
 status = evaluation([*command, "--methods", *methods])
 
@@ -229,14 +229,15 @@ table_figure(panels, "Three pairs, bars of one standard error")
 # standard error of the *mean difference*:
 
 # %%
-better, yardstick = column("igsam", "faithfulness"), column("random", "faithfulness")
-for name, values in (("IG-SAM", better), ("random", yardstick), ("their difference", better - yardstick)):
+first, second = column("igsam", "faithfulness"), column("sam", "faithfulness")
+for name, values in (("IG-SAM", first), ("SAM", second), ("their difference", first - second)):
     mean, error = metrics.mean_and_error(values)
     print(f"{name}: {mean:.3f} ± {error:.3f}")
 
 # %% [markdown]
-# Three pairs are only a demonstration. With fewer than about thirty pairs, two standard errors are not enough, and a bold number in the
-# table is not a significance test. Other pitfalls:
+# Three pairs are only a demonstration. With fewer than about thirty pairs, two standard errors are not enough. A bold number in the table
+# has passed a sign test against the second best; `page.md` beside it has the paired difference and the test of every method. Other
+# pitfalls:
 #
 # * **The background of the metric.** Faithfulness blurs. A method whose own baseline is a blur explains exactly the measured change; a
 #   method with another baseline does not. Use the same baseline for all (`baselines=`) before you compare *methods*.

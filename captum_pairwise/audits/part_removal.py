@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Bool
-from scipy.ndimage import binary_propagation
 from torch import Tensor
 
 from captum_pairwise.audits.audited_model import AuditedImage, AuditedModel
@@ -90,7 +90,7 @@ def apply_hysteresis(
     seeds: Bool[np.ndarray, "rows columns"], candidates: Bool[np.ndarray, "rows columns"]
 ) -> Bool[np.ndarray, "rows columns"]:
     """The candidates that are connected with a seed, also across corners."""
-    return binary_propagation(seeds, np.ones((3, 3)), mask=candidates | seeds)
+    return scipy.ndimage.binary_propagation(seeds, np.ones((3, 3)), mask=candidates | seeds)
 
 
 def choose_tag(name: str) -> Choose:

@@ -5,10 +5,10 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import scipy
 import skimage.data
 from jaxtyping import Float, UInt8
 from PIL import Image
-from scipy.interpolate import RBFInterpolator
 from skimage.transform import AffineTransform, ProjectiveTransform, warp
 
 from captum_pairwise.datasets.collage import Pixels
@@ -140,7 +140,9 @@ def draw_homography(draws: Draws) -> InverseMap:
 def draw_thin_plate(draws: Draws) -> InverseMap:
     """A thin plate through a 3 × 3 grid of nodes, moved."""
     nodes = np.stack(np.meshgrid(*(np.linspace(0, 1, 3),) * 2), -1).reshape(-1, 2)
-    return RBFInterpolator(nodes, nodes + draws.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, nodes.shape), kernel="thin_plate_spline")
+    return scipy.interpolate.RBFInterpolator(
+        nodes, nodes + draws.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, nodes.shape), kernel="thin_plate_spline"
+    )
 
 
 WARPS = {"affine": draw_affine, "homography": draw_homography, "thin plate": draw_thin_plate}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.io import loadmat
 
 from captum_pairwise.datasets.known_truth import Points
 from captum_pairwise.datasets.pair_list import Pair
@@ -89,7 +89,7 @@ def _read_pf_pascal(root: Path, names: list[str], category: str) -> Pair:
 def _read_mat(file: Path) -> Places:
     """The keypoints of an annotation in MATLAB's format."""
     try:
-        return np.asarray(loadmat(file)["kps"], dtype=float).reshape(-1, 2)
+        return np.asarray(scipy.io.loadmat(file)["kps"], dtype=float).reshape(-1, 2)
     except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
         raise ValueError(f"Expected keypoints `kps` in {file}, got something else ({error}). Unpack the archive anew.") from error
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+import scipy
 import torch
 from jaxtyping import Float
-from scipy.stats import binomtest
 from torch import Tensor
 
 from captum_pairwise.games.checks import describe_value
@@ -53,5 +53,5 @@ def compare_pairs(values: Float[Tensor, " pairs"], reference: Float[Tensor, " pa
         raise ValueError(f"Expected values and reference of the same pairs, got {len(values)} and {len(reference)}. Write NaN for a gap.")
     differences = values.double() - reference.to(values.device).double()
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    p_value = float(scipy.stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return PairedDifference(*mean_and_error(differences), wins, losses, p_value)

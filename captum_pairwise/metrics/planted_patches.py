@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+import scipy
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 from torch import Tensor
 
 from captum_pairwise.games.checks import check_finite, describe_value
@@ -51,7 +51,7 @@ def planted_evidence(
     if n_planted == 0 or n_others == 0:
         raise ValueError(f"Expected planted pairs and others, got {n_planted} and {n_others}. Use smaller parts or fewer patches.")
     is_planted = planted.cpu().flatten().numpy()
-    ranks = rankdata(pairs.detach().cpu().double().flatten().numpy())
+    ranks = scipy.stats.rankdata(pairs.detach().cpu().double().flatten().numpy())
     auc = (ranks[is_planted].sum() - n_planted * (n_planted + 1) / 2) / (n_planted * n_others)
     credit = pairs[planted.to(pairs.device)].double().sum().item()
     return PlantedEvidence(float(auc), credit / added if added else torch.nan)

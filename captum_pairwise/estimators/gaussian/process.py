@@ -18,8 +18,8 @@ STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
 # the logarithm of the prior variance of the empty coalition, which is 1 for half of the players; and the logarithms of: the mean rate, the
 # rough variance, the variance of common trends, and of each player's trends
 START = (0.0, log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
-BOUNDS = ((-4.0, 4.0), (-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
-RELATIVE_RATES = (-4.0, 4.0)
+BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
+FADING, RELATIVE_RATES = (-4.0, 4.0), (-4.0, 4.0)
 LEAST_ADDED = 1e-14
 IMPOSSIBLE = 1e12
 Coalitions = Bool[Tensor, "rows players"]
@@ -75,8 +75,8 @@ def fit_process(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int =
 def fit_kernel(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int = ROWS_FOR_KERNEL) -> CoalitionKernel:
     """The most likely kernel (type-II maximum likelihood, one rate for each player).
 
-    The prior of the relative rates is log-normal. The kernel is fitted on at most `rows_for_kernel` rows, because the time grows with the
-    cube of the rows.
+    The priors of the relative rates and of the variance of the empty coalition are log-normal. The kernel is fitted on at most
+    `rows_for_kernel` rows, because the time grows with the cube of the rows.
     """
     with torch.inference_mode(False), torch.no_grad():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
@@ -110,7 +110,8 @@ def _search_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalit
         return _build_kernel(torch.zeros(len(START) + n_players, dtype=torch.float64, device="cpu"))
     second_moments = second_moments / second_moments.diagonal().mean()
     parameters = np.array([*START, *[0.0] * n_players])
-    bounds, options = [*BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
+    fading = FADING if outputs.shape[1] > 1 else (0.0, 0.0)  # a single output tells too little about it
+    bounds, options = [fading, *BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
     for n_free in (len(START), len(parameters)):
         objective = _objective(rows, second_moments, parameters, n_free)
         parameters[:n_free] = scipy.optimize.minimize(
@@ -134,7 +135,7 @@ def _objective(rows: Rows, second_moments: Float[Tensor, "rows rows"], parameter
             variables = torch.tensor(free, requires_grad=True, device="cpu")
             joined = torch.cat([variables, fixed])
             gram = _build_kernel(joined).gram(rows)
-            prior = joined[len(START) :].square().sum() / 2 / effective_outputs
+            prior = (joined[0].square() + joined[len(START) :].square().sum()) / 2 / effective_outputs
         factor, failed = torch.linalg.cholesky_ex(gram.detach())
         if failed:  # the kernel is too smooth for float64: the search turns back
             return IMPOSSIBLE, np.zeros_like(free)
