@@ -3,7 +3,7 @@
 import captum.attr as ca
 import pytest
 import torch
-from conftest import images, seeded, tiny_encoder
+from conftest import images, random_tensor, seeded, tiny_encoder
 from formulas import gauss_legendre
 from torch import nn
 
@@ -247,3 +247,25 @@ def test_independent_paths_of_images_are_products_of_their_jacobians():
 def test_independent_paths_take_two_towers():
     with pytest.raises(ValueError, match="Expected two towers whose similarity is an inner product"):
         cp.IntegratedHessians(lambda q, r: (q * r).sum((1, 2, 3)), weight="independent").attribute(images(1), feature_mask=MASKS)
+
+
+def test_many_cells_take_few_directions_and_say_their_error():
+    """81 + 81 cells before a smooth tail, with at most a twentieth of the pairs' size as error."""
+    torch.manual_seed(0)
+    features, tail = nn.Conv2d(3, 6, 3, stride=2), nn.Sequential(nn.Conv2d(6, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(392, 80))
+    encoder = cp.SplitEncoder(features, tail).double()
+    pair = random_tensor(1, 3, 19, 19), random_tensor(1, 3, 19, 19, seed=1)
+    forward = cp.SimilarityWrapper(encoder)
+    exact, near = (
+        cp.LayerIntegratedHessians(forward, features, weight="taylor", tolerance=tolerance).interactions(pair, n_steps=3)
+        for tolerance in (None, 0.05)
+    )
+    assert exact.standard_error is None and near.errors["between"].max() > 0
+    error = (near.between - exact.between).norm() / exact.between.norm()
+    assert 0 < error < 0.1
+    torch.testing.assert_close(near.given_other, exact.given_other)
+
+
+def test_a_tolerance_is_above_0(model):
+    with pytest.raises(ValueError, match=r"Expected a tolerance above 0.*got 0\.0\. Raise it"):
+        cp.IntegratedHessians(model, tolerance=0.0)
