@@ -111,11 +111,17 @@ def test_killed_at_random_nothing_is_lost_or_double(tmp_path, workers, record_pr
     runs = [row.key for row in read_all_rows(out)]
     assert len(runs) == len(set(runs)) == n_rows
     by_rank = {f"rows/rank-{rank}.{kind}" for rank in range(4) for kind in ("csv", "lock")}
-    assert {str(file.relative_to(out)) for file in out.rglob("*.*")} == by_rank | {"results.csv", "table.md", "table.tex", "table.png"}
+    assert {str(file.relative_to(out)) for file in out.rglob("*.*")} == by_rank | {
+        "results.csv",
+        "page.md",
+        "table.md",
+        "table.tex",
+        "table.png",
+    }
     assert all(file.read_bytes().endswith(b"\n") for file in (out / "rows").glob("*.csv"))
     calm = tmp_path / "calm"
     assert command.run_command(command_line(tmp_path, *ENOUGH, methods=["all"], out=calm)) == 0
-    for name in ("table.md", "table.tex"):
+    for name in ("page.md", "table.md", "table.tex"):
         assert (out / name).read_bytes() == (calm / name).read_bytes()
     rows, others = ([remove_time(row) for row in read_rows(folder / "results.csv", TableRow)] for folder in (calm, out))
     assert rows == others
