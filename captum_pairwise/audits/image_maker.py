@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captum_pairwise.audits.grid_tags import Grid
-from captum_pairwise.audits.image_tower import ImageTower, summarise_tower
+from captum_pairwise.estimators.towers.image_tower import ImageTower, summarise_tower
 from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.plan import make_plan
 from captum_pairwise.games.context import ForwardContext, ForwardFunc

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_pairwise.audits.image_tower import ImageTower
+from captum_pairwise.estimators.towers.image_tower import ImageTower
 
 
 @dataclass(frozen=True)

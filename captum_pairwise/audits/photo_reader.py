@@ -38,6 +38,10 @@ class PhotoReader:
     def _views(self) -> dict[tuple[int, int], Box | None]:
         return {}
 
+    @cached_property
+    def _checked(self) -> set[bool]:
+        return set()
+
     def open(self, file: str | Path) -> Image.Image:
         """An upright photo.
 
@@ -56,8 +60,8 @@ class PhotoReader:
         Raises:
             ValueError: the transform does not return one, or draws at random.
         """
-        if not self._views:  # the first photo tells if the transform draws at random
-            self._views[0, 0] = None
+        if not self._checked:  # the first photo tells if the transform draws at random
+            self._checked.add(True)
             return move_to_weights(self.encoder, self.preprocessing.make_input(photo))
         pixels = self.preprocessing.transform(photo)
         return move_to_weights(self.encoder, pixels.reshape(1, *pixels.shape[-3:]))

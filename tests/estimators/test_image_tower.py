@@ -5,8 +5,8 @@ from itertools import permutations
 import pytest
 import torch
 
-from captum_pairwise.audits.image_tower import make_design, summarise_tower
 from captum_pairwise.audits.pair_credit import combine_towers
+from captum_pairwise.estimators.towers.image_tower import make_design, summarise_tower
 
 CHANNELS = 12
 
