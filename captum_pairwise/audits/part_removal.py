@@ -14,7 +14,7 @@ from captum_pairwise.audits.grid_tags import tag_places
 from captum_pairwise.audits.nearest_images import Choose, Nearest, search_photos
 from captum_pairwise.audits.part_clusters import PartCluster
 
-WIDER = 1.35  # reaches of a cluster, up to which neighbours of its parts belong to it in a removal
+WIDER = 1.35  # a part beside a part of the cluster is removed too, if its distance to the centre is at most so many reaches
 CHOSEN = 0.5  # weight of a tag from which on a part is filled
 
 

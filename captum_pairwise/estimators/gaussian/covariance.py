@@ -18,10 +18,10 @@ NEARLY_CERTAIN = 1e-13  # relative changes have no limit at p = 0 and 1; the exp
 
 @dataclass(frozen=True)
 class Walsh:
-    """A product over players, with the factor `e^{-rates_l}` if `A` and `B` differ in player `l`, `e^{-fading}` if both have it.
+    """A product over players: `e^{-rates_l}` if one of `A` and `B` has player `l`, `e^{-fading}` if both have it, `e^{fading}` if neither.
 
-    The factor is `e^{fading}` if neither has it. Interactions decrease with their order, and players with a high rate matter most. With a
-    fading above 0 the function changes most where few players are present, as networks do when most of an image is hidden.
+    Interactions decrease with their order, and players with a high rate matter most. With a fading above 0 the function changes most where
+    few players are present, as networks do when most of an image is hidden.
     """
 
     rates: Float[Tensor, " players"]

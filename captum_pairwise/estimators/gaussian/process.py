@@ -15,8 +15,8 @@ from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
 STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
-# the logarithm of the prior variance of the empty coalition, which is 1 for half of the players; and the logarithms of: the mean rate, the
-# rough variance, the variance of common trends, and of each player's trends
+# Logarithms of: the prior variance without players, relative to that with half of them (`players * fading`); the mean rate; the rough
+# variance; the variance of common trends; and the variance of each player's trends
 START = (0.0, log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
 FADING, RELATIVE_RATES = (-4.0, 4.0), (-4.0, 4.0)
@@ -75,7 +75,7 @@ def fit_process(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int =
 def fit_kernel(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int = ROWS_FOR_KERNEL) -> CoalitionKernel:
     """The most likely kernel (type-II maximum likelihood, one rate for each player).
 
-    The priors of the relative rates and of the variance of the empty coalition are log-normal. The kernel is fitted on at most
+    The priors of the relative rates and of the variance without players are log-normal. The kernel is fitted on at most
     `rows_for_kernel` rows, because the time grows with the cube of the rows.
     """
     with torch.inference_mode(False), torch.no_grad():
