@@ -61,7 +61,10 @@ class Audit:
         if not self.clusters:
             return "No clusters: the model has no layer whose parts have features, or too few pairs were explained."
         if self.clusters[0].is_suspect is None:
-            return "No column tells which queries are unrelated, so the audit names no shortcut. Add the columns group and hit_group."
+            return (
+                "Nothing tells which photos show different subjects, so the audit names no shortcut. Put the photos of each subject into a "
+                "subfolder, or add the columns group and hit_group to the table."
+            )
         if not self.suspects:
             return "No shortcut was found: no cluster of parts carries much of the credit of unrelated queries."
         told = "; ".join(describe_cluster(cluster) for cluster in self.suspects)

@@ -80,7 +80,7 @@ def test_parts_that_lower_the_similarity_are_told():
         "Parts of the query lower the similarity by 0.30 together. Half of that rests on 1 of its 3 parts, in the middle."
         in verdict.sentences
     )
-    assert "The parts of the retrieved photo hardly lower the similarity; together they add 0.20." in verdict.sentences
+    assert "Hardly any part of the retrieved photo lowers the similarity; together they add 0.20." in verdict.sentences
 
 
 def test_a_single_part_that_lowers_it():
