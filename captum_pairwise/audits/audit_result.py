@@ -82,16 +82,28 @@ class Audit:
 def describe_cluster(cluster: ClusterSummary) -> str:
     """A cluster in half a sentence."""
     place = f" {cluster.place}" if cluster.place else ""
-    label = "" if isnan(cluster.wrong.mean) else f", {cluster.wrong.mean:.1%} in wrong and {cluster.correct.mean:.1%} in correct hits"
+    wrong, correct = (_format_share(share.mean) for share in (cluster.wrong, cluster.correct))
+    label = "" if isnan(cluster.wrong.mean) else f", {wrong} in wrong and {correct} in correct hits"
+    groups = "" if cluster.is_suspect is None else f" of {_format_number(cluster.n_groups, 'group')}"
     return (
-        f"cluster {cluster.number}{place} is in {cluster.n_images} images of {cluster.n_groups} groups and carries "
-        f"{cluster.credit.mean:.1%} of the credit{label}"
+        f"cluster {cluster.number}{place} is in {_format_number(cluster.n_images, 'image')}{groups} and carries "
+        f"{_format_share(cluster.credit.mean)} of the credit{label}"
     )
 
 
 def tell_removal(removal: RemovalResult) -> str:
     """The effect of some parts in a sentence."""
     before, after = removal.accuracy
-    told = "" if isnan(before) or isnan(after) else f", and {after:.1%} of the hits are correct instead of {before:.1%}"
+    told = (
+        "" if isnan(before) or isnan(after) else f", and {_format_share(after)} of the hits are correct instead of {_format_share(before)}"
+    )
     changed = f"{removal.n_changed} of {removal.n_lists} lists of hits change"
     return f"Without {removal.name}, which is left out of {removal.n_images} images, {changed}{told}."
+
+
+def _format_number(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _format_share(share: float) -> str:
+    return f"{100 * share:.1f} %"
