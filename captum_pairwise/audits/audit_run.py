@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_pairwise import __version__
 from captum_pairwise.audits.audit_page import write_audit_page

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 CPU_CHUNK_BYTES, GPU_CHUNK_BYTES = 2**22, 2**27
 # parts of messages in lower case: from the allocators of all devices, cuBLAS, cuDNN and C++

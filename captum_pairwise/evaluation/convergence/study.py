@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.evaluation.convergence.random_games import GAMES, TWO_TOWER, TableGame

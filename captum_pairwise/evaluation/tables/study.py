@@ -12,7 +12,7 @@ from textwrap import shorten
 
 import torch
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from captum_pairwise import __version__
 from captum_pairwise.datasets.pair_list import Pair
