@@ -14,4 +14,4 @@ import lazy_loader
 # the public names are in `__init__.pyi`; each is imported at its first use, so that a command starts without PyTorch
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Type checkers accept the code of README.md and of *Your model in five lines*, and know what `attribute` returns."""
+"""Type checkers accept the code of README.md and of the site's pages, and know what `attribute` returns."""
 
 import json
 import os
@@ -30,9 +30,11 @@ embeddings: np.ndarray = np.zeros((8, 16))
 query_embedding: np.ndarray = np.zeros((1, 16))
 any_function: Any = lambda query, retrieved: (query * retrieved).sum((1, 2, 3))
 network: Any = encoder
+transform: Any = torchvision.transforms.v2.ToImage()
 """
 TYPES = {"query": "Tensor", "results": "Tensor", "encoder": "torchvision.models.ResNet"}  # of README.md; a block has others
 README_NAMES = re.sub(r"^(query|results|encoder): Any", lambda name: f"{name[1]}: {TYPES[name[1]]}", NAMES, flags=re.MULTILINE)
+METHOD = "method = cp.LayerFactorisedShapleyTaylor(model, encoder.layer4)\n"
 USES = """
 credit: Tensor = method.attribute((query, retrieved))
 both: tuple[Tensor, Tensor] = method.attribute((query, retrieved), return_convergence_delta=True)
@@ -60,10 +62,11 @@ def read_blocks(path):
 def folder(tmp_path_factory):
     """A file with all code of README.md, one for each block of the page, and one with mistakes."""
     folder = tmp_path_factory.mktemp("types")
-    readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md"))
+    readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md")) + METHOD
     (folder / "readme.py").write_text(readme + USES)
     (folder / "wrong.py").write_text(readme + WRONG)
-    for number, block in enumerate(read_blocks(REPOSITORY / "tutorials" / "your_model_in_five_lines.md")):
+    pages = (REPOSITORY / "tutorials" / name for name in ("your_model_in_five_lines.md", "guide/options.md", "index.md"))
+    for number, block in enumerate(block for page in pages for block in read_blocks(page)):
         (folder / f"block{number}.py").write_text(NAMES + block)
     (folder / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "basic", "extraPaths": [str(REPOSITORY)]}))
     skipped = "\n".join(f"[mypy-{library}.*]\nfollow_imports = skip\nignore_missing_imports = True" for library in LIBRARIES.split())

@@ -4,7 +4,7 @@ import argparse
 
 from captum_pairwise.testing.method_table import HEADER, METHODS
 
-N_COLUMNS = 5  # the others, as the sums and the network passes, are in README.md
+N_COLUMNS = 5  # the others, as the sums and the network passes, are in tutorials/guide/methods.md
 
 
 def add_methods_options(parser: argparse.ArgumentParser) -> None:

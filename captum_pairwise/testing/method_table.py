@@ -1,4 +1,4 @@
-"""The table of methods in README.md: `python -m captum_pairwise.testing.method_table` prints it."""
+"""The table of methods of `tutorials/guide/methods.md`: `python -m captum_pairwise.testing.method_table` prints it."""
 
 from dataclasses import dataclass
 

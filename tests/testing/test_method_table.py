@@ -16,7 +16,7 @@ import captum_pairwise as cp
 from captum_pairwise.testing import method_table
 from captum_pairwise.testing.method_table import METHODS, format_method_table
 
-README = Path(__file__).parents[2] / "README.md"
+METHODS_PAGE = Path(__file__).parents[2] / "tutorials" / "guide" / "methods.md"
 OF_IMAGES = [method for method in METHODS if method.cls is not cp.MaxSimShapleyTaylor]
 ROWS = pytest.mark.parametrize("method", OF_IMAGES, ids=[method.cls.__name__ for method in OF_IMAGES])
 # passes of the baselines and the ends of paths, of the search for the tail, and of two rows an image that show the effect of its players
@@ -99,7 +99,9 @@ class PassCount(TorchDispatchMode):
 
 
 def test_the_readme_shows_the_table():
-    assert format_method_table() in README.read_text(), "copy the output of `python -m captum_pairwise.testing.method_table` to README.md"
+    assert format_method_table() in METHODS_PAGE.read_text(), (
+        "copy the output of `python -m captum_pairwise.testing.method_table` to tutorials/guide/methods.md"
+    )
 
 
 def test_every_class_is_in_the_table_once():

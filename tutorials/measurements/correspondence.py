@@ -1,7 +1,7 @@
-"""Draw the README's figure: two images of a cat and a cup, with lines between matching parts.
+"""Draw a picture of the gallery: two images of a cat and a cup, with lines between matching parts.
 
-    python tutorials/measurements/readme_picture.py
-    python tutorials/measurements/readme_picture.py --out folder
+    python tutorials/measurements/correspondence.py
+    python tutorials/measurements/correspondence.py --out folder
 
 In the second image, cat and cup are mirrored and have exchanged their sides.
 """
@@ -17,7 +17,7 @@ from captum_pairwise import backbones, visualization
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the README's picture.")
+    parser = argparse.ArgumentParser(description="Draw a picture of the gallery.")
     parser.add_argument("--out", type=Path, default=Path("explanation"), help="folder for the picture")
     arguments = parser.parse_args()
     encoder = backbones.create("efficientnet_lite0")
