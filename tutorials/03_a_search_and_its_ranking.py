@@ -113,8 +113,8 @@ ranking.figure()
 cells = adaptive_avg_pool2d(man.float(), 7).flatten()  # the share of each part that shows him
 for name, explanation in zip(shown, ranking.explanations, strict=True):
     credit = explanation.query_map.clamp(min=0)
-    print(f"{(credit * cells).sum() / credit.sum():.0%} of the positive credit on the man, for “{name}”")
-print(f"{man.float().mean():.0%} of the area")
+    print(f"{100 * (credit * cells).sum() / credit.sum():.0f} % of the positive credit on the man, for “{name}”")
+print(f"{100 * man.float().mean():.0f} % of the area")
 
 # %% [markdown]
 # So the index is right: to this network, the photo *is* a pagoda.
@@ -204,7 +204,7 @@ counterfactual_figure((query, better, worse), why, ("query", "cup and cat", "cup
 _, over_blur = method.attribute((query, better))
 for name, credit in {"a blur": over_blur, "the other result": why.of_better}.items():
     columns = credit[0, 0].clamp(min=0).sum(0)
-    print(f"over {name}, the three columns of the cat have {columns[4:].sum() / columns.sum():.0%} of the positive credit")
+    print(f"over {name}, the three columns of the cat have {100 * columns[4:].sum() / columns.sum():.0f} % of the positive credit")
 with torch.no_grad():
     difference = (model(query, better) - model(query, worse)).item()
 print(f"similarities differ by {difference:.4f}; the credits over the better result sum to {why.of_better.sum():.4f}")
