@@ -17,6 +17,7 @@ import csv
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ with torch.no_grad():
     print("similarity:", ", ".join(f"{value:.3f}" for value in model(*photos)))
 for name, values in maps.items():
     print(f"loss by {name}:", ", ".join(f"{loss:.3f}" for loss in metrics.faithfulness(model, photos, values)))
-heatmap_figure(retrieved, maps, units={"random": "random values"})
+heatmap_figure(retrieved[::2], {name: values[::2] for name, values in maps.items()}, units={"random": "random values"})
 
 # %% [markdown]
 # The third pair is not similar, so no part has much credit, and its faithfulness says nothing.
@@ -118,8 +119,10 @@ for name in ("SAM", "IG-SAM"):
 # %%
 interactions = cp.LayerFactorisedInteractions(model, encoder.features).interactions(photos, n_samples=100)
 layers = [encoder.features, encoder.get_submodule("features.network._blocks.10")]
+one_scale = replace(cp.OBJECT_RECIPE, scales=(1.0,))
 projections = {
     "pairs": interactions.project(masks[0]).reshape(-1, 5, 5),
+    "recipe at one scale": cp.project_attention_through(model, layers, photos, masks[0], recipe=one_scale),
     "recipe": cp.project_attention_through(model, layers, photos, masks[0], recipe=cp.OBJECT_RECIPE),
     "random": torch.rand(len(pairs), 160, 160, generator=torch.Generator().manual_seed(1)),
 }
@@ -132,8 +135,7 @@ projection_figure((query[1:], retrieved[1:]), masks[0][1:], projections["recipe"
 
 # %% [markdown]
 # The random map is not at 0: some of its pixels are right, and most other pixels *are* background. The pairs do not find the flower: for
-# this network, a flower on a cat's head is a cat, and the two photos are not similar. The recipe finds it, because it subtracts what all
-# parts of the query support.
+# this network, a flower on a cat's head is a cat. The recipe finds it at its second scale, where the flower covers more parts.
 #
 # ## All metrics with one command
 #
@@ -166,7 +168,7 @@ def read_column(method: str, metric: str) -> torch.Tensor:
 
 
 names = list(dict.fromkeys(row["method"] for row in rows))
-shown = {"faithfulness": "Faithfulness", "insertion": "Area of insertion", "mean_iou": "mIoU"}
+shown = {"insertion": "Area of insertion", "mean_iou": "mean IoU"}
 panels = {title: {"mine": {name: metrics.mean_and_error(read_column(name, metric)) for name in names}} for metric, title in shown.items()}
 table_figure(panels, "Three pairs, bars of one standard error")
 
