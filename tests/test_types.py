@@ -34,7 +34,6 @@ transform: Any = torchvision.transforms.v2.ToImage()
 """
 TYPES = {"query": "Tensor", "results": "Tensor", "encoder": "torchvision.models.ResNet"}  # of README.md; a block has others
 README_NAMES = re.sub(r"^(query|results|encoder): Any", lambda name: f"{name[1]}: {TYPES[name[1]]}", NAMES, flags=re.MULTILINE)
-METHOD = "method = cp.LayerFactorisedShapleyTaylor(model, encoder.layer4)\n"
 USES = """
 credit: Tensor = method.attribute((query, retrieved))
 both: tuple[Tensor, Tensor] = method.attribute((query, retrieved), return_convergence_delta=True)
@@ -62,7 +61,7 @@ def read_blocks(path):
 def folder(tmp_path_factory):
     """A file with all code of README.md, one for each block of the page, and one with mistakes."""
     folder = tmp_path_factory.mktemp("types")
-    readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md")) + METHOD
+    readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md"))
     (folder / "readme.py").write_text(readme + USES)
     (folder / "wrong.py").write_text(readme + WRONG)
     pages = (REPOSITORY / "tutorials" / name for name in ("your_model_in_five_lines.md", "guide/options.md", "index.md"))
