@@ -186,7 +186,7 @@ for name, values in {"sam": first, "random": second}.items():
     print(f"{name}: {mean:.3f} ± {error:.3f}")
 difference = metrics.compare_pairs(first, second)
 print(f"difference: {difference.mean:.3f} ± {difference.error:.3f}")
-print(f"{difference.wins} wins, {difference.losses} losses; sign test p = {difference.p_value:.2f}")
+print(f"wins: {difference.wins}, losses: {difference.losses}; sign test p = {difference.p_value:.2f}")
 
 # %% [markdown]
 # Three pairs prove nothing, as the sign test says: take thirty or more. And
