@@ -143,14 +143,15 @@ projection_figure((query[1:], retrieved[1:]), masks[0][1:], projections["recipe"
 #
 # ```sh
 # captum-pairwise tables --pairs pairs.csv --backbones mine=my_model:make_encoder \
-#     --methods layer_factorised sam random --preset quick --out results
+#     --methods layer_factorised sam random --preset quick --set n_curve_steps=2 n_columns=2 --out results
 # ```
 #
-# Without `--methods` the table has all 24. `--preset field` is for two cores and half an hour; the default is the paper's, for a GPU. Each
-# row is on disk before the next run starts: stop the command at any time, and give it again.
+# Without `--methods` the table has all 24. `--preset field` is for two cores and half an hour; the default is the paper's, for a GPU.
+# `--set` changes single budgets. Each row is on disk before the next run starts: stop the command at any time, and give it again.
 
 # %%
-words = "tables --pairs pairs.csv --backbones mine=my_model:make_encoder --methods layer_factorised sam random --preset quick --out results"
+words = "tables --pairs pairs.csv --backbones mine=my_model:make_encoder --methods layer_factorised sam random"
+words += " --preset quick --set n_curve_steps=2 n_columns=2 --out results"
 subprocess.run([sys.executable, "-m", "captum_pairwise", *words.split()], cwd=folder, check=True, capture_output=True)
 print("files:", ", ".join(sorted(file.name for file in (folder / "results").glob("*.*"))))
 
@@ -185,7 +186,7 @@ for name, values in {"sam": first, "random": second}.items():
     print(f"{name}: {mean:.3f} ± {error:.3f}")
 difference = metrics.compare_pairs(first, second)
 print(f"difference: {difference.mean:.3f} ± {difference.error:.3f}")
-print(f"{difference.wins} wins, {difference.losses} losses; sign test p = {difference.p_value:.2f}")
+print(f"wins: {difference.wins}, losses: {difference.losses}; sign test p = {difference.p_value:.2f}")
 
 # %% [markdown]
 # Three pairs prove nothing, as the sign test says: take thirty or more. And
