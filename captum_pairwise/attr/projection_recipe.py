@@ -43,6 +43,12 @@ class ProjectionRecipe:
 
     Raises:
         ValueError: `scales` is no tuple of positive numbers, or `n_segments` no tuple of whole numbers of at least 1.
+
+    >>> from dataclasses import replace
+    >>> replace(OBJECT_RECIPE, scales=(1.0,))  # for a network of one input size
+    ProjectionRecipe(contrast=True, scales=(1.0,), n_segments=(50, 150))
+
+    See also `project_attention_through`.
     """
 
     contrast: bool = False
