@@ -21,6 +21,14 @@ class DualEncoder(nn.Module):
         image: an encoder of photos.
         text: an encoder of sentences.
         similarity: as for `SimilarityWrapper`.
+
+    >>> import torch
+    >>> dual = DualEncoder(image=nn.Linear(4, 2), text=nn.Linear(3, 2))
+    >>> model = dual.pair("image", "text")
+    >>> model(torch.rand(5, 4), torch.rand(5, 3)).shape
+    torch.Size([5])
+
+    See also `from_transformers` and `from_open_clip`, which make one.
     """
 
     def __init__(self, image: nn.Module, text: nn.Module, similarity: str | Score = "cosine") -> None:

@@ -100,6 +100,14 @@ def from_colpali(model: Any, processor: Any) -> SimilarityWrapper:
 
     Raises:
         ValueError: the model is another.
+
+    For example::
+
+        name = "vidore/colpali-v1.3-hf"
+        model = cp.models.from_colpali(ColPaliForRetrieval.from_pretrained(name).eval(), ColPaliProcessor.from_pretrained(name))
+        cp.explain(model, "revenue by quarter", "page.png")
+
+    See also `from_colbert` and `cp.MaxSimShapleyTaylor`.
     """
     if not is_colpali(model) or not hasattr(processor, "process_queries"):
         raise ValueError(

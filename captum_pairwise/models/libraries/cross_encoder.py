@@ -84,6 +84,13 @@ def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | 
 
     Raises:
         ValueError: the model is neither, or has several labels and none is named.
+
+    For example::
+
+        score = cp.models.from_cross_encoder(CrossEncoder("cross-encoder/ms-marco-MiniLM-L6-v2"))
+        cp.explain(score, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_sentence_transformers`.
     """
     if is_cross_encoder(model):
         refuse_old_library(model)

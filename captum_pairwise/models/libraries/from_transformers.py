@@ -39,6 +39,8 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None,
 
     Raises:
         ValueError: the model is of an unknown kind, the processor does not fit, the pooling is unknown, or the model takes no prompt.
+
+    See also `from_timm`, `from_sentence_transformers`, and `cp.testing.check_model`.
     """
     is_text = hasattr(processor, "convert_ids_to_tokens") and not is_clip(model) and not is_colpali(model)
     if is_text:

@@ -131,6 +131,13 @@ def from_multi_vector_encoder(model: Any) -> SimilarityWrapper:
 
     Raises:
         ValueError: the model is of an older library, or needs more than token ids.
+
+    For example::
+
+        model = cp.models.from_multi_vector_encoder(MultiVectorEncoder("lightonai/GTE-ModernColBERT-v1"))
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_colbert`, and `cp.MaxSimShapleyTaylor` for the tokens of a search index.
     """
     refuse_old_library(model)
     return SimilarityWrapper(MultiVectorTower(model, "query"), MultiVectorTower(model, "document"), similarity=model.similarity_fn_name)
@@ -203,6 +210,13 @@ def from_colbert(
 
     Raises:
         ValueError: the tokenizer does not know a marker, or has no mask token.
+
+    For example::
+
+        model = cp.models.from_colbert(network.eval(), tokenizer, projection)
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_multi_vector_encoder`, and `cp.MaxSimShapleyTaylor` for the tokens of a search index.
     """
     mask = tokenizer.mask_token_id
     if query_length is not None and mask is None:

@@ -76,6 +76,13 @@ def from_sentence_transformers(
 
     Raises:
         ValueError: the model has no such prompt, or needs more than token ids.
+
+    For example::
+
+        model = cp.models.from_sentence_transformers(SentenceTransformer("intfloat/e5-small-v2"), prompt=("query: ", "passage: "))
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat").figure()
+
+    See also `from_cross_encoder` and `from_multi_vector_encoder`.
     """
     refuse_old_library(model)
     similarity = model.similarity_fn_name if model.similarity_fn_name in SHARED_SIMILARITIES else model.similarity_pairwise
