@@ -95,6 +95,8 @@ def check_model(
     passes          exact tail: affine, one matrix product
     passes          brute force: 3 + 3 players
     passes          twin for Captum's layer classes
+
+    See also `cp.SimilarityWrapper` and `check_method`.
     """
     layouts: LayoutNames = (layout, output_layout)
     parse_layouts(layouts)
