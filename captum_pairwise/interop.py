@@ -52,6 +52,13 @@ def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
     Raises:
         ValueError: shapiq has no such index, or single players or some pairs were not computed.
         ImportError: shapiq is not installed.
+
+    For example::
+
+        interactions = cp.ExactShapleyTaylor(model).interactions((query, retrieved), feature_mask=masks)
+        shapiq.network_plot(interaction_values=cp.interop.to_shapiq(interactions)[0])
+
+    See also `from_shapiq` and `to_shap_matrix`.
     """
     name = _name_index(interactions.index)
     second, first = _get_all_pairs(interactions), interactions["first_order"]
@@ -95,6 +102,13 @@ def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:
 
     Raises:
         ValueError: the values have another index or order, no single players, or different numbers of players.
+
+    For example::
+
+        values = shapiq.KernelSHAPIQ(n=game.n_players, max_order=2, index="k-SII").approximate(256, cp.interop.as_shapiq_game(game))
+        interactions = cp.interop.from_shapiq([values], n_query=game.n_query)
+
+    See also `to_shapiq` and `as_shapiq_game`.
     """
     if not isinstance(values, list) or not values:
         raise ValueError(f"Expected a non-empty list of shapiq.InteractionValues, got {type(values).__name__}. Put one value in a list.")
@@ -149,6 +163,8 @@ def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players p
     >>> to_shap_matrix(exact(CallableGame(1, 1, lambda z: z[:, 0] + 4.0 * (z[:, 0] & z[:, 1]))))
     tensor([[[1., 2.],
              [2., 0.]]])
+
+    See also `to_shapiq`.
     """
     return _get_all_pairs(interactions) / 2 + interactions["first_order"].diag_embed()
 
@@ -170,6 +186,13 @@ def as_shapiq_game(game: Game) -> ShapiqGame:
 
     Raises:
         ImportError: shapiq is not installed.
+
+    For example::
+
+        game = CallableGame(1, 1, lambda z: z[:, 0] + 4.0 * (z[:, 0] & z[:, 1]))  # of captum_pairwise.games.game
+        values = shapiq.ExactComputer(n_players=2, game=cp.interop.as_shapiq_game(game))("STII", order=2)
+
+    See also `from_shapiq`.
     """
     return _make_game_class()(game)
 
