@@ -26,6 +26,14 @@ def paint_pixels(values: Float[Tensor, "batch players"], players: Players, size:
 
     Raises:
         ValueError: the players are neither parts of images nor cells of a map.
+
+    >>> import torch
+    >>> from captum_pairwise.visualization import to_pixels
+    >>> halves = Players(torch.tensor([[[[0, 1]]]]), (2,))
+    >>> to_pixels(torch.tensor([[0.5, -1.0]]), halves, size=(1, 4))
+    tensor([[[ 0.5000,  0.5000, -1.0000, -1.0000]]])
+
+    See also `overlay`, and `cp.paint` for a mask.
     """
     check_image_players(players)
     maps = paint(values, players.ids).mean(1, keepdim=True)
@@ -72,6 +80,13 @@ def overlay(photo: Photo, heat: Float[np.ndarray, "height width"], scale: float 
         heat: the map.
         scale: the credit that has the full colour; None for the largest absolute value of this map.
         colours: a Matplotlib colour map; its middle colour means 0.
+
+    >>> grey, heat = np.full((1, 2, 3), 0.5), np.array([[0.0, 1.0]])
+    >>> picture = overlay(grey, heat)  # grey where the credit is 0, red where it is positive
+    >>> bool(np.ptp(picture[0, 0]) == 0), bool(picture[0, 1, 0] > picture[0, 1, 2])
+    (True, True)
+
+    See also `to_pixels`, which makes a map of the pixels, and `heatmap_figure`.
     """
     scale = scale or find_scale([heat])
     opacity = np.clip(np.abs(heat) / (scale or 1.0), 0, 1)[..., None] ** 0.7 * OPACITY

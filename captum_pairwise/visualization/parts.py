@@ -65,6 +65,8 @@ def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> 
 
     >>> strongest_parts(torch.tensor([[3.0, 1.0], [2.0, 0.0], [0.0, 1.0]]), 2)
     [(0, 0), (2, 1)]
+
+    See also `matches_figure`.
     """
     return _choose_distinct(between.max(1).values, between.argmax(1), n_parts)
 
