@@ -36,6 +36,8 @@ def censor(
 
     >>> censor(torch.ones(1, 1, 1, 2), torch.tensor([[[True, False]]]), torch.zeros(1, 1, 1, 2))
     tensor([[[[0., 1.]]]])
+
+    See also `faithfulness` and `cp.blur_baseline`.
     """
     _refuse_no_images(images, "images")
     if not isinstance(background, Tensor) or background.shape != images.shape:

@@ -18,6 +18,14 @@ class Curve:
         fractions: the part of the pixels that is deleted or inserted, from 0 to 1.
         values: the similarity at each of them.
         area: under the curve, by trapezoids.
+
+    >>> model = lambda query, retrieved: (query * retrieved).sum((1, 2, 3))
+    >>> images = torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    >>> curve = deletion_curve(model, images, torch.rand(1, 2, 2), n_steps=4, baselines=(0, 0))
+    >>> curve.fractions.tolist(), curve.values.tolist(), curve.area
+    ([0.0, 0.25, 0.5, 0.75, 1.0], [[4.0, 3.0, 2.0, 1.0, 0.0]], tensor([2.]))
+
+    See also `deletion_curve` and `insertion_curve`.
     """
 
     fractions: Float[Tensor, " points"]
@@ -56,6 +64,8 @@ def deletion_curve(
     >>> curve = deletion_curve(model, (query, retrieved), retrieved, n_steps=4, baselines=(0, 0))
     >>> curve.values, curve.area
     (tensor([[10.,  6.,  3.,  1.,  0.]]), tensor([3.7500]))
+
+    See also `insertion_curve` and `faithfulness`.
     """
     ranks, evaluate = rank_image(forward_func, inputs, attributions, image, baselines)
     return _trace_curve(lambda count: evaluate(ranks < count), ranks[0].numel(), n_steps)
@@ -88,6 +98,8 @@ def insertion_curve(
     >>> query, retrieved = torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> insertion_curve(model, (query, retrieved), retrieved, n_steps=4, baselines=(0, 0)).values
     tensor([[ 0.,  4.,  7.,  9., 10.]])
+
+    See also `deletion_curve`, and `insertion_deletion` for curves over parts.
     """
     ranks, evaluate = rank_image(forward_func, inputs, attributions, image, baselines)
     return _trace_curve(lambda count: evaluate(ranks >= count), ranks[0].numel(), n_steps)

@@ -32,6 +32,8 @@ def inefficiency(
 
     >>> inefficiency(torch.tensor([[1.0, 2.0, 4.0]]), full=torch.tensor([9.0]), empty=torch.tensor([1.0]))
     tensor([1.])
+
+    See also `cp.Interactions`, whose `completeness_gap` has a sign, and `mean_and_error`.
     """
     if not isinstance(credit, Tensor) or credit.dim() == 0 or not credit.is_floating_point():
         raise ValueError(f"Expected floating-point credit with an entry per pair, got {describe_value(credit)}. Pass one image at a time.")
@@ -58,6 +60,8 @@ def mean_and_error(values: Float[Tensor, " pairs"]) -> tuple[float, float]:
 
     >>> mean_and_error(torch.tensor([1.0, 3.0, float("nan")]))
     (2.0, 1.0)
+
+    See also `compare_pairs`, for two methods on the same pairs.
     """
     if not isinstance(values, Tensor) or values.dim() != 1 or not values.is_floating_point():
         raise ValueError(f"Expected a vector of floating-point values, one per pair, got {describe_value(values)}. Flatten it first.")

@@ -40,6 +40,8 @@ def faithfulness(
     >>> query, retrieved = torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> faithfulness(model, (query, retrieved), retrieved, share=0.5, baselines=(0, 0))
     tensor([7.])
+
+    See also `second_order_faithfulness` and `deletion_curve`.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"Expected share between 0 and 1, got {share!r}. Pass the part of the pixels to replace; the paper uses 0.3.")
@@ -82,6 +84,8 @@ def second_order_faithfulness(
     >>> objects = torch.tensor([[[False, True, True]]]), torch.tensor([[[True, True, False]]])
     >>> second_order_faithfulness(model, (query, retrieved), retrieved, objects, baselines=(0, 0))
     tensor([6.])
+
+    See also `label_propagation` and `cp.project_attention`.
     """
     images = check_pairs(forward_func, inputs)
     versions, (shape, device) = prepare_versions(images, 1, baselines), (images[1][:, 0].shape, images[1].device)

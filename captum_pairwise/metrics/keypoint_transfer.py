@@ -29,6 +29,8 @@ def correct_keypoints(
     >>> maps[0, 0, 2], maps[1, 0, 9] = 1.0, 1.0
     >>> correct_keypoints(maps, torch.tensor([[0.0, 3.0], [0.0, 3.0]]), alpha=0.1)
     tensor([ True, False])
+
+    See also `cp.datasets.spair` and `cp.datasets.exact_pairs`.
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point() or 0 in maps.shape:
         raise ValueError(f"Expected floating-point maps [K, H, W], one for each point, got {describe_value(maps)}. Stack the projections.")

@@ -34,6 +34,8 @@ def pointing_recognition(maps: Float[Tensor, "regions height width"], labels: In
     >>> maps = torch.tensor([[[3.0, -1.0]], [[1.0, 3.0]]])
     >>> pointing_recognition(maps, torch.tensor([[0, 1]]))  # wrong is only the credit 1 of the second map at the left
     tensor(0.8750)
+
+    See also `cp.datasets.exact_pairs` and `planted_evidence`.
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point() or 0 in maps.shape:
         raise ValueError(f"Expected floating-point maps [T, H, W], one for each part, got {describe_value(maps)}. Stack the projections.")
