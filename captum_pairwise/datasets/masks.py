@@ -30,6 +30,15 @@ def open_mask(
 
     Raises:
         ValueError: the label is that of void, or the file is no such image.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.array([[0, 7], [255, 7]], dtype=np.uint8)).save(f"{folder}/mask.png")
+    ...     inside, void = open_mask(f"{folder}/mask.png", label=7, size=(2, 2))
+    >>> inside[0].tolist(), void[0].tolist()
+    ([[False, True], [False, True]], [[False, False], [True, False]])
+
+    See also `Pair`, which has the masks of both images.
     """
     refuse_label(label)
     with _read_labels(Path(path), ONE_NUMBER if label is None else ONE_BYTE) as image:
