@@ -46,7 +46,7 @@ def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
 
     The index is named as shapiq does: "STII", "SII", "k-SII", "FSII", "CHII", "FBII" (`"banzhaf"` at p = 0.5), "Moebius" or "Co-Moebius".
     `v(∅)` is the baseline value, but for "FBII" the constant of the prediction. A pair of players has its whole value in both orders. All
-    values are marked as estimated, because `Interactions` do not record whether they are exact. shapiq stores neither `v(N)` nor standard
+    values are marked as estimated, because `cp.Interactions` do not record if they are exact. shapiq stores neither `v(N)` nor standard
     errors nor the places of players.
 
     Raises:

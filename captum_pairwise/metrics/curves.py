@@ -49,11 +49,11 @@ def deletion_curve(
     arguments.
 
     Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`.
         attributions: a map over the censored image.
         image: the censored image, `"query"` or `"retrieved"`.
-        n_steps: steps from 0 to 1; each is a forward pass over the batch (for every member of `Backgrounds`).
+        n_steps: steps from 0 to 1; each is a forward pass over the batch (for every member of `cp.Backgrounds`).
         baselines: a pair of backgrounds.
 
     Raises:

@@ -25,13 +25,13 @@ def faithfulness(
     better. Of equal pixels (superpixels have many) the first in reading order are replaced.
 
     Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`, two batches of the same length; only the censored one has to hold images.
         attributions: a map over the censored image, `[B, C, H, W]` or `[B, H, W]`, of any size; `to_pixels` resizes it.
         image: the image that is explained and censored, `"query"` or `"retrieved"`.
         share: the part of the pixels to replace, between 0 and 1.
         baselines: a pair of backgrounds, one per image, as for the attribution methods; None is the 25×25 box blur. The similarity is
-            averaged over the members of `Backgrounds`.
+            averaged over the members of `cp.Backgrounds`.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -67,13 +67,13 @@ def second_order_faithfulness(
     show the background. Higher is better.
 
     Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`, two batches of the same number of images.
-        projected: the query's mask projected to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
+        projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
         masks: the object in each image. Of the retrieved image's mask only the size is used; the query's mask is used to censor the query.
         void: pixels of the retrieved image without a label: they are censored and not counted.
-        baselines: as for `faithfulness`; with `Backgrounds` of both images the mean is over all combinations.
+        baselines: as for `faithfulness`; with `cp.Backgrounds` of both images the mean is over all combinations.
         censor_query: True to censor the query outside its mask (§6); False to censor only the retrieved image (§A.2).
 
     Raises:

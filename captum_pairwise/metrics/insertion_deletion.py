@@ -50,7 +50,7 @@ def insertion_deletion(
 
     Args:
         values: the similarity of each row of presences `[rows, players]`, called once with at most `2 n` rows.
-        first_order: the credit of each part, query parts first: `first_order` of an `Interactions` if pairs are given, else its `marginal`.
+        first_order: the credit of each part, query parts first: `first_order` of `cp.Interactions` if pairs are given, else its `marginal`.
         pairs: the credit of every two parts, symmetric with a zero diagonal, as `Interactions.second_order`.
 
     Raises:

@@ -43,7 +43,7 @@ def label_propagation(
     """The overlap of the true object with the most important pixels of a projection, as many as the object has (paper §6).
 
     Args:
-        projected: the query's mask projected to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
+        projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
         mask: the true object in the retrieved image.
         void: pixels without a label: they are not taken and not counted.

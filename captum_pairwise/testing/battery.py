@@ -79,7 +79,7 @@ def check_method(
     """Run the battery on one attribution method, and return the result of each check.
 
     Args:
-        make: builds the method for a `SimilarityWrapper`; its `query_encoder.layer` is the layer to explain.
+        make: builds the method for a `cp.SimilarityWrapper`; its `query_encoder.layer` is the layer to explain.
         order: 1 if `attribute` returns a map for each of the two images, 2 if it returns pairs of their parts.
         players: the name of the argument that takes the pair of masks: `"feature_mask"`, `"layer_mask"`, or None if there is none.
         chunk: the name of the argument that bounds the rows of a forward pass, such as `"internal_batch_size"`; None if there is none.

@@ -118,7 +118,7 @@ def _draw_overlays(column: np.ndarray, photos: Rows, heats: Rows, scale: float, 
 def counterfactual_figure(
     images: tuple[Array, ...], explanation: tuple[Array, ...], names: Sequence[str] = NAMES, title: str = ""
 ) -> Figure:
-    """Draw a batch of queries, each with a better and a worse result, and below them the maps of `counterfactual` on one signed scale.
+    """Draw a batch of queries, each with a better and a worse result, and below them the maps of `cp.counterfactual` on one signed scale.
 
     Args:
         images: the photos `(query, better, worse)`, each RGB `[B, 3, H, W]` in [0, 1]; a batch of one photo is repeated.
@@ -169,7 +169,7 @@ def projection_figure(
         signal: of the query: attention `[B, C, h, w]` or `[B, h, w]`, or a boolean label of the size of the photo.
         projected: the projection on the retrieved photo, as a map like attention; paint values of players with `to_pixels` first.
         mask: the true label of the retrieved photo, boolean `[B, H, W]`. One more panel compares it with the same number of pixels of the
-            projection, the most important ones, as `metrics.label_propagation` does.
+            projection, the most important ones, as `cp.metrics.label_propagation` does.
         censored: the photos `(query, retrieved)` in which only the label and the pixels found are visible: two more panels.
         void: pixels of the retrieved photo without a label, boolean `[B, H, W]`.
         title: the title of the figure.

@@ -92,7 +92,7 @@ def is_colpali(model: object) -> bool:
 
 
 def from_colpali(model: Any, processor: Any) -> SimilarityWrapper:
-    """The similarity of a query in words and a page by ColPali, for `explain` and `explain_ranking`: words × patches.
+    """The similarity of a query in words and a page by ColPali, for `cp.explain` and `cp.explain_ranking`: words × patches.
 
     Args:
         model: a `ColPaliForRetrieval` of transformers.

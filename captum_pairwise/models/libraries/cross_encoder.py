@@ -73,7 +73,7 @@ class TransformersReranker(Reranker):
 
 
 def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | None = None, prompt: str | None = None) -> Reranker:
-    """The function of two texts that a reranker is, for `explain` and `explain_ranking`.
+    """The function of two texts that a reranker is, for `cp.explain` and `cp.explain_ranking`.
 
     Args:
         model: a `CrossEncoder` of sentence-transformers, whose score is that of `predict`; or a classifier of transformers, such as

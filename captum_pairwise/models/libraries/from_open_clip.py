@@ -12,7 +12,7 @@ from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
 
 
 def from_open_clip(model: Any, preprocess: Any, tokenizer: Any) -> DualEncoder:
-    """Both encoders for `explain` from a model of open_clip (CLIP, SigLIP, CoCa), with its own preprocessing and tokenizer.
+    """Both encoders for `cp.explain` from a model of open_clip (CLIP, SigLIP, CoCa), with its own preprocessing and tokenizer.
 
     Args:
         model: the model, in evaluation mode, as `open_clip.create_model_and_transforms` returns it.

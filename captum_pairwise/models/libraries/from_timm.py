@@ -15,10 +15,10 @@ TIMM_POOLINGS = ("class", "mean")
 
 
 def from_timm(model: Any, *, pooling: str | None = None) -> PhotoEncoder:
-    """An encoder of photos for `explain` from a model of timm, with its own resizing and normalisation.
+    """An encoder of photos for `cp.explain` from a model of timm, with its own resizing and normalisation.
 
     The embedding is the input of the classifier, whether the model has one or not (`num_classes=0`). A model with `features_only=True`
-    gives its last map. To explain the logits, pass the model itself to `explain`.
+    gives its last map. To explain the logits, pass the model itself to `cp.explain`.
 
     Args:
         model: the model, in evaluation mode.

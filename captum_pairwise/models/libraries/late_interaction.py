@@ -121,7 +121,7 @@ def is_multi_vector_encoder(model: object) -> bool:
 
 
 def from_multi_vector_encoder(model: Any) -> SimilarityWrapper:
-    """The similarity of a query and a document by a `MultiVectorEncoder`, for `explain` and `explain_ranking`.
+    """The similarity of a query and a document by a `MultiVectorEncoder`, for `cp.explain` and `cp.explain_ranking`.
 
     The tokens are those of `encode_query` and `encode_document`, with prompts, expansion and skipped tokens, and the similarity
     (`similarity_fn_name`) is that of the model.
@@ -197,7 +197,7 @@ def from_colbert(
     skipped: Sequence[str] = string.punctuation,
     similarity: str = "maxsim",
 ) -> SimilarityWrapper:
-    """ColBERT from its parts, for `explain` and `explain_ranking`: of a query and a document.
+    """ColBERT from its parts, for `cp.explain` and `cp.explain_ranking`: of a query and a document.
 
     Args:
         network: a network of transformers, such as `BertModel`.

@@ -63,7 +63,7 @@ def is_sentence_transformer(model: object) -> bool:
 def from_sentence_transformers(
     model: Any, *, prompt: str | tuple[str, str] | None = None, prompt_name: str | tuple[str, str] | None = None
 ) -> SimilarityWrapper:
-    """The similarity of two sentences by a `SentenceTransformer`, for `explain` and `explain_ranking`.
+    """The similarity of two sentences by a `SentenceTransformer`, for `cp.explain` and `cp.explain_ranking`.
 
     The embeddings and the similarity (`similarity_fn_name`) are those of the library. A model with prompts for queries or documents, or
     with a route for them, embeds the query as `encode_query` and the retrieved sentence as `encode_document`; another, both as `encode`.
