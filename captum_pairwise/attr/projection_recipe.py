@@ -23,12 +23,10 @@ class ProjectionRecipe:
     part explains, because the steps give up axioms that a map of `project_attention` keeps. That map is linear in the attention, sums to
     the credit of the attention (completeness), is 0 where no pair has credit (dummy), and equal for parts that can be exchanged (symmetry).
 
-    | step | linearity | completeness | dummy | symmetry |
-    |---|---|---|---|---|
-    | `contrast` | kept | kept, for the attention minus its mean | kept | kept |
-    | several layers, several `scales` | lost: each map is divided by its largest value | lost | lost | lost |
-    | `n_segments` | kept | kept: each superpixel keeps its sum | lost | equal inside a superpixel, lost between two |
-    | another baseline: zero, a wider blur | kept | kept, for another game | kept | kept |
+    * `contrast` keeps all four. The credits then sum to the credit of the attention minus its mean.
+    * Several layers or several `scales` lose all four, because each map is divided by its largest value.
+    * `n_segments` keeps linearity, and completeness, because each superpixel keeps its sum. It loses dummy, and symmetry between two.
+    * Another baseline, such as zero or a wider blur, keeps all four, for another game.
 
     A cell of one layer is no player of another layer, so the sum of their maps has no players. Photos of another scale have another
     similarity. Superpixels come from the colours of the photo, not from the network.
