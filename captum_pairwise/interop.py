@@ -150,7 +150,7 @@ def _parse_values(value: InteractionValues, n_query: int) -> Interactions:
 
 
 def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players players"]:
-    """The matrices of interaction values in shap's convention, as from `shap.ExactExplainer` with `interactions=2`.
+    """The matrices `[B, n, n]` of interaction values in shap's convention, as from `shap.ExactExplainer` with `interactions=2`.
 
     `M_ii = φ_i` and `M_ij = M_ji = ½ φ_ij`: a matrix sums to `v(N) - v(∅)`, and its rows sum to the Shapley values. shapiq and
     `Interactions.second_order` have the whole `φ_ij` at both places.

@@ -19,7 +19,7 @@ LOSSY = ("JPEG", "MPO", "JPEG2000")  # formats of Pillow with grey images
 def open_mask(
     path: str | Path, label: int | None = None, size: tuple[int, int] = (224, 224)
 ) -> tuple[Bool[Tensor, "1 height width"], Bool[Tensor, "1 height width"]]:
-    """The pixels of the object, and the void pixels, which are not annotated.
+    """The pixels of the object, and the void pixels, which are not annotated, each boolean `[1, H, W]`.
 
     The whole mask is resized, as `ImageEncoder.preprocess` resizes the whole image; each new pixel takes the label of the nearest old one.
 

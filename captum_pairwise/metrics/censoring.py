@@ -27,8 +27,8 @@ def censor(
     """The images, with the pixels of a mask taken from the background.
 
     Args:
-        images: a batch of images.
-        gone: the pixels to replace.
+        images: a batch of images `[B, C, H, W]`.
+        gone: the pixels to replace, boolean `[B, H, W]`.
         background: images of the same shape.
 
     Raises:

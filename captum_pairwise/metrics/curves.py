@@ -45,13 +45,13 @@ def deletion_curve(
 ) -> Curve:
     """The similarity while pixels of one image are replaced by their background, the most important first; less area is better.
 
-    At each fraction `round(fraction · H · W)` pixels are replaced. The fall from 0 to 0.3 is `faithfulness`, which has the same
-    arguments.
+    At each fraction `round(fraction · H · W)` pixels are replaced (RISE, Petsiuk et al. 2018). The fall from 0 to 0.3 is `faithfulness`,
+    which has the same arguments.
 
     Args:
         forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`.
-        attributions: a map over the censored image.
+        attributions: a map over the censored image, `[B, C, H, W]` or `[B, H, W]`, of any size.
         image: the censored image, `"query"` or `"retrieved"`.
         n_steps: steps from 0 to 1; each is a forward pass over the batch (for every member of `cp.Backgrounds`).
         baselines: a pair of backgrounds.
@@ -86,7 +86,7 @@ def insertion_curve(
     Args:
         forward_func: as for `deletion_curve`, like all arguments.
         inputs: `(query, retrieved)`.
-        attributions: a map over the censored image.
+        attributions: a map over the censored image, `[B, C, H, W]` or `[B, H, W]`, of any size.
         image: the censored image, `"query"` or `"retrieved"`.
         n_steps: steps from 0 to 1.
         baselines: a pair of backgrounds.

@@ -19,7 +19,7 @@ def faithfulness(
     share: float = 0.3,
     baselines: Baselines = None,
 ) -> Float[Tensor, " batch"]:
-    """The fall of each similarity without the most important pixels of one image (first order, paper §6 and §A.2).
+    """The fall `[B]` of each similarity without the most important pixels of one image (first order, paper §6 and §A.2).
 
     `v(x, y) - v(x, y')`, where `y'` shows its background at the `round(share · H · W)` pixels of the largest attributions; higher is
     better. Of equal pixels (superpixels have many) the first in reading order are replaced.
@@ -61,7 +61,7 @@ def second_order_faithfulness(
     baselines: Baselines = None,
     censor_query: bool = True,
 ) -> Float[Tensor, " batch"]:
-    """The similarity of the query's object and its projection to the retrieved image (paper §6 and Fig. 6).
+    """The similarity `[B]` of the query's object and its projection to the retrieved image (paper §6 and Fig. 6).
 
     The most important pixels of the projection stay, as many as the object has in the retrieved image. All other pixels of both images
     show the background. Higher is better.
@@ -71,8 +71,9 @@ def second_order_faithfulness(
         inputs: `(query, retrieved)`, two batches of the same number of images.
         projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
-        masks: the object in each image. Of the retrieved image's mask only the size is used; the query's mask is used to censor the query.
-        void: pixels of the retrieved image without a label: they are censored and not counted.
+        masks: the object in each image, boolean `[B, H, W]`. Of the retrieved image's mask only the size is used; the query's mask is used
+            to censor the query.
+        void: pixels of the retrieved image without a label, boolean `[B, H, W]`: they are censored and not counted.
         baselines: as for `faithfulness`; with `cp.Backgrounds` of both images the mean is over all combinations.
         censor_query: True to censor the query outside its mask (§6); False to censor only the retrieved image (§A.2).
 

@@ -50,8 +50,9 @@ def insertion_deletion(
 
     Args:
         values: the similarity of each row of presences `[rows, players]`, called once with at most `2 n` rows.
-        first_order: the credit of each part, query parts first: `first_order` of `cp.Interactions` if pairs are given, else its `marginal`.
-        pairs: the credit of every two parts, symmetric with a zero diagonal, as `Interactions.second_order`.
+        first_order: the credit of each part `[n]`, query parts first: `first_order` of `cp.Interactions` if pairs are given, else its
+            `marginal`.
+        pairs: the credit of every two parts `[n, n]`, symmetric with a zero diagonal, as `cp.Interactions.second_order`.
 
     Raises:
         ValueError: the credit has another shape or is not finite, or `values` does not return a finite number per row.

@@ -11,15 +11,15 @@ from captum_pairwise.games.checks import check_finite, describe_value
 def correct_keypoints(
     maps: Float[Tensor, "points height width"], targets: Float[Tensor, "points 2"], alpha: float = 0.1
 ) -> Bool[Tensor, " points"]:
-    r"""The keypoints that an explanation carries to the right place; their share is PCK@α.
+    r"""The keypoints that an explanation carries to the right place; their share is PCK@α (Yang and Ramanan 2013).
 
     Map `k` is the credit of all pixels of the retrieved image with the query's part at keypoint `k`. The answer is its largest value; of
     several equal ones, as in a superpixel, their mean position. It is right if its distance to the target is at most
     $\alpha \max(H, W)$.
 
     Args:
-        maps: one for each keypoint.
-        targets: row and column of the true points, in pixels; the centre of the first pixel is (0, 0).
+        maps: one for each keypoint, `[points, H, W]`.
+        targets: row and column of the true points, `[points, 2]` in pixels; the centre of the first pixel is (0, 0).
         alpha: the largest distance, as a share of the larger side of the image.
 
     Raises:

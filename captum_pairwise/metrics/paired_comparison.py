@@ -43,7 +43,7 @@ def compare_pairs(values: Float[Tensor, " pairs"], reference: Float[Tensor, " pa
     The sign test counts the pairs in which a method wins. It assumes nothing about the size of differences, which a few pairs often rule.
 
     Args:
-        values: a number of one method for each pair of images; NaN marks a pair that was not measured.
+        values: a number of one method for each pair of images, `[pairs]`; NaN marks a pair that was not measured.
         reference: the numbers of the other method for the same pairs.
 
     Raises:

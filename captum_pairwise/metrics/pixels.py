@@ -55,9 +55,9 @@ def most_important(
     """A mask of the `n` largest values of each map: exactly that many pixels; of equal ones the first in reading order.
 
     Args:
-        maps: a number per pixel.
+        maps: a number per pixel, `[B, H, W]`.
         n: the number of pixels, for all maps or for each.
-        void: pixels that are never taken.
+        void: pixels that are never taken, boolean `[B, H, W]`.
 
     Raises:
         ValueError: a map holds NaN, or has fewer pixels that are not void; or an argument does not fit.

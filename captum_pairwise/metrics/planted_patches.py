@@ -37,8 +37,8 @@ def planted_evidence(
     """The agreement of the credit of all pairs of parts with the truth (after Patch-LFW).
 
     Args:
-        pairs: the credit of every pair of a part of the query and a part of the retrieved image, a row of `Interactions.between`.
-        planted: the pairs that hold the same patch.
+        pairs: the credit of every pair of a part of the query and a part of the retrieved image, `[n_q, n_r]`, a row of `between`.
+        planted: the pairs that hold the same patch, boolean `[n_q, n_r]`.
         added: the similarity with the patches, minus the similarity without them.
 
     Raises:

@@ -22,8 +22,8 @@ def pointing_recognition(maps: Float[Tensor, "regions height width"], labels: In
     quadrants of a mosaic has about `1 / n`.
 
     Args:
-        maps: one for each part of the query: the projection of a region of an image, or the credit with a word.
-        labels: the number of the map that is right at each pixel, -1 for none.
+        maps: one for each part of the query, `[parts, H, W]`: the projection of a region of an image, or the credit with a word.
+        labels: the number of the map that is right at each pixel, `[H, W]`, -1 for none.
 
     Returns:
         The share; NaN if all credit is 0.

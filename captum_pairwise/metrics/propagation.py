@@ -45,8 +45,8 @@ def label_propagation(
     Args:
         projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
-        mask: the true object in the retrieved image.
-        void: pixels without a label: they are not taken and not counted.
+        mask: the true object in the retrieved image, boolean `[B, H, W]`.
+        void: pixels without a label, boolean `[B, H, W]`: they are not taken and not counted.
 
     Raises:
         ValueError: an argument does not fit, or an image has no object.

@@ -44,7 +44,7 @@ def surrogate_faithfulness(predicted: Float[Tensor, "batch coalitions"], values:
     on it. A number that is not defined, because all similarities or all predictions are equal, is NaN.
 
     Args:
-        predicted: what the explanation predicts, as `Interactions.predict` returns it.
+        predicted: what the explanation predicts, `[B, coalitions]`, as `Interactions.predict` returns it.
         values: the similarity of the same coalitions.
 
     Raises:
@@ -54,7 +54,7 @@ def surrogate_faithfulness(predicted: Float[Tensor, "batch coalitions"], values:
     >>> fit.mse, fit.r2, fit.kendall
     (tensor([3.]), tensor([0.3571]), tensor([1.]))
 
-    See also `cp.Interactions`, whose `predict` and `r2` are of the same kind, and `insertion_deletion`.
+    See also `cp.Interactions.predict` and `insertion_deletion`.
     """
     for name, numbers in (("predicted", predicted), ("values", values)):
         if not isinstance(numbers, Tensor) or numbers.dim() != 2 or not numbers.is_floating_point():

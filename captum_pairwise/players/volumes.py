@@ -12,7 +12,7 @@ from captum_pairwise.players.regions import Players, divide_by_slic, parse_mask,
 
 
 def boxes(sizes: Sequence[int], counts: Sequence[int]) -> Int[Tensor, "1 1 ..."]:
-    """Ids of equal boxes with any number of axes, in reading order: intervals of a signal, or blocks of a volume.
+    """Ids `[1, 1, ...]` of equal boxes with any number of axes, in reading order: intervals of a signal, or blocks of a volume.
 
     >>> boxes([6], [3]).tolist(), boxes([2, 2, 2], [2, 1, 2])[0, 0].tolist()
     ([[[0, 0, 1, 1, 2, 2]]], [[[0, 1], [0, 1]], [[2, 3], [2, 3]]])

@@ -250,7 +250,7 @@ def make_interactions(ends: Float[Tensor, "2"], n_query: int, n_evaluations: int
 
 
 def project(between: Between, query_signal: Float[Tensor, "batch query"]) -> Float[Tensor, "batch retrieved"]:
-    r"""Carry weights of query players to the retrieved players, $\sum_i a_i \phi_{ij}$ (paper §5.3).
+    r"""Carry weights `[B, n_q]` of query players to the retrieved players `[B, n_r]`, $\sum_i a_i \phi_{ij}$ (paper §5.3).
 
     >>> project(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([[1.0, 0.5]]))
     tensor([[2.5000, 4.0000]])

@@ -15,12 +15,12 @@ OPACITY = 0.75  # of the strongest credit: the photo stays visible below it
 
 
 def paint_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
-    """Map over the pixels of images from one value per player.
+    """Map `[B, H, W]` over the pixels of images from one value per player.
 
     The cells of a layer's map are interpolated bilinearly. Each pixel of a superpixel has the superpixel's whole value.
 
     Args:
-        values: one per player.
+        values: one per player, `[B, n]`.
         players: the cells of a map, or a mask over images.
         size: height and width of the images.
 
@@ -76,8 +76,8 @@ def overlay(photo: Photo, heat: Float[np.ndarray, "height width"], scale: float 
     """Signed map in colours over a grey photo. Stronger credit is more opaque.
 
     Args:
-        photo: RGB in [0, 1].
-        heat: the map.
+        photo: RGB in [0, 1], an array `[H, W, 3]`.
+        heat: the map, an array `[H, W]`.
         scale: the credit that has the full colour; None for the largest absolute value of this map.
         colours: a Matplotlib colour map; its middle colour means 0.
 
