@@ -46,7 +46,7 @@ def exact_pairs(folder: str | Path, n: int = 60, seed: int = 0) -> list[Pair]:
     For example::
 
         pairs = cp.datasets.exact_pairs("exact", n=2)
-        [pair.protocol for pair in pairs]  # mosaic, mosaic, planted, planted, points, points
+        [pair.protocol for pair in pairs]  # mosaic, planted, points, mosaic, planted, points
 
     See also `builtin_pairs`, `cp.metrics.pointing_recognition`, `cp.metrics.planted_evidence` and `cp.metrics.correct_keypoints`.
     """
