@@ -46,12 +46,19 @@ def to_shapiq(interactions: Interactions) -> list[InteractionValues]:
 
     The index is named as shapiq does: "STII", "SII", "k-SII", "FSII", "CHII", "FBII" (`"banzhaf"` at p = 0.5), "Moebius" or "Co-Moebius".
     `v(∅)` is the baseline value, but for "FBII" the constant of the prediction. A pair of players has its whole value in both orders. All
-    values are marked as estimated, because `Interactions` do not record whether they are exact. shapiq stores neither `v(N)` nor standard
+    values are marked as estimated, because `cp.Interactions` do not record if they are exact. shapiq stores neither `v(N)` nor standard
     errors nor the places of players.
 
     Raises:
         ValueError: shapiq has no such index, or single players or some pairs were not computed.
         ImportError: shapiq is not installed.
+
+    For example::
+
+        interactions = cp.ExactShapleyTaylor(model).interactions((query, retrieved), feature_mask=masks)
+        shapiq.network_plot(interaction_values=cp.interop.to_shapiq(interactions)[0])
+
+    See also `from_shapiq` and `to_shap_matrix`.
     """
     name = _name_index(interactions.index)
     second, first = _get_all_pairs(interactions), interactions["first_order"]
@@ -95,6 +102,13 @@ def from_shapiq(values: list[InteractionValues], n_query: int) -> Interactions:
 
     Raises:
         ValueError: the values have another index or order, no single players, or different numbers of players.
+
+    For example::
+
+        values = shapiq.KernelSHAPIQ(n=game.n_players, max_order=2, index="k-SII").approximate(256, cp.interop.as_shapiq_game(game))
+        interactions = cp.interop.from_shapiq([values], n_query=game.n_query)
+
+    See also `to_shapiq` and `as_shapiq_game`.
     """
     if not isinstance(values, list) or not values:
         raise ValueError(f"Expected a non-empty list of shapiq.InteractionValues, got {type(values).__name__}. Put one value in a list.")
@@ -136,7 +150,7 @@ def _parse_values(value: InteractionValues, n_query: int) -> Interactions:
 
 
 def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players players"]:
-    """The matrices of interaction values in shap's convention, as from `shap.ExactExplainer` with `interactions=2`.
+    """The matrices `[B, n, n]` of interaction values in shap's convention, as from `shap.ExactExplainer` with `interactions=2`.
 
     `M_ii = φ_i` and `M_ij = M_ji = ½ φ_ij`: a matrix sums to `v(N) - v(∅)`, and its rows sum to the Shapley values. shapiq and
     `Interactions.second_order` have the whole `φ_ij` at both places.
@@ -149,6 +163,8 @@ def to_shap_matrix(interactions: Interactions) -> Float[Tensor, "batch players p
     >>> to_shap_matrix(exact(CallableGame(1, 1, lambda z: z[:, 0] + 4.0 * (z[:, 0] & z[:, 1]))))
     tensor([[[1., 2.],
              [2., 0.]]])
+
+    See also `to_shapiq`.
     """
     return _get_all_pairs(interactions) / 2 + interactions["first_order"].diag_embed()
 
@@ -170,6 +186,13 @@ def as_shapiq_game(game: Game) -> ShapiqGame:
 
     Raises:
         ImportError: shapiq is not installed.
+
+    For example::
+
+        game = CallableGame(1, 1, lambda z: z[:, 0] + 4.0 * (z[:, 0] & z[:, 1]))  # of captum_pairwise.games.game
+        values = shapiq.ExactComputer(n_players=2, game=cp.interop.as_shapiq_game(game))("STII", order=2)
+
+    See also `from_shapiq`.
     """
     return _make_game_class()(game)
 

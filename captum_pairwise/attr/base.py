@@ -136,7 +136,7 @@ class InputMethod(PairMethod[Result], PerturbationAttribution, Generic[Result, V
         *,
         generator: torch.Generator | None = None,
     ) -> Matrix | Maps | tuple[Matrix | Maps, Delta]:
-        """The credits that the class describes: of every pair of parts, or (first order) of the parts of each image.
+        """The credits of the class, in units of the similarity: of every pair of parts, or (first order) of the parts of each image.
 
         Pairs have shape `[B, *query_players, *retrieved_players]`. First order is a tensor for each image, shaped like it; as in Captum
         every scalar carries the whole credit of its player.
@@ -266,7 +266,7 @@ class LayerMethod(PairMethod[Result], LayerPairAttribution, PerturbationAttribut
         layer_mask: Masks = None,
         generator: torch.Generator | None = None,
     ) -> Matrix | Maps | tuple[Matrix | Maps, Delta]:
-        """The credits that the class describes: of every pair of cells, or (first order) of the cells of each image.
+        """The credits of the class, in units of the similarity: of every pair of cells, or (first order) of the cells of each image.
 
         Pairs of two maps have shape `[B, H, W, H', W']`. First order is a map for each image, `[B, 1, H, W]`, or `[B, 1, n]` with a mask.
 

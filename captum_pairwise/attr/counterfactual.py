@@ -21,6 +21,15 @@ class Counterfactual(NamedTuple):
         of_query: the parts of the query that match `better` more than `worse`.
         of_better: the parts of `better`; an absent part shows the pixels of `worse`.
         of_worse: the parts of `worse`; an absent part shows the pixels of `better`.
+
+    >>> from captum_pairwise import KernelShapley, SimilarityWrapper
+    >>> model = SimilarityWrapper(torch.nn.Identity(), similarity="dot")
+    >>> query, better, worse = torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0, 2.0]]), torch.tensor([[1.0, 1.0]])
+    >>> maps = counterfactual(KernelShapley(model), query, better, worse)
+    >>> torch.allclose(maps.of_better.sum(1), model(query, better) - model(query, worse))
+    True
+
+    See also `counterfactual` and `cp.visualization.counterfactual_figure`.
     """
 
     of_query: Float[Tensor, "batch ..."]
@@ -63,6 +72,8 @@ def counterfactual(
     >>> query, better, worse = torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0, 2.0]]), torch.tensor([[1.0, 1.0]])
     >>> [credit.round(decimals=6) for credit in counterfactual(KernelShapley(model), query, better, worse)]
     [tensor([[2., 1.]]), tensor([[2., 1.]]), tensor([[-2., -1.]])]
+
+    See also `cp.visualization.counterfactual_figure`, and `explain_ranking` with `objective`.
     """
     _refuse_method(method, arguments)
     worse = _expand_worse(better, worse)

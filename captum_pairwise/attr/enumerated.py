@@ -42,6 +42,8 @@ class ExactShapleyTaylor(_Enumeration, InputIndexMethod):
     >>> similarity = ExactShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
     >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])))
     tensor([[[6.]]])
+
+    See also `LayerExactShapleyTaylor`, and for more parts `GaussianProcessShapleyTaylor`.
     """
 
     _players = staticmethod(divide_into_few)
@@ -60,6 +62,15 @@ class LayerExactShapleyTaylor(_Enumeration, LayerIndexMethod):
         index: as for `ExactShapleyTaylor`.
         p: as for `ExactShapleyTaylor`.
         layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerExactShapleyTaylor(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved), baselines=(0, 0)).flatten().round()
+    tensor([ 6., 12.])
+
+    See also `LayerGaussianProcessShapleyTaylor`.
     """
 
     _divide = staticmethod(divide_cells)

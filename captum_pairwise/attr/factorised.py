@@ -97,6 +97,14 @@ class FactorisedInteractions(_TowerFit, InputMethod[Interactions, Matrix]):
 
     Raises:
         ValueError: the index or an option is unknown, or `p` is no probability.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> method = FactorisedInteractions(SimilarityWrapper(torch.nn.Identity(), similarity="dot"))
+    >>> result = method.interactions((torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])))
+    >>> torch.allclose(result.between[0], torch.tensor([[3.0, 0.0], [0.0, 8.0]]), atol=1e-6)  # only equal places are multiplied
+    True
+
+    See also `FactorisedShapleyTaylor`, `LayerFactorisedInteractions` and `Interactions`.
     """
 
     _default_samples = 500
@@ -146,6 +154,8 @@ class LayerFactorisedInteractions(_TowerFit, LayerMethod[Interactions, Matrix]):
     >>> result = method.interactions((torch.rand(1, 3, 9, 9), torch.rand(1, 3, 7, 7)))
     >>> result.predict(torch.ones(1, 25, dtype=torch.bool)).shape, str(result.as_index("faith-shap").index)
     (torch.Size([1, 1]), 'faith-shap')
+
+    See also `LayerFactorisedShapleyTaylor` and `LayerPairwiseSAM`.
     """
 
     def _split_budget(self, n_samples: int | None, game: EmbeddedGame) -> tuple[int, int]:
@@ -181,6 +191,14 @@ class FactorisedShapleyTaylor(FactorisedInteractions):
 
     `FactorisedInteractions` with the index that shares the similarity fairly: with the pairs within each image, all credit sums to
     `v(N) - v(∅)`. First-order terms are exact.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> method = FactorisedShapleyTaylor(SimilarityWrapper(torch.nn.Identity(), similarity="dot"), within=True)
+    >>> result = method.interactions((torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])))
+    >>> torch.allclose(result.query_map, torch.tensor([[3.0, 8.0]])), torch.allclose(result.marginal.sum(1), result.full - result.empty)
+    (True, True)
+
+    See also `LayerFactorisedShapleyTaylor`, and for any function `GaussianProcessShapleyTaylor`.
     """
 
     _default_index = SHAPLEY_TAYLOR
@@ -197,6 +215,8 @@ class LayerFactorisedShapleyTaylor(LayerFactorisedInteractions):
     >>> method = LayerFactorisedShapleyTaylor(SimilarityWrapper(encoder), encoder[1])
     >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
     torch.Size([2, 4, 4, 3, 3])
+
+    See also `LayerPairwiseSAM` and `LayerIntegratedHessians`.
     """
 
     _default_index = SHAPLEY_TAYLOR

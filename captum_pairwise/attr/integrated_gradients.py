@@ -38,6 +38,7 @@ class LayerIGSAM(CompleteMethod, LayerGradientMethod):
         forward_func: a `SimilarityWrapper`, or any differentiable callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image. After it only the tail of the network is run.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
 
     >>> import torch
     >>> from captum_pairwise import SimilarityWrapper
@@ -45,6 +46,8 @@ class LayerIGSAM(CompleteMethod, LayerGradientMethod):
     >>> method = LayerIGSAM(SimilarityWrapper(encoder), encoder[1])
     >>> [tuple(image.shape) for image in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
     [(2, 1, 4, 4), (2, 1, 3, 3)]
+
+    See also `LayerIGCAM`, `LayerKernelSAM`, and for pairs `LayerIntegratedHessians`.
     """
 
     order = 1
@@ -153,10 +156,13 @@ class LayerIGCAM(CompleteMethod, LayerGradientMethod):
             `[B, classes]`.
         layer: a module of it.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 49, 10))
     >>> LayerIGCAM(network, network[0]).attribute(torch.rand(2, 3, 9, 9), target=7).shape
     torch.Size([2, 1, 7, 7])
+
+    See also `LayerIGSAM`.
     """
 
     order = 1

@@ -53,6 +53,12 @@ class IntegratedHessians(HessianMethod):
         tolerance: the root-mean-square error of the pairs, relative to the pairs, where a `SimilarityWrapper` has more than 64 parts in
             each image: the product of the two Jacobians is then taken in as few directions of the embedding as this error needs, which the
             standard error of the pairs measures. None takes all directions; pairs within an image always do.
+
+    >>> similarity = IntegratedHessians(lambda query, retrieved: query[:, 0] * retrieved[:, 0], weight="taylor")
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]]))).round()  # half of it with weight="hessian"
+    tensor([[[6.]]])
+
+    See also `LayerIntegratedHessians`, and `project_attention`, which needs no matrix.
     """
 
     def __init__(
@@ -176,6 +182,8 @@ class LayerIntegratedHessians(HessianMethod, LayerGradientMethod):
     >>> method = LayerIntegratedHessians(SimilarityWrapper(encoder), encoder[0], weight="taylor")
     >>> method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7))).shape
     torch.Size([2, 4, 4, 3, 3])
+
+    See also `LayerIGSAM` and `project_attention`.
     """
 
     def __init__(

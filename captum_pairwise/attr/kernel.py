@@ -96,6 +96,13 @@ class KernelShapley(_ImageFit, InputMethod[ImageInteractions, Maps]):
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         sampling: `"distinct"`, or `"paper-direct"`, which repeats coalitions.
         ridge: if not None, the fit also has an answer, biased to equal players, where the coalitions do not determine one.
+
+    >>> similarity = KernelShapley(lambda query, retrieved: (query * retrieved).sum(1))
+    >>> credits = similarity.attribute((torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])))
+    >>> [credit.round() for credit in credits]
+    [tensor([[3., 8.]]), tensor([[3., 8.]])]
+
+    See also `PartitionShap`, which needs no mask, and `LayerKernelSAM`.
     """
 
     def __init__(self, forward_func: ForwardFunc, *, sampling: str = DISTINCT, ridge: Ridge = None) -> None:
@@ -116,6 +123,15 @@ class LayerKernelSAM(_ImageFit, LayerMethod[ImageInteractions, Maps]):
         sampling: as for `KernelShapley`.
         ridge: as for `KernelShapley`.
         layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerKernelSAM(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> inputs = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> [credit.flatten().round() for credit in method.attribute(inputs, baselines=(0, 0))]
+    [tensor([ 6., 12.]), tensor([18.])]
+
+    See also `KernelShapley` and `LayerIGSAM`.
     """
 
     def __init__(
@@ -152,6 +168,12 @@ class KernelShapleyTaylor(_KernelPairs, InputMethod[Interactions, Matrix]):
 
     Raises:
         ValueError: the index is unknown or no regression gives it, or `p` is no probability.
+
+    >>> similarity = KernelShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]]))).round()
+    tensor([[[6.]]])
+
+    See also `GaussianProcessShapleyTaylor`, which has all indices and standard errors, and `LayerKernelShapleyTaylor`.
     """
 
     _default_samples = 2000
@@ -185,6 +207,15 @@ class LayerKernelShapleyTaylor(_KernelPairs, LayerMethod[Interactions, Matrix]):
         sampling: as for `KernelShapleyTaylor`.
         ridge: as for `KernelShapleyTaylor`.
         layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerKernelShapleyTaylor(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved), baselines=(0, 0)).flatten().round()
+    tensor([ 6., 12.])
+
+    See also `LayerGaussianProcessShapleyTaylor`.
     """
 
     _default_samples = 20_000

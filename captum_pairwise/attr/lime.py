@@ -41,6 +41,8 @@ class SuperpixelLime(InputMethod[ImageInteractions, Maps]):
     >>> query, _ = method.attribute((photo, photo), baselines=(0, 0), feature_mask=(halves, halves))
     >>> query[0, 0, 0].round(decimals=1)  # a half each, minus the shrinkage of the ridge
     tensor([0.5000, 0.5000, 0.5000, 0.5000])
+
+    See also `PairwiseLime` and `KernelShapley`.
     """
 
     order, _default_samples = 1, 5000
@@ -90,6 +92,12 @@ class PairwiseLime(InputMethod[Interactions, Matrix]):
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         decay: $\lambda$ of the kernel; None is $\ln 2$ over the median of $d^2$.
         alpha: the penalty on the sum of absolute terms, in units of the least one that sets all terms to 0; 0 is weighted least squares.
+
+    >>> similarity = PairwiseLime(lambda query, retrieved: query[:, 0] * retrieved[:, 0], alpha=0.0)
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])), n_samples=64).round()
+    tensor([[[6.]]])
+
+    See also `KernelShapleyTaylor`.
     """
 
     order, _default_samples = 2, 20_000

@@ -52,6 +52,8 @@ def pairs_from_maps(
     >>> found.between, found.completeness_gap
     (tensor([[[ 2.,  2.],
              [ 4., 13.]]]), tensor([0.]))
+
+    See also `LayerPairwiseSAM` and `IntegratedHessians`.
     """
     maps = _check_relevance(query_maps, retrieved_maps)
     query, retrieved = _divide_maps(maps, feature_mask)

@@ -53,6 +53,8 @@ class MaxSimShapleyTaylor:
     >>> query, document = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.8, 0.6]]])
     >>> MaxSimShapleyTaylor().attribute((query, document))
     tensor([[[0.7333, 0.5333]]])
+
+    See also `cp.models.from_colbert`, `cp.models.from_colpali` and `LayerFactorisedShapleyTaylor`.
     """
 
     order = 2

@@ -26,6 +26,13 @@ class PartitionShap(InputMethod[ImageInteractions, Maps]):
     Args:
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         batch_size: coalitions per step, at least 2; fewer are chosen better, but use a GPU less.
+
+    >>> similarity = PartitionShap(lambda query, retrieved: (query * retrieved).sum(1))
+    >>> credits = similarity.attribute((torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])))
+    >>> [credit.round() for credit in credits]
+    [tensor([[3., 8.]]), tensor([[3., 8.]])]
+
+    See also `KernelShapley`.
     """
 
     order, _default_samples = 1, 5000

@@ -73,6 +73,14 @@ def project_attention(
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> model = SimilarityWrapper(torch.nn.Identity(), similarity="dot")
+    >>> inputs, attention = (torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])), torch.tensor([[1.0, 0.0]])
+    >>> torch.allclose(project_attention(model, None, inputs, attention), torch.tensor([[3.0, 0.0]]), atol=1e-6)
+    True
+
+    See also `project_attention_through`, `Interactions.project` and `cp.visualization.projection_figure`.
     """
     _refuse_attention(attention, direction, weight)
     of_layer = (layer_baselines, layer_mask, layout)
@@ -126,6 +134,15 @@ def project_attention_through(
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding
+    >>> inputs = torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> mask, model = torch.ones(1, 2, 2), SimilarityWrapper(encoder, similarity="dot")
+    >>> torch.allclose(project_attention_through(model, [encoder], inputs, mask, layer_baselines=(0, 0)), inputs[1][0] / 4)
+    True
+
+    See also `ProjectionRecipe`, `cp.metrics.label_propagation` and `cp.visualization.projection_figure`.
     """
     _refuse_layers(layers, recipe)
     _refuse_attention(attention, direction, weight)

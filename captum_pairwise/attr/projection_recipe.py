@@ -23,11 +23,10 @@ class ProjectionRecipe:
     part explains, because the steps give up axioms that a map of `project_attention` keeps. That map is linear in the attention, sums to
     the credit of the attention (completeness), is 0 where no pair has credit (dummy), and equal for parts that can be exchanged (symmetry).
 
-    * `contrast` keeps all four, for the attention minus its mean.
-    * Several layers or `scales` lose all four: each map is divided by its largest value.
-    * `n_segments` keeps linearity and completeness, because each superpixel keeps its sum. It loses the dummy axiom, and symmetry between
-      two superpixels.
-    * Another baseline, zero or a wider blur, keeps all four, for another game.
+    * `contrast` keeps all four. The credits then sum to the credit of the attention minus its mean.
+    * Several layers or several `scales` lose all four, because each map is divided by its largest value.
+    * `n_segments` keeps linearity, and completeness, because each superpixel keeps its sum. It loses dummy, and symmetry between two.
+    * Another baseline, such as zero or a wider blur, keeps all four, for another game.
 
     A cell of one layer is no player of another layer, so the sum of their maps has no players. Photos of another scale have another
     similarity. Superpixels come from the colours of the photo, not from the network.
@@ -42,6 +41,12 @@ class ProjectionRecipe:
 
     Raises:
         ValueError: `scales` is no tuple of positive numbers, or `n_segments` no tuple of whole numbers of at least 1.
+
+    >>> from dataclasses import replace
+    >>> replace(OBJECT_RECIPE, scales=(1.0,))  # for a network of one input size
+    ProjectionRecipe(contrast=True, scales=(1.0,), n_segments=(50, 150))
+
+    See also `project_attention_through`.
     """
 
     contrast: bool = False

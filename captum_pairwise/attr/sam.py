@@ -43,6 +43,16 @@ class LayerSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribution):
         forward_func: a `SimilarityWrapper` with a cosine or dot-product head.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerSAM(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> inputs = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> [credit.flatten().round() for credit in method.attribute(inputs)]
+    [tensor([ 6., 12.]), tensor([18.])]
+
+    See also `LayerPairwiseSAM`, and for any similarity and layer `LayerIGSAM` and `LayerKernelSAM`.
     """
 
     order = 1
@@ -110,6 +120,16 @@ class LayerPairwiseSAM(CompleteMethod, LayerPairAttribution, PerturbationAttribu
         forward_func: a `SimilarityWrapper` with a cosine or dot-product head.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerPairwiseSAM(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved)).flatten()
+    tensor([ 6., 12.])
+
+    See also `LayerSAM`, and for any similarity and layer `LayerFactorisedShapleyTaylor`.
     """
 
     order = 2

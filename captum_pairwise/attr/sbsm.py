@@ -38,6 +38,8 @@ class SBSM(PerturbationAttribution):
     >>> method.attribute((photo, photo), sliding_window_shapes=1, strides=1)[0]  # without its light pixel the image differs by 1
     tensor([[[[0., 0.],
               [0., 1.]]]])
+
+    See also `PairwiseSBSM`.
     """
 
     order = 1
@@ -107,6 +109,8 @@ class PairwiseSBSM(PerturbationAttribution):
     >>> pairs.project(query[:, 0])[0]
     tensor([[0.2000, 0.2000],
             [0.2000, 0.4000]])
+
+    See also `WindowPairs` and `SBSM`.
     """
 
     order = 2

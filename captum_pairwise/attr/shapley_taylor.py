@@ -65,6 +65,12 @@ class ShapleyTaylorSampling(_Permutations, InputIndexMethod):
         index: `"shapley-taylor"`, `"shapley"`, `"k-sii"`, `"faith-shap"`, `"chaining"` or `"banzhaf"`; or `"moebius"` or `"co-moebius"`,
             which need no order and are exact.
         p: of `"banzhaf"`, the probability that a part is present, the same for both images.
+
+    >>> similarity = ShapleyTaylorSampling(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
+    >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]]))).round()
+    tensor([[[6.]]])
+
+    See also `GaussianProcessShapleyTaylor` and `LayerShapleyTaylorSampling`.
     """
 
     _default_samples = 2000
@@ -82,6 +88,15 @@ class LayerShapleyTaylorSampling(_Permutations, LayerIndexMethod):
         index: as for `ShapleyTaylorSampling`, and so is `p`.
         p: the probability that a part is present.
         layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerShapleyTaylorSampling(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved), baselines=(0, 0)).flatten().round()
+    tensor([ 6., 12.])
+
+    See also `LayerGaussianProcessShapleyTaylor`.
     """
 
     _default_samples = 20_000
@@ -114,6 +129,8 @@ class GaussianProcessShapleyTaylor(_ProcessFit, InputIndexMethod):
     >>> similarity = GaussianProcessShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0])
     >>> similarity.attribute((torch.tensor([[2.0]]), torch.tensor([[3.0]])))
     tensor([[[6.]]])
+
+    See also `LayerGaussianProcessShapleyTaylor`, and for few parts `ExactShapleyTaylor`.
     """
 
 
@@ -128,6 +145,15 @@ class LayerGaussianProcessShapleyTaylor(_ProcessFit, LayerIndexMethod):
         index: as for `GaussianProcessShapleyTaylor`, and so is `p`.
         p: the probability that a part is present.
         layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerGaussianProcessShapleyTaylor(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved), baselines=(0, 0)).flatten().round()
+    tensor([ 6., 12.])
+
+    See also `LayerFactorisedInteractions`.
     """
 
 
@@ -160,6 +186,8 @@ class JaggedShapleyTaylor(_SharedDividends, InputMethod[Interactions, Matrix]):
     >>> similarity.attribute((torch.tensor([[2.0, 1.0]]), torch.tensor([[3.0]])))
     tensor([[[3.],
              [3.]]])
+
+    See also `LayerJaggedShapleyTaylor` and `jagged_credit`.
     """
 
     _default_samples = 500
@@ -175,6 +203,14 @@ class LayerJaggedShapleyTaylor(_SharedDividends, LayerMethod[Interactions, Matri
         forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Identity()  # the mean of the cells is the embedding: 3 · 6
+    >>> method = LayerJaggedShapleyTaylor(SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, retrieved = torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[6.0]]]])
+    >>> method.attribute((query, retrieved), baselines=(0, 0)).flatten().round()
+    tensor([ 6., 12.])
     """
 
     _default_samples = 2000

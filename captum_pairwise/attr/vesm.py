@@ -32,6 +32,15 @@ class LayerVESM(LayerGradientMethod):
         forward_func: a `SimilarityWrapper`, with any head, because only the embeddings are used.
         layer: a module of the encoder, of either tower; or a pair, one for each image.
         device_ids: as in Captum.
+        layout: the axes of the layer's output, as for the other layer methods.
+
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.GELU())
+    >>> method = LayerVESM(SimilarityWrapper(encoder), encoder[1])
+    >>> [tuple(credit.shape) for credit in method.attribute((torch.rand(2, 3, 9, 9), torch.rand(2, 3, 7, 7)))]
+    [(2, 1, 4, 4), (2, 1, 3, 3)]
+
+    See also `LayerIGCAM` and `LayerIGSAM`.
     """
 
     order = 1

@@ -23,6 +23,13 @@ class Audit:
         clusters: what the search matches on, the likeliest shortcut first.
         removals: the search without the parts of a cluster or of a tag.
         choices: the parts and the method in words.
+
+    For example::
+
+        result = cp.audit(encoder, "search.csv", "audit")
+        print(result.suspects, result.removals)
+
+    See also `audit`.
     """
 
     folder: Path

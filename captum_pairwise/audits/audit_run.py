@@ -74,6 +74,14 @@ def audit(
 
     Raises:
         ValueError: the pairs or an option do not fit.
+        ImportError: a package of the extra `audit` or `ray` is missing.
+
+    For example::
+
+        result = cp.audit(encoder, "search.csv", "audit")
+        print(result.verdict, result.page)
+
+    See also `Audit` and `explain_ranking`.
     """
     if engine not in ENGINES:
         raise ValueError(f"Expected engine to be one of {list(ENGINES)}, got {engine!r}. Pass one of these.")

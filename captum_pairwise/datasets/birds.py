@@ -18,6 +18,13 @@ def cub(root: str | Path, split: str) -> LabelledImages:
 
     Raises:
         ValueError: the split is unknown, or files are missing or damaged.
+
+    For example::
+
+        train, test = (cp.datasets.cub("CUB_200_2011", split) for split in ("train", "test"))
+        pairs = cp.datasets.conditional_nearest_neighbours(train, test, encoder)
+
+    See also `conditional_nearest_neighbours`.
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split out of {SPLITS}, got {split!r}.")

@@ -27,6 +27,13 @@ def builtin_pairs(folder: str | Path) -> list[Pair]:
 
     Raises:
         ImportError: a package of the extra `tutorials` is missing.
+
+    For example::
+
+        pairs = cp.datasets.builtin_pairs("pairs")
+        cp.explain(encoder, pairs[0].query, pairs[0].retrieved)
+
+    See also `exact_pairs`, and `open_mask` for their masks.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

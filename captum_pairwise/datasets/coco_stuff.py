@@ -22,6 +22,13 @@ def coco(root: str | Path, split: str) -> LabelledImages:
 
     Raises:
         ValueError: the split is unknown, the folders do not exist, or an image has no label map.
+
+    For example::
+
+        train, val = (cp.datasets.coco("coco", split) for split in ("train", "val"))
+        pairs = cp.datasets.conditional_nearest_neighbours(train, val, encoder)
+
+    See also `conditional_nearest_neighbours` and `voc`.
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split of COCO, one of {SPLITS}, got {split!r}.")

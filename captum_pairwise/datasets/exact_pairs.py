@@ -42,6 +42,13 @@ def exact_pairs(folder: str | Path, n: int = 60, seed: int = 0) -> list[Pair]:
 
     Raises:
         ImportError: a package of the extra `tutorials` is missing.
+
+    For example::
+
+        pairs = cp.datasets.exact_pairs("exact", n=2)
+        [pair.protocol for pair in pairs]  # mosaic, planted, points, mosaic, planted, points
+
+    See also `builtin_pairs`, `cp.metrics.pointing_recognition`, `cp.metrics.planted_evidence` and `cp.metrics.correct_keypoints`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

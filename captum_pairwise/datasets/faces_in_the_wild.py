@@ -17,6 +17,13 @@ def lfw(root: str | Path, kind: str = "matched") -> list[Pair]:
 
     Raises:
         ValueError: the kind is unknown, or files are missing or damaged.
+
+    For example::
+
+        pairs = cp.datasets.lfw("lfw", "matched")
+        cp.explain(encoder, pairs[0].query, pairs[0].retrieved)
+
+    See also `Pair` and `write_pairs`.
     """
     root, file = Path(root), Path(root) / "pairs.txt"
     if kind not in KINDS:

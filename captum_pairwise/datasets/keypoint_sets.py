@@ -28,6 +28,13 @@ def spair(root: str | Path, split: str = "test") -> list[Pair]:
 
     Raises:
         ValueError: the split is unknown, or files are missing or damaged.
+
+    For example::
+
+        pairs = cp.datasets.spair("SPair-71k", "test")
+        pairs[0].points  # row and column in both photos, as shares of height and width
+
+    See also `pf_pascal` and `cp.metrics.correct_keypoints`.
     """
     _refuse_split(split)
     folder = Path(root) / "PairAnnotation" / split
@@ -62,6 +69,13 @@ def pf_pascal(root: str | Path, split: str = "test") -> list[Pair]:
 
     Raises:
         ValueError: the split is unknown, or files are missing or damaged.
+
+    For example::
+
+        pairs = cp.datasets.pf_pascal("pf-pascal", "test")
+        pairs[0].points  # row and column in both photos, as shares of height and width
+
+    See also `spair` and `cp.metrics.correct_keypoints`.
     """
     _refuse_split(split)
     root, file = Path(root), Path(root) / f"{split}_pairs.csv"

@@ -17,6 +17,12 @@ class LabelledImage:
         image: the file.
         mask: the label of each pixel, 255 for void; None if the whole image has one label.
         label: the label of the whole image; None if there is a mask.
+
+    >>> photo = LabelledImage(Path("sparrow.jpg"), label=3)
+    >>> photo.label, photo.mask
+    (3, None)
+
+    See also `LabelledImages`.
     """
 
     image: Path
@@ -35,6 +41,12 @@ class LabelledImages:
 
     Raises:
         ValueError: an image has both a mask and a label, or neither.
+
+    >>> birds = LabelledImages((LabelledImage(Path("sparrow.jpg"), label=3),), names={3: "sparrow"})
+    >>> len(birds.images), birds.name(3), birds.name(4)
+    (1, 'sparrow', '4')
+
+    See also `conditional_nearest_neighbours`, which makes pairs of two splits.
     """
 
     images: tuple[LabelledImage, ...]

@@ -19,7 +19,7 @@ LOSSY = ("JPEG", "MPO", "JPEG2000")  # formats of Pillow with grey images
 def open_mask(
     path: str | Path, label: int | None = None, size: tuple[int, int] = (224, 224)
 ) -> tuple[Bool[Tensor, "1 height width"], Bool[Tensor, "1 height width"]]:
-    """The pixels of the object, and the void pixels, which are not annotated.
+    """The pixels of the object, and the void pixels, which are not annotated, each boolean `[1, H, W]`.
 
     The whole mask is resized, as `ImageEncoder.preprocess` resizes the whole image; each new pixel takes the label of the nearest old one.
 
@@ -30,6 +30,15 @@ def open_mask(
 
     Raises:
         ValueError: the label is that of void, or the file is no such image.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.array([[0, 7], [255, 7]], dtype=np.uint8)).save(f"{folder}/mask.png")
+    ...     inside, void = open_mask(f"{folder}/mask.png", label=7, size=(2, 2))
+    >>> inside[0].tolist(), void[0].tolist()
+    ([[False, True], [False, True]], [[False, False], [True, False]])
+
+    See also `Pair`, which has the masks of both images.
     """
     refuse_label(label)
     with _read_labels(Path(path), ONE_NUMBER if label is None else ONE_BYTE) as image:

@@ -52,6 +52,14 @@ def conditional_nearest_neighbours(
 
     Raises:
         ValueError: the encoder is in training mode, `min_share` is not in [0, 1), or an image or a mask cannot be read.
+
+    For example::
+
+        encoder = cp.models.backbones.create("moco_v2", "moco_v2_800ep_pretrain.pth.tar")
+        pairs = cp.datasets.conditional_nearest_neighbours(cp.datasets.voc("voc", "train"), cp.datasets.voc("voc", "val"), encoder)
+        cp.datasets.write_pairs(pairs, "pairs.csv")
+
+    See also `voc`, `coco` and `LabelledImages`.
     """
     if not 0 <= min_share < 1:
         raise ValueError(f"Expected min_share to be a share of an image's pixels, from 0 to less than 1, got {min_share}.")

@@ -22,6 +22,13 @@ def stanford_online_products(root: str | Path, split: str, condition: str = "sup
 
     Raises:
         ValueError: the split or the condition is unknown, or files are missing or damaged.
+
+    For example::
+
+        train, test = (cp.datasets.stanford_online_products("Stanford_Online_Products", split) for split in ("train", "test"))
+        pairs = cp.datasets.conditional_nearest_neighbours(train, test, encoder)
+
+    See also `conditional_nearest_neighbours`.
     """
     if split not in SPLITS or condition not in CONDITIONS:
         raise ValueError(f"Expected a split out of {SPLITS} and a condition out of {CONDITIONS}, got {split!r} and {condition!r}.")

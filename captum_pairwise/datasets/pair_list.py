@@ -32,6 +32,12 @@ class Pair:
 
     Raises:
         ValueError: the label is not a number of a mask, or the pair lacks something that its protocol needs.
+
+    >>> pair = Pair(Path("query.jpg"), Path("result.jpg"), category="cat")
+    >>> pair.protocol, pair.query_mask
+    ('object', None)
+
+    See also `write_pairs` and `read_pairs`.
     """
 
     query: Path
@@ -67,6 +73,15 @@ def write_pairs(pairs: Iterable[Pair], file: str | Path, root: str | Path | None
 
     Raises:
         ValueError: a path lies outside `root`, or a name cannot be written in UTF-8.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     pairs = [Pair(Path(folder, "query.jpg"), Path(folder, "result.jpg"), category="cat")]
+    ...     write_pairs(pairs, f"{folder}/pairs.csv")
+    ...     read_pairs(f"{folder}/pairs.csv", check=False) == pairs
+    True
+
+    See also `read_pairs` and `iterate_pairs`.
     """
     file = Path(file)
     folder = os.path.abspath(file.parent if root is None else root)
@@ -94,7 +109,16 @@ def _format_cell(value: object, folder: str) -> object:
 
 
 def read_pairs(file: str | Path, root: str | Path | None = None, check: bool = True) -> list[Pair]:
-    """All pairs of a CSV file, see `iterate_pairs`."""
+    """All pairs of a CSV file, see `iterate_pairs`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_pairs([Pair(Path(folder, "query.jpg"), Path(folder, "result.jpg"), category="cat")], f"{folder}/pairs.csv")
+    ...     read_pairs(f"{folder}/pairs.csv", check=False)[0].category
+    'cat'
+
+    See also `write_pairs`.
+    """
     return list(iterate_pairs(file, root, check))
 
 
@@ -111,6 +135,14 @@ def iterate_pairs(file: str | Path, root: str | Path | None = None, check: bool 
 
     Raises:
         ValueError: the columns are different, a row is not a pair, or a path leads out of `root` or, with `check`, to no file.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_pairs([Pair(Path(folder, f"{k}.jpg"), Path(folder, "result.jpg")) for k in range(3)], f"{folder}/pairs.csv")
+    ...     [pair.query.name for pair in iterate_pairs(f"{folder}/pairs.csv", check=False)]
+    ['0.jpg', '1.jpg', '2.jpg']
+
+    See also `write_pairs` and `read_pairs`.
     """
     file = Path(file)
     folder = file.parent if root is None else Path(root)

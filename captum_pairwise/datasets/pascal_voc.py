@@ -23,6 +23,13 @@ def voc(root: str | Path, split: str) -> LabelledImages:
 
     Raises:
         ValueError: the split is unknown, or the folder does not exist.
+
+    For example::
+
+        train, val = (cp.datasets.voc("voc", split) for split in ("train", "val"))
+        pairs = cp.datasets.conditional_nearest_neighbours(train, val, encoder)
+
+    See also `conditional_nearest_neighbours`, `coco` and `open_mask`.
     """
     root = Path(root)
     if split not in SPLITS:

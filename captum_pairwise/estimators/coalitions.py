@@ -43,6 +43,9 @@ def harsanyi_dividends(values: Values) -> Values:
 
     The paper's eq. 4 has no term for the empty set. Without this term it is wrong if $v(\emptyset) \ne 0$.
 
+    Args:
+        values: `v(S)` of all `2**n` coalitions `[2**n]`, in the order of their bit masks: `v(∅)`, `v({0})`, `v({1})`, `v({0, 1})`, …
+
     Raises:
         ValueError: the length is not a power of two, or a value is not finite.
 
@@ -60,6 +63,9 @@ def harsanyi_dividends(values: Values) -> Values:
 def shapley_values(values: Values) -> Float[Tensor, " players"]:
     r"""The Shapley values, $\phi_i = \sum_{T \ni i} d(T) / |T|$ (paper eq. 1, from the dividends).
 
+    Args:
+        values: as for `harsanyi_dividends`.
+
     Raises:
         ValueError: the length is not a power of two, or a value is not finite.
 
@@ -75,6 +81,9 @@ def shapley_taylor(values: Values) -> tuple[Float[Tensor, ""], Float[Tensor, " p
     r"""The Shapley–Taylor indices of order 2 (paper eq. 5): $v(\emptyset)$, the indices of players, and the indices of pairs.
 
     $$\phi_i = v(\{i\}) - v(\emptyset), \qquad \phi_{ij} = \sum_{T \supseteq \{i, j\}} d(T) \Big/ \binom{|T|}{2}$$
+
+    Args:
+        values: as for `harsanyi_dividends`.
 
     Returns:
         `(empty, first [n], second [n, n])`; `second` is symmetric with a zero diagonal, and each entry is the full index of its pair.
@@ -100,7 +109,7 @@ def interaction_index(
     place. The dividends are summed in float64, because they are large numbers of both signs.
 
     Args:
-        values: the values of all coalitions, as above, with the query's players as the lower bits.
+        values: as for `harsanyi_dividends`, with the query's players as the lower bits.
         index: the index.
         n_query: the number of the query's players, whose probability is `index.p[0]`.
 
@@ -161,7 +170,7 @@ def jagged_credit(values: Values, wanted: Wanted) -> tuple[Float[Tensor, ""], Fl
     effect get the same credit if swapping them maps wanted coalitions to wanted coalitions.
 
     Args:
-        values: the values of all coalitions, as above.
+        values: as for `harsanyi_dividends`.
         wanted: one row for each wanted coalition, true for its players; or the numbers of its players, as in `[(0,), (1,), (0, 1)]`.
 
     Returns:

@@ -67,6 +67,16 @@ def explain(
 
     Raises:
         ValueError: a photo cannot be read, or an argument does not fit; the message says what was expected.
+
+    >>> from torch import nn, rand
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> model = SimilarityWrapper(encoder, similarity="dot")
+    >>> explanation = explain(model, rand(3, 8, 8), rand(3, 8, 8))  # or the files of two photos
+    >>> explanation.query_map.shape, explanation.pairs.shape  # 4 × 4 cells of the convolution
+    (torch.Size([16]), torch.Size([16, 16]))
+
+    See also `Explanation`, `explain_ranking`, and `SimilarityWrapper` for other similarities.
     """
     options = {"layer": layer, "method": method, "n_samples": n_samples, "baselines": baselines, "feature_mask": feature_mask}
     batch = read_batch(model, query, [retrieved], ["retrieved"], transform, background)
@@ -118,6 +128,16 @@ def explain_ranking(
 
     Raises:
         ValueError: there is no list or no result, the objective does not fit, or the numbers of names, scores and results differ.
+
+    >>> from torch import nn, rand
+    >>> from captum_pairwise import SimilarityWrapper
+    >>> encoder = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> model = SimilarityWrapper(encoder, similarity="dot")
+    >>> ranking = explain_ranking(model, rand(3, 8, 8), [rand(3, 8, 8), rand(3, 8, 8)], names=["first", "second"])
+    >>> len(ranking), ranking[1].pairs.shape
+    (2, torch.Size([16, 16]))
+
+    See also `Ranking`, `counterfactual`, and `audit` for many queries.
     """
     items = _list_results(results, names, scores)
     if objective is not None:

@@ -30,6 +30,17 @@ class Explanation(Shown):
         interactions: all numbers, a batch of one.
         verdict: what they say in words.
         choices: the layer, the method and the baselines, and why they were chosen.
+
+    >>> from torch import nn, zeros
+    >>> from captum_pairwise import SimilarityWrapper, explain
+    >>> encoder = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> query, retrieved = zeros(3, 8, 8), zeros(3, 8, 8)
+    >>> query[:, :2, :2], retrieved[:, 6:, 6:] = 1.0, 1.0  # a light corner in each
+    >>> match = explain(SimilarityWrapper(encoder, similarity="dot"), query, retrieved, baselines=(0, 0)).matches(1)[0]
+    >>> match.query.words, match.retrieved.words
+    ('the upper left', 'the lower right')
+
+    See also `explain` and `Interactions`.
     """
 
     query: Content

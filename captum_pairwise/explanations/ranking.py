@@ -34,6 +34,16 @@ class Ranking(Shown):
         names: of the results.
         scores: of the search, or the similarities.
         objective: a weighted sum of the similarities, and what the parts of the query add to it; None if none was asked for.
+
+    >>> from torch import nn, rand
+    >>> from captum_pairwise import SimilarityWrapper, explain_ranking
+    >>> encoder = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> photo = rand(3, 8, 8)
+    >>> ranking = explain_ranking(SimilarityWrapper(encoder, similarity="dot"), photo, [photo, photo], names=["first", "second"])
+    >>> ranking.margin
+    'first and second are equally similar to the query.'
+
+    See also `explain_ranking` and `Explanation`.
     """
 
     explanations: tuple[Explanation, ...]

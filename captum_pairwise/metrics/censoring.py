@@ -27,8 +27,8 @@ def censor(
     """The images, with the pixels of a mask taken from the background.
 
     Args:
-        images: a batch of images.
-        gone: the pixels to replace.
+        images: a batch of images `[B, C, H, W]`.
+        gone: the pixels to replace, boolean `[B, H, W]`.
         background: images of the same shape.
 
     Raises:
@@ -36,6 +36,8 @@ def censor(
 
     >>> censor(torch.ones(1, 1, 1, 2), torch.tensor([[[True, False]]]), torch.zeros(1, 1, 1, 2))
     tensor([[[[0., 1.]]]])
+
+    See also `faithfulness` and `cp.blur_baseline`.
     """
     _refuse_no_images(images, "images")
     if not isinstance(background, Tensor) or background.shape != images.shape:

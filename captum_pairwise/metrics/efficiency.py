@@ -22,16 +22,18 @@ def inefficiency(
     `Interactions.marginal` is the same. Leave out the intercept of a linear model.
 
     Args:
-        credit: of every player, in any layout.
-        full: `v(N)`, the similarity of the pair.
-        empty: `v(∅)`, the similarity of the query and the retrieved image's background (first order) or of both backgrounds (second order).
-            If it or `full` is unknown, pass NaN; the result is then NaN, and `mean_and_error` leaves the pair out.
+        credit: of every player, `[B, ...]` in any layout.
+        full: `v(N)`, the similarity of the pair, `[B]`.
+        empty: `v(∅)`, `[B]`, the similarity of the query and the retrieved image's background (first order) or of both backgrounds (second
+            order). If it or `full` is unknown, pass NaN; the result is then NaN, and `mean_and_error` leaves the pair out.
 
     Raises:
         ValueError: an argument does not fit, or the credit is not finite.
 
     >>> inefficiency(torch.tensor([[1.0, 2.0, 4.0]]), full=torch.tensor([9.0]), empty=torch.tensor([1.0]))
     tensor([1.])
+
+    See also `cp.Interactions.completeness_gap`, which has a sign, and `mean_and_error`.
     """
     if not isinstance(credit, Tensor) or credit.dim() == 0 or not credit.is_floating_point():
         raise ValueError(f"Expected floating-point credit with an entry per pair, got {describe_value(credit)}. Pass one image at a time.")
@@ -48,7 +50,7 @@ def mean_and_error(values: Float[Tensor, " pairs"]) -> tuple[float, float]:
     r"""The mean over the pairs that were measured, and its standard error, $s / \sqrt{n}$ with $n - 1$ under the variance.
 
     Args:
-        values: one per pair; NaN marks a pair that was not measured, and is left out.
+        values: one per pair, `[pairs]`; NaN marks a pair that was not measured, and is left out.
 
     Returns:
         Mean and error; NaN for the mean of no pair, and for the error of fewer than two.
@@ -58,6 +60,8 @@ def mean_and_error(values: Float[Tensor, " pairs"]) -> tuple[float, float]:
 
     >>> mean_and_error(torch.tensor([1.0, 3.0, float("nan")]))
     (2.0, 1.0)
+
+    See also `compare_pairs`, for two methods on the same pairs.
     """
     if not isinstance(values, Tensor) or values.dim() != 1 or not values.is_floating_point():
         raise ValueError(f"Expected a vector of floating-point values, one per pair, got {describe_value(values)}. Flatten it first.")

@@ -19,19 +19,19 @@ def faithfulness(
     share: float = 0.3,
     baselines: Baselines = None,
 ) -> Float[Tensor, " batch"]:
-    """The fall of each similarity without the most important pixels of one image (first order, paper §6 and §A.2).
+    """The fall `[B]` of each similarity without the most important pixels of one image (first order, paper §6 and §A.2).
 
     `v(x, y) - v(x, y')`, where `y'` shows its background at the `round(share · H · W)` pixels of the largest attributions; higher is
     better. Of equal pixels (superpixels have many) the first in reading order are replaced.
 
     Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`, two batches of the same length; only the censored one has to hold images.
         attributions: a map over the censored image, `[B, C, H, W]` or `[B, H, W]`, of any size; `to_pixels` resizes it.
         image: the image that is explained and censored, `"query"` or `"retrieved"`.
         share: the part of the pixels to replace, between 0 and 1.
         baselines: a pair of backgrounds, one per image, as for the attribution methods; None is the 25×25 box blur. The similarity is
-            averaged over the members of `Backgrounds`.
+            averaged over the members of `cp.Backgrounds`.
 
     Raises:
         ValueError: an argument does not fit; the message says what was expected.
@@ -40,6 +40,8 @@ def faithfulness(
     >>> query, retrieved = torch.ones(1, 1, 2, 2), torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> faithfulness(model, (query, retrieved), retrieved, share=0.5, baselines=(0, 0))
     tensor([7.])
+
+    See also `second_order_faithfulness` and `deletion_curve`.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"Expected share between 0 and 1, got {share!r}. Pass the part of the pixels to replace; the paper uses 0.3.")
@@ -59,19 +61,20 @@ def second_order_faithfulness(
     baselines: Baselines = None,
     censor_query: bool = True,
 ) -> Float[Tensor, " batch"]:
-    """The similarity of the query's object and its projection to the retrieved image (paper §6 and Fig. 6).
+    """The similarity `[B]` of the query's object and its projection to the retrieved image (paper §6 and Fig. 6).
 
     The most important pixels of the projection stay, as many as the object has in the retrieved image. All other pixels of both images
     show the background. Higher is better.
 
     Args:
-        forward_func: a `SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
+        forward_func: a `cp.SimilarityWrapper`, or any callable `f(query, retrieved) -> [B]`.
         inputs: `(query, retrieved)`, two batches of the same number of images.
-        projected: the query's mask projected to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
+        projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
-        masks: the object in each image. Of the retrieved image's mask only the size is used; the query's mask is used to censor the query.
-        void: pixels of the retrieved image without a label: they are censored and not counted.
-        baselines: as for `faithfulness`; with `Backgrounds` of both images the mean is over all combinations.
+        masks: the object in each image, boolean `[B, H, W]`. Of the retrieved image's mask only the size is used; the query's mask is used
+            to censor the query.
+        void: pixels of the retrieved image without a label, boolean `[B, H, W]`: they are censored and not counted.
+        baselines: as for `faithfulness`; with `cp.Backgrounds` of both images the mean is over all combinations.
         censor_query: True to censor the query outside its mask (§6); False to censor only the retrieved image (§A.2).
 
     Raises:
@@ -82,6 +85,8 @@ def second_order_faithfulness(
     >>> objects = torch.tensor([[[False, True, True]]]), torch.tensor([[[True, True, False]]])
     >>> second_order_faithfulness(model, (query, retrieved), retrieved, objects, baselines=(0, 0))
     tensor([6.])
+
+    See also `label_propagation` and `cp.project_attention`.
     """
     images = check_pairs(forward_func, inputs)
     versions, (shape, device) = prepare_versions(images, 1, baselines), (images[1][:, 0].shape, images[1].device)

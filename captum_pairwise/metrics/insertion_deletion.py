@@ -23,6 +23,13 @@ class InsertionDeletion:
         insertion: $(v - v(\emptyset)) / (v(N) - v(\emptyset))$ where the most important parts are present; they are removed last.
         deletion: the same where the least important parts are present; the most important are removed first.
         area: $\int (\text{insertion} - \text{deletion})$, by trapezoids; more is better, and a random order has 0 on average.
+
+    >>> values, credit = lambda present: present.double().sum(1), torch.ones(4, dtype=torch.float64)
+    >>> curves = insertion_deletion(values, credit)  # equal parts: the order makes no difference
+    >>> curves.fractions.shape, torch.equal(curves.insertion, curves.deletion), curves.area.item()
+    (torch.Size([51]), True, 0.0)
+
+    See also `insertion_deletion`.
     """
 
     fractions: Float[Tensor, " points"]
@@ -43,8 +50,9 @@ def insertion_deletion(
 
     Args:
         values: the similarity of each row of presences `[rows, players]`, called once with at most `2 n` rows.
-        first_order: the credit of each part, query parts first: `first_order` of an `Interactions` if pairs are given, else its `marginal`.
-        pairs: the credit of every two parts, symmetric with a zero diagonal, as `Interactions.second_order`.
+        first_order: the credit of each part `[n]`, query parts first: `first_order` of `cp.Interactions` if pairs are given, else its
+            `marginal`.
+        pairs: the credit of every two parts `[n, n]`, symmetric with a zero diagonal, as `cp.Interactions.second_order`.
 
     Raises:
         ValueError: the credit has another shape or is not finite, or `values` does not return a finite number per row.
@@ -52,6 +60,8 @@ def insertion_deletion(
     >>> area = insertion_deletion(lambda present: present.double() @ torch.tensor([3.0, 1.0]).double(), torch.tensor([3.0, 1.0]))
     >>> area.insertion[25], area.deletion[25], area.area  # with half of the parts
     (tensor(0.7500, dtype=torch.float64), tensor(0.2500, dtype=torch.float64), tensor(0.2500, dtype=torch.float64))
+
+    See also `surrogate_faithfulness`, and `insertion_curve` for pixels.
     """
     _check_credits(first_order, pairs)
     best, worst = (_find_sets(sign * first_order, None if pairs is None else sign * pairs) for sign in (1, -1))

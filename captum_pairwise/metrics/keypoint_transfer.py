@@ -11,15 +11,15 @@ from captum_pairwise.games.checks import check_finite, describe_value
 def correct_keypoints(
     maps: Float[Tensor, "points height width"], targets: Float[Tensor, "points 2"], alpha: float = 0.1
 ) -> Bool[Tensor, " points"]:
-    r"""The keypoints that an explanation carries to the right place; their share is PCK@α.
+    r"""The keypoints that an explanation carries to the right place; their share is PCK@α (Yang and Ramanan 2013).
 
     Map `k` is the credit of all pixels of the retrieved image with the query's part at keypoint `k`. The answer is its largest value; of
     several equal ones, as in a superpixel, their mean position. It is right if its distance to the target is at most
     $\alpha \max(H, W)$.
 
     Args:
-        maps: one for each keypoint.
-        targets: row and column of the true points, in pixels; the centre of the first pixel is (0, 0).
+        maps: one for each keypoint, `[points, H, W]`.
+        targets: row and column of the true points, `[points, 2]` in pixels; the centre of the first pixel is (0, 0).
         alpha: the largest distance, as a share of the larger side of the image.
 
     Raises:
@@ -29,6 +29,8 @@ def correct_keypoints(
     >>> maps[0, 0, 2], maps[1, 0, 9] = 1.0, 1.0
     >>> correct_keypoints(maps, torch.tensor([[0.0, 3.0], [0.0, 3.0]]), alpha=0.1)
     tensor([ True, False])
+
+    See also `cp.datasets.spair` and `cp.datasets.exact_pairs`.
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point() or 0 in maps.shape:
         raise ValueError(f"Expected floating-point maps [K, H, W], one for each point, got {describe_value(maps)}. Stack the projections.")

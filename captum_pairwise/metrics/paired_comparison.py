@@ -21,6 +21,12 @@ class PairedDifference:
         wins: pairs with a difference above 0.
         losses: pairs with a difference below 0; equal pairs are in neither.
         p_value: of the two-sided sign test, exact; 1 if no pair differs.
+
+    >>> difference = compare_pairs(torch.tensor([3.0, 5.0, 1.0]), torch.tensor([1.0, 2.0, 1.0]))
+    >>> difference.wins, difference.losses, difference.p_value  # two wins of two: twice 1/4
+    (2, 0, 0.5)
+
+    See also `compare_pairs`.
     """
 
     mean: float
@@ -37,7 +43,7 @@ def compare_pairs(values: Float[Tensor, " pairs"], reference: Float[Tensor, " pa
     The sign test counts the pairs in which a method wins. It assumes nothing about the size of differences, which a few pairs often rule.
 
     Args:
-        values: a number of one method for each pair of images; NaN marks a pair that was not measured.
+        values: a number of one method for each pair of images, `[pairs]`; NaN marks a pair that was not measured.
         reference: the numbers of the other method for the same pairs.
 
     Raises:
@@ -45,6 +51,8 @@ def compare_pairs(values: Float[Tensor, " pairs"], reference: Float[Tensor, " pa
 
     >>> compare_pairs(torch.tensor([2.0, 3.0, 4.0]), torch.tensor([1.0, 1.0, float("nan")]))
     PairedDifference(mean=1.5, error=0.5, wins=2, losses=0, p_value=0.5)
+
+    See also `mean_and_error`.
     """
     for name, numbers in (("values", values), ("reference", reference)):
         if not isinstance(numbers, Tensor) or numbers.dim() != 1 or not numbers.is_floating_point():

@@ -21,6 +21,8 @@ def to_pixels(attributions: Float[Tensor, "batch ..."], size: tuple[int, int]) -
 
     >>> to_pixels(torch.tensor([[[[0.0, 4.0]], [[1.0, 1.0]]]]), (1, 4))
     tensor([[[1., 2., 4., 5.]]])
+
+    See also `cp.visualization.to_pixels`, which paints values of players.
     """
     return check_maps(attributions, size, "attributions")
 
@@ -53,9 +55,9 @@ def most_important(
     """A mask of the `n` largest values of each map: exactly that many pixels; of equal ones the first in reading order.
 
     Args:
-        maps: a number per pixel.
+        maps: a number per pixel, `[B, H, W]`.
         n: the number of pixels, for all maps or for each.
-        void: pixels that are never taken.
+        void: pixels that are never taken, boolean `[B, H, W]`.
 
     Raises:
         ValueError: a map holds NaN, or has fewer pixels that are not void; or an argument does not fit.
@@ -63,6 +65,8 @@ def most_important(
     >>> most_important(torch.tensor([[[1.0, 3.0], [3.0, 3.0]]]), 2)
     tensor([[[False,  True],
              [ True, False]]])
+
+    See also `label_propagation`.
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point():
         raise ValueError(f"Expected floating-point maps [B, H, W], got {describe_value(maps)}. Convert others with `metrics.to_pixels`.")

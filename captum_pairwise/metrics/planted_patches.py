@@ -18,6 +18,12 @@ class PlantedEvidence:
         auc: the probability that a planted pair of parts has more credit than another pair, where equal credit counts half: the area under
             the curve of true over false positives.
         share: the credit of the planted pairs over the similarity that the patches added; NaN if it is unknown or 0.
+
+    >>> evidence = planted_evidence(torch.tensor([[4.0, 0.0], [1.0, 2.0]]), torch.eye(2, dtype=torch.bool))
+    >>> evidence.auc, evidence.share  # `added` is unknown
+    (1.0, nan)
+
+    See also `planted_evidence`.
     """
 
     auc: float
@@ -31,8 +37,8 @@ def planted_evidence(
     """The agreement of the credit of all pairs of parts with the truth (after Patch-LFW).
 
     Args:
-        pairs: the credit of every pair of a part of the query and a part of the retrieved image, a row of `Interactions.between`.
-        planted: the pairs that hold the same patch.
+        pairs: the credit of every pair of a part of the query and a part of the retrieved image, `[n_q, n_r]`, a row of `between`.
+        planted: the pairs that hold the same patch, boolean `[n_q, n_r]`.
         added: the similarity with the patches, minus the similarity without them.
 
     Raises:
@@ -41,6 +47,8 @@ def planted_evidence(
     >>> pairs = torch.tensor([[4.0, 0.0], [1.0, 2.0]])
     >>> planted_evidence(pairs, torch.eye(2, dtype=torch.bool), added=8.0)
     PlantedEvidence(auc=1.0, share=0.75)
+
+    See also `cp.datasets.exact_pairs` and `pointing_recognition`.
     """
     if not isinstance(pairs, Tensor) or pairs.dim() != 2 or not pairs.is_floating_point():
         raise ValueError(f"Expected floating-point pairs [n_q, n_r] of one pair of images, got {describe_value(pairs)}. Choose one row.")

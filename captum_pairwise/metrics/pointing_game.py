@@ -22,8 +22,8 @@ def pointing_recognition(maps: Float[Tensor, "regions height width"], labels: In
     quadrants of a mosaic has about `1 / n`.
 
     Args:
-        maps: one for each part of the query: the projection of a region of an image, or the credit with a word.
-        labels: the number of the map that is right at each pixel, -1 for none.
+        maps: one for each part of the query, `[parts, H, W]`: the projection of a region of an image, or the credit with a word.
+        labels: the number of the map that is right at each pixel, `[H, W]`, -1 for none.
 
     Returns:
         The share; NaN if all credit is 0.
@@ -34,6 +34,8 @@ def pointing_recognition(maps: Float[Tensor, "regions height width"], labels: In
     >>> maps = torch.tensor([[[3.0, -1.0]], [[1.0, 3.0]]])
     >>> pointing_recognition(maps, torch.tensor([[0, 1]]))  # wrong is only the credit 1 of the second map at the left
     tensor(0.8750)
+
+    See also `cp.datasets.exact_pairs` and `planted_evidence`.
     """
     if not isinstance(maps, Tensor) or maps.dim() != 3 or not maps.is_floating_point() or 0 in maps.shape:
         raise ValueError(f"Expected floating-point maps [T, H, W], one for each part, got {describe_value(maps)}. Stack the projections.")

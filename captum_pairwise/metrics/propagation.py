@@ -19,6 +19,13 @@ class LabelPropagation:
         foreground_iou: of the object.
         background_iou: of all other pixels; 1 if there are none.
         kept: the pixels that are taken for the object.
+
+    >>> projected, mask = torch.tensor([[[4.0, 3.0, 2.0, 1.0]]]), torch.tensor([[[True, False, False, False]]])
+    >>> overlap = label_propagation(projected, mask)
+    >>> overlap.kept[0, 0].tolist(), overlap.foreground_iou, overlap.background_iou
+    ([True, False, False, False], tensor([1.]), tensor([1.]))
+
+    See also `label_propagation`.
     """
 
     mean_iou: Float[Tensor, " batch"]
@@ -36,10 +43,10 @@ def label_propagation(
     """The overlap of the true object with the most important pixels of a projection, as many as the object has (paper §6).
 
     Args:
-        projected: the query's mask projected to the retrieved image (`Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
+        projected: the query's mask projected to the retrieved image (`cp.Interactions.project`), as a map `[B, H, W]` or `[B, C, H, W]` of
             any size.
-        mask: the true object in the retrieved image.
-        void: pixels without a label: they are not taken and not counted.
+        mask: the true object in the retrieved image, boolean `[B, H, W]`.
+        void: pixels without a label, boolean `[B, H, W]`: they are not taken and not counted.
 
     Raises:
         ValueError: an argument does not fit, or an image has no object.
@@ -48,6 +55,8 @@ def label_propagation(
     >>> overlap = label_propagation(projected, torch.tensor([[[True, False, True, False]]]))
     >>> overlap.kept, overlap.mean_iou
     (tensor([[[ True,  True, False, False]]]), tensor([0.3333]))
+
+    See also `cp.project_attention`, `second_order_faithfulness` and `cp.visualization.projection_figure`.
     """
     if not isinstance(mask, Tensor) or mask.dim() != 3:
         raise ValueError(f"Expected mask to be a boolean mask [B, H, W], got {describe_value(mask)}. For one image pass `mask[None]`.")

@@ -21,6 +21,12 @@ class SurrogateFit:
         spearman: the correlation of the ranks; equal values have their mean rank.
         kendall: the part of the pairs of coalitions that both order alike, minus the part that they order differently (Kendall's tau-b).
         mse: $\mathbb{E}(v - \hat v)^2$.
+
+    >>> fit = surrogate_faithfulness(torch.tensor([[2.0, 4.0, 6.0]]), torch.tensor([[1.0, 2.0, 3.0]]))  # twice the similarity
+    >>> fit.pearson.round(decimals=4), fit.kendall, fit.r2.round()
+    (tensor([1.]), tensor([1.]), tensor([-6.]))
+
+    See also `surrogate_faithfulness`.
     """
 
     r2: Float[Tensor, " batch"]
@@ -38,7 +44,7 @@ def surrogate_faithfulness(predicted: Float[Tensor, "batch coalitions"], values:
     on it. A number that is not defined, because all similarities or all predictions are equal, is NaN.
 
     Args:
-        predicted: what the explanation predicts, as `Interactions.predict` returns it.
+        predicted: what the explanation predicts, `[B, coalitions]`, as `Interactions.predict` returns it.
         values: the similarity of the same coalitions.
 
     Raises:
@@ -47,6 +53,8 @@ def surrogate_faithfulness(predicted: Float[Tensor, "batch coalitions"], values:
     >>> fit = surrogate_faithfulness(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 2.0, 6.0]]))
     >>> fit.mse, fit.r2, fit.kendall
     (tensor([3.]), tensor([0.3571]), tensor([1.]))
+
+    See also `cp.Interactions.predict` and `insertion_deletion`.
     """
     for name, numbers in (("predicted", predicted), ("values", values)):
         if not isinstance(numbers, Tensor) or numbers.dim() != 2 or not numbers.is_floating_point():

@@ -46,6 +46,13 @@ class ImageEncoder(nn.Module):
         size: height and width that `preprocess` resizes to.
         head: maps the output of `features` to embeddings or to a map; None returns that output. Pooling and linear layers keep SAM's
             closed form.
+
+    >>> encoder = ImageEncoder(nn.Conv2d(3, 8, 3, stride=2), size=(9, 9)).eval()
+    >>> photo = encoder.preprocess(np.zeros((20, 20, 3), dtype=np.uint8))
+    >>> photo.shape, encoder(photo).shape
+    (torch.Size([1, 3, 9, 9]), torch.Size([1, 8, 4, 4]))
+
+    See also `create`, which makes known networks.
     """
 
     mean: Tensor
@@ -198,6 +205,13 @@ def create(name: str, weights: str | Path | None = None) -> ImageEncoder:
     Raises:
         ValueError: the name is unknown, or the file does not fit the network.
         ImportError: a package of the extra `lite0` is missing.
+
+    For example::
+
+        encoder = cp.models.backbones.create("efficientnet_lite0")
+        cp.explain(encoder, "query.jpg", "result.jpg", layer=encoder.features)
+
+    See also `ImageEncoder` and `cp.models.from_timm`.
     """
     if name not in BACKBONES:
         raise ValueError(f"Expected the name of a backbone, one of {sorted(BACKBONES)}, got {name!r}.")

@@ -94,6 +94,13 @@ def clip_encoders(model: Any, tokenizer: Any) -> tuple[PhotoEncoder, ClipTextEnc
 
     Raises:
         ValueError: the model is of another class.
+
+    For example::
+
+        image, text = clip_encoders(CLIPModel.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name))
+        similarity = cp.SimilarityWrapper(image, text)(photos, text.ids(["a cat on a mat"]))
+
+    See also `cp.models.from_transformers`, whose result `cp.explain` takes.
     """
     colours = CLIP_COLOURS.get(_find_type(model))
     if not is_clip(model) or colours is None:

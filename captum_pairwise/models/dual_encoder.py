@@ -14,13 +14,21 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 class DualEncoder(nn.Module):
     """An encoder of images and an encoder of text with a common embedding space, such as those of CLIP.
 
-    `explain` takes it as it is, and picks the encoder of each side by the input. For a class, make the model of one combination:
+    `cp.explain` takes it as it is, and picks the encoder of each side by the input. For a class, make the model of one combination:
     `SimilarityWrapper(dual.image, dual.text)`, or `dual.pair("image", "text")`.
 
     Args:
         image: an encoder of photos.
         text: an encoder of sentences.
-        similarity: as for `SimilarityWrapper`.
+        similarity: as for `cp.SimilarityWrapper`.
+
+    >>> import torch
+    >>> dual = DualEncoder(image=nn.Linear(4, 2), text=nn.Linear(3, 2))
+    >>> model = dual.pair("image", "text")
+    >>> model(torch.rand(5, 4), torch.rand(5, 3)).shape
+    torch.Size([5])
+
+    See also `from_transformers` and `from_open_clip`, which make one.
     """
 
     def __init__(self, image: nn.Module, text: nn.Module, similarity: str | Score = "cosine") -> None:

@@ -57,6 +57,8 @@ class SimilarityWrapper(nn.Module):
     >>> model = SimilarityWrapper(nn.Flatten(), similarity="euclidean")
     >>> model(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
     tensor([-25.])
+
+    See also `cp.models.from_transformers`, `cp.models.from_timm`, and `cp.testing.check_model`, which tests an encoder.
     """
 
     def __init__(

@@ -34,6 +34,13 @@ class TextEncoder(TokenEncoder):
 
     Raises:
         ValueError: the mode of pooling is unknown.
+
+    For example::
+
+        encoder = TextEncoder(AutoModel.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name), pooling="cls")
+        cp.explain(encoder, "a cat sat on the mat", "a kitten rests on a rug")
+
+    See also `sentence_encoder` and `cp.models.from_transformers`.
     """
 
     marks_padding = True
@@ -62,6 +69,13 @@ def sentence_encoder(folder: str | Path | None = None) -> TextEncoder:
     Raises:
         ValueError: the embedding needs other steps, the folder is damaged, or the model needs its own code, which is not executed.
         ImportError: a package is missing.
+
+    For example::
+
+        encoder = cp.models.text.sentence_encoder()
+        cp.explain(encoder, "a cat sat on the mat", "a kitten rests on a rug").pairs  # [words of the first, words of the second]
+
+    See also `cp.models.from_sentence_transformers` and `TextEncoder`.
     """
     if folder is not None and not isinstance(folder, (str, Path)):
         raise ValueError(f"Expected the folder of a saved model, got {type(folder).__name__}. Pass a model to cp.explain as it is.")

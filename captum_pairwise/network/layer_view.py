@@ -28,6 +28,10 @@ class SplitEncoder(nn.Module):
     Args:
         features: maps images to the layer's output.
         tail: maps the layer's output to embeddings or to a map.
+
+    >>> encoder = SplitEncoder(nn.Conv2d(3, 8, 3, stride=2), nn.Flatten())
+    >>> encoder.features(torch.rand(1, 3, 9, 9)).shape, encoder(torch.rand(1, 3, 9, 9)).shape
+    (torch.Size([1, 8, 4, 4]), torch.Size([1, 128]))
     """
 
     def __init__(self, features: nn.Module, tail: nn.Module) -> None:

@@ -23,6 +23,14 @@ class Backgrounds:
 
     Attributes:
         images: `[K, ...]` with each member shaped like one input, or `[K, B, ...]` with each member shaped like the batch.
+
+    >>> from captum_pairwise import ExactShapleyTaylor
+    >>> similarity, query = ExactShapleyTaylor(lambda query, retrieved: query[:, 0] * retrieved[:, 0]), torch.tensor([[2.0]])
+    >>> baselines = Backgrounds(torch.tensor([[0.0], [1.0]])), 0  # credit 6 from the first, and 3 from the second
+    >>> similarity.attribute((query, torch.tensor([[3.0]])), baselines)
+    tensor([[[4.5000]]])
+
+    See also `blur_baseline` and `mean_colour`.
     """
 
     images: Tensor
@@ -43,6 +51,11 @@ def blur_baseline(image: Images, kernel_size: int = 25) -> Images:
 
     Raises:
         ValueError: `kernel_size` is even or below 1, or the batch has other axes.
+
+    >>> blur_baseline(torch.tensor([[[0.0, 3.0, 0.0]]]), kernel_size=3)  # a signal; its mirrored borders are 3
+    tensor([[[2., 1., 2.]]])
+
+    See also `mean_colour` and `Backgrounds`.
     """
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"Expected an odd kernel_size of at least 1, got {kernel_size}. Take the next odd number.")
@@ -68,6 +81,12 @@ def mean_colour(image: Images, feature_mask: Int[Tensor, "..."] | None = None) -
     Args:
         image: a batch of images or volumes.
         feature_mask: integer ids, broadcastable to the images. Elements with id -1 keep their colours.
+
+    >>> image = torch.tensor([[[[0.0, 1.0, 5.0, 7.0]]]])
+    >>> mean_colour(image), mean_colour(image, torch.tensor([0, 0, 1, -1]))
+    (tensor([[[[3.2500, 3.2500, 3.2500, 3.2500]]]]), tensor([[[[0.5000, 0.5000, 5.0000, 7.0000]]]]))
+
+    See also `blur_baseline` and `Backgrounds`.
     """
     if feature_mask is None:
         return image.mean(tuple(range(2, image.dim())), keepdim=True).expand_as(image)

@@ -190,7 +190,7 @@ def whole_image(inputs: Tensor) -> Players:
 
 
 def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 height width"]:
-    """Ids of a `rows × columns` grid of equal parts, in reading order.
+    """Ids `[1, 1, H, W]` of a `rows × columns` grid of equal parts, in reading order.
 
     >>> grid(2, 4, 1, 2)[0, 0].tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
@@ -201,7 +201,11 @@ def grid(height: int, width: int, rows: int, columns: int) -> Int[Tensor, "1 1 h
 
 
 def patches(height: int, width: int, size: int) -> Int[Tensor, "1 1 height width"]:
-    """Ids of square patches of `size` pixels, as in a vision transformer. Patches at the border may be smaller."""
+    """Ids `[1, 1, H, W]` of square patches of `size` pixels, as in a vision transformer. Patches at the border may be smaller.
+
+    >>> patches(2, 4, 2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
     columns = -(-width // size)
     return (torch.arange(height, device="cpu")[:, None] // size * columns + torch.arange(width, device="cpu") // size)[None, None]
 
@@ -209,13 +213,16 @@ def patches(height: int, width: int, size: int) -> Int[Tensor, "1 1 height width
 def superpixels(
     image: Float[Tensor, "*batch channels height width"], n_segments: int = 50, compactness: float = 10.0, sigma: float = 3.0
 ) -> Int[Tensor, "batch 1 height width"]:
-    """SLIC superpixels of images, with ids from 0. The defaults are from the paper (§A.2).
+    """SLIC superpixels `[B, 1, H, W]` of images, with ids from 0. The defaults are the paper's (§A.2). See also `grid` and `supervoxels`.
 
     Args:
-        image: one image or a batch, with any number of channels. An image with values outside [0, 1] is first scaled to [0, 1].
+        image: `[C, H, W]` or `[B, C, H, W]`, with any number of channels. An image with values outside [0, 1] is first scaled to [0, 1].
         n_segments: target number of superpixels; SLIC often finds a few less.
         compactness: weight of position relative to colour.
         sigma: width in pixels of the Gaussian that first smooths the image.
+
+    >>> superpixels(torch.arange(16).ge(8).float().expand(3, 8, 16), n_segments=2)[0, 0, 0].tolist()  # a dark and a light half
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
     """
     images = image.detach().reshape(-1, *image.shape[-3:]).float().cpu().numpy()
     ids = [divide_by_slic(pixels, n_segments, compactness, sigma) for pixels in images]
@@ -243,6 +250,9 @@ def paint(values: Float[Tensor, "*batch players"], ids: Int[Tensor, "..."]) -> F
     Args:
         values: `[n]`, or `[B, n]` for a mask whose first dimension is the batch.
         ids: the mask.
+
+    >>> paint(torch.tensor([0.5, -1.0]), torch.tensor([[0, 0, 1, -1]])).tolist()
+    [[0.5, 0.5, -1.0, 0.0]]
     """
     padded = F.pad(values, (0, 1))  # id -1 is the last index, with value 0
     if values.dim() == 1:

@@ -12,7 +12,7 @@ from captum_pairwise.players.regions import Players, divide_by_slic, parse_mask,
 
 
 def boxes(sizes: Sequence[int], counts: Sequence[int]) -> Int[Tensor, "1 1 ..."]:
-    """Ids of equal boxes with any number of axes, in reading order: intervals of a signal, or blocks of a volume.
+    """Ids `[1, 1, ...]` of equal boxes with any number of axes, in reading order: intervals of a signal, or blocks of a volume.
 
     >>> boxes([6], [3]).tolist(), boxes([2, 2, 2], [2, 1, 2])[0, 0].tolist()
     ([[[0, 0, 1, 1, 2, 2]]], [[[0, 1], [0, 1]], [[2, 3], [2, 3]]])
@@ -23,6 +23,8 @@ def boxes(sizes: Sequence[int], counts: Sequence[int]) -> Int[Tensor, "1 1 ..."]
 
     Raises:
         ValueError: the numbers of axes differ, or there are more boxes than elements.
+
+    See also `grid` and `supervoxels`.
     """
     if len(sizes) != len(counts) or not sizes or not all(1 <= count <= size for size, count in zip(sizes, counts, strict=True)):
         raise ValueError(f"Expected one number of boxes for each axis of {tuple(sizes)}, from 1 to its size, got {tuple(counts)}.")
@@ -45,6 +47,12 @@ def supervoxels(
 
     Returns:
         The ids, with one entry for all channels.
+
+    >>> halves = torch.arange(16).ge(8).float().expand(1, 1, 8, 8, 16)  # dark and light
+    >>> supervoxels(halves, n_segments=2)[0, 0, 0, 0].tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+
+    See also `boxes` and `superpixels`.
     """
     axis = find_input_channels(volume)
     examples = volume.detach().movedim(axis, 1).float().cpu().numpy()

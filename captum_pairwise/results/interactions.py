@@ -26,7 +26,7 @@ IndexSource = Callable[[Index], "Interactions"]  # computes another index of one
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Interactions(Credits):
-    """Credits of a batch of pairs of images, with the values and the players that belong to them.
+    """Credits of a batch of pairs of images in units of the similarity, with the values and the players that belong to them.
 
     A heat map is of single parts while the other image is whole; the pairs are of parts of both images, with the others absent as the index
     says. In games in which at most two parts act together, all indices have the same pairs, and the map value of a part is its own credit
@@ -68,6 +68,8 @@ class Interactions(Credits):
     ... )
     >>> additive.marginal, additive.completeness_gap
     (tensor([[1., 2.]]), tensor([0.]))
+
+    See also `explain`, `viewer` and `cp.visualization.pair_figure`.
     """
 
     n_query: int
@@ -248,7 +250,13 @@ def make_interactions(ends: Float[Tensor, "2"], n_query: int, n_evaluations: int
 
 
 def project(between: Between, query_signal: Float[Tensor, "batch query"]) -> Float[Tensor, "batch retrieved"]:
-    r"""Carry weights of query players to the retrieved players, $\sum_i a_i \phi_{ij}$ (paper §5.3)."""
+    r"""Carry weights `[B, n_q]` of query players to the retrieved players `[B, n_r]`, $\sum_i a_i \phi_{ij}$ (paper §5.3).
+
+    >>> project(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([[1.0, 0.5]]))
+    tensor([[2.5000, 4.0000]])
+
+    See also `Interactions.project`, which takes masks too, and `project_attention`, which needs no matrix.
+    """
     return torch.einsum("bi,bij->bj", query_signal, between)
 
 

@@ -36,6 +36,14 @@ class WindowPairs:
         n_evaluations: number of pairs of occluded images that were compared; with two towers, the images embedded by either tower.
         query_players: the parts of the query that `interactions` uses.
         retrieved_players: the parts of the retrieved image that `interactions` uses.
+
+    >>> from captum_pairwise import PairwiseSBSM
+    >>> method = PairwiseSBSM(lambda query, retrieved: -(query - retrieved).abs().sum((1, 2, 3)))
+    >>> pairs = method.window_pairs((torch.eye(4)[None, None], torch.zeros(1, 1, 4, 4)), sliding_window_shapes=2, strides=2)
+    >>> pairs.weights.shape, pairs.query_windows.n_windows, pairs.project(torch.ones(1, 4, 4)).shape
+    (torch.Size([1, 16]), 4, torch.Size([1, 4, 4]))
+
+    See also `PairwiseSBSM`, which makes it, and `cp.metrics.label_propagation`.
     """
 
     weights: Float[Tensor, "batch samples"]

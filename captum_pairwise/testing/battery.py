@@ -41,6 +41,15 @@ class Report:
 
     Attributes:
         outcomes: one for every check, in order.
+
+    >>> report = Report((Outcome("dummy players", "passes"), Outcome("linear credit", "fails", "the credits of a sum differ")))
+    >>> print(report)
+    passes          dummy players
+    fails           linear credit: the credits of a sum differ
+    >>> [outcome.check for outcome in report.failures]
+    ['linear credit']
+
+    See also `check_method` and `check_model`.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -70,7 +79,7 @@ def check_method(
     """Run the battery on one attribution method, and return the result of each check.
 
     Args:
-        make: builds the method for a `SimilarityWrapper`; its `query_encoder.layer` is the layer to explain.
+        make: builds the method for a `cp.SimilarityWrapper`; its `query_encoder.layer` is the layer to explain.
         order: 1 if `attribute` returns a map for each of the two images, 2 if it returns pairs of their parts.
         players: the name of the argument that takes the pair of masks: `"feature_mask"`, `"layer_mask"`, or None if there is none.
         chunk: the name of the argument that bounds the rows of a forward pass, such as `"internal_batch_size"`; None if there is none.
@@ -84,6 +93,13 @@ def check_method(
     Raises:
         CheckFailed: checks failed; the message names all of them, and how they failed.
         ValueError: the order is neither 1 nor 2, or the name of a check is unknown.
+
+    >>> import captum_pairwise as cp
+    >>> print(check_method(cp.ExactShapleyTaylor, order=2, checks=["renamed players", "dummy players"]))
+    passes          renamed players
+    passes          dummy players
+
+    See also `Report` and `check_model`.
     """
     if order not in (1, 2):
         raise ValueError(f"Expected order 1, of single parts, or 2, of pairs of parts, got {order}.")

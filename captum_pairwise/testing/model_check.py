@@ -80,7 +80,7 @@ def check_model(
         example: inputs for it, `[B, ...]`: images, signals, or token ids `[B, T]`; one or more.
         layer: a module of the encoder to explain; token ids need one, such as the embedding.
         layout: the axes of the layer's output, as for the layer methods; None finds them.
-        output_layout: the axes of the encoder's output, as for `SimilarityWrapper`; None finds them.
+        output_layout: the axes of the encoder's output, as for `cp.SimilarityWrapper`; None finds them.
 
     Raises:
         ValueError: the example is no batch of inputs, or a layout is unknown.
@@ -95,6 +95,8 @@ def check_model(
     passes          exact tail: affine, one matrix product
     passes          brute force: 3 + 3 players
     passes          twin for Captum's layer classes
+
+    See also `cp.SimilarityWrapper` and `check_method`.
     """
     layouts: LayoutNames = (layout, output_layout)
     parse_layouts(layouts)

@@ -58,6 +58,16 @@ def caption_figure(
 
     Raises:
         ValueError: no side lies in an image, there are too few or too many names, a photo is not in [0, 1], or a credit is not finite.
+
+    >>> import torch, captum_pairwise as cp
+    >>> score = cp.ExactShapleyTaylor(lambda photo, words: photo.mean((1, 2, 3)) * words.sum(1))
+    >>> photo = torch.rand(1, 3, 4, 4)
+    >>> interactions = score.interactions((photo, torch.ones(1, 2)), baselines=(0, 0))
+    >>> figure = caption_figure(interactions, photo, ["red", "cat"])
+    >>> [panel.get_title().split()[0] for panel in figure.axes[2:4]]
+    ['red', 'cat']
+
+    See also `token_figure`, and `cp.models.DualEncoder` for encoders of both.
     """
     image, parts = _find_photo(interactions, images, example)
     between = interactions["between"][example] if image == 0 else interactions["between"][example].T

@@ -21,6 +21,12 @@ class Picture:
         shown: the picture, `[3, h, w]` or grey `[1, h, w]`, such as three bands of a satellite: `image[[3, 2, 1]]`. Values outside [0, 1]
             are stretched. None shows three channels as colours, and the mean of any other number of channels.
         name: the name in figures and on pages.
+
+    >>> bands = torch.rand(7, 16, 16)  # of a satellite
+    >>> Picture(bands, shown=bands[[3, 2, 1]], name="June").noun
+    'image'
+
+    See also `explain` and `viewer`, which take it.
     """
 
     noun: ClassVar[str] = "image"
@@ -43,6 +49,12 @@ class Volume:
         tensor: the input of the network, `[C, D, H, W]` or `[1, C, D, H, W]`. Of several channels, the mean is shown.
         spacing: the millimetres between neighbouring slices, rows and columns.
         name: the name in figures and on pages.
+
+    >>> scan = Volume(torch.rand(1, 8, 16, 16), spacing=(3.0, 0.7, 0.7))
+    >>> scan.name_range(0.5, 1.0)
+    'slices 4 to 7'
+
+    See also `explain` and `viewer`, which take it, and `supervoxels`.
     """
 
     noun: ClassVar[str] = "volume"
@@ -74,6 +86,12 @@ class Video:
         tensor: the input of the network, `[3, T, H, W]` or `[T, 3, H, W]`, with or without a batch dimension of 1.
         fps: the frames of a second.
         name: the name in figures and on pages.
+
+    >>> clip = Video(torch.rand(3, 16, 8, 8), fps=8)
+    >>> clip.name_range(0.5, 1.0)
+    '1.00 s to 2.00 s'
+
+    See also `explain` and `viewer`, which take it, and `supervoxels`.
     """
 
     noun: ClassVar[str] = "video"
@@ -115,6 +133,12 @@ class Spectrogram:
         seconds: the duration.
         hertz: the frequency of each row, or the highest one, if the rows are evenly spaced from 0.
         name: the name in figures and on pages.
+
+    >>> call = Spectrogram(torch.rand(1, 64, 100), seconds=2.0, hertz=8000)
+    >>> call.name_range(0.5, 1.0), call.name_band(0.25, 0.5)
+    ('1.00 s to 2.00 s', '2 to 4 kHz')
+
+    See also `explain` and `viewer`, which take it.
     """
 
     noun: ClassVar[str] = "spectrogram"
@@ -163,6 +187,12 @@ class Signal:
         tensor: the input of the network, `[T]`, `[C, T]` or `[1, C, T]`.
         rate: the samples of a second.
         name: the name in figures and on pages.
+
+    >>> beat = Signal(torch.rand(2, 500), rate=250)
+    >>> beat.name_range(0.0, 0.5)
+    '0.00 s to 1.00 s'
+
+    See also `explain` and `viewer`, which take it, and `boxes` for its parts.
     """
 
     noun: ClassVar[str] = "signal"

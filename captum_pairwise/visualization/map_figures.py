@@ -50,6 +50,14 @@ def heatmap_figure(
 
     Raises:
         ValueError: there is no map, maps or photos do not fit, or a unit belongs to no method.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder, photos = torch.nn.Identity(), (torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))
+    >>> maps = cp.LayerSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder).attribute(photos)
+    >>> [panel.get_title() for panel in heatmap_figure(photos, {"SAM": maps}).axes[:2]]
+    ['photo', 'SAM']
+
+    See also `counterfactual_figure` and `pair_figure`.
     """
     photos = check_photo_batches(images, SIDES) if isinstance(images, tuple) else [check_photos(images)]
     heats, units = _check_maps(maps, photos), units or {}
@@ -110,7 +118,7 @@ def _draw_overlays(column: np.ndarray, photos: Rows, heats: Rows, scale: float, 
 def counterfactual_figure(
     images: tuple[Array, ...], explanation: tuple[Array, ...], names: Sequence[str] = NAMES, title: str = ""
 ) -> Figure:
-    """Draw a batch of queries, each with a better and a worse result, and below them the maps of `counterfactual` on one signed scale.
+    """Draw a batch of queries, each with a better and a worse result, and below them the maps of `cp.counterfactual` on one signed scale.
 
     Args:
         images: the photos `(query, better, worse)`, each RGB `[B, 3, H, W]` in [0, 1]; a batch of one photo is repeated.
@@ -120,6 +128,15 @@ def counterfactual_figure(
 
     Raises:
         ValueError: maps, names or photos do not fit.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder, photos = torch.nn.Identity(), torch.rand(3, 1, 3, 4, 4)
+    >>> method = cp.LayerSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> figure = counterfactual_figure(tuple(photos), cp.counterfactual(method, *photos, baseline=0))
+    >>> [panel.get_title() for panel in figure.axes[:3]]
+    ['query', 'better result', 'worse result']
+
+    See also `cp.counterfactual` and `ranking_figure`.
     """
     photos = check_photo_batches(images, ROLES)
     if not isinstance(explanation, tuple) or len(explanation) != 3:
@@ -152,13 +169,21 @@ def projection_figure(
         signal: of the query: attention `[B, C, h, w]` or `[B, h, w]`, or a boolean label of the size of the photo.
         projected: the projection on the retrieved photo, as a map like attention; paint values of players with `to_pixels` first.
         mask: the true label of the retrieved photo, boolean `[B, H, W]`. One more panel compares it with the same number of pixels of the
-            projection, the most important ones, as `metrics.label_propagation` does.
+            projection, the most important ones, as `cp.metrics.label_propagation` does.
         censored: the photos `(query, retrieved)` in which only the label and the pixels found are visible: two more panels.
         void: pixels of the retrieved photo without a label, boolean `[B, H, W]`.
         title: the title of the figure.
 
     Raises:
         ValueError: an argument does not fit.
+
+    >>> import torch
+    >>> photos, attention = (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)), torch.rand(1, 4, 4)
+    >>> figure = projection_figure(photos, attention, projected=torch.rand(1, 8, 8))
+    >>> [panel.get_title().splitlines() for panel in figure.axes[:2]]
+    [['query:', 'the attention'], ['retrieved:', 'the projection']]
+
+    See also `cp.project_attention` and `cp.metrics.label_propagation`.
     """
     photos = check_photo_batches(images, SIDES)
     heats = resize_maps(projected, photos[1], "projected")

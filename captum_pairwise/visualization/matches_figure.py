@@ -33,6 +33,15 @@ def matches_figure(interactions: Interactions, images: ImagePair, n_matches: int
 
     Raises:
         ValueError: `n_matches` is not positive, the players are unknown, a credit is not finite, or the photos do not fit.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder = torch.nn.Identity()  # every pixel is a cell
+    >>> photos = torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)
+    >>> interactions = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder).interactions(photos)
+    >>> [panel.get_title() for panel in matches_figure(interactions, photos, n_matches=1).axes]
+    ['query', 'retrieved']
+
+    See also `strongest_parts` and `pair_figure`.
     """
     if n_matches < 1:
         raise ValueError(f"Expected n_matches from 1 up, got {n_matches}. Ten lines are easy to tell apart.")

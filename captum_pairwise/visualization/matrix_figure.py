@@ -48,6 +48,14 @@ def matrix_figure(interactions: Interactions, example: int = 0, title: str = "")
 
     Raises:
         ValueError: the pairs between the images are unknown, a credit is not finite, or there is no such example.
+
+    >>> import torch, captum_pairwise as cp
+    >>> similarity = cp.ExactShapleyTaylor(lambda query, retrieved: (query * retrieved).sum(1))
+    >>> figure = matrix_figure(similarity.interactions((torch.ones(1, 2), torch.ones(1, 2))))
+    >>> figure.axes[3].images[0].get_array().shape  # all 2 + 2 parts, because pairs within each input are known
+    (4, 4)
+
+    See also `token_figure` for words, and `pair_figure` for photos.
     """
     check_pair(interactions, example, ("given_other", "between", "within_query", "within_retrieved"))
     whole = all(getattr(interactions, name) is not None for name in ("within_query", "within_retrieved"))

@@ -15,17 +15,25 @@ OPACITY = 0.75  # of the strongest credit: the photo stays visible below it
 
 
 def paint_pixels(values: Float[Tensor, "batch players"], players: Players, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
-    """Map over the pixels of images from one value per player.
+    """Map `[B, H, W]` over the pixels of images from one value per player.
 
     The cells of a layer's map are interpolated bilinearly. Each pixel of a superpixel has the superpixel's whole value.
 
     Args:
-        values: one per player.
+        values: one per player, `[B, n]`.
         players: the cells of a map, or a mask over images.
         size: height and width of the images.
 
     Raises:
         ValueError: the players are neither parts of images nor cells of a map.
+
+    >>> import torch
+    >>> from captum_pairwise.visualization import to_pixels
+    >>> halves = Players(torch.tensor([[[[0, 1]]]]), (2,))
+    >>> to_pixels(torch.tensor([[0.5, -1.0]]), halves, size=(1, 4))
+    tensor([[[ 0.5000,  0.5000, -1.0000, -1.0000]]])
+
+    See also `overlay`, and `cp.paint` for a mask.
     """
     check_image_players(players)
     maps = paint(values, players.ids).mean(1, keepdim=True)
@@ -68,10 +76,17 @@ def overlay(photo: Photo, heat: Float[np.ndarray, "height width"], scale: float 
     """Signed map in colours over a grey photo. Stronger credit is more opaque.
 
     Args:
-        photo: RGB in [0, 1].
-        heat: the map.
+        photo: RGB in [0, 1], an array `[H, W, 3]`.
+        heat: the map, an array `[H, W]`.
         scale: the credit that has the full colour; None for the largest absolute value of this map.
         colours: a Matplotlib colour map; its middle colour means 0.
+
+    >>> grey, heat = np.full((1, 2, 3), 0.5), np.array([[0.0, 1.0]])
+    >>> picture = overlay(grey, heat)  # grey where the credit is 0, red where it is positive
+    >>> bool(np.ptp(picture[0, 0]) == 0), bool(picture[0, 1, 0] > picture[0, 1, 2])
+    (True, True)
+
+    See also `to_pixels`, which makes a map of the pixels, and `heatmap_figure`.
     """
     scale = scale or find_scale([heat])
     opacity = np.clip(np.abs(heat) / (scale or 1.0), 0, 1)[..., None] ** 0.7 * OPACITY

@@ -85,6 +85,15 @@ def pair_figure(
 
     Raises:
         ValueError: `n_parts` is not from 1 to 6, the players are unknown, a credit is not finite, or the photos do not fit.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder = torch.nn.Identity()  # every pixel is a cell
+    >>> photos = torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)
+    >>> interactions = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder).interactions(photos)
+    >>> [panel.get_title() for panel in pair_figure(interactions, photos).axes[:4:3]]
+    ['query', 'retrieved']
+
+    See also `matches_figure`, `matrix_figure` and `cp.viewer`.
     """
     if not 1 <= n_parts <= len(PART_COLOURS):
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}. Choose fewer, or use `matches_figure`.")
@@ -221,6 +230,15 @@ def joint_figure(interactions: Interactions, images: ImagePair, example: int = 0
 
     Raises:
         ValueError: the players or the joint credit are unknown, a credit is not finite, or the photos do not fit.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder = torch.nn.Identity()  # every pixel is a cell
+    >>> photos = torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)
+    >>> interactions = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder).interactions(photos)
+    >>> [panel.get_title() for panel in joint_figure(interactions, photos).axes[:4:2]]
+    ['query', 'retrieved']
+
+    See also `pair_figure`.
     """
     sides = locate_parts(interactions, images, example)
     check_pair(interactions, example, ("marginal",))

@@ -61,10 +61,12 @@ def check_players(interactions: Interactions) -> tuple[Players, Players]:
 
 
 def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> list[tuple[int, int]]:
-    """Query players with the strongest match each, as `(query player, match)`. No two have the same match.
+    """Query players with the strongest match each in the pairs `[n_q, n_r]`, as `(query player, match)`. No two have the same match.
 
     >>> strongest_parts(torch.tensor([[3.0, 1.0], [2.0, 0.0], [0.0, 1.0]]), 2)
     [(0, 0), (2, 1)]
+
+    See also `matches_figure`.
     """
     return _choose_distinct(between.max(1).values, between.argmax(1), n_parts)
 

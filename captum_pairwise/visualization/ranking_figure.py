@@ -80,6 +80,17 @@ def ranking_figure(
 
     Raises:
         ValueError: there is not one of everything for each result, the players or credits do not fit, or a credit is not finite.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder = torch.nn.Identity()  # every pixel is a cell
+    >>> method = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, results = torch.rand(1, 3, 2, 2), [torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)]
+    >>> interactions = [method.interactions((query, result)) for result in results]
+    >>> figure = ranking_figure(interactions, query, results, ["first", "second"], [0.9, 0.8])
+    >>> [panel.get_title().splitlines() for panel in figure.axes[1:3]]
+    [['1. first', 'score 0.90'], ['2. second', 'score 0.80']]
+
+    See also `ranking_viewer`, and `cp.explain_ranking`, whose result draws itself.
     """
     check_ranking(results, retrieved, names, scores, verdicts)
     pairs, verdict = locate_ranking(results, query, retrieved), join_verdicts(verdicts, margin, title, objective)

@@ -51,6 +51,17 @@ def ranking_viewer(
 
     Raises:
         ValueError: there is not one of everything for each result, the players or credits do not fit, or a number is not finite.
+
+    >>> import torch, captum_pairwise as cp
+    >>> encoder = torch.nn.Identity()  # every pixel is a cell
+    >>> method = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder)
+    >>> query, results = torch.rand(1, 3, 2, 2), [torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)]
+    >>> interactions = [method.interactions((query, result)) for result in results]
+    >>> page = ranking_viewer(interactions, query, results, ["first", "second"], [0.9, 0.8], title="Two results")
+    >>> "<title>Two results</title>" in page.html
+    True
+
+    See also `ranking_figure`, and `cp.explain_ranking`, whose result has this page.
     """
     check_ranking(results, retrieved, names, scores, verdicts)
     if len({_count_query_parts(result) for result in results}) > 1:

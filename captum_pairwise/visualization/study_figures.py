@@ -34,6 +34,13 @@ def convergence_figure(panels: Mapping[str, Curves], units: Mapping[str, str], d
 
     Raises:
         ValueError: there is no panel.
+
+    >>> errors = {"kernel": {64: [0.1, 0.2], 128: [0.05, 0.08]}, "process": {64: [0.01, 0.02], 128: [0.001, 0.003]}}
+    >>> figure = convergence_figure({"4 + 4 parts": errors}, {"4 + 4 parts": "coalitions"})
+    >>> [(panel.get_title(), panel.get_xlabel()) for panel in figure.axes]
+    [('4 + 4 parts', 'coalitions')]
+
+    See also `table_figure`.
     """
     names = sorted(dict.fromkeys(name for curves in panels.values() for name in curves), key=lambda name: name in dashed)
     columns = min(3, len(panels))
@@ -107,6 +114,12 @@ def table_figure(panels: Mapping[str, Means], title: str = "") -> Figure:
 
     Raises:
         ValueError: there is no panel.
+
+    >>> means = {"ResNet50": {"SAM": (0.20, 0.01), "KSAM": (0.30, 0.02)}, "VGG11": {"SAM": (0.10, 0.01), "KSAM": (0.15, 0.01)}}
+    >>> [panel.get_title() for panel in table_figure({"faithfulness": means}).axes]
+    ['faithfulness']
+
+    See also `convergence_figure` and `cp.metrics.mean_and_error`.
     """
     figure, axes = build_panels(len(panels), min(2, len(panels)), TABLE, margin=0.8)
     figure.suptitle(escape_text(title), fontsize="medium")

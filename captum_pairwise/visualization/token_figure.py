@@ -63,6 +63,15 @@ def token_figure(
 
     Raises:
         ValueError: there are too few or too many names, or a credit is not finite.
+
+    >>> import torch, captum_pairwise as cp
+    >>> similarity = cp.ExactShapleyTaylor(lambda query, retrieved: (query * retrieved).sum(1))
+    >>> interactions = similarity.interactions((torch.ones(1, 2), torch.ones(1, 2)))
+    >>> figure = token_figure(interactions, ["red", "cat"], ["red", "bike"])
+    >>> figure.axes[3].images[0].get_array().shape  # a row for each token of the query
+    (2, 2)
+
+    See also `caption_figure`, `matrix_figure` and `cp.explain`.
     """
     names = list(map(escape_text, query_tokens)), list(map(escape_text, retrieved_tokens))
     check_pair(interactions, example)

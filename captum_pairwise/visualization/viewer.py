@@ -31,6 +31,11 @@ class Viewer:
 
     Attributes:
         html: the whole page.
+
+    >>> Viewer("<!doctype html>" + 2_000_000 * "a")
+    Viewer(2.00 MB of HTML; `.save(path)` writes it to a file)
+
+    See also `viewer` and `cp.visualization.ranking_viewer`, which make one.
     """
 
     html: str
@@ -105,6 +110,8 @@ def viewer(
 
     Raises:
         ValueError: the arguments do not fit together, the places of the players are unknown, or numbers are not finite.
+
+    See also `cp.visualization.pair_figure`, and `explain`, whose result shows the same page.
     """
     methods = {"": interactions} if isinstance(interactions, (Interactions, tuple)) else interactions
     if not isinstance(images, tuple) or len(images) != 2:

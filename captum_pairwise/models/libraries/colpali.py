@@ -92,7 +92,7 @@ def is_colpali(model: object) -> bool:
 
 
 def from_colpali(model: Any, processor: Any) -> SimilarityWrapper:
-    """The similarity of a query in words and a page by ColPali, for `explain` and `explain_ranking`: words × patches.
+    """The similarity of a query in words and a page by ColPali, for `cp.explain` and `cp.explain_ranking`: words × patches.
 
     Args:
         model: a `ColPaliForRetrieval` of transformers.
@@ -100,6 +100,14 @@ def from_colpali(model: Any, processor: Any) -> SimilarityWrapper:
 
     Raises:
         ValueError: the model is another.
+
+    For example::
+
+        name = "vidore/colpali-v1.3-hf"
+        model = cp.models.from_colpali(ColPaliForRetrieval.from_pretrained(name).eval(), ColPaliProcessor.from_pretrained(name))
+        cp.explain(model, "revenue by quarter", "page.png")
+
+    See also `from_colbert` and `cp.MaxSimShapleyTaylor`.
     """
     if not is_colpali(model) or not hasattr(processor, "process_queries"):
         raise ValueError(

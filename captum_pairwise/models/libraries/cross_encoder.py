@@ -73,7 +73,7 @@ class TransformersReranker(Reranker):
 
 
 def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | None = None, prompt: str | None = None) -> Reranker:
-    """The function of two texts that a reranker is, for `explain` and `explain_ranking`.
+    """The function of two texts that a reranker is, for `cp.explain` and `cp.explain_ranking`.
 
     Args:
         model: a `CrossEncoder` of sentence-transformers, whose score is that of `predict`; or a classifier of transformers, such as
@@ -84,6 +84,13 @@ def from_cross_encoder(model: Any, tokenizer: Any = None, *, label: int | str | 
 
     Raises:
         ValueError: the model is neither, or has several labels and none is named.
+
+    For example::
+
+        score = cp.models.from_cross_encoder(CrossEncoder("cross-encoder/ms-marco-MiniLM-L6-v2"))
+        cp.explain(score, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_sentence_transformers`.
     """
     if is_cross_encoder(model):
         refuse_old_library(model)

@@ -12,7 +12,7 @@ from captum_pairwise.models.photo_encoder import Absent, PhotoEncoder
 
 
 def from_open_clip(model: Any, preprocess: Any, tokenizer: Any) -> DualEncoder:
-    """Both encoders for `explain` from a model of open_clip (CLIP, SigLIP, CoCa), with its own preprocessing and tokenizer.
+    """Both encoders for `cp.explain` from a model of open_clip (CLIP, SigLIP, CoCa), with its own preprocessing and tokenizer.
 
     Args:
         model: the model, in evaluation mode, as `open_clip.create_model_and_transforms` returns it.
@@ -21,6 +21,14 @@ def from_open_clip(model: Any, preprocess: Any, tokenizer: Any) -> DualEncoder:
 
     Raises:
         ValueError: the model has no image or no text side, or the tokenizer is of an unknown kind.
+
+    For example::
+
+        model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32", pretrained="laion2b_s34b_b79k")
+        dual = cp.models.from_open_clip(model.eval(), preprocess, open_clip.get_tokenizer("ViT-B-32"))
+        cp.explain(dual, "photo.jpg", "a cat on a mat")
+
+    See also `DualEncoder`, and `from_transformers` for the same models there.
     """
     if not isinstance(getattr(model, "visual", None), nn.Module) or not hasattr(model, "encode_text"):
         raise ValueError(

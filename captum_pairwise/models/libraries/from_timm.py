@@ -15,10 +15,10 @@ TIMM_POOLINGS = ("class", "mean")
 
 
 def from_timm(model: Any, *, pooling: str | None = None) -> PhotoEncoder:
-    """An encoder of photos for `explain` from a model of timm, with its own resizing and normalisation.
+    """An encoder of photos for `cp.explain` from a model of timm, with its own resizing and normalisation.
 
     The embedding is the input of the classifier, whether the model has one or not (`num_classes=0`). A model with `features_only=True`
-    gives its last map. To explain the logits, pass the model itself to `explain`.
+    gives its last map. To explain the logits, pass the model itself to `cp.explain`.
 
     Args:
         model: the model, in evaluation mode.
@@ -27,6 +27,13 @@ def from_timm(model: Any, *, pooling: str | None = None) -> PhotoEncoder:
 
     Raises:
         ValueError: the model is not by timm, the pooling is unknown, or the model has no such tokens.
+
+    For example::
+
+        encoder = cp.models.from_timm(timm.create_model("vit_small_patch16_224", pretrained=True).eval())
+        cp.explain(encoder, "query.jpg", "result.jpg")
+
+    See also `from_transformers` and `from_open_clip`.
     """
     if not type(model).__module__.startswith("timm."):
         raise ValueError(f"Expected a model by timm.create_model, got {type(model).__name__}. Pass the model itself, not a part of it.")

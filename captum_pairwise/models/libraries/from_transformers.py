@@ -12,14 +12,14 @@ from captum_pairwise.models.libraries.transformers_text import make_text_encoder
 
 
 def from_transformers(model: Any, processor: Any, *, pooling: str | None = None, prompt: str = "") -> nn.Module:
-    """An encoder for `explain` from a model of transformers, with its own resizing, normalisation, pooling and positions.
+    """An encoder for `cp.explain` from a model of transformers, with its own resizing, normalisation, pooling and positions.
 
     * Vision models (ViT, DINOv2, DINOv3, CLIP's and SigLIP's image side, BEiT, DeiT, Swin, ConvNeXt, ResNet, …): an encoder of photos. A
       classifier is left out: the embedding before it is explained.
     * `CLIPModel`, `SiglipModel` and `Siglip2Model`: a `DualEncoder`, whose `image` and `text` can be used alone.
     * Networks of text (BERT, RoBERTa, MPNet, ModernBERT, T5, Qwen, …) with their tokenizer: an encoder of sentences. See
       `make_text_encoder` for their pooling.
-    * `ColPaliForRetrieval`: a `SimilarityWrapper` of queries in words and pages, compared by MaxSim.
+    * `ColPaliForRetrieval`: a `cp.SimilarityWrapper` of queries in words and pages, compared by MaxSim.
 
     >>> from transformers import ViTConfig, ViTImageProcessor, ViTModel
     >>> vit = ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)).eval()
@@ -39,6 +39,8 @@ def from_transformers(model: Any, processor: Any, *, pooling: str | None = None,
 
     Raises:
         ValueError: the model is of an unknown kind, the processor does not fit, the pooling is unknown, or the model takes no prompt.
+
+    See also `from_timm`, `from_sentence_transformers`, and `cp.testing.check_model`.
     """
     is_text = hasattr(processor, "convert_ids_to_tokens") and not is_clip(model) and not is_colpali(model)
     if is_text:

@@ -121,7 +121,7 @@ def is_multi_vector_encoder(model: object) -> bool:
 
 
 def from_multi_vector_encoder(model: Any) -> SimilarityWrapper:
-    """The similarity of a query and a document by a `MultiVectorEncoder`, for `explain` and `explain_ranking`.
+    """The similarity of a query and a document by a `MultiVectorEncoder`, for `cp.explain` and `cp.explain_ranking`.
 
     The tokens are those of `encode_query` and `encode_document`, with prompts, expansion and skipped tokens, and the similarity
     (`similarity_fn_name`) is that of the model.
@@ -131,6 +131,13 @@ def from_multi_vector_encoder(model: Any) -> SimilarityWrapper:
 
     Raises:
         ValueError: the model is of an older library, or needs more than token ids.
+
+    For example::
+
+        model = cp.models.from_multi_vector_encoder(MultiVectorEncoder("lightonai/GTE-ModernColBERT-v1"))
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_colbert`, and `cp.MaxSimShapleyTaylor` for the tokens of a search index.
     """
     refuse_old_library(model)
     return SimilarityWrapper(MultiVectorTower(model, "query"), MultiVectorTower(model, "document"), similarity=model.similarity_fn_name)
@@ -190,7 +197,7 @@ def from_colbert(
     skipped: Sequence[str] = string.punctuation,
     similarity: str = "maxsim",
 ) -> SimilarityWrapper:
-    """ColBERT from its parts, for `explain` and `explain_ranking`: of a query and a document.
+    """ColBERT from its parts, for `cp.explain` and `cp.explain_ranking`: of a query and a document.
 
     Args:
         network: a network of transformers, such as `BertModel`.
@@ -203,6 +210,13 @@ def from_colbert(
 
     Raises:
         ValueError: the tokenizer does not know a marker, or has no mask token.
+
+    For example::
+
+        model = cp.models.from_colbert(network.eval(), tokenizer, projection)
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat")
+
+    See also `from_multi_vector_encoder`, and `cp.MaxSimShapleyTaylor` for the tokens of a search index.
     """
     mask = tokenizer.mask_token_id
     if query_length is not None and mask is None:

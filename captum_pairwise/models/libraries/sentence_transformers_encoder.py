@@ -63,7 +63,7 @@ def is_sentence_transformer(model: object) -> bool:
 def from_sentence_transformers(
     model: Any, *, prompt: str | tuple[str, str] | None = None, prompt_name: str | tuple[str, str] | None = None
 ) -> SimilarityWrapper:
-    """The similarity of two sentences by a `SentenceTransformer`, for `explain` and `explain_ranking`.
+    """The similarity of two sentences by a `SentenceTransformer`, for `cp.explain` and `cp.explain_ranking`.
 
     The embeddings and the similarity (`similarity_fn_name`) are those of the library. A model with prompts for queries or documents, or
     with a route for them, embeds the query as `encode_query` and the retrieved sentence as `encode_document`; another, both as `encode`.
@@ -76,6 +76,13 @@ def from_sentence_transformers(
 
     Raises:
         ValueError: the model has no such prompt, or needs more than token ids.
+
+    For example::
+
+        model = cp.models.from_sentence_transformers(SentenceTransformer("intfloat/e5-small-v2"), prompt=("query: ", "passage: "))
+        cp.explain(model, "who sat on the mat", "a cat sat on the mat").figure()
+
+    See also `from_cross_encoder` and `from_multi_vector_encoder`.
     """
     refuse_old_library(model)
     similarity = model.similarity_fn_name if model.similarity_fn_name in SHARED_SIMILARITIES else model.similarity_pairwise
