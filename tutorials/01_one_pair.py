@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Explain one pair of photos
 #
-# A search engine says that two photos are similar: 0.59. After this page you can
+# A search engine says that two photos are similar: 0.60. After this page you can
 #
 # * get the reasons in one call: a picture, a sentence, a page to click;
 # * read the two heat maps and the matches, and say what their numbers mean;

@@ -55,7 +55,7 @@ why = cp.explain(encoder, left, right, transform=transform)
 print(why.verdict)
 print(why.choices)
 
-# %% tags=["thumbnail"]
+# %%
 why.figure()
 
 # %% [markdown]
@@ -107,7 +107,7 @@ print(f"similarity {by_distance.similarity:.3f}, correlation of the maps with th
 # Parts need not be positions of a layer. Pass a mask of integers for each photo, one number a part: objects of a segmentation, boxes, or
 # `cp.superpixels`. Absent parts are blurred in the photo itself, so every combination costs a pass through the network.
 
-# %%
+# %% tags=["thumbnail"]
 parts = tuple(cp.superpixels(image[None], n_segments=20) for image in images)
 by_parts = cp.explain(model, left, right, transform=transform, feature_mask=parts, n_samples=100)
 figure = Figure(figsize=(9, 3), layout="constrained")
