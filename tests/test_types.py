@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
     readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md"))
     (folder / "readme.py").write_text(readme + USES)
     (folder / "wrong.py").write_text(readme + WRONG)
-    pages = (REPOSITORY / "tutorials" / name for name in ("your_model_in_five_lines.md", "guide/options.md", "index.md"))
+    pages = (REPOSITORY / "tutorials" / name for name in ("your_model_in_five_lines.md", "guide/choose.md", "guide/options.md", "index.md"))
     for number, block in enumerate(block for page in pages for block in read_blocks(page)):
         (folder / f"block{number}.py").write_text(NAMES + block)
     (folder / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "basic", "extraPaths": [str(REPOSITORY)]}))

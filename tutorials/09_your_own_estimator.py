@@ -63,7 +63,10 @@ print(occlude_pairs(product)["between"])
 # ## Two classes for users
 #
 # A class says which estimator runs. The base classes do the rest: `InputMethod` for parts of the images, `LayerMethod` for positions of a
-# layer. `order` is 2 for pairs and 1 for single parts; `_default_samples` is the default budget, if the estimator draws.
+# layer. `order` is 2 for pairs and 1 for single parts.
+#
+# An estimator that draws coalitions gets its budget from `self._budget(n_samples)`, which is `_default_samples` if the user names none, and
+# its randomness from `default_generator(generator)` of `captum_pairwise.estimators.draws`, which is seeded with 0 if there is none.
 
 
 # %%
@@ -121,7 +124,8 @@ def occlude_pairs_anywhere(game: Game) -> Interactions:
 
 
 # %% [markdown]
-# (In a file of your own, write `device="cpu"` into each call instead: games move rows to their network.)
+# (In a file of your own, write `device="cpu"` into each call instead, and a `dtype` where numbers are drawn: games move rows to their
+# network.) A method that draws also exempts "renamed players" and "swapped images", because its coalitions depend on the ids of the parts.
 
 
 # %%

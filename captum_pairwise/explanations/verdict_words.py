@@ -10,6 +10,7 @@ from captum_pairwise.explanations.decision_words import make_decision, tell_deci
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.verdict import Decision, Trust, Verdict
+from captum_pairwise.visualization.parts import choose_sign
 from captum_pairwise.visualization.style import format_similarities
 
 SIMILAR, NOT_SIMILAR = "Why are these similar?", "Why are these not more alike?"
@@ -83,7 +84,7 @@ def write_verdict(interactions: Interactions, setting: Setting, trust: Trust, wa
         tell = tell_evidence if decision is not None else _tell_support if is_similar else _tell_difference
         sentences += [tell(*side) for side in zip(maps, setting.sides, setting.nouns, strict=True)]
     if interactions.between is not None:
-        sentences.append(_tell_match(interactions.between[0], setting))
+        sentences.append(_tell_match(interactions.between[0], setting, is_similar))
     question = _choose_question(decision, is_similar)
     return Verdict(question, tuple(filter(None, sentences)), trust, tuple(warnings), is_similar, decision)
 
@@ -165,15 +166,19 @@ def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
         return (
             f"One of the {places.n_parts} {places.noun}s of the {noun} lowers the similarity, by {loss}: {places.describe_group(lowered)}."
         )
-    start = f"{places.noun.capitalize()}s of the {noun} lower the similarity by {loss} together."
-    return f"{start} {tell_half(lowered, places, 'of that')}."
+    raised = credits.clamp(min=0).sum().item()
+    others = f", others raise it by {format_difference(raised)}" if raised > 0 else ""
+    start = f"{places.noun.capitalize()}s of the {noun} lower the similarity by {loss} together{others}."
+    return f"{start} {tell_half(lowered, places, 'of what lowers it')}."
 
 
-def _tell_match(between: Tensor, setting: Setting) -> str:
-    """The strongest pair."""
-    place = int(between.argmax())
-    if between.flatten()[place] <= 0:
+def _tell_match(between: Tensor, setting: Setting, is_similar: bool) -> str:
+    """The first pair that the picture shows: the strongest one, or the one that lowers the similarity most."""
+    sign = choose_sign(between, is_similar)
+    place = int((sign * between).argmax())
+    if sign * between.flatten()[place] <= 0:
         return "No pair of parts raises the similarity."
     parts = zip(setting.sides, divmod(place, between.shape[1]), setting.nouns, strict=True)
     query, retrieved = (f"{side.describe_part(number).words} of the {noun}" for side, number, noun in parts)
-    return f"The strongest match is {query} and {retrieved}."
+    start = "The strongest match is" if sign > 0 else "The pair that lowers the similarity most is"
+    return f"{start} {query} and {retrieved}."

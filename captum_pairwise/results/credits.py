@@ -52,7 +52,7 @@ class Credits:
         """
         block = getattr(self, name)
         if block is None:
-            advice = WITHOUT_MAPS if name == "given_other" else "Take a method that computes it."
+            advice = WITHOUT_MAPS if name == "given_other" else "Take a method that computes it, or compute it in yours."
             raise ValueError(f"Expected {name} to have been computed, but this result does not have it. {advice}")
         return block
 

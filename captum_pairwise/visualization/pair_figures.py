@@ -24,7 +24,7 @@ from captum_pairwise.visualization.headline import (
 )
 from captum_pairwise.visualization.marks import PART_COLOURS, mark_parts
 from captum_pairwise.visualization.overlays import fade_to_grey, overlay
-from captum_pairwise.visualization.parts import PhotoParts, check_pair, locate_parts, lowering_parts, strongest_parts
+from captum_pairwise.visualization.parts import PhotoParts, check_pair, choose_sign, locate_parts, lowering_parts, strongest_parts
 from captum_pairwise.visualization.photos import draw_photo, fit_height, fit_widths, hide_frames
 from captum_pairwise.visualization.sheets import ImagePair
 from captum_pairwise.visualization.style import (
@@ -39,7 +39,6 @@ WIDTH, TALLEST = 11.0, 3.4  # inches of the figure, and of the highest photo
 BAR = 0.9  # inches for a colour bar beside photos
 WORDS = 0.95  # inches above and below the photos of a row
 WIDE_COLUMNS, WIDE_WORDS = 2, 0.55  # panels beside each other in a wide figure; inches above and below its photos
-WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
 JOINT_QUESTION = "What does each part add when both photos start as blurs?"
 SPLIT = "Both photos start as their baselines (by default blurs), and the parts of both return in random order."
 JOINT_MEANING = (
@@ -71,7 +70,7 @@ def pair_figure(
     Both maps show what each part adds while the other photo is whole (`Interactions.query_map`, `retrieved_map`), on one scale. Each map of
     pairs has a scale of its own. Each part has a number and a colour. The query photo shows the part itself. The retrieved photo shows its
     strongest match. If the verdict says that the photos are not similar, and pairs lower the similarity by a tenth of what others raise it,
-    the parts are those whose pairs lower it most.
+    the pairs are those that lower it most.
 
     Args:
         interactions: of parts of images, or of the cells of maps. Without maps (`given_other`), their places say so.
@@ -99,7 +98,7 @@ def pair_figure(
         raise ValueError(f"Expected n_parts from 1 to {len(PART_COLOURS)}, got {n_parts}. Choose fewer, or use `matches_figure`.")
     sides = locate_parts(interactions, images, example)
     between = interactions["between"][example].detach().cpu().double()
-    sign = choose_sign(between, verdict)
+    sign = choose_sign(between, is_alike(verdict))
     parts = strongest_parts(between, n_parts) if sign > 0 else lowering_parts(between, n_parts)
     is_wide = any(side.is_wide for side in sides)
     if is_wide:
@@ -120,12 +119,6 @@ def pair_figure(
 def is_alike(verdict: Verdict | None) -> bool:
     """False if the verdict says that the photos are not similar."""
     return verdict is None or verdict.is_similar
-
-
-def choose_sign(between: Tensor, verdict: Verdict | None) -> int:
-    """-1 if the pairs that lower the similarity come first: of photos that are not similar, if they are worth a look. Otherwise 1."""
-    lowered, raised = -between.clamp(max=0).sum(), between.clamp(min=0).sum()
-    return -1 if not is_alike(verdict) and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
 def _write_below(

@@ -11,6 +11,8 @@ from captum_pairwise.results.interactions import SIDES, Interactions
 from captum_pairwise.visualization.photo_parts import PhotoParts
 from captum_pairwise.visualization.sheets import draw_sheet
 
+WORTH_A_LOOK = 0.1  # of the pairs that raise the similarity: fewer that lower it are noise
+
 
 def locate_parts(interactions: Interactions, images: object, example: int) -> tuple[PhotoParts, PhotoParts]:
     """Pictures of the query and of the retrieved side of one pair, with their parts.
@@ -72,14 +74,18 @@ def strongest_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> 
 
 
 def lowering_parts(between: Float[Tensor, "query retrieved"], n_parts: int) -> list[tuple[int, int]]:
-    """Query players whose pairs lower the similarity most, as `(query player, its most negative pair)`. No two have the same partner.
+    """Query players with the pair of each that lowers the similarity most, as `(query player, partner)`. No two have the same partner.
 
     >>> lowering_parts(torch.tensor([[-3.0, 9.0], [-2.0, -2.5], [1.0, 1.0]]), 2)
-    [(1, 1), (0, 0)]
+    [(0, 0), (1, 1)]
     """
-    lowered = (-between).clamp(min=0).sum(1)
-    chosen = _choose_distinct(lowered, between.argmin(1), int((lowered > 0).sum()))
-    return [pair for pair in chosen if between[pair] < 0][:n_parts]
+    return [pair for pair in strongest_parts(-between, n_parts) if between[pair] < 0]
+
+
+def choose_sign(between: Float[Tensor, "query retrieved"], is_similar: bool) -> int:
+    """-1 if the pairs that lower the similarity come first: of photos that are not similar, if they are worth a look. Otherwise 1."""
+    lowered, raised = -between.clamp(max=0).sum(), between.clamp(min=0).sum()
+    return -1 if not is_similar and bool(lowered > WORTH_A_LOOK * raised) else 1
 
 
 def _choose_distinct(strength: Float[Tensor, " query"], partner: Int[Tensor, " query"], n_parts: int) -> list[tuple[int, int]]:

