@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from captum_pairwise.audits.audit_rows import AuditRows
+from captum_pairwise.audits.audit_rows import AuditRows, PartTable
 from captum_pairwise.audits.clustered_mean import ClusteredMean, average_by_query
 from captum_pairwise.audits.grid_tags import tag_places
 from captum_pairwise.audits.part_clusters import PartCluster, cluster_parts
@@ -53,6 +53,10 @@ class ClusterSummary:
     def strength(self) -> float:
         """What the ranking goes by: the credit times the effective number of further groups."""
         return self.credit.mean * self.recurrence
+
+    def find_files(self, parts: PartTable) -> frozenset[str]:
+        """The images that show it."""
+        return frozenset(parts.files[image] for image in np.unique(parts.image[self.cluster.entries]))
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ def _name_place(rows: AuditRows, cluster: PartCluster) -> str:
 def _choose_examples(rows: AuditRows, cluster: PartCluster, groups: _ImageGroups) -> list[tuple[str, int]]:
     """One part of each image, near the centre of the cluster, taking turns among groups."""
     parts, seen, by_group = rows.parts, set[int](), dict[str, list[int]]()
-    for entry in cluster.entries[cluster.measure_distances(parts.features[cluster.entries]).argsort(kind="stable")].tolist():
+    distances = cluster.measure_distances(parts.features[parts.row[cluster.entries]])
+    for entry in cluster.entries[distances.argsort(kind="stable")].tolist():
         if parts.image[entry] not in seen:
             seen.add(int(parts.image[entry]))
             by_group.setdefault(groups.names[parts.image[entry]], []).append(entry)
