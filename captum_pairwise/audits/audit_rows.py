@@ -82,6 +82,11 @@ class AuditRows:
         return [group or query for group, query in zip(self.get("group"), self.get("query"), strict=True)]
 
     @cached_property
+    def grids(self) -> Int[np.ndarray, "sides pairs axes"]:
+        """The rows and columns of the parts of both sides of each pair."""
+        return np.array([self.get(f"{side}_grid") for side in SIDES])
+
+    @cached_property
     def parts(self) -> PartTable:
         """The strongest parts of as many pairs as fit."""
         return _flatten_parts(self.table)

@@ -65,8 +65,7 @@ def cluster_parts(parts: PartTable) -> list[PartCluster]:
 
 def _measure_cosines(directions: Features) -> Float[np.ndarray, " pairs"]:
     """One minus the cosine of every two directions, in the order of SciPy."""
-    distances = 1 - directions @ directions.T
-    return distances[np.triu_indices(len(directions), 1)].clip(min=0)
+    return scipy.spatial.distance.squareform((1 - directions @ directions.T).clip(min=0), checks=False)
 
 
 def _point_from_origin(features: Features, origin: Float[np.ndarray, " features"]) -> Features:

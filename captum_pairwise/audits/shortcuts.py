@@ -127,14 +127,14 @@ def _is_suspect(means: list[ClusteredMean], recurrence: float) -> bool:
 def _name_place(rows: AuditRows, cluster: PartCluster) -> str:
     """The place that has at least half of the credit of a cluster; the border only if it has more than its share of all parts."""
     parts, entries = rows.parts, cluster.entries
-    grids = rows.get("query_grid"), rows.get("hit_grid")
-    total, of_place = 0.0, dict[str, float]()
-    for entry in entries.tolist():
-        grid = grids[parts.side[entry]][parts.pair[entry]]
-        credit = float(parts.credit[entry])
-        total += credit
-        for name, weights in tag_places((grid[0], grid[1])).items():
-            of_place[name] = of_place.get(name, 0.0) + float(weights[parts.part[entry]]) * credit
+    of_place: dict[str, float] = {}
+    grids = rows.grids[parts.side[entries], parts.pair[entries]]
+    for grid in np.unique(grids, axis=0):
+        own = entries[(grids == grid).all(1)]
+        credits = np.bincount(parts.part[own], parts.credit[own], grid.prod())
+        for name, weights in tag_places((int(grid[0]), int(grid[1]))).items():
+            of_place[name] = of_place.get(name, 0.0) + float(weights.numpy() @ credits)
+    total = parts.credit[entries].sum()
     border = of_place.pop("border", 0.0)
     name, credit = max(of_place.items(), key=lambda one: one[1])
     if credit >= OFTEN * total:
