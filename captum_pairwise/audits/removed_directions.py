@@ -20,7 +20,9 @@ def find_direction(
     """
     for names in (groups, [""] * len(embeddings)):
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        one_hot = torch.nn.functional.one_hot(torch.tensor([numbers[name] for name in names], device=shows.device)).to(embeddings)
+        one_hot = torch.nn.functional.one_hot(torch.tensor([numbers[name] for name in names], device=shows.device, dtype=torch.int64)).to(
+            embeddings
+        )
         others = one_hot * ~shows[:, None]
         counts = others.sum(0)
         weights = shows * (one_hot @ counts > 0)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 MOSTLY = 2 / 3  # of the parts of an edge: it is cut off if so many are chosen
-FEWEST = 2  # rows and columns of parts that stay
-Grid = Bool[np.ndarray, "rows columns"]
+FEWEST_LEFT = 2  # rows and columns of parts that stay
+PartGrid = Bool[np.ndarray, "rows columns"]
 
 
 def remove_parts(inputs: Float[Tensor, "1 channels height width"], chosen: Bool[Tensor, "rows columns"]) -> Tensor:
@@ -31,12 +31,12 @@ def remove_parts(inputs: Float[Tensor, "1 channels height width"], chosen: Bool[
     return interpolate(inputs[:, :, rows, columns], size, mode="bilinear")
 
 
-def find_rest(chosen: Grid) -> tuple[slice, slice]:
+def find_rest(chosen: PartGrid) -> tuple[slice, slice]:
     """The rows and columns that stay after edges are cut off of which most parts are chosen, the fullest edge first."""
     starts, stops = [0, 0], list(chosen.shape)
     while True:
         inner = chosen[starts[0] : stops[0], starts[1] : stops[1]]
-        shares = {(axis, end): inner.take(-end, axis).mean() for axis in (0, 1) for end in (0, 1) if inner.shape[axis] > FEWEST}
+        shares = {(axis, end): inner.take(-end, axis).mean() for axis in (0, 1) for end in (0, 1) if inner.shape[axis] > FEWEST_LEFT}
         axis, end = max(shares, key=lambda edge: shares[edge], default=(0, 0))
         if shares.get((axis, end), 0) < MOSTLY:
             return slice(starts[0], stops[0]), slice(starts[1], stops[1])
