@@ -14,7 +14,7 @@ from captum_pairwise.audits.audit_rows import AuditRows, load_rows
 from captum_pairwise.audits.audit_tables import write_audit_tables
 from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.local_engine import run_here, run_pool, use_one_thread
-from captum_pairwise.audits.nearest_images import embed_photos, search_folder_pairs
+from captum_pairwise.audits.nearest_images import PhotoEmbeddings, embed_folder, embed_photos, list_nearest_pairs
 from captum_pairwise.audits.part_removal import (
     FoundCluster,
     RemovalResult,
@@ -88,25 +88,26 @@ def audit(
         audited = load_audited(task)
         for tag in remove:
             choose_tag(tag)  # refuses what is none
-        listed = _list_pairs(audited, pairs, top)
+        listed, photos = _list_pairs(audited, pairs, top)
         task = AuditTask(model, RowFolder(folder, _hash_model(audited, model, layer)), layer, transform, device)
         _explain_missing(task, listed, engine, n_workers, retry, show_progress)
         rows = load_rows(task.folder, [pair.key for pair in listed])
         clusters = rank_clusters(rows)
-        results = _search_without(audited, rows, clusters, remove, top)
+        results = _search_without(audited, rows, photos, clusters, remove)
         result = Audit(folder, rows, share_tags(rows), clusters, results, audited.choices)
         write_audit_tables(result)
         write_audit_page(result, audited.reader)
     return result
 
 
-def _list_pairs(model: AuditedModel, pairs: Any, top: int | None) -> list[SearchPair]:
-    is_folder = isinstance(pairs, (str, Path)) and Path(pairs).is_dir()
-    if is_folder:
-        return search_folder_pairs(model, Path(pairs), DEFAULT_TOP if top is None else top)
+def _list_pairs(model: AuditedModel, pairs: Any, top: int | None) -> tuple[list[SearchPair], PhotoEmbeddings | None]:
+    """The pairs, and the embeddings of a folder that was searched for them."""
+    if isinstance(pairs, (str, Path)) and Path(pairs).is_dir():
+        photos = embed_folder(model, Path(pairs))
+        return list_nearest_pairs(photos, Path(pairs), DEFAULT_TOP if top is None else top), photos
     if top is not None:
         raise ValueError("Expected top only with a folder of photos, because a table has the hits already. Leave it out.")
-    return read_search_pairs(pairs)
+    return read_search_pairs(pairs), None
 
 
 def _hash_model(audited: AuditedModel, model: Any, layer: Any) -> str:
@@ -137,7 +138,7 @@ def _explain_missing(task: AuditTask, pairs: Sequence[SearchPair], engine: str, 
 
 
 def _search_without(
-    model: AuditedModel, rows: AuditRows, clusters: Sequence[ClusterSummary], tags: Sequence[str], top: int | None
+    model: AuditedModel, rows: AuditRows, photos: PhotoEmbeddings | None, clusters: Sequence[ClusterSummary], tags: Sequence[str]
 ) -> list[RemovalResult]:
     """The search without each suspect, without all of them, and without each tag; empty for models that cannot search."""
     suspects = [cluster for cluster in clusters if cluster.is_suspect]
@@ -147,13 +148,18 @@ def _search_without(
     wrapper = model.forward_func
     if not (chosen or tags) or not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None:
         return []
-    files = sorted({*rows.get("query"), *rows.get("hit")})
-    files = [files[int(place)] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_SEARCHED)).round())]
-    groups, photos = _find_groups(rows), embed_photos(model, files)
-    most_hits = int(max(np.bincount(rows.queries))) if top is None else top
+    if photos is None or len(photos.files) > MOST_SEARCHED:
+        photos = embed_photos(model, _sample_files(rows))
+    groups, top = _find_groups(rows), int(max(np.bincount(rows.queries)))
     found = [(name, [FoundCluster(one.cluster, one.find_files(rows.parts)) for one in several]) for name, several in chosen]
-    results = [search_without_clusters(model, photos, several, name, most_hits, groups) for name, several in found]
-    return results + [search_without_tag(model, photos, tag, most_hits, groups) for tag in tags]
+    results = [search_without_clusters(model, photos, several, name, top, groups) for name, several in found]
+    return results + [search_without_tag(model, photos, tag, top, groups) for tag in tags]
+
+
+def _sample_files(rows: AuditRows) -> list[str]:
+    """The images of the pairs; a sample if they are very many."""
+    files = sorted({*rows.get("query"), *rows.get("hit")})
+    return [files[int(place)] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_SEARCHED)).round())]
 
 
 def _find_groups(rows: AuditRows) -> dict[str, str]:

@@ -111,16 +111,21 @@ def _rank_others(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tenso
     return torch.cat(scores), torch.cat(places)
 
 
-def search_folder_pairs(model: AuditedModel, folder: Path, top: int) -> list[SearchPair]:
-    """The pairs of each photo of a folder and its nearest others; photos in subfolders are in the group of their name.
-
-    A file that cannot be read becomes a pair with itself, so that its row tells why.
+def embed_folder(model: AuditedModel, folder: Path) -> PhotoEmbeddings:
+    """The embeddings of the photos in a folder and its subfolders.
 
     Raises:
         ValueError: as for `embed_photos`.
     """
-    files = list(map(str, list_images(folder)))
-    nearest = find_nearest(embed_photos(model, files), top)
+    return embed_photos(model, list(map(str, list_images(folder))))
+
+
+def list_nearest_pairs(photos: PhotoEmbeddings, folder: Path, top: int) -> list[SearchPair]:
+    """The pairs of each photo of a folder and its nearest others; photos in subfolders are in the group of their name.
+
+    A file that cannot be read becomes a pair with itself, so that its row tells why.
+    """
+    nearest, files = find_nearest(photos, top), [*photos.files, *photos.unread]
     has_groups = len({Path(file).parent for file in files}) > 1
     groups = {file: Path(file).parent.relative_to(folder).as_posix() if has_groups else "" for file in files}
     rows = [
