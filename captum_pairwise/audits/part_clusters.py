@@ -10,7 +10,7 @@ from captum_pairwise.audits.audit_rows import PartTable
 
 MOST_CLUSTERED = 4000  # parts, since time grows with their square; the others join the nearest cluster
 FEWEST_MEMBERS = 6
-LEAST_COSINE = 0.15  # of the directions of two parts in a cluster, on the mean of all pairs of two joined clusters
+LEAST_COSINE = 0.2  # of the directions of two parts in a cluster, on the mean of all pairs of two joined clusters
 REACH = 0.95  # quantile of the distances of members to their centre: parts within it belong to the cluster
 SEED = 0
 Features = Float[np.ndarray, "parts features"]
