@@ -39,7 +39,7 @@ def write_audit_page(audit: Audit, reader: PhotoReader) -> None:
         "pairs": _describe_pairs(rows, numbers),
     }
     facts = f"{audit.n_pairs} pairs of {len(np.unique(rows.queries))} queries, {audit.n_failed} of them failed."
-    verdict = Verdict(TITLE, tuple(audit.verdict), Trust("", ()))
+    verdict = Verdict(TITLE, tuple(map(_keep_units, audit.verdict)), Trust("", ()))
     template = load_template("audit.html", ("audit.js",), ("viewer.css", "audit.css"))
     Viewer(template.render(data=data, title=TITLE, verdict=verdict, facts=facts, choices=audit.choices)).save(audit.page)
 
@@ -47,6 +47,11 @@ def write_audit_page(audit: Audit, reader: PhotoReader) -> None:
 def _finite(value: float, digits: int = 5) -> float | None:
     """A number for JSON."""
     return round(value, digits) if isfinite(value) else None
+
+
+def _keep_units(words: str) -> str:
+    """The words with no line break before a per cent sign."""
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _describe_mean(mean: ClusteredMean) -> list[float | None]:
@@ -58,7 +63,7 @@ def _show_cluster(cluster: Any, numbers: dict[str, int]) -> dict[str, Any]:
     return {
         "number": cluster.number,
         "suspect": bool(cluster.is_suspect),
-        "words": f"{words[:1].upper()}{words[1:]}.",
+        "words": _keep_units(f"{words[:1].upper()}{words[1:]}."),
         "examples": [[numbers[file], part] for file, part in cluster.examples],
     }
 

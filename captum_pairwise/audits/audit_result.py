@@ -105,7 +105,7 @@ def tell_removal(removal: RemovalResult) -> str:
         "" if isnan(before) or isnan(after) else f", and {_format_share(after)} of the hits are correct instead of {_format_share(before)}"
     )
     changed = f"{removal.n_changed} of {removal.n_lists} lists of hits change"
-    return f"Without {removal.name}, which is left out of {removal.n_images} images, {changed}{told}."
+    return f"Without {removal.name}, which is removed from {removal.n_images} images, {changed}{told}."
 
 
 def _format_number(number: int, noun: str) -> str:

@@ -26,7 +26,8 @@ class PartTable:
         image: the number of the image among `files`.
         part: the number of the part.
         credit: its share of the credit of the pair.
-        features: of the part.
+        row: of its features; a part of an image has one row, however many pairs it is in.
+        features: of each part.
         files: the images.
     """
 
@@ -35,7 +36,8 @@ class PartTable:
     image: Int[np.ndarray, " entries"]
     part: Int[np.ndarray, " entries"]
     credit: Float[np.ndarray, " entries"]
-    features: Float[np.ndarray, "entries features"]
+    row: Int[np.ndarray, " entries"]
+    features: Float[np.ndarray, "rows features"]
     files: list[str]
 
 
@@ -80,6 +82,11 @@ class AuditRows:
         return [group or query for group, query in zip(self.get("group"), self.get("query"), strict=True)]
 
     @cached_property
+    def grids(self) -> Int[np.ndarray, "sides pairs axes"]:
+        """The rows and columns of the parts of both sides of each pair."""
+        return np.array([self.get(f"{side}_grid") for side in SIDES])
+
+    @cached_property
     def parts(self) -> PartTable:
         """The strongest parts of as many pairs as fit."""
         return _flatten_parts(self.table)
@@ -116,13 +123,10 @@ def _flatten_parts(table: Any) -> PartTable:
     side = (np.array(entries.field("side").to_pylist(), dtype=str) == SIDES[1]).astype(int)
     names = np.array([table[name].slice(0, n_pairs).to_pylist() for name in SIDES], dtype=str).reshape(2, -1)
     files, numbers = np.unique(names, return_inverse=True)
-    features = entries.field("features").flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    image, part = numbers.reshape(2, -1)[side, pair], entries.field("part").to_numpy(zero_copy_only=False)
+    _, first, row = np.unique(np.stack([image, part], 1), axis=0, return_index=True, return_inverse=True)
+    credit = entries.field("credit").to_numpy(zero_copy_only=False).astype(np.float64)
+    features = entries.field("features").take(first).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     return PartTable(
-        pair,
-        side,
-        numbers.reshape(2, -1)[side, pair],
-        entries.field("part").to_numpy(zero_copy_only=False),
-        entries.field("credit").to_numpy(zero_copy_only=False).astype(np.float64),
-        features.reshape(len(pair), -1) if len(pair) else np.zeros((0, 1), np.float32),
-        files.tolist(),
+        pair, side, image, part, credit, row.reshape(-1), features.reshape(len(first), -1 if len(first) else 1), files.tolist()
     )

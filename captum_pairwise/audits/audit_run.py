@@ -14,8 +14,14 @@ from captum_pairwise.audits.audit_rows import AuditRows, load_rows
 from captum_pairwise.audits.audit_tables import write_audit_tables
 from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.local_engine import run_here, run_pool, use_one_thread
-from captum_pairwise.audits.nearest_images import search_folder_pairs, search_photos
-from captum_pairwise.audits.part_removal import RemovalResult, choose_any, choose_cluster, choose_tag, remove_parts_and_search
+from captum_pairwise.audits.nearest_images import PhotoEmbeddings, embed_folder, embed_photos, list_nearest_pairs
+from captum_pairwise.audits.part_removal import (
+    FoundCluster,
+    RemovalResult,
+    choose_tag,
+    search_without_clusters,
+    search_without_tag,
+)
 from captum_pairwise.audits.ray_engine import run_ray
 from captum_pairwise.audits.search_pair import SearchPair, read_search_pairs
 from captum_pairwise.audits.shard_files import RowFolder, hash_settings, split_shards
@@ -51,7 +57,7 @@ def audit(
     Each pair is a row: the maps of both images, the strongest pairs of parts, `r2` and the error. Rows are on the disk as soon as 256 of
     them are done, and a run that was killed goes on where it was. The strongest parts of all pairs are clustered by the features of the
     layer. A cluster is a suspected shortcut if it carries much credit in queries of several groups, and more in wrong hits than in correct
-    ones. The parts of the suspects are then filled in all images by the colours around them, and the search is repeated.
+    ones. The parts of the suspects, and what they add to the embeddings, are then removed, and the search is repeated.
 
     The folder has `audit.html`, `tags.csv`, `clusters.csv`, `removals.csv`, the same as Parquet, and the rows in `rows/`.
 
@@ -88,27 +94,28 @@ def audit(
     folder, task = Path(out), AuditTask(model, RowFolder(Path(out), ""), layer, transform, device)
     with use_one_thread():
         audited = load_audited(task)
-        removals = [choose_tag(name) for name in remove]
-        listed = _list_pairs(audited, pairs, top)
+        for tag in remove:
+            choose_tag(tag)  # refuses what is none
+        listed, photos = _list_pairs(audited, pairs, top)
         task = AuditTask(model, RowFolder(folder, _hash_model(audited, model, layer)), layer, transform, device)
         _explain_missing(task, listed, engine, n_workers, retry, show_progress)
         rows = load_rows(task.folder, [pair.key for pair in listed])
         clusters = rank_clusters(rows)
-        named = [(f"the tag {name}", choose) for name, choose in zip(remove, removals, strict=True)]
-        results = _search_without(audited, rows, clusters, named, top)
+        results = _search_without(audited, rows, photos, clusters, remove)
         result = Audit(folder, rows, share_tags(rows), clusters, results, audited.choices)
         write_audit_tables(result)
         write_audit_page(result, audited.reader)
     return result
 
 
-def _list_pairs(model: AuditedModel, pairs: Any, top: int | None) -> list[SearchPair]:
-    is_folder = isinstance(pairs, (str, Path)) and Path(pairs).is_dir()
-    if is_folder:
-        return search_folder_pairs(model, Path(pairs), DEFAULT_TOP if top is None else top)
+def _list_pairs(model: AuditedModel, pairs: Any, top: int | None) -> tuple[list[SearchPair], PhotoEmbeddings | None]:
+    """The pairs, and the embeddings of a folder that was searched for them."""
+    if isinstance(pairs, (str, Path)) and Path(pairs).is_dir():
+        photos = embed_folder(model, Path(pairs))
+        return list_nearest_pairs(photos, Path(pairs), DEFAULT_TOP if top is None else top), photos
     if top is not None:
         raise ValueError("Expected top only with a folder of photos, because a table has the hits already. Leave it out.")
-    return read_search_pairs(pairs)
+    return read_search_pairs(pairs), None
 
 
 def _hash_model(audited: AuditedModel, model: Any, layer: Any) -> str:
@@ -139,23 +146,28 @@ def _explain_missing(task: AuditTask, pairs: Sequence[SearchPair], engine: str, 
 
 
 def _search_without(
-    model: AuditedModel, rows: AuditRows, clusters: Sequence[ClusterSummary], named: Sequence[tuple[str, Any]], top: int | None
+    model: AuditedModel, rows: AuditRows, photos: PhotoEmbeddings | None, clusters: Sequence[ClusterSummary], tags: Sequence[str]
 ) -> list[RemovalResult]:
-    """The search without each suspect, without all of them, and without each named tag; empty for models that cannot search."""
+    """The search without each suspect, without all of them, and without each tag; empty for models that cannot search."""
     suspects = [cluster for cluster in clusters if cluster.is_suspect]
-    chosen = [(f"cluster {one.number}", choose_cluster(one.cluster)) for one in suspects[:MOST_REMOVED]]
+    chosen = [(f"cluster {one.number}", [one]) for one in suspects[:MOST_REMOVED]]
     if len(suspects) > 1:
-        chosen.append(("all suspected clusters", choose_any([choose_cluster(one.cluster) for one in suspects])))
-    chosen += named
+        chosen.append(("all suspected clusters", suspects))
     wrapper = model.forward_func
-    if not chosen or not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None:
+    if not (chosen or tags) or not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None:
         return []
+    if photos is None or len(photos.files) > MOST_SEARCHED:
+        photos = embed_photos(model, _sample_files(rows))
+    groups, top = _find_groups(rows), int(max(np.bincount(rows.queries)))
+    found = [(name, [FoundCluster(one.cluster, one.find_files(rows.parts)) for one in several]) for name, several in chosen]
+    results = [search_without_clusters(model, photos, several, name, top, groups) for name, several in found]
+    return results + [search_without_tag(model, photos, tag, top, groups) for tag in tags]
+
+
+def _sample_files(rows: AuditRows) -> list[str]:
+    """The images of the pairs; a sample if they are very many."""
     files = sorted({*rows.get("query"), *rows.get("hit")})
-    files = [files[int(place)] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_SEARCHED)).round())]
-    groups = _find_groups(rows)
-    most_hits = max(np.bincount(rows.queries)) if top is None else top
-    before = search_photos(model, files, int(most_hits))
-    return [remove_parts_and_search(model, before, choose, name, groups) for name, choose in chosen]
+    return [files[int(place)] for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_SEARCHED)).round())]
 
 
 def _find_groups(rows: AuditRows) -> dict[str, str]:

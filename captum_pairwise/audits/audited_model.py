@@ -8,14 +8,13 @@ from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
 from torch import Tensor
 
-from captum_pairwise.audits.filled_photo import fill_parts
 from captum_pairwise.audits.grid_tags import tag_flat
 from captum_pairwise.audits.image_maker import ImageMaker, ImageParts, choose_maker, choose_options
 from captum_pairwise.audits.pair_credit import PairCredit, combine_towers
 from captum_pairwise.audits.photo_reader import PhotoReader
+from captum_pairwise.audits.removed_parts import remove_parts
 from captum_pairwise.explanations.batch import wrap_model
 from captum_pairwise.explanations.contents import Box
 from captum_pairwise.explanations.plan import make_plan
@@ -119,35 +118,22 @@ class AuditedModel:
 
     @torch.no_grad()
     @disable_autocast()
-    def embed_without(self, file: str, chosen: Bool[Tensor, " parts"]) -> tuple[Tensor, Tensor]:
-        """The embeddings of a photo as query and as hit without some of its parts.
+    def embed_file(self, file: str, removed: Bool[Tensor, " parts"] | None = None) -> tuple[Tensor, Tensor]:
+        """The embeddings of a photo as query and as hit.
 
-        At the layer the parts become the mean of the others; without a layer the photo is filled by the colours around them.
+        Args:
+            file: the photo.
+            removed: the parts that it loses; None for none.
 
         Raises:
             ValueError: the file cannot be read, or the model has no embeddings.
         """
-        image, photo = self.get_image(file), self.reader.open(Path(file))
-        inputs = self.reader.make_input(photo)
-        is_possible = bool(chosen.any()) and not chosen.all()  # nothing is left around a whole image
-        at_layer = self._maker.embed_without(inputs, chosen) if is_possible and self._maker is not None else None
-        if at_layer is not None:
-            return at_layer, at_layer
-        filled = fill_parts(photo, chosen.reshape(image.parts.grid), image.view) if is_possible else photo
-        return self.embed_photo(filled)
-
-    @torch.no_grad()
-    @disable_autocast()
-    def embed_photo(self, photo: Image.Image) -> tuple[Tensor, Tensor]:
-        """The embeddings of a photo as query and as hit.
-
-        Raises:
-            ValueError: the model has no embeddings.
-        """
         wrapper = self.forward_func
         if not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None:
             raise ValueError("Expected an encoder with cosine, dot product or euclidean distance to search with. Pass pairs instead.")
-        inputs = self.reader.make_input(photo)
+        inputs = self.reader.make_input(self.reader.open(Path(file)))
+        if removed is not None:
+            inputs = remove_parts(inputs, removed.reshape(self.get_image(file).parts.grid))
         query = wrapper.embed_query(inputs)
         return query, query if wrapper.is_tied else wrapper.embed_retrieved(inputs)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from captum_pairwise.audits.grid_tags import Grid
@@ -22,7 +22,7 @@ from captum_pairwise.network.layers import check_layers
 from captum_pairwise.players.baselines import default_baseline
 from captum_pairwise.players.regions import NEVER_LEAVES, grid
 
-N_FEATURES = 64  # of a part: random projections of the channels of the layer
+N_FEATURES = 256  # of a part: random projections of the channels of the layer
 FEATURE_SEED = 0
 CELLS = 7  # parts of a side of an image, for models without a layer that has places
 
@@ -79,24 +79,6 @@ class ImageMaker:
             raise ValueError(f"Expected a layer whose places are rows and columns, got {side.shown.shape}. Pass another layer=.")
         tower = None if self.lift is None else _summarise_side(view, side, self.lift)
         return ImageParts((side.shown.shape[0], side.shown.shape[1]), describe_parts(side, view.channel_axis), tower)
-
-    def embed_without(self, inputs: Tensor, chosen: Bool[Tensor, " parts"]) -> Float[Tensor, "1 channels"] | None:
-        """The embedding with the layer's output in the chosen parts replaced by the mean of the others.
-
-        None without a layer, or if the network after it needs the image too.
-        """
-        if self.view is None or self.options is None or self.view.channel_axis is None or self.view.tail.reruns:
-            return None
-        view, axis = self.view, self.view.channel_axis
-        output = record_output(view.encoder, view.layer, inputs)
-        side = self.options.make_side(output, axis, inputs, torch.zeros_like)
-        owners = _list_owners(side, axis)
-        positions = output.movedim(axis, -1)
-        rows = positions.flatten(1, -2)[0]
-        is_chosen = (owners != NEVER_LEAVES) & chosen.to(owners.device)[owners.clamp(min=0)]
-        others = rows[(owners != NEVER_LEAVES) & ~is_chosen]
-        replaced = torch.where(is_chosen[:, None], others.mean(0), rows).reshape(positions.shape).movedim(-1, axis)
-        return view.embed(replaced, 0)
 
 
 def choose_maker(forward_func: ForwardFunc, inputs: Tensor, layer: object) -> ImageMaker:

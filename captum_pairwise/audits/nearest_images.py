@@ -1,22 +1,41 @@
 """A search in a folder of photos: the nearest others of each photo."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from captum_pairwise.audits.audited_model import AuditedImage, AuditedModel
+from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.search_pair import SearchPair, read_search_pairs
 from captum_pairwise.files.images import list_images
 from captum_pairwise.games.checks import promote_half
+from captum_pairwise.models.heads import Head
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 
 ROWS = 1024  # queries that are compared at once
-Choose = Callable[[str, AuditedImage], Bool[Tensor, " parts"]]
+
+
+@dataclass(frozen=True)
+class PhotoEmbeddings:
+    """The embeddings of photos.
+
+    Attributes:
+        files: the photos that can be read.
+        queries: their embeddings as queries.
+        hits: their embeddings as hits.
+        head: compares them.
+        unread: the sentence for each file that cannot be read.
+    """
+
+    files: list[str]
+    queries: Float[Tensor, "photos channels"]
+    hits: Float[Tensor, "photos channels"]
+    head: Head
+    unread: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -36,16 +55,12 @@ class Nearest:
     unread: dict[str, str]
 
 
-@torch.no_grad()
-@disable_autocast()
-def search_photos(model: AuditedModel, files: Sequence[str], top: int, choose: Choose | None = None) -> Nearest:
-    """Embed photos, and find the nearest others of each.
+def embed_photos(model: AuditedModel, files: Sequence[str]) -> PhotoEmbeddings:
+    """The embeddings of photos.
 
     Args:
         model: a model with two embeddings and an inner product, such as a cosine.
         files: the photos.
-        top: the number of hits of each.
-        choose: the parts of a photo that are left out; None leaves none out.
 
     Raises:
         ValueError: the model has no embeddings to search, or fewer than two photos can be read.
@@ -54,31 +69,33 @@ def search_photos(model: AuditedModel, files: Sequence[str], top: int, choose: C
     head = wrapper.head if isinstance(wrapper, SimilarityWrapper) else None
     if head is None or head.lift_query is None or head.lift_retrieved is None:
         raise ValueError("Expected an encoder with cosine, dot product or euclidean distance to search with. Pass pairs instead.")
-    queries, hits, read, unread = [], [], [], {}
+    pairs, read, unread = [], [], {}
     for file in files:
         try:
-            embeddings = _embed_file(model, file, choose)
+            pairs.append(model.embed_file(file))
+            read.append(file)
         except ValueError as error:
             unread[file] = str(error)
-            continue
-        queries.append(promote_half(head.lift_query(embeddings[0])))
-        hits.append(promote_half(head.lift_retrieved(embeddings[1])))
-        read.append(file)
     if len(read) < 2:
         raise ValueError(f"Expected at least two photos to search among, got {len(read)} of {len(files)} files that can be read.")
-    scores, places = _rank_others(torch.cat(queries), torch.cat(hits), min(top, len(read) - 1))
-    return Nearest(read, places, scores, unread)
+    queries, hits = (promote_half(torch.cat(rows)) for rows in zip(*pairs, strict=True))
+    return PhotoEmbeddings(read, queries, hits, head, unread)
 
 
-def _embed_file(model: AuditedModel, file: str, choose: Choose | None) -> tuple[Tensor, Tensor]:
-    """The embeddings of a photo as query and as hit.
+@torch.no_grad()
+@disable_autocast()
+def find_nearest(photos: PhotoEmbeddings, top: int) -> Nearest:
+    """The nearest others of each photo.
 
-    Raises:
-        ValueError: it cannot be read.
+    Args:
+        photos: the photos.
+        top: the number of hits of each.
     """
-    if choose is None:
-        return model.embed_photo(model.reader.open(Path(file)))
-    return model.embed_without(file, choose(file, model.get_image(file)))
+    lifts = photos.head.lift_query, photos.head.lift_retrieved
+    sides = (photos.queries, photos.hits)
+    lifted = [lift(rows) for lift, rows in zip(lifts, sides, strict=True) if lift is not None]
+    scores, places = _rank_others(lifted[0], lifted[1], min(top, len(photos.files) - 1))
+    return Nearest(photos.files, places, scores, photos.unread)
 
 
 def _rank_others(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tensor]:
@@ -94,16 +111,21 @@ def _rank_others(queries: Tensor, hits: Tensor, top: int) -> tuple[Tensor, Tenso
     return torch.cat(scores), torch.cat(places)
 
 
-def search_folder_pairs(model: AuditedModel, folder: Path, top: int) -> list[SearchPair]:
+def embed_folder(model: AuditedModel, folder: Path) -> PhotoEmbeddings:
+    """The embeddings of the photos in a folder and its subfolders.
+
+    Raises:
+        ValueError: as for `embed_photos`.
+    """
+    return embed_photos(model, list(map(str, list_images(folder))))
+
+
+def list_nearest_pairs(photos: PhotoEmbeddings, folder: Path, top: int) -> list[SearchPair]:
     """The pairs of each photo of a folder and its nearest others; photos in subfolders are in the group of their name.
 
     A file that cannot be read becomes a pair with itself, so that its row tells why.
-
-    Raises:
-        ValueError: as for `search_photos`.
     """
-    files = list(map(str, list_images(folder)))
-    nearest = search_photos(model, files, top)
+    nearest, files = find_nearest(photos, top), [*photos.files, *photos.unread]
     has_groups = len({Path(file).parent for file in files}) > 1
     groups = {file: Path(file).parent.relative_to(folder).as_posix() if has_groups else "" for file in files}
     rows = [

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,9 +37,9 @@ def combine_towers(query: ImageTower, hit: ImageTower) -> PairCredit:
         hit: the summary of the hit, with its lift.
     """
     turn = query.basis @ hit.basis.mT
-    halves = torch.einsum("hid,de,hje->hij", query.slopes, turn, hit.slopes)
-    slopes = query.slopes.mean(0), hit.slopes.mean(0)
-    between = slopes[0] @ turn @ slopes[1].mT
+    turned = query.slopes @ turn
+    halves = turned @ hit.slopes.mT
+    between = turned.mean(0) @ hit.slopes.mean(0).mT
     values, predicted = query.held_out @ turn @ hit.held_out.mT, query.predicted @ turn @ hit.predicted.mT
     error = 0.0 if query.is_exact and hit.is_exact else ((halves[0] - halves[1]).norm() / 2 / between.norm()).item()
     return PairCredit(

@@ -18,6 +18,7 @@ N_PARTS = 8  # strongest parts of each side, with their features
 MAX_ERROR_LENGTH = 500
 NUMBERS = ("similarity", "r2", "error_of_pairs")
 Row = dict[str, Any]
+CreditShares = tuple[Float[Tensor, "query hit"], Float[Tensor, " query"], Float[Tensor, " hit"]]  # of pairs, and of both sides
 
 
 def make_schema() -> Any:
@@ -54,12 +55,13 @@ def make_row(pair: SearchPair, model: AuditedModel) -> Row:
         credit = model.explain_images(*images)
         if not credit.between.isfinite().all():
             raise ValueError("Expected finite credit, got NaN or infinity. Look at the weights of the model.")
-        return row | _describe_credit(credit, images) | {"tags": _measure_tags(pair, credit, images)}
+        shares = share_credit(credit.between.cpu())
+        return row | _describe_credit(credit, shares, images) | {"tags": _measure_tags(pair, shares, images)}
     except ValueError as error:
         return row | {"error": str(error)[:MAX_ERROR_LENGTH]}
 
 
-def share_credit(between: Float[Tensor, "query hit"]) -> tuple[Float[Tensor, "query hit"], Tensor, Tensor]:
+def share_credit(between: Float[Tensor, "query hit"]) -> CreditShares:
     """The pairs of parts that raise the similarity as shares of their sum, and the sum of these shares for each part of each side.
 
     >>> [values.tolist() for values in share_credit(torch.tensor([[3.0, -2.0], [0.0, 1.0]]))]
@@ -70,14 +72,13 @@ def share_credit(between: Float[Tensor, "query hit"]) -> tuple[Float[Tensor, "qu
     return shares, shares.sum(1), shares.sum(0)
 
 
-def _describe_credit(credit: PairCredit, images: tuple[AuditedImage, AuditedImage]) -> Row:
-    shares, *of_parts = share_credit(credit.between.cpu())
-    strongest = credit.between.cpu().flatten().topk(min(N_PAIRS, shares.numel()))
-    places = [divmod(place, shares.shape[1]) for place in strongest.indices.tolist()]
+def _describe_credit(credit: PairCredit, shares: CreditShares, images: tuple[AuditedImage, AuditedImage]) -> Row:
+    strongest = credit.between.cpu().flatten().topk(min(N_PAIRS, shares[0].numel()))
+    places = [divmod(place, shares[0].shape[1]) for place in strongest.indices.tolist()]
     pairs = [{"query": query, "hit": hit, "credit": value} for (query, hit), value in zip(places, strongest.values.tolist(), strict=True)]
     maps = (credit.query_map, credit.hit_map)
     row: Row = {"similarity": credit.similarity, "r2": credit.r2, "error_of_pairs": credit.error, "pairs": pairs, "parts": []}
-    for side, image, heat_map, of_part in zip(SIDES, images, maps, of_parts, strict=True):
+    for side, image, heat_map, of_part in zip(SIDES, images, maps, shares[1:], strict=True):
         row |= {f"{side}_grid": list(image.parts.grid), f"{side}_map": heat_map.tolist(), f"{side}_credit": of_part.tolist()}
         row["parts"] += _list_strongest(side, image, of_part)
     return row
@@ -95,16 +96,14 @@ def _list_strongest(side: str, image: AuditedImage, credit: Float[Tensor, " part
     ]
 
 
-def _measure_tags(pair: SearchPair, credit: PairCredit, images: tuple[AuditedImage, AuditedImage]) -> list[Row]:
+def _measure_tags(pair: SearchPair, shares: CreditShares, images: tuple[AuditedImage, AuditedImage]) -> list[Row]:
     """The share of the credit and of the area of each side that each tag has, and the share of the pairs with a part of the tag."""
-    shares, *of_parts = share_credit(credit.between.cpu())
     tagged = [_tag_parts(pair, side, image) for side, image in zip(SIDES, images, strict=True)]
     names = list(dict.fromkeys([*tagged[0], *tagged[1]]))
-    weights = [
-        torch.stack([tags.get(name, torch.zeros_like(values)) for name in names]) for tags, values in zip(tagged, of_parts, strict=True)
-    ]
-    columns = {"pair_credit": 1 - torch.einsum("ti,ij,tj->t", 1 - weights[0], shares, 1 - weights[1])}
-    for side, values, of_tags in zip(SIDES, of_parts, weights, strict=True):
+    none = [torch.zeros_like(values) for values in shares[1:]]
+    weights = [torch.stack([tags.get(name, absent) for name in names]) for tags, absent in zip(tagged, none, strict=True)]
+    columns = {"pair_credit": 1 - ((1 - weights[0]) @ shares[0] * (1 - weights[1])).sum(1)}
+    for side, values, of_tags in zip(SIDES, shares[1:], weights, strict=True):
         columns |= {f"{side}_credit": of_tags @ values, f"{side}_area": of_tags.mean(1)}
     numbers = {column: values.tolist() for column, values in columns.items()}
     return [{"tag": name, **{column: numbers[column][place] for column in columns}} for place, name in enumerate(names)]

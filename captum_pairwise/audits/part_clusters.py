@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
 
 from captum_pairwise.audits.audit_rows import PartTable
-from captum_pairwise.files.optional_packages import import_optional
 
-MOST_CLUSTERED = 8000  # parts for HDBSCAN, whose time grows with their square; the others join the nearest cluster
+MOST_CLUSTERED = 4000  # parts, since time grows with their square; the others join the nearest cluster
 FEWEST_MEMBERS = 6
-NEIGHBOURS = 3  # that make a place dense
+LEAST_COSINE = 0.2  # of the directions of two parts in a cluster, on the mean of all pairs of two joined clusters
 REACH = 0.95  # quantile of the distances of members to their centre: parts within it belong to the cluster
 SEED = 0
 Features = Float[np.ndarray, "parts features"]
@@ -42,24 +42,30 @@ class PartCluster:
 
 
 def cluster_parts(parts: PartTable) -> list[PartCluster]:
-    """The clusters of parts; parts in sparse places belong to none, and a part within reach of several to the nearest.
+    """The clusters of parts by average linkage; a part within reach of several belongs to the nearest, others to none.
 
     A part of an image counts once, however many pairs it is in.
     """
-    distinct = np.unique(np.stack([parts.image, parts.part], 1), axis=0, return_index=True)[1]
-    if len(distinct) > MOST_CLUSTERED:
-        distinct = np.sort(np.random.default_rng(SEED).choice(distinct, MOST_CLUSTERED, replace=False))
-    if len(distinct) <= FEWEST_MEMBERS:
+    rows = np.arange(len(parts.features))
+    if len(rows) > MOST_CLUSTERED:
+        rows = np.sort(np.random.default_rng(SEED).choice(rows, MOST_CLUSTERED, replace=False))
+    if len(rows) <= FEWEST_MEMBERS:
         return []
-    origin = parts.features[distinct].mean(0)
-    directions, chosen = _point_from_origin(parts.features, origin), _point_from_origin(parts.features[distinct], origin)
-    module = import_optional("sklearn.cluster", "the clusters of an audit", "audit")
-    labels = module.HDBSCAN(min_cluster_size=FEWEST_MEMBERS, min_samples=NEIGHBOURS, copy=True).fit_predict(chosen)
-    centres = [chosen[labels == label].mean(0) for label in range(labels.max() + 1)]
-    reaches = [float(np.quantile(np.linalg.norm(chosen[labels == k] - centre, axis=1), REACH)) for k, centre in enumerate(centres)]
-    owner = _assign_nearest(directions, centres, reaches)
+    origin = parts.features[rows].mean(0)
+    directions = _point_from_origin(parts.features, origin)
+    chosen = directions[rows]
+    labels = scipy.cluster.hierarchy.fcluster(scipy.cluster.hierarchy.average(_measure_cosines(chosen)), 1 - LEAST_COSINE, "distance")
+    members = [chosen[labels == label] for label in range(1, labels.max() + 1) if (labels == label).sum() >= FEWEST_MEMBERS]
+    centres = [directions_of.mean(0) for directions_of in members]
+    reaches = [float(np.quantile(np.linalg.norm(one - centre, axis=1), REACH)) for one, centre in zip(members, centres, strict=True)]
+    owner = _assign_nearest(directions, centres, reaches)[parts.row]
     clusters = zip(centres, reaches, (np.flatnonzero(owner == k) for k in range(len(centres))), strict=True)
     return [PartCluster(origin, centre, reach, entries) for centre, reach, entries in clusters if len(entries)]
+
+
+def _measure_cosines(directions: Features) -> Float[np.ndarray, " pairs"]:
+    """One minus the cosine of every two directions, in the order of SciPy."""
+    return scipy.spatial.distance.squareform((1 - directions @ directions.T).clip(min=0), checks=False)
 
 
 def _point_from_origin(features: Features, origin: Float[np.ndarray, " features"]) -> Features:

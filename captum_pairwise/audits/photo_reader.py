@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil, sqrt
 from pathlib import Path
 from typing import final
 
@@ -14,6 +15,7 @@ from captum_pairwise.explanations.tensor_inputs import move_to_weights
 from captum_pairwise.files.images import read_rgb
 
 SMALLEST_SIDE = 8  # pixels: fewer show nothing
+MOST_PIXELS = 2**24  # of a photo: a transform in floats takes 40 bytes for each
 
 
 @final
@@ -43,7 +45,7 @@ class PhotoReader:
         return set()
 
     def open(self, file: str | Path) -> Image.Image:
-        """An upright photo.
+        """An upright photo; means of squares of pixels if it has very many.
 
         Raises:
             ValueError: the file is no image, or the image is too small or too large.
@@ -52,7 +54,7 @@ class PhotoReader:
         if min(photo.size) < SMALLEST_SIDE:
             size = f"{photo.width} × {photo.height}"
             raise ValueError(f"Expected {file} to have at least {SMALLEST_SIDE} pixels on each side, got {size}. Leave it out.")
-        return photo
+        return photo.reduce(ceil(sqrt(photo.width * photo.height / MOST_PIXELS)))
 
     def make_input(self, photo: Image.Image) -> Tensor:
         """The input `[1, 3, H, W]` of a photo.

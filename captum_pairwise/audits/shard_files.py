@@ -36,7 +36,7 @@ class RowFolder:
         table = arrow.Table.from_pylist(list(rows), schema=schema)
         file = self.folder / ROWS / f"{_hash_keys([row['key'] for row in rows])}.parquet"
         with write_atomically(file) as draft:
-            parquet.write_table(table, draft)
+            parquet.write_table(table, draft, compression="zstd")  # a part has the same features in each of its pairs
         return file
 
     def list_files(self) -> list[Path]:

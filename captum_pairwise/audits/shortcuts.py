@@ -5,12 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from captum_pairwise.audits.audit_rows import AuditRows
+from captum_pairwise.audits.audit_rows import AuditRows, PartTable
 from captum_pairwise.audits.clustered_mean import ClusteredMean, average_by_query
 from captum_pairwise.audits.grid_tags import tag_places
 from captum_pairwise.audits.part_clusters import PartCluster, cluster_parts
 
-LEAST_STRENGTH = 0.003  # credit times the effective number of further groups, of a suspect
+LEAST_STRENGTH = 0.001  # credit times the effective number of further groups, of a suspect
 LEAST_RECURRENCE = 0.3  # further groups: 0 if all credit is in one group, 1 if it is shared evenly by two
 N_EXAMPLES = 12
 OFTEN = 0.5  # of the credit, for a place that is named
@@ -53,6 +53,10 @@ class ClusterSummary:
     def strength(self) -> float:
         """What the ranking goes by: the credit times the effective number of further groups."""
         return self.credit.mean * self.recurrence
+
+    def find_files(self, parts: PartTable) -> frozenset[str]:
+        """The images that show it."""
+        return frozenset(parts.files[image] for image in np.unique(parts.image[self.cluster.entries]))
 
 
 @dataclass(frozen=True)
@@ -123,14 +127,14 @@ def _is_suspect(means: list[ClusteredMean], recurrence: float) -> bool:
 def _name_place(rows: AuditRows, cluster: PartCluster) -> str:
     """The place that has at least half of the credit of a cluster; the border only if it has more than its share of all parts."""
     parts, entries = rows.parts, cluster.entries
-    grids = rows.get("query_grid"), rows.get("hit_grid")
-    total, of_place = 0.0, dict[str, float]()
-    for entry in entries.tolist():
-        grid = grids[parts.side[entry]][parts.pair[entry]]
-        credit = float(parts.credit[entry])
-        total += credit
-        for name, weights in tag_places((grid[0], grid[1])).items():
-            of_place[name] = of_place.get(name, 0.0) + float(weights[parts.part[entry]]) * credit
+    of_place: dict[str, float] = {}
+    grids = rows.grids[parts.side[entries], parts.pair[entries]]
+    for grid in np.unique(grids, axis=0):
+        own = entries[(grids == grid).all(1)]
+        credits = np.bincount(parts.part[own], parts.credit[own], grid.prod())
+        for name, weights in tag_places((int(grid[0]), int(grid[1]))).items():
+            of_place[name] = of_place.get(name, 0.0) + float(weights.numpy() @ credits)
+    total = parts.credit[entries].sum()
     border = of_place.pop("border", 0.0)
     name, credit = max(of_place.items(), key=lambda one: one[1])
     if credit >= OFTEN * total:
@@ -141,7 +145,8 @@ def _name_place(rows: AuditRows, cluster: PartCluster) -> str:
 def _choose_examples(rows: AuditRows, cluster: PartCluster, groups: _ImageGroups) -> list[tuple[str, int]]:
     """One part of each image, near the centre of the cluster, taking turns among groups."""
     parts, seen, by_group = rows.parts, set[int](), dict[str, list[int]]()
-    for entry in cluster.entries[cluster.measure_distances(parts.features[cluster.entries]).argsort(kind="stable")].tolist():
+    distances = cluster.measure_distances(parts.features[parts.row[cluster.entries]])
+    for entry in cluster.entries[distances.argsort(kind="stable")].tolist():
         if parts.image[entry] not in seen:
             seen.add(int(parts.image[entry]))
             by_group.setdefault(groups.names[parts.image[entry]], []).append(entry)

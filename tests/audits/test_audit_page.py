@@ -27,8 +27,9 @@ def test_tabs_tables_and_pairs(result, visit, viewport, scheme):
     page = visit(result.page.read_text(encoding="utf-8"), viewport, color_scheme=scheme)
     page.get_by_role("tab", name="Where credit goes").click()
     assert page.locator(".tags tr").count() == 1 + 12  # the head, and as many tags
-    page.get_by_role("tab", name="Without them").click()
+    page.get_by_role("tab", name="Search without parts").click()
     assert "the tag border" in page.locator(".removals").inner_text()
+    assert page.evaluate("document.querySelector('.removals').scrollWidth <= document.querySelector('#panel2').clientWidth")
     page.get_by_role("tab", name="Pairs").click()
     assert page.locator(".pairs li").count() == 12
     page.locator(".pairs button").first.click()

@@ -7,12 +7,12 @@ from audit_cases import make_tiny
 from PIL import Image
 
 import captum_pairwise as cp
-from captum_pairwise.audits import shard_files
+from captum_pairwise.audits import photo_reader, shard_files
 from captum_pairwise.audits.audit_run import audit
+from captum_pairwise.audits.photo_reader import PhotoReader
 from captum_pairwise.commands.command_line import DONE, FAILED, WRONG_INPUT, run_command
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'captum-pairwise[audit]'")
-pytest.importorskip("sklearn.cluster", reason="pip install 'captum-pairwise[audit]'")
 
 N_PHOTOS = 9
 
@@ -53,19 +53,21 @@ def test_a_row_has_the_credit_of_the_public_method(photos, tmp_path):
     assert row["r2"] == pytest.approx(result.r2.item(), abs=0.05)
 
 
-def test_broken_and_missing_files_are_rows_with_a_sentence(photos, tmp_path, capsys):
-    broken, tiny = photos / "g0" / "0.png", photos / "g1" / "3.png"
+def test_broken_missing_tiny_and_huge_files_are_rows_with_a_sentence(photos, tmp_path, monkeypatch, capsys):
+    broken, tiny, huge = photos / "g0" / "0.png", photos / "g1" / "3.png", photos / "g2" / "6.png"
     broken.write_bytes(b"no image")
     Image.new("RGB", (2, 2)).save(tiny)
+    Image.new("RGB", (50, 50)).save(huge)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 50 - 1)
     files = sorted(map(str, photos.rglob("*.png")))
     table = tmp_path / "pairs.csv"
     table.write_text("query,hit\n" + "\n".join(f"{files[4]},{file}" for file in [*files, str(photos / "missing.png")]), encoding="utf-8")
     command = ["audit", str(table), "--out", str(tmp_path / "out"), "--model", "audit_cases:make_tiny", "--workers", "1"]
     assert run_command(command) == FAILED
     printed = capsys.readouterr()
-    assert "3 of 10 pairs could not be explained" in printed.out and "audit.html" in printed.out
+    assert "4 of 10 pairs could not be explained" in printed.out and "audit.html" in printed.out
     failed = parquet.read_table(tmp_path / "out" / "failed.parquet").to_pylist()
-    assert {row["hit"] for row in failed} == {str(broken), str(tiny), str(photos / "missing.png")}
+    assert {row["hit"] for row in failed} == {str(broken), str(tiny), str(huge), str(photos / "missing.png")}
     assert all(row["error"].startswith("Expected ") for row in failed)
 
 
@@ -83,6 +85,28 @@ def test_a_run_goes_on_with_the_pairs_that_have_no_row(photos, tmp_path, monkeyp
     resumed = audit(make_tiny(), pairs, out)
     assert resumed.rows.table.equals(whole.rows.table)
     assert written[0].stat().st_mtime_ns == before and not list((out / "rows").glob("*.tmp"))
+
+
+def test_two_processes_write_the_bytes_of_one(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_files, "SHARD", 4)
+    files = sorted(map(str, photos.rglob("*.png")))
+    pairs = [(query, hit) for query in files[:3] for hit in files[3:]]
+    written = []
+    for n_workers in (1, 2):
+        out = tmp_path / str(n_workers)
+        audit("audit_cases:make_tiny", pairs, out, n_workers=n_workers)
+        written.append({file.name: file.read_bytes() for file in (out / "rows").iterdir()})
+    assert len(written[0]) == len(pairs) // 4 + 1 and written[0] == written[1]
+
+
+def test_a_photo_of_many_pixels_is_read_smaller(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    reader = PhotoReader(make_tiny())
+    assert np.array_equal(reader.open(tmp_path / "photo.png"), pixels)
+    monkeypatch.setattr(photo_reader, "MOST_PIXELS", 40 * 60 // 4)
+    means = pixels.reshape(20, 2, 30, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(reader.open(tmp_path / "photo.png"), means, atol=0.51)
 
 
 def test_rows_do_not_depend_on_the_other_pairs(photos, tmp_path):

@@ -11,7 +11,6 @@ from captum_pairwise.audits.shortcuts import rank_clusters
 from captum_pairwise.audits.tag_shares import share_tags
 
 pytest.importorskip("pyarrow", reason="pip install 'captum-pairwise[audit]'")
-pytest.importorskip("sklearn.cluster", reason="pip install 'captum-pairwise[audit]'")
 
 N_GROUPS, N_IN_GROUP, N_FEATURES = 6, 6, 16
 

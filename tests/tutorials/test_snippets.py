@@ -22,7 +22,6 @@ def compare_brightness(query, retrieved):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with the photos that the pages name."""
-    pytest.importorskip("sklearn", reason="pip install 'captum-pairwise[audit]'")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number, load in enumerate((skimage.data.chelsea, skimage.data.astronaut, skimage.data.coffee, skimage.data.rocket) * 2):
