@@ -100,3 +100,6 @@ def test_variances_match_the_posterior_covariance():
     for curves, expected in ((summary.slopes, of_slopes), (summary.mean, of_mean)):
         largest = expected.abs().max().item()
         torch.testing.assert_close(curves.variance(others, weights), expected, rtol=0, atol=1e-7 * largest)
+        nodes, channels = curves.covariance.nodes, curves.covariance.channels
+        by_covariance = torch.einsum("ikl,jkl->ij", nodes, weighted @ (channels.T @ channels) @ weighted.mT)
+        torch.testing.assert_close(by_covariance, expected, rtol=0, atol=1e-7 * largest)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.process import Process
 from captum_pairwise.estimators.index_path import Nodes
-from captum_pairwise.estimators.towers.summary import Curves, Products, TowerSummary
+from captum_pairwise.estimators.towers.summary import CurveCovariance, Curves, Products, TowerSummary
 
 NUMBERS_AT_ONCE = 2**23  # covariances in memory at once
 LEAST_SHARE = 1e-3  # of the variance of pairs within an image: smaller directions are left out
@@ -72,4 +72,4 @@ def _predict_curves(
         scaled = torch.einsum("fc,jkc->jkf", channels, weights.to(others)[:, None] * others)
         return unexplained.flatten(1) @ (scaled @ scaled.mT).flatten(1).T
 
-    return Curves((offset + whitened @ process.whitened).to(like), variance)
+    return Curves((offset + whitened @ process.whitened).to(like), variance, CurveCovariance(unexplained, channels))

@@ -20,6 +20,30 @@ def _no_variance(others: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class CurveCovariance:
+    """The posterior covariance `V_i(k, l) Σ` of the channels of curve `i` at the nodes `k` and `l`, with `Σ = channelsᵀ channels`.
+
+    Attributes:
+        nodes: `V`.
+        channels: a factor of `Σ`.
+    """
+
+    nodes: Float[Tensor, "rows nodes nodes"]
+    channels: Float[Tensor, "factors channels"]
+
+    def weigh(self, weights: Nodes) -> "CurveCovariance":
+        """The covariance of `Σ_k weights_k curve(k)`, a single node."""
+        weights = weights.to(self.nodes)
+        return CurveCovariance((weights @ self.nodes @ weights)[:, None, None], self.channels)
+
+    def trace(self, other: "CurveCovariance", weights: Nodes) -> Float[Tensor, "rows others"]:
+        """`Σ_kl weights_k weights_l tr(V_i(k, l) Σ V'_j(k, l) Σ')` with every curve of another tower."""
+        weights = weights.to(self.nodes)
+        weighted = (weights[:, None] * weights * self.nodes).flatten(1)
+        return (self.channels @ other.channels.T).square().sum() * (weighted @ other.nodes.flatten(1).T)
+
+
+@dataclass(frozen=True)
 class Curves:
     """Embeddings along the path, with their uncertainty.
 
@@ -27,10 +51,12 @@ class Curves:
         values: one curve for each row.
         variance: for other curves and weights, the variance of `Σ_k weights_k <curve(k), other(k)>` for each row and each other curve.
             By default it is 0.
+        covariance: of a posterior; None for curves that are known or unbiased.
     """
 
     values: Float[Tensor, "rows nodes channels"]
     variance: Variance = _no_variance
+    covariance: CurveCovariance | None = None
 
 
 def average_nodes(curves: Curves, weights: Nodes) -> Curves:
@@ -39,13 +65,20 @@ def average_nodes(curves: Curves, weights: Nodes) -> Curves:
     def variance(others: Tensor, weight: Tensor) -> Tensor:
         return weight.square() * curves.variance(others.expand(-1, len(weights), -1), weights)
 
-    return Curves(torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None], variance)
+    values = torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None]
+    return Curves(values, variance, None if curves.covariance is None else curves.covariance.weigh(weights))
 
 
 def multiply_curves(left: Curves, right: Curves, weights: Nodes) -> Products:
-    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples."""
+    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples.
+
+    The variance of a product of two posteriors is `m'Σm + m̃'Σ̃m̃ + tr ΣΣ̃`. The last part is left out for unbiased estimates: the squares of
+    their values contain their noise, which is this part once in each of the first two.
+    """
     weighted = weights.to(left.values)[:, None] * left.values  # the sum over nodes and channels together is a matrix product
     variance = left.variance(right.values, weights) + right.variance(left.values, weights).T
+    if left.covariance is not None and right.covariance is not None:
+        variance = variance + left.covariance.trace(right.covariance, weights)
     return weighted.flatten(1) @ right.values.flatten(1).T, variance.clamp(min=0).sqrt().expand(len(left.values), len(right.values))
 
 
