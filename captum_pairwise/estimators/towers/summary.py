@@ -26,21 +26,29 @@ class CurveCovariance:
     Attributes:
         nodes: `V`.
         channels: a factor of `Σ`.
+        inflate: for weights of the nodes, the factor by which the variance of `Σ_k weights_k curve(k)` is larger for each row.
     """
 
     nodes: Float[Tensor, "rows nodes nodes"]
     channels: Float[Tensor, "factors channels"]
+    inflate: Callable[[Nodes], Float[Tensor, " rows"]]
 
     def weigh(self, weights: Nodes) -> "CurveCovariance":
         """The covariance of `Σ_k weights_k curve(k)`, a single node."""
-        weights = weights.to(self.nodes)
-        return CurveCovariance((weights @ self.nodes @ weights)[:, None, None], self.channels)
+        factors, of_nodes = self.inflate(weights), weights.to(self.nodes)
+        weighted = factors * (of_nodes @ self.nodes @ of_nodes)
+        return CurveCovariance(weighted[:, None, None], self.channels, lambda _: torch.ones_like(factors))
+
+    def project(self, others: Float[Tensor, "others nodes channels"], weights: Nodes) -> Float[Tensor, "rows others"]:
+        """`Σ_kl weights_k weights_l V_i(k, l) <other_j(k), Σ other_j(l)>`: the variance of products with known curves."""
+        scaled = torch.einsum("fc,jkc->jkf", self.channels, weights.to(others)[:, None] * others)
+        return self.inflate(weights)[:, None] * (self.nodes.flatten(1) @ (scaled @ scaled.mT).flatten(1).T)
 
     def trace(self, other: "CurveCovariance", weights: Nodes) -> Float[Tensor, "rows others"]:
         """`Σ_kl weights_k weights_l tr(V_i(k, l) Σ V'_j(k, l) Σ')` with every curve of another tower."""
-        weights = weights.to(self.nodes)
-        weighted = (weights[:, None] * weights * self.nodes).flatten(1)
-        return (self.channels @ other.channels.T).square().sum() * (weighted @ other.nodes.flatten(1).T)
+        factors, of_nodes = self.inflate(weights)[:, None] * other.inflate(weights), weights.to(self.nodes)
+        weighted = (of_nodes[:, None] * of_nodes * self.nodes).flatten(1)
+        return factors * (self.channels @ other.channels.T).square().sum() * (weighted @ other.nodes.flatten(1).T)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ class Curves:
     values: Float[Tensor, "rows nodes channels"]
     variance: Variance = _no_variance
     covariance: CurveCovariance | None = None
+
+
+def make_posterior(mean: Float[Tensor, "rows nodes channels"], covariance: CurveCovariance) -> Curves:
+    """The curves of a posterior."""
+    return Curves(mean, covariance.project, covariance)
 
 
 def average_nodes(curves: Curves, weights: Nodes) -> Curves:
