@@ -70,7 +70,7 @@ class ChainedTower(TowerModel):
         return chain_summary(self.sample, self.embeddings, nodes)
 
 
-RATES_OF_LIKELIHOOD = 0.6
+RATES_OF_LIKELIHOOD = 0.7
 
 
 @final
