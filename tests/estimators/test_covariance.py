@@ -15,8 +15,8 @@ WEIGHTS = torch.tensor([0.35, 0.9, -0.4, 0.7, 0.2], dtype=torch.float64)
 
 
 def kernel():
-    fading, rough, common, *own = torch.tensor([0.4, 0.3, 2.0, 5.0, 0.7, 3.0], dtype=torch.float64)
-    return CoalitionKernel(Walsh(random_tensor(N_PLAYERS, seed=1).exp(), fading), rough, common, torch.stack(own))
+    fading, wide, rough, common, *own = torch.tensor([0.4, 0.2, 0.3, 2.0, 5.0, 0.7, 3.0], dtype=torch.float64)
+    return CoalitionKernel(Walsh(random_tensor(N_PLAYERS, seed=1).exp(), fading), wide, rough, common, torch.stack(own))
 
 
 def probabilities(p, corners=CORNERS, changed=()):
@@ -67,14 +67,18 @@ def test_trend_expectations_of_one_to_three_players(n_players, p):
 
 
 def test_gram_matrix_matches_its_formula():
-    """`k(A, B) = s(A) s(B) (Π_{l∈A△B} e^{-rates_l} + rough [A = B]) + Σ_f scale_f f(A) f(B)`, `s(A) = e^{fading (players / 2 - |A|)}`."""
+    """`s(A) s(B) (Π_{l∈A△B} e^{-rates_l} + wide Π_{l∈A△B} e^{-rates_l/10} + rough [A = B]) + Σ_f scale_f f(A) f(B)`.
+
+    `s(A) = e^{fading (players / 2 - |A|)}`.
+    """
     k, features = kernel(), trends(CORNERS)
     share = 4 / N_PLAYERS * k.smooth.rates / k.smooth.rates.log().mean().exp()
     for a in (0, 3, 17):
         for b in (0, 3, 30):
             apart = CORNERS[a] != CORNERS[b]
             scales = torch.exp(k.smooth.fading * (N_PLAYERS - CORNERS[a].sum() - CORNERS[b].sum()))
-            expected = scales * (torch.exp(-k.smooth.rates[apart].sum()) + k.rough * (a == b))
+            distance = k.smooth.rates[apart].sum()
+            expected = scales * (torch.exp(-distance) + k.wide * torch.exp(-distance / 10) + k.rough * (a == b))
             expected = expected + k.common * (features[a, :4] * features[b, :4]).sum()
             own = (features[a, 4:] * features[b, 4:]).reshape(N_PLAYERS, 3)
             assert_near(k.gram(CORNERS)[a, b], expected + (share[:, None] * k.own * own).sum())

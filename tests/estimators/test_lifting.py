@@ -12,12 +12,13 @@ from torch import Tensor
 
 from captum_pairwise.estimators.enumeration import enumerate_values, exact
 from captum_pairwise.estimators.gaussian.joint_process import gaussian_process
-from captum_pairwise.estimators.gaussian.process import fit_process
+from captum_pairwise.estimators.gaussian.process import condition_process
 from captum_pairwise.estimators.jagged_index import share_dividends
 from captum_pairwise.estimators.quadrature import Path, diagonal_path
 from captum_pairwise.estimators.regression.kernel_taylor import kernel_taylor
 from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.lifting import lift_scores
+from captum_pairwise.estimators.towers.models import ProcessTower
 from captum_pairwise.estimators.towers.sampled_tower import FITS, SampledTower, TowerOptions
 from captum_pairwise.games.game import CallableGame, ScoredGame
 from captum_pairwise.models.heads import score_maxsim
@@ -99,7 +100,7 @@ def sample_towers(game: ScoredGame, n_samples: int) -> list:
 
 def weigh_rows(members: Tensor, table: Tensor, path: Path) -> Tensor:
     """The weights `[nodes, players, rows]` of the rows in the slopes, from the posterior of the process that is fitted to the table."""
-    process = fit_process(members, table)
+    process = condition_process(ProcessTower(table, members).kernel, members, table)
     slopes = process.kernel.expectations(path.nodes, process.rows)[1]
     weights = torch.linalg.solve(process.kernel.gram(process.rows), slopes.flatten(0, 1).T).T.unflatten(0, slopes.shape[:2])
     return (weights - weights.sum(-1, keepdim=True) / len(members)).transpose(0, 1)  # of the table minus its mean

@@ -97,6 +97,9 @@ def test_variances_match_the_posterior_covariance():
     products = torch.einsum("jkc,cd,jld->jkl", weighted, fitted.channels.T @ fitted.channels, weighted)
     of_slopes = torch.einsum("ksi,st,lti,jkl->ij", slopes, posterior, slopes, products)
     of_mean = torch.einsum("ks,st,lt,jkl->j", probability, posterior, probability, products)[None]
-    for curves, expected in ((summary.slopes, of_slopes), (summary.mean, of_mean)):
+    of_rows = gram[seen]
+    for curves, expected, functional in ((summary.slopes, of_slopes, slopes.mT), (summary.mean, of_mean, probability[:, None])):
+        covariances = torch.einsum("k,kis,rs->ir", weights, functional, of_rows)
+        expected = fitted.compare_left_out(fitted.whiten(covariances))[:, None] * expected
         largest = expected.abs().max().item()
         torch.testing.assert_close(curves.variance(others, weights), expected, rtol=0, atol=1e-7 * largest)

@@ -9,7 +9,14 @@ from captum_pairwise.estimators.enumeration import exact
 from captum_pairwise.estimators.index_path import make_index_path
 from captum_pairwise.estimators.quadrature import diagonal_path
 from captum_pairwise.estimators.towers.indices import combine, combine_between
-from captum_pairwise.estimators.towers.summary import Curves, enumerate_tower, multiply_curves
+from captum_pairwise.estimators.towers.summary import (
+    CurveCovariance,
+    Curves,
+    average_nodes,
+    enumerate_tower,
+    make_posterior,
+    multiply_curves,
+)
 from captum_pairwise.results.index import TAYLOR_INDEX
 
 
@@ -103,3 +110,33 @@ def test_the_variance_of_a_product_is_the_sum_of_both_towers():
     expected = torch.einsum("km,ikm,jkc,jmc->ij", both, left_covariance, right.values, right.values)
     expected += torch.einsum("km,jkm,ikc,imc->ij", both, right_covariance, left.values, left.values)
     torch.testing.assert_close(errors, expected.sqrt())
+
+
+def draw_posterior(n_rows, seed):
+    """Random posterior curves with an inflated covariance, and all their second moments, `[rows, nodes, channels, nodes, channels]`."""
+    values, root, channels = (
+        random_tensor(n_rows, 3, 4, seed=seed),
+        random_tensor(n_rows, 3, 3, seed=seed + 1),
+        random_tensor(2, 4, seed=seed + 2),
+    )
+    nodes, factors = root @ root.mT, 1 + torch.arange(n_rows, dtype=torch.float64)
+    moments = torch.einsum("r,rkm,fc,fd->rkcmd", factors, nodes, channels, channels) + torch.einsum("rkc,rmd->rkcmd", values, values)
+    return make_posterior(values, CurveCovariance(nodes, channels, lambda _: factors)), moments
+
+
+def test_the_variance_of_a_product_of_two_posteriors_matches_their_second_moments():
+    """`E[(Σ_k w_k <a(k), b(k)>)²] - (Σ_k w_k <E a(k), E b(k)>)²`, term by term."""
+    (left, left_moments), (right, right_moments) = draw_posterior(2, 0), draw_posterior(5, 5)
+    weights = random_tensor(3, seed=9)
+    values, errors = multiply_curves(left, right, weights)
+    squares = torch.einsum("k,m,ikcmd,jkcmd->ij", weights, weights, left_moments, right_moments)
+    torch.testing.assert_close(errors, (squares - values.square()).sqrt())
+
+
+def test_the_covariance_of_an_average_is_that_of_a_single_node():
+    (curves, moments), weights = draw_posterior(3, 0), random_tensor(3, seed=9)
+    mean = average_nodes(curves, weights)
+    assert mean.covariance is not None
+    expected = torch.einsum("k,m,rkcmd->rcd", weights, weights, moments)
+    found = mean.covariance.nodes * (mean.covariance.channels.T @ mean.covariance.channels) + mean.values.mT * mean.values
+    torch.testing.assert_close(found, expected)

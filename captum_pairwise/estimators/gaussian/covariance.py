@@ -13,6 +13,7 @@ Rows = Float[Tensor, "rows players"]
 Nodes = Float[Tensor, " nodes"]
 Pairs = Float[Tensor, "players players"]
 NUMBERS_AT_ONCE = 2**20
+SMALL_RATES = 0.1  # of the smoother part, relative to the smooth one
 NEARLY_CERTAIN = 1e-13  # relative changes have no limit at p = 0 and 1; the expectations are polynomials in p and move by as little
 
 
@@ -64,18 +65,22 @@ def _shrink(p: Tensor) -> Tensor:
 class CoalitionKernel:
     """The prior covariance of a function of coalitions: trends along the size, a smooth part, and a rough part.
 
-    `k(A, B) = smooth(A, B) + rough smooth(A, A) [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are `trends`: coalitions of the same
-    size have something in common, and so have the effects of a player at the same size. Few coalitions suffice to estimate them. The rough
-    part stands for interactions among many players. It belongs to the function and is not noise, so the process reproduces its data.
+    `k(A, B) = smooth(A, B) + wide smoother(A, B) + rough smooth(A, A) [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are `trends`:
+    coalitions of the same size have something in common, and so have the effects of a player at the same size. Few coalitions suffice to
+    estimate them. `smoother` has a tenth of the rates of `smooth`: with one product alone, the rates that suit near coalitions forget far
+    ones. The rough part stands for interactions among many players. It belongs to the function and is not noise, so the process reproduces
+    its data.
 
     Attributes:
         smooth: interactions among few players.
+        wide: prior variance of the smoother part, relative to the smooth part.
         rough: prior variance of the rough part, relative to the smooth part.
         common: prior variance of the trends of the size.
         own: prior variance of the trends of all players together, for each degree. The players share it in proportion to their rates.
     """
 
     smooth: Walsh
+    wide: Float[Tensor, ""]
     rough: Float[Tensor, ""]
     common: Float[Tensor, ""]
     own: Float[Tensor, " degrees"]
@@ -87,8 +92,13 @@ class CoalitionKernel:
 
     def gram(self, rows: Rows) -> Float[Tensor, "rows rows"]:
         """`k` of every two of distinct rows of presences."""
-        features = trends(rows)
-        return self.smooth.gram(rows) + (self.rough * self.smooth.variances(rows)).diag() + (features * self._scales()) @ features.T
+        features, rough = trends(rows), self.rough * self.smooth.variances(rows)
+        smooth = self.smooth.gram(rows) + self.wide * self._smoother.gram(rows)
+        return smooth + rough.diag() + (features * self._scales()) @ features.T
+
+    @property
+    def _smoother(self) -> Walsh:
+        return Walsh(SMALL_RATES * self.smooth.rates, self.smooth.fading)
 
     def _scales(self) -> Float[Tensor, " trends"]:
         rates = self.smooth.rates
@@ -97,7 +107,8 @@ class CoalitionKernel:
 
     def _terms(self) -> list[tuple[Tensor, Walsh]]:
         """The products with their scales. The rough part is a product with infinite rates."""
-        return [(torch.ones_like(self.rough), self.smooth), (self.rough, Walsh(self.smooth.rates + torch.inf, self.smooth.fading))]
+        rough = Walsh(self.smooth.rates + torch.inf, self.smooth.fading)
+        return [(torch.ones_like(self.rough), self.smooth), (self.wide, self._smoother), (self.rough, rough)]
 
     def expectations(self, nodes: Nodes, rows: Rows) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
         """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node."""

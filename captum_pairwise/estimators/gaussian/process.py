@@ -15,13 +15,15 @@ from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows
 from captum_pairwise.estimators.gaussian.trends import N_OWN
 
 STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
-# Logarithms of: the prior variance without players, relative to that with half of them (`players * fading`); the mean rate; the rough
-# variance; the variance of common trends; and the variance of each player's trends
-START = (0.0, log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
+# Logarithms of: the prior variance without players, relative to that with half of them (`players * fading`); the variance of the smoother
+# part; the mean rate; the rough variance; the variance of common trends; and the variance of each player's trends
+START = (0.0, 0.0, log(0.2), -6.0, 4.0, *[3.0] * N_OWN)
 BOUNDS = ((-9.0, 3.0), (log(1e-9), 2.0), (-9.0, 9.0), *[(-9.0, 9.0)] * N_OWN)
-FADING, RELATIVE_RATES = (-4.0, 4.0), (-4.0, 4.0)
+FADING, WIDE, RELATIVE_RATES = (-4.0, 4.0), (-9.0, 9.0), (-4.0, 4.0)
+NO_FADING, NOT_WIDE = (0.0, 0.0), (-9.0, -9.0)  # for a single output, which tells too little about them
 LEAST_ADDED = 1e-14
 IMPOSSIBLE = 1e12
+TINY = torch.finfo(torch.float64).tiny
 Coalitions = Bool[Tensor, "rows players"]
 Outputs = Float[Tensor, "rows outputs"]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -56,10 +58,29 @@ class Process:
 
         It is the maximum-likelihood estimate, or larger if the process predicts the rows from each other worse than its variance says.
         """
-        precision = torch.cholesky_inverse(self.factor).diagonal()
-        left_out = (self.weights.square() / precision[:, None]).sum()  # squared leave-one-out errors, in units of the prior variance
-        inflation = (left_out / self.whitened.square().sum().clamp(min=torch.finfo(left_out.dtype).tiny)).clamp(min=1)
+        inflation = (self._left_out.sum() / self.whitened.square().sum().clamp(min=TINY)).clamp(min=1)
         return self.whitened * (inflation / len(self.rows)).sqrt()
+
+    @cached_property
+    def _precision(self) -> Float[Tensor, " rows"]:
+        """The inverse variance of each row, given the others."""
+        return torch.cholesky_inverse(self.factor).diagonal()
+
+    @cached_property
+    def _left_out(self) -> Float[Tensor, " rows"]:
+        """The squared error with which the others predict each row, in units of its variance given them."""
+        return self.weights.square().sum(1) / self._precision
+
+    def compare_left_out(self, whitened: Float[Tensor, "targets rows"]) -> Float[Tensor, " targets"]:
+        """The factor, at least 1, by which the rows that matter for a target are predicted worse than the variance says.
+
+        Without a row the prediction of the target changes by its influence times the error of the row: the weights are the variances of
+        these changes.
+        """
+        influence = torch.linalg.solve_triangular(self.factor.T, whitened.T, upper=True).T
+        shares = influence.square() / self._precision
+        expected = shares.sum(1) * self.channels.square().sum()
+        return (shares @ self._left_out / expected.clamp(min=TINY)).clamp(min=1)
 
     def whiten(self, covariances: Float[Tensor, "*targets rows"]) -> Float[Tensor, "*targets rows"]:
         """`factor⁻¹` times covariances with the rows. Their inner products are the variances that the rows explain."""
@@ -109,9 +130,9 @@ def _search_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalit
     if not second_moments.diagonal().sum() > 0:  # a constant function
         return _build_kernel(torch.zeros(len(START) + n_players, dtype=torch.float64, device="cpu"))
     second_moments = second_moments / second_moments.diagonal().mean()
-    parameters = np.array([*START, *[0.0] * n_players])
-    fading = FADING if outputs.shape[1] > 1 else (0.0, 0.0)  # a single output tells too little about it
-    bounds, options = [fading, *BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
+    scales = (FADING, WIDE) if outputs.shape[1] > 1 else (NO_FADING, NOT_WIDE)
+    bounds, options = [*scales, *BOUNDS, *[RELATIVE_RATES] * n_players], {"maxiter": STEPS_TO_FIT}
+    parameters = np.clip([*START, *[0.0] * n_players], *np.transpose(bounds))
     for n_free in (len(START), len(parameters)):
         objective = _objective(rows, second_moments, parameters, n_free)
         parameters[:n_free] = scipy.optimize.minimize(
@@ -121,8 +142,10 @@ def _search_kernel(rows: Rows, outputs: Float[Tensor, "rows outputs"]) -> Coalit
 
 
 def _build_kernel(parameters: Float[Tensor, " parameters"]) -> CoalitionKernel:
-    (fading, rate, rough, common), own, relative = parameters[:4], parameters[4 : len(START)], parameters[len(START) :]
-    return CoalitionKernel(Walsh((rate + relative).exp(), fading / len(relative)), rough.exp(), common.exp(), own.exp())
+    fading, wide, rate, rough, common = parameters[: len(START) - N_OWN]
+    own, relative = parameters[len(START) - N_OWN : len(START)], parameters[len(START) :]
+    smooth = Walsh((rate + relative).exp(), fading / len(relative))
+    return CoalitionKernel(smooth, wide.exp(), rough.exp(), common.exp(), own.exp())
 
 
 def _objective(rows: Rows, second_moments: Float[Tensor, "rows rows"], parameters: np.ndarray, n_free: int) -> Objective:

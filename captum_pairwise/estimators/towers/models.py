@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -70,10 +70,13 @@ class ChainedTower(TowerModel):
         return chain_summary(self.sample, self.embeddings, nodes)
 
 
+RATES_OF_LIKELIHOOD = 0.7
+
+
 @final
 @dataclass(frozen=True)
 class ProcessTower(TowerModel):
-    """A Gaussian process with the most likely kernel; it is conditioned anew in each call, because its matrices are large."""
+    """A Gaussian process with a smooth kernel; it is conditioned anew in each call, because its matrices are large."""
 
     rows: Bool[Tensor, "rows players"]
 
@@ -84,8 +87,13 @@ class ProcessTower(TowerModel):
 
     @cached_property
     def kernel(self) -> CoalitionKernel:
-        """The most likely kernel."""
-        return fit_kernel(self.rows, self.embeddings)
+        """The most likely kernel with a part of its rates.
+
+        The likelihood has all directions of the embedding alike. Pairs depend on those in which the players move it, and networks are
+        smoother there.
+        """
+        kernel = fit_kernel(self.rows, self.embeddings)
+        return replace(kernel, smooth=replace(kernel.smooth, rates=RATES_OF_LIKELIHOOD * kernel.smooth.rates))
 
     def summarise(self, nodes: Nodes) -> TowerSummary:
         """The posterior mean and variance."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.process import Process
 from captum_pairwise.estimators.index_path import Nodes
-from captum_pairwise.estimators.towers.summary import Curves, Products, TowerSummary
+from captum_pairwise.estimators.towers.summary import CurveCovariance, Curves, Products, TowerSummary, make_posterior
 
 NUMBERS_AT_ONCE = 2**23  # covariances in memory at once
 LEAST_SHARE = 1e-3  # of the variance of pairs within an image: smaller directions are left out
@@ -67,9 +67,8 @@ def _predict_curves(
     unexplained[:, is_exact] = 0
     unexplained[:, :, is_exact] = 0
 
-    def variance(others: Tensor, weights: Nodes) -> Tensor:
-        """`Σ_kl weights_k weights_l V_i(k, l) <other_j(k), Σ other_j(l)>` with `Σ = channelsᵀ channels`."""
-        scaled = torch.einsum("fc,jkc->jkf", channels, weights.to(others)[:, None] * others)
-        return unexplained.flatten(1) @ (scaled @ scaled.mT).flatten(1).T
+    def inflate(weights: Nodes) -> Tensor:
+        return process.compare_left_out(torch.einsum("k,ikr->ir", weights.to(whitened), whitened)).to(like)
 
-    return Curves((offset + whitened @ process.whitened).to(like), variance)
+    mean = (offset + whitened @ process.whitened).to(like)
+    return make_posterior(mean, CurveCovariance(unexplained, channels, inflate))

@@ -20,6 +20,38 @@ def _no_variance(others: Tensor, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class CurveCovariance:
+    """The posterior covariance `V_i(k, l) Σ` of the channels of curve `i` at the nodes `k` and `l`, with `Σ = channelsᵀ channels`.
+
+    Attributes:
+        nodes: `V`.
+        channels: a factor of `Σ`.
+        inflate: for weights of the nodes, the factor by which the variance of `Σ_k weights_k curve(k)` is larger for each row.
+    """
+
+    nodes: Float[Tensor, "rows nodes nodes"]
+    channels: Float[Tensor, "factors channels"]
+    inflate: Callable[[Nodes], Float[Tensor, " rows"]]
+
+    def weigh(self, weights: Nodes) -> "CurveCovariance":
+        """The covariance of `Σ_k weights_k curve(k)`, a single node."""
+        factors, of_nodes = self.inflate(weights), weights.to(self.nodes)
+        weighted = factors * (of_nodes @ self.nodes @ of_nodes)
+        return CurveCovariance(weighted[:, None, None], self.channels, lambda _: torch.ones_like(factors))
+
+    def project(self, others: Float[Tensor, "others nodes channels"], weights: Nodes) -> Float[Tensor, "rows others"]:
+        """`Σ_kl weights_k weights_l V_i(k, l) <other_j(k), Σ other_j(l)>`: the variance of products with known curves."""
+        scaled = torch.einsum("fc,jkc->jkf", self.channels, weights.to(others)[:, None] * others)
+        return self.inflate(weights)[:, None] * (self.nodes.flatten(1) @ (scaled @ scaled.mT).flatten(1).T)
+
+    def trace(self, other: "CurveCovariance", weights: Nodes) -> Float[Tensor, "rows others"]:
+        """`Σ_kl weights_k weights_l tr(V_i(k, l) Σ V'_j(k, l) Σ')` with every curve of another tower."""
+        factors, of_nodes = self.inflate(weights)[:, None] * other.inflate(weights), weights.to(self.nodes)
+        weighted = (of_nodes[:, None] * of_nodes * self.nodes).flatten(1)
+        return factors * (self.channels @ other.channels.T).square().sum() * (weighted @ other.nodes.flatten(1).T)
+
+
+@dataclass(frozen=True)
 class Curves:
     """Embeddings along the path, with their uncertainty.
 
@@ -27,10 +59,17 @@ class Curves:
         values: one curve for each row.
         variance: for other curves and weights, the variance of `Σ_k weights_k <curve(k), other(k)>` for each row and each other curve.
             By default it is 0.
+        covariance: of a posterior; None for curves that are known or unbiased.
     """
 
     values: Float[Tensor, "rows nodes channels"]
     variance: Variance = _no_variance
+    covariance: CurveCovariance | None = None
+
+
+def make_posterior(mean: Float[Tensor, "rows nodes channels"], covariance: CurveCovariance) -> Curves:
+    """The curves of a posterior."""
+    return Curves(mean, covariance.project, covariance)
 
 
 def average_nodes(curves: Curves, weights: Nodes) -> Curves:
@@ -39,13 +78,20 @@ def average_nodes(curves: Curves, weights: Nodes) -> Curves:
     def variance(others: Tensor, weight: Tensor) -> Tensor:
         return weight.square() * curves.variance(others.expand(-1, len(weights), -1), weights)
 
-    return Curves(torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None], variance)
+    values = torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None]
+    return Curves(values, variance, None if curves.covariance is None else curves.covariance.weigh(weights))
 
 
 def multiply_curves(left: Curves, right: Curves, weights: Nodes) -> Products:
-    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples."""
+    """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples.
+
+    The variance of a product of two posteriors is `m'Σm + m̃'Σ̃m̃ + tr ΣΣ̃`. The last part is left out for unbiased estimates: the squares of
+    their values contain their noise, which is this part once in each of the first two.
+    """
     weighted = weights.to(left.values)[:, None] * left.values  # the sum over nodes and channels together is a matrix product
     variance = left.variance(right.values, weights) + right.variance(left.values, weights).T
+    if left.covariance is not None and right.covariance is not None:
+        variance = variance + left.covariance.trace(right.covariance, weights)
     return weighted.flatten(1) @ right.values.flatten(1).T, variance.clamp(min=0).sqrt().expand(len(left.values), len(right.values))
 
 
