@@ -133,8 +133,8 @@ figure
 #
 # ## Proof: search without it
 #
-# A cluster with much credit is only a suspect. So the audit fills its parts with the colours around them, in all photos, and searches
-# again. If the parts were innocent, the results would stay as good as they were.
+# A cluster with much credit is only a suspect. So the audit removes its parts from all photos, and what they add from all embeddings,
+# and searches again. If the parts were innocent, the results would stay as good as they were.
 
 # %%
 (removal,) = audit.removals

@@ -41,8 +41,8 @@ def execute(page: Path) -> None:
 
 def compress(picture: Image.Image) -> bytes:
     """PNG of at most `LARGEST` bytes: first smaller, then with fewer colours."""
-    for n_colours in (256, 128, 64, 32):
-        for width in range(min(picture.width, MOST_WIDE), min(picture.width, LEAST_WIDE) - 1, -50):
+    for n_colours in (256, 64, 32):
+        for width in range(min(picture.width, MOST_WIDE), min(picture.width, LEAST_WIDE) - 1, -100):
             file = io.BytesIO()
             smaller = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
             smaller.quantize(n_colours, kmeans=1, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
