@@ -65,8 +65,9 @@ print(occlude_pairs(product)["between"])
 # A class says which estimator runs. The base classes do the rest: `InputMethod` for parts of the images, `LayerMethod` for positions of a
 # layer. `order` is 2 for pairs and 1 for single parts.
 #
-# An estimator that draws coalitions gets its budget from `self._budget(n_samples)`, which is `_default_samples` if the user names none, and
-# its randomness from `default_generator(generator)` of `captum_pairwise.estimators.draws`, which is seeded with 0 if there is none.
+# An estimator that draws coalitions gets its budget from `self._budget(n_samples)`, which is `_default_samples` if the user names none. It
+# calls `default_generator(generator)` of `captum_pairwise.estimators.draws` itself, once for each game, so that every pair of a batch gets
+# the same numbers as alone.
 
 
 # %%
@@ -124,8 +125,9 @@ def occlude_pairs_anywhere(game: Game) -> Interactions:
 
 
 # %% [markdown]
-# (In a file of your own, write `device="cpu"` into each call instead, and a `dtype` where numbers are drawn: games move rows to their
-# network.) A method that draws also exempts "renamed players" and "swapped images", because its coalitions depend on the ids of the parts.
+# In a file of your own, pass `device="cpu"` and a `dtype` to each call that makes a tensor; games move rows to their network. A method that
+# draws also exempts "renamed players" and "swapped images", because its coalitions depend on the ids of the parts, and "dummy players" if
+# its estimate of them is noisy.
 
 
 # %%

@@ -51,13 +51,16 @@ def choose_replacements(
         raise ValueError(f"Expected baselines to be a pair, one for the query and one for the retrieved side, got {kind}. Pass two.")
     wrapper = forward_func if isinstance(forward_func, SimilarityWrapper) else None
     encoders = (wrapper.query_encoder, wrapper.retrieved_tower) if wrapper is not None else (None, None)
+    generator = torch.Generator().manual_seed(seed)  # of both sides: equal words on both would make two random sentences alike
     return [
-        _choose_replacement(encoder, images, members, seed) if baseline is None else _read_baseline(baseline, encoder, images, seed)
+        _choose_replacement(encoder, images, members, generator)
+        if baseline is None
+        else _read_baseline(baseline, encoder, images, generator)
         for baseline, encoder, images, members in zip(own, encoders, inputs, background, strict=True)
     ]
 
 
-def _read_baseline(baseline: Any, encoder: nn.Module | None, images: Tensor, seed: int) -> Replacement:
+def _read_baseline(baseline: Any, encoder: nn.Module | None, images: Tensor, generator: torch.Generator) -> Replacement:
     """The user's own baseline, or the default of the side if it has the name that the user gave.
 
     Raises:
@@ -68,14 +71,14 @@ def _read_baseline(baseline: Any, encoder: nn.Module | None, images: Tensor, see
     default = RANDOM_WORDS if isinstance(encoder, TokenEncoder) else BLUR if images.dim() in (4, 5) else "0"
     if baseline != default:
         raise ValueError(f"Expected baselines that fit each side, got {baseline!r} for one whose default is {default}. Pass None for it.")
-    return _choose_replacement(encoder, images, None, seed)
+    return _choose_replacement(encoder, images, None, generator)
 
 
-def _choose_replacement(encoder: nn.Module | None, images: Tensor, background: Tensor | None, seed: int) -> Replacement:
+def _choose_replacement(encoder: nn.Module | None, images: Tensor, background: Tensor | None, generator: torch.Generator) -> Replacement:
     if background is not None:
         number = f"{len(background)} images" if len(background) > 1 else "an image"
         return Replacement(Backgrounds(background), f"replaced by {number} of the background")
     if isinstance(encoder, TokenEncoder):
-        words = encoder.random_words(images, N_MEMBERS, torch.Generator().manual_seed(seed))
+        words = encoder.random_words(images, N_MEMBERS, generator)
         return Replacement(words, "replaced by random words")
     return Replacement(None, BLURRED if images.dim() in (4, 5) else "set to 0")
