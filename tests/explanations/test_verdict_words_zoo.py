@@ -40,7 +40,7 @@ def test_distances_without_ends_are_not_judged(full: float) -> None:
 def test_parts_everywhere_that_lower_it_are_told_by_the_strongest_half() -> None:
     verdict = write(make_pair([-0.01, -0.2, -0.01], [0.2, 0.1, 0.0], full=0.2, ends=(0.42, -0.1)))
     assert (
-        "Parts of the query lower the similarity by 0.22 together. Half of that rests on 1 of its 3 parts, in the middle."
+        "Parts of the query lower the similarity by 0.22 together. Half of what lowers it rests on 1 of its 3 parts, in the middle."
         in verdict.sentences
     )
 
