@@ -76,7 +76,7 @@ print(f"difference {(numbers.full - numbers.without_query).item():.3f}, sum of t
 mask = torch.zeros(1, 224, 224)
 mask[:, 68:100, 56:96] = 1
 found = numbers.project(mask).reshape(1, 7, 7)
-photos = tuple(encoder.preprocess(str(photo)) for photo in (cheetah, cub))
+photos = encoder.preprocess(str(cheetah)), encoder.preprocess(str(cub))
 cp.visualization.projection_figure(photos, mask, found)
 
 # %% [markdown]

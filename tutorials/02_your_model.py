@@ -108,7 +108,7 @@ print(f"similarity {by_distance.similarity:.3f}, correlation of the maps with th
 # `cp.superpixels`. Absent parts are blurred in the photo itself, so every combination costs a pass through the network.
 
 # %% tags=["thumbnail"]
-parts = tuple(cp.superpixels(image[None], n_segments=20) for image in images)
+parts = cp.superpixels(images[:1], n_segments=20), cp.superpixels(images[1:], n_segments=20)
 by_parts = cp.explain(model, left, right, transform=transform, feature_mask=parts, n_samples=100)
 figure = Figure(figsize=(9, 3), layout="constrained")
 for axes, image, mask, credit in zip(figure.subplots(1, 2), images, parts, (by_parts.query_map, by_parts.retrieved_map), strict=True):

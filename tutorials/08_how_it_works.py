@@ -73,9 +73,11 @@ for name, row in zip(names, together.tolist(), strict=True):
 # %%
 model = cp.SimilarityWrapper(encoder)  # cosine
 blurs = cp.blur_baseline(query), cp.blur_baseline(retrieved)
-parts = {"layer_mask": (cp.grid(7, 7, 4, 4), cp.grid(7, 7, 4, 4))}  # 16 parts of each photo, to save time
-sam = cp.LayerPairwiseSAM(model, encoder.features).interactions((query, retrieved), blurs, **parts)
-fair = cp.LayerFactorisedShapleyTaylor(model, encoder.features, within=True).interactions((query, retrieved), n_samples=500, **parts)
+parts = cp.grid(7, 7, 4, 4), cp.grid(7, 7, 4, 4)  # 16 parts of each photo, to save time
+sam = cp.LayerPairwiseSAM(model, encoder.features).interactions((query, retrieved), blurs, layer_mask=parts)
+fair = cp.LayerFactorisedShapleyTaylor(model, encoder.features, within=True).interactions(
+    (query, retrieved), n_samples=500, layer_mask=parts
+)
 print(f"v(N) - v(∅) {(fair.full - fair.empty).item():+.3f}")
 for name, result in {"SAM": sam, "Shapley–Taylor": fair}.items():
     print(f"{name:15} misses {abs(result.completeness_gap.item()):.3f} of it")
@@ -98,7 +100,7 @@ for name, result in {"SAM": sam, "Shapley–Taylor": fair}.items():
 
 # %%
 predicted = {}
-between = cp.LayerFactorisedInteractions(model, encoder.features).interactions((query, retrieved), n_samples=500, **parts)
+between = cp.LayerFactorisedInteractions(model, encoder.features).interactions((query, retrieved), n_samples=500, layer_mask=parts)
 for index in ("banzhaf", "faith-shap", "shapley-taylor"):
     shares = [result.as_index(index).r2 for result in (between, fair)]
     predicted[index] = [share.item() for share in shares if share is not None]
@@ -120,7 +122,7 @@ for index in ("banzhaf", "faith-shap", "shapley-taylor"):
 # enough (integrated Hessians; the paper's §A.14):
 
 # %%
-path = cp.LayerIntegratedHessians(model, encoder.features, weight="taylor").interactions((query, retrieved), n_steps=4, **parts)
+path = cp.LayerIntegratedHessians(model, encoder.features, weight="taylor").interactions((query, retrieved), n_steps=4, layer_mask=parts)
 both = torch.stack([path["between"].flatten(), fair["between"].flatten()])
 print(f"4 points of the way: correlation with 500 coalitions of each photo {torch.corrcoef(both)[0, 1].item():.4f}")
 
