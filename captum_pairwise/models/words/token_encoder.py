@@ -210,8 +210,8 @@ class TokenEncoder(nn.Module, abc.ABC):
         Args:
             ids: the ids of the sentences.
             n_members: the number of random sentences; each coalition costs a pass for each of them.
-            generator: the source of randomness. Pass the same object for both sentences of a pair: two with one seed would draw the same words
-                for both, which makes the random sentences alike.
+            generator: the source of randomness. Pass the same object for both sentences of a pair: two with one seed would draw the same
+                words for both, which makes the random sentences alike.
         """
         ordinary = sorted(set(range(len(self.tokenizer))) - set(self.tokenizer.all_special_ids))
         # drawn by place, so padding does not change the words before it
