@@ -30,7 +30,7 @@ embeddings: np.ndarray = np.zeros((8, 16))
 query_embedding: np.ndarray = np.zeros((1, 16))
 any_function: Any = lambda query, retrieved: (query * retrieved).sum((1, 2, 3))
 network: Any = encoder
-transform: Any = torchvision.transforms.v2.ToImage()
+transform: Any = nn.Identity()
 """
 TYPES = {"query": "Tensor", "results": "Tensor", "encoder": "torchvision.models.ResNet"}  # of README.md; a block has others
 README_NAMES = re.sub(r"^(query|results|encoder): Any", lambda name: f"{name[1]}: {TYPES[name[1]]}", NAMES, flags=re.MULTILINE)
