@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from test_architecture import FOLDERS, MODULES, imported_modules
+from test_architecture import FOLDERS, MODULES, folder_of, imported_modules
 
 PICTURE = Path(__file__).parents[1] / "tutorials" / "house.png"
 ROOMS = [folder for folder in FOLDERS if not folder.startswith("_")]
@@ -14,8 +14,8 @@ def count_imports() -> np.ndarray:
     """Modules of each folder (rows) that import from each folder (columns)."""
     counts = np.zeros((len(ROOMS), len(ROOMS)), int)
     for name in MODULES:
-        folder = name.split(".")[0]
-        for other in {imported.split(".")[0] for imported in imported_modules(name)} - {folder}:
+        folder = folder_of(name)
+        for other in set(map(folder_of, imported_modules(name))) - {folder}:
             if folder in ROOMS and other in ROOMS:
                 counts[ROOMS.index(folder), ROOMS.index(other)] += 1
     return counts

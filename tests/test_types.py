@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from code_blocks import read_code_blocks
 from conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -53,19 +54,15 @@ LIBRARIES = (
 )
 
 
-def read_blocks(path):
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A file with all code of README.md, one for each block of the page, and one with mistakes."""
     folder = tmp_path_factory.mktemp("types")
-    readme = README_NAMES + "\n".join(read_blocks(REPOSITORY / "README.md"))
+    readme = README_NAMES + "\n".join(read_code_blocks((REPOSITORY / "README.md").read_text()))
     (folder / "readme.py").write_text(readme + USES)
     (folder / "wrong.py").write_text(readme + WRONG)
     pages = (REPOSITORY / "tutorials" / name for name in ("your_model_in_five_lines.md", "guide/choose.md", "guide/options.md", "index.md"))
-    for number, block in enumerate(block for page in pages for block in read_blocks(page)):
+    for number, block in enumerate(block for page in pages for block in read_code_blocks(page.read_text())):
         (folder / f"block{number}.py").write_text(NAMES + block)
     (folder / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "basic", "extraPaths": [str(REPOSITORY)]}))
     skipped = "\n".join(f"[mypy-{library}.*]\nfollow_imports = skip\nignore_missing_imports = True" for library in LIBRARIES.split())

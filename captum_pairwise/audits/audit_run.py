@@ -18,7 +18,7 @@ from captum_pairwise.audits.nearest_images import PhotoEmbeddings, embed_folder,
 from captum_pairwise.audits.part_removal import (
     FoundCluster,
     RemovalResult,
-    choose_tag,
+    check_tag,
     search_without_clusters,
     search_without_tag,
 )
@@ -91,11 +91,11 @@ def audit(
     """
     if engine not in ENGINES:
         raise ValueError(f"Expected engine to be one of {list(ENGINES)}, got {engine!r}. Pass one of these.")
+    for tag in remove:
+        check_tag(tag)
     folder, task = Path(out), AuditTask(model, RowFolder(Path(out), ""), layer, transform, device)
     with use_one_thread():
         audited = load_audited(task)
-        for tag in remove:
-            choose_tag(tag)  # refuses what is none
         listed, photos = _list_pairs(audited, pairs, top)
         task = AuditTask(model, RowFolder(folder, _hash_model(audited, model, layer)), layer, transform, device)
         _explain_missing(task, listed, engine, n_workers, retry, show_progress)

@@ -12,7 +12,7 @@ from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.search_pair import SearchPair, read_search_pairs
 from captum_pairwise.files.images import list_images
 from captum_pairwise.games.checks import promote_half
-from captum_pairwise.models.heads import Head
+from captum_pairwise.models.heads import Lift
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.autocast import disable_autocast
 
@@ -27,14 +27,14 @@ class PhotoEmbeddings:
         files: the photos that can be read.
         queries: their embeddings as queries.
         hits: their embeddings as hits.
-        head: compares them.
+        lifts: map queries and hits to vectors whose inner products are the similarities.
         unread: the sentence for each file that cannot be read.
     """
 
     files: list[str]
     queries: Float[Tensor, "photos channels"]
     hits: Float[Tensor, "photos channels"]
-    head: Head
+    lifts: tuple[Lift, Lift]
     unread: dict[str, str]
 
 
@@ -79,7 +79,7 @@ def embed_photos(model: AuditedModel, files: Sequence[str]) -> PhotoEmbeddings:
     if len(read) < 2:
         raise ValueError(f"Expected at least two photos to search among, got {len(read)} of {len(files)} files that can be read.")
     queries, hits = (promote_half(torch.cat(rows)) for rows in zip(*pairs, strict=True))
-    return PhotoEmbeddings(read, queries, hits, head, unread)
+    return PhotoEmbeddings(read, queries, hits, (head.lift_query, head.lift_retrieved), unread)
 
 
 @torch.no_grad()
@@ -91,10 +91,8 @@ def find_nearest(photos: PhotoEmbeddings, top: int) -> Nearest:
         photos: the photos.
         top: the number of hits of each.
     """
-    lifts = photos.head.lift_query, photos.head.lift_retrieved
-    sides = (photos.queries, photos.hits)
-    lifted = [lift(rows) for lift, rows in zip(lifts, sides, strict=True) if lift is not None]
-    scores, places = _rank_others(lifted[0], lifted[1], min(top, len(photos.files) - 1))
+    lift_query, lift_hit = photos.lifts
+    scores, places = _rank_others(lift_query(photos.queries), lift_hit(photos.hits), min(top, len(photos.files) - 1))
     return Nearest(photos.files, places, scores, photos.unread)
 
 

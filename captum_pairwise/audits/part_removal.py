@@ -57,12 +57,10 @@ def search_without_tag(model: AuditedModel, photos: PhotoEmbeddings, tag: str, t
     Args:
         model: the model.
         photos: the search with all parts.
-        tag: one that needs no mask.
+        tag: one that needs no mask, see `check_tag`.
         top: the number of hits.
         groups: of each file; a hit is correct if it is of the group of its query.
 
-    Raises:
-        ValueError: there is no such tag.
     """
     changed, n_images = _embed_without(model, photos, choose_tag(tag))
     return _compare(f"the tag {tag}", n_images, photos, changed, top, groups)
@@ -119,8 +117,8 @@ def choose_clusters(clusters: Sequence[FoundCluster]) -> Choose:
     return choose
 
 
-def choose_tag(name: str) -> Choose:
-    """The parts of every image with a tag that needs no mask.
+def check_tag(name: str) -> None:
+    """Check that a tag needs no mask.
 
     Raises:
         ValueError: there is no such tag.
@@ -128,6 +126,10 @@ def choose_tag(name: str) -> Choose:
     known = [*tag_places((3, 3)), "flat"]
     if name not in known:
         raise ValueError(f"Expected a tag that needs no mask, one of {known}, got {name!r}. Pass one of these, or a cluster.")
+
+
+def choose_tag(name: str) -> Choose:
+    """The parts of every image with a tag that needs no mask."""
 
     def choose(model: AuditedModel, file: str) -> Bool[Tensor, " parts"]:
         image = model.get_image(file)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 
 def find_direction(
@@ -19,16 +21,14 @@ def find_direction(
     tensor([0., 3.])
     """
     for names in (groups, [""] * len(embeddings)):
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        one_hot = torch.nn.functional.one_hot(torch.tensor([numbers[name] for name in names], device=shows.device, dtype=torch.int64)).to(
-            embeddings
-        )
-        others = one_hot * ~shows[:, None]
+        numbers = torch.from_numpy(np.unique(names, return_inverse=True)[1])
+        belongs = one_hot(numbers).to(embeddings)
+        others = belongs * ~shows[:, None]
         counts = others.sum(0)
-        weights = shows * (one_hot @ counts > 0)
+        weights = shows * (belongs @ counts > 0)
         if weights.any():
             means = others.mT @ embeddings / counts.clamp(min=1)[:, None]
-            return (weights.to(embeddings) @ (embeddings - one_hot @ means)) / weights.sum()
+            return (weights.to(embeddings) @ (embeddings - belongs @ means)) / weights.sum()
     return torch.zeros_like(embeddings[0])
 
 

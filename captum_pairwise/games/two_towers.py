@@ -135,8 +135,7 @@ def find_encoder_layers(model: SimilarityWrapper, layer: Layers) -> list[nn.Modu
     refuse_compiled(model)
     layers = check_layers(layer)
     if model.is_tied:
-        own_layers = {module: model.find_layer(module) for module in layers}
-        return [own_layers[layers[0]], own_layers[layers[-1]]]
+        return [model.find_layer(layers[0]), model.find_layer(layers[-1])]
     if len(layers) == 1 and not all(layers[0] in set(encoder.modules()) for encoder in (model.query_encoder, model.retrieved_tower)):
         return [model.find_layer(layers[0])]
     return [layers[0], layers[-1]]

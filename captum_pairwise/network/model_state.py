@@ -4,7 +4,7 @@ from torch import nn
 
 from captum_pairwise.network.module_hooks import is_temporary_hook
 
-SIMPLE = frozenset((bool, int, float, str, type(None)))
+SIMPLE = (bool, int, float, str, type(None))
 
 
 def describe_state(network: nn.Module) -> int:
@@ -17,6 +17,6 @@ def describe_state(network: nn.Module) -> int:
 
 def _describe_module(module: nn.Module) -> tuple[object, ...]:
     fields = vars(module).copy()  # in one step: another thread may change them during the loop
-    settings = tuple([item for item in fields.items() if type(item[1]) in SIMPLE])
+    settings = tuple((name, value) for name, value in fields.items() if type(value) in SIMPLE)
     hooks = [*fields["_forward_hooks"].items(), *fields["_forward_pre_hooks"].items()]
     return id(module), type(module), "forward" in fields, settings, *(handle for handle, hook in hooks if not is_temporary_hook(hook))

@@ -224,12 +224,9 @@ def joint_figure(interactions: Interactions, images: ImagePair, example: int = 0
     Raises:
         ValueError: the players or the joint credit are unknown, a credit is not finite, or the photos do not fit.
 
-    >>> import torch, captum_pairwise as cp
-    >>> encoder = torch.nn.Identity()  # every pixel is a cell
-    >>> photos = torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)
-    >>> interactions = cp.LayerPairwiseSAM(cp.SimilarityWrapper(encoder, similarity="dot"), encoder).interactions(photos)
-    >>> [panel.get_title() for panel in joint_figure(interactions, photos).axes[:4:2]]
-    ['query', 'retrieved']
+    For example::
+
+        joint_figure(interactions, (query, retrieved)).savefig("joint.png")
 
     See also `pair_figure`.
     """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from code_blocks import read_code_blocks
 
 from captum_pairwise.audits.search_pair import read_search_pairs
 
@@ -15,7 +16,7 @@ N_PHOTOS, TOP = 12, 3
 @pytest.fixture(scope="module")
 def recipes():
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+    for block in read_code_blocks(PAGE.read_text(encoding="utf-8")):
         exec(block, names)
     return names
 

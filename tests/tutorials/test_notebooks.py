@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from code_blocks import read_code_blocks
 from PIL import Image
 
 jupytext = pytest.importorskip("jupytext", reason="pip install 'captum-pairwise[test]'")
@@ -69,5 +70,5 @@ def test_outputs_have_no_warnings_errors_and_paths(page):
 @EACH
 def test_code_blocks_in_prose_are_valid_python(page):
     for cell in jupytext.read(page).cells:
-        for block in re.findall(r"^```python\n(.*?)^```", cell.source if cell.cell_type == "markdown" else "", re.MULTILINE | re.DOTALL):
+        for block in read_code_blocks(cell.source if cell.cell_type == "markdown" else ""):
             ast.parse(block)

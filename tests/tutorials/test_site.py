@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from code_blocks import read_code_blocks
 
 import captum_pairwise as cp
 
@@ -52,5 +53,5 @@ def list_anchors(words):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in WRITTEN_BY_TESTS], ids=lambda page: page.name)
 def test_code_blocks_are_valid_python(page):
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+    for block in read_code_blocks(page.read_text()):
         ast.parse(block)

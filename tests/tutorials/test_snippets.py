@@ -1,10 +1,9 @@
 """The code of README.md, the landing page and the options runs as it is printed."""
 
-import re
-
 import pytest
 import skimage.data
 import torch
+from code_blocks import read_code_blocks
 from conftest import REPOSITORY
 from PIL import Image
 from torchvision.models import resnet18
@@ -46,7 +45,7 @@ def test_the_code_of_a_page_runs(page, folder):
         "retrieved": retrieved,
         "results": torch.rand(2, 3, 224, 224),
     }
-    blocks = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / page).read_text(), re.MULTILINE | re.DOTALL)
+    blocks = read_code_blocks((REPOSITORY / page).read_text())
     assert blocks
     for block in blocks:
         exec(block, names)

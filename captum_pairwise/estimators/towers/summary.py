@@ -74,12 +74,14 @@ def make_posterior(mean: Float[Tensor, "rows nodes channels"], covariance: Curve
 
 def average_nodes(curves: Curves, weights: Nodes) -> Curves:
     """`Σ_k weights_k curve(k)` of each row, as a curve with a single node."""
+    values = torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None]
+    if curves.covariance is not None:
+        return make_posterior(values, curves.covariance.weigh(weights))
 
     def variance(others: Tensor, weight: Tensor) -> Tensor:
         return weight.square() * curves.variance(others.expand(-1, len(weights), -1), weights)
 
-    values = torch.einsum("k,rkc->rc", weights.to(curves.values), curves.values)[:, None]
-    return Curves(values, variance, None if curves.covariance is None else curves.covariance.weigh(weights))
+    return Curves(values, variance)
 
 
 def multiply_curves(left: Curves, right: Curves, weights: Nodes) -> Products:
