@@ -26,7 +26,7 @@ class PartTable:
         image: the number of the image among `files`.
         part: the number of the part.
         credit: its share of the credit of the pair.
-        row: of its features; a part of an image has one row, however many pairs it is in.
+        row: the number of its features. A part of an image has the same features in all of its pairs.
         features: of each part.
         files: the images.
     """

@@ -10,7 +10,7 @@ from captum_pairwise.audits.audit_rows import PartTable
 
 MOST_CLUSTERED = 4000  # parts, since time grows with their square; the others join the nearest cluster
 FEWEST_MEMBERS = 6
-LEAST_COSINE = 0.2  # of the directions of two parts in a cluster, on the mean of all pairs of two joined clusters
+LEAST_COSINE = 0.2  # mean over all pairs of parts of two clusters that are joined
 REACH = 0.95  # quantile of the distances of members to their centre: parts within it belong to the cluster
 SEED = 0
 Features = Float[np.ndarray, "parts features"]
@@ -42,7 +42,7 @@ class PartCluster:
 
 
 def cluster_parts(parts: PartTable) -> list[PartCluster]:
-    """The clusters of parts by average linkage; a part within reach of several belongs to the nearest, others to none.
+    """The clusters of parts by average linkage. A part belongs to the nearest cluster that reaches it, or to none.
 
     A part of an image counts once, however many pairs it is in.
     """

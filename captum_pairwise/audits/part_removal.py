@@ -69,10 +69,10 @@ def search_without_tag(model: AuditedModel, photos: PhotoEmbeddings, tag: str, t
 def search_without_clusters(
     model: AuditedModel, photos: PhotoEmbeddings, clusters: Sequence[FoundCluster], name: str, top: int, groups: Groups
 ) -> RemovalResult:
-    """Remove the parts of some clusters from the images that show them, and what they did to the embeddings, and search again.
+    """Remove the parts of some clusters from the images that show them, and their effect from all embeddings, and search again.
 
-    The network has seen a part in other places too, and a photo that lost a part still shows that something was there. So the direction
-    that is left between images of a group with and without the cluster is taken out of all embeddings.
+    Other positions of the network have seen a removed part too, and a photo without it still shows that something was there. So the mean
+    difference between images of a group with and without the cluster is projected out of all embeddings.
 
     Args:
         model: the model.

@@ -15,7 +15,7 @@ PartGrid = Bool[np.ndarray, "rows columns"]
 def remove_parts(inputs: Float[Tensor, "1 channels height width"], chosen: Bool[Tensor, "rows columns"]) -> Tensor:
     """The input of the network without the chosen parts, as large as before.
 
-    A blur or one colour would be alike in all photos that lose a part, and so become a shortcut of its own. A photo's own pixels are not.
+    A blur or one colour would look the same in all photos that lose a part, and be a new shortcut. Pixels of the photo itself do not.
 
     Args:
         inputs: the input of one photo.
@@ -32,7 +32,7 @@ def remove_parts(inputs: Float[Tensor, "1 channels height width"], chosen: Bool[
 
 
 def find_rest(chosen: PartGrid) -> tuple[slice, slice]:
-    """The rows and columns that stay after edges are cut off of which most parts are chosen, the fullest edge first."""
+    """The rows and columns that stay. An edge is cut off while most of its parts are chosen, the fullest edge first."""
     starts, stops = [0, 0], list(chosen.shape)
     while True:
         inner = chosen[starts[0] : stops[0], starts[1] : stops[1]]

@@ -160,7 +160,7 @@ def _tell_difference(credits: Tensor, places: Places, noun: str) -> str:
     """The parts that lower the similarity."""
     lowered, total = (-credits).clamp(min=0), format_difference(credits.sum().item())
     if lowered.sum() <= FEW * credits.abs().sum():
-        return f"Hardly any {places.noun} of the {noun} lowers the similarity; together they add {total}."
+        return f"Hardly any {places.noun} of the {noun} lowers the similarity; all of them together add {total}."
     loss = format_difference(lowered.sum().item())
     if int((lowered > 0).sum()) == 1:
         return (

@@ -55,7 +55,7 @@ def test_every_command_explains_itself(name, capsys):
 
 def list_commands_of_pages():
     """The words of each command in the shell blocks of the pages, with the page's name."""
-    for page in (REPOSITORY / "README.md", REPOSITORY / "tutorials" / "measurements" / "README.md"):
+    for page in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "tutorials").rglob("*.md"))):
         for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             for line in block.splitlines():
                 words = shlex.split(line, comments=True)

@@ -80,7 +80,7 @@ def test_parts_that_lower_the_similarity_are_told():
         "Parts of the query lower the similarity by 0.30 together, others raise it by 0.10. "
         "Half of what lowers it rests on 1 of its 3 parts, in the middle." in verdict.sentences
     )
-    assert "Hardly any part of the retrieved photo lowers the similarity; together they add 0.20." in verdict.sentences
+    assert "Hardly any part of the retrieved photo lowers the similarity; all of them together add 0.20." in verdict.sentences
 
 
 def test_the_pair_that_the_picture_shows_first_is_told():

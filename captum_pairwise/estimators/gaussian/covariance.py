@@ -67,9 +67,9 @@ class CoalitionKernel:
 
     `k(A, B) = smooth(A, B) + wide smoother(A, B) + rough smooth(A, A) [A = B] + Σ_f scale_f f(A) f(B)`. The features `f` are `trends`:
     coalitions of the same size have something in common, and so have the effects of a player at the same size. Few coalitions suffice to
-    estimate them. `smoother` has a tenth of the rates of `smooth`: with one product alone, the rates that suit near coalitions forget far
-    ones. The rough part stands for interactions among many players. It belongs to the function and is not noise, so the process reproduces
-    its data.
+    estimate them. `smoother` has a tenth of the rates of `smooth`: with one product alone, rates that fit similar coalitions would make
+    distant ones independent. The rough part stands for interactions among many players. It belongs to the function and is not noise, so the
+    process reproduces its data.
 
     Attributes:
         smooth: interactions among few players.

@@ -74,8 +74,8 @@ class Process:
     def compare_left_out(self, whitened: Float[Tensor, "targets rows"]) -> Float[Tensor, " targets"]:
         """The factor, at least 1, by which the rows that matter for a target are predicted worse than the variance says.
 
-        Without a row the prediction of the target changes by its influence times the error of the row: the weights are the variances of
-        these changes.
+        If a row is left out, the prediction of the target changes by the influence of the row times the error with which the others predict
+        the row. Rows are weighted by the variance of this change.
         """
         influence = torch.linalg.solve_triangular(self.factor.T, whitened.T, upper=True).T
         shares = influence.square() / self._precision

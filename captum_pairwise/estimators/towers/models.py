@@ -87,10 +87,10 @@ class ProcessTower(TowerModel):
 
     @cached_property
     def kernel(self) -> CoalitionKernel:
-        """The most likely kernel with a part of its rates.
+        """The most likely kernel, with smaller rates.
 
-        The likelihood has all directions of the embedding alike. Pairs depend on those in which the players move it, and networks are
-        smoother there.
+        The likelihood weighs all directions of the embedding equally. Pairs depend on the directions in which the players move it, and
+        networks are smoother there.
         """
         kernel = fit_kernel(self.rows, self.embeddings)
         return replace(kernel, smooth=replace(kernel.smooth, rates=RATES_OF_LIKELIHOOD * kernel.smooth.rates))

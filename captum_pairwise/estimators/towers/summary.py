@@ -87,8 +87,8 @@ def average_nodes(curves: Curves, weights: Nodes) -> Curves:
 def multiply_curves(left: Curves, right: Curves, weights: Nodes) -> Products:
     """`Σ_k weights_k <left(k), right(k)>` of every two curves, and its standard error. The two towers are independent samples.
 
-    The variance of a product of two posteriors is `m'Σm + m̃'Σ̃m̃ + tr ΣΣ̃`. The last part is left out for unbiased estimates: the squares of
-    their values contain their noise, which is this part once in each of the first two.
+    The variance of a product of two posteriors is `m'Σm + m̃'Σ̃m̃ + tr ΣΣ̃`. For unbiased estimates the last part is left out, because the
+    squares of their noisy values already contain it, in each of the first two parts.
     """
     weighted = weights.to(left.values)[:, None] * left.values  # the sum over nodes and channels together is a matrix product
     variance = left.variance(right.values, weights) + right.variance(left.values, weights).T
