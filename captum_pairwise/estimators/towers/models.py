@@ -70,7 +70,7 @@ class ChainedTower(TowerModel):
         return chain_summary(self.sample, self.embeddings, nodes)
 
 
-RATES_OF_LIKELIHOOD = 0.7  # chosen for the coverage of standard errors on superpixels (`tutorials/measurements/coverage.py`)
+RATES_OF_LIKELIHOOD = 0.7  # chosen for the coverage of standard errors on superpixels (`tutorials/measurements/standard_errors.py`)
 
 
 @final
