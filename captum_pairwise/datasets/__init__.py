@@ -2,6 +2,7 @@
 
 from captum_pairwise.datasets.birds import cub
 from captum_pairwise.datasets.builtin import builtin_pairs
+from captum_pairwise.datasets.caption_mosaics import CaptionMosaic, caption_mosaics
 from captum_pairwise.datasets.coco_stuff import coco
 from captum_pairwise.datasets.exact_pairs import exact_pairs
 from captum_pairwise.datasets.faces_in_the_wild import lfw
@@ -14,10 +15,12 @@ from captum_pairwise.datasets.pair_list import Pair, iterate_pairs, read_pairs, 
 from captum_pairwise.datasets.pascal_voc import voc
 
 __all__ = [
+    "CaptionMosaic",
     "LabelledImage",
     "LabelledImages",
     "Pair",
     "builtin_pairs",
+    "caption_mosaics",
     "coco",
     "conditional_nearest_neighbours",
     "cub",

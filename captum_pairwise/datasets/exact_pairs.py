@@ -81,7 +81,7 @@ def _resize_photo(photo: Pixels, side: int) -> Square:
     return np.asarray(Image.fromarray(photo).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def _draw_crop(photo: Pixels, side: int, draws: Draws) -> Square:
+def draw_crop(photo: Pixels, side: int, draws: Draws) -> Square:
     """A square crop of a photo at a random place, in the size `side`, mirrored or not."""
     size = round(min(photo.shape[:2]) * draws.uniform(SMALLEST_CROP, 1))
     top, left = (int(draws.integers(0, length - size + 1)) for length in photo.shape[:2])
@@ -89,7 +89,7 @@ def _draw_crop(photo: Pixels, side: int, draws: Draws) -> Square:
     return _resize_photo(cropped[:, ::-1] if draws.random() < 0.5 else cropped, side)
 
 
-def _arrange(tiles: Sequence[np.ndarray]) -> np.ndarray:
+def arrange_tiles(tiles: Sequence[np.ndarray]) -> np.ndarray:
     """Four tiles as a square."""
     return np.concatenate([np.concatenate(tiles[:2], 1), np.concatenate(tiles[2:], 1)], 0)
 
@@ -99,22 +99,22 @@ def _make_mosaic(folder: Path, photos: Photos, draws: Draws, number: int) -> Pai
     chosen, half, name = draws.permutation(len(photos))[:N_TILES].tolist(), SIDE // 2, f"mosaic_{number}"
     labels = [np.full((half, half), tile + 1, np.uint8) for tile in range(N_TILES)]
     if number % 2 == 0:
-        query, query_labels = _draw_crop(photos[chosen[0]], SIDE, draws), np.ones((SIDE, SIDE), np.uint8)
+        query, query_labels = draw_crop(photos[chosen[0]], SIDE, draws), np.ones((SIDE, SIDE), np.uint8)
     else:
-        query, query_labels = _arrange([_draw_crop(photos[place], half, draws) for place in chosen]), _arrange(labels)
+        query, query_labels = arrange_tiles([draw_crop(photos[place], half, draws) for place in chosen]), arrange_tiles(labels)
     order = draws.permutation(N_TILES).tolist()
-    retrieved = _arrange([_draw_crop(photos[chosen[tile]], half, draws) for tile in order])
+    retrieved = arrange_tiles([draw_crop(photos[chosen[tile]], half, draws) for tile in order])
     files = [_save(folder, f"{name}_query", query), _save(folder, f"{name}_retrieved", retrieved)]
     masks = [
         _save(folder, f"{name}_query_mask", query_labels),
-        _save(folder, f"{name}_retrieved_mask", _arrange([labels[t] for t in order])),
+        _save(folder, f"{name}_retrieved_mask", arrange_tiles([labels[t] for t in order])),
     ]
     return Pair(files[0], files[1], "mosaic of 4" if number % 2 else "mosaic of 1", masks[0], masks[1], protocol="mosaic")
 
 
 def _make_planted(folder: Path, photos: Photos, draws: Draws, number: int) -> Pair:
     """Two photos, and patches of the first in the second; each patch has a cell of a grid in both images."""
-    query, before = (_draw_crop(photos[place], SIDE, draws) for place in draws.permutation(len(photos))[:2].tolist())
+    query, before = (draw_crop(photos[place], SIDE, draws) for place in draws.permutation(len(photos))[:2].tolist())
     along, name = SIDE // PATCH, f"planted_{number}"
     sources, targets = (draws.permutation(along**2)[:N_PATCHES] for _ in range(2))
     retrieved, masks = before.copy(), np.zeros((2, SIDE, SIDE), np.uint8)
@@ -178,7 +178,7 @@ def _list_points(points: Float[np.ndarray, "points 4"]) -> Points:
 def _make_warp(folder: Path, photos: Photos, draws: Draws, number: int) -> Pair:
     """A photo and its warp."""
     kind = list(WARPS)[number % len(WARPS)]
-    photo = _draw_crop(photos[int(draws.integers(len(photos)))], SIDE, draws)
+    photo = draw_crop(photos[int(draws.integers(len(photos)))], SIDE, draws)
     warped, points = warp_photo(photo, WARPS[kind](draws))
     files = [_save(folder, f"warp_{number}_query", photo), _save(folder, f"warp_{number}_retrieved", warped)]
     return Pair(files[0], files[1], kind, protocol="points", points=points)

@@ -77,20 +77,26 @@ def _weigh_equally(n_rows: int) -> Float[Tensor, " rows"]:
 
 def score_towers(result: Interactions, values: Float[Tensor, "query retrieved"], query: HeldOut, retrieved: HeldOut) -> Interactions:
     """The result of one pair with `r2`, from the values of all combinations of two sets of coalitions."""
+    parts, words = _split_table(result, values, query, retrieved), _name_table(query, retrieved)
+    return _add_fit(result, parts, words, (query.p, retrieved.p))
+
+
+def _split_table(result: Interactions, values: Float[Tensor, "query retrieved"], query: HeldOut, retrieved: HeldOut) -> Iterator[Part]:
+    """Yield the parts of a table of all combinations, with the predictions of the result."""
     n_query, n_retrieved = len(query.coalitions), len(retrieved.coalitions)
     none = [torch.zeros_like(side.coalitions[:1]) for side in (query, retrieved)]
     of_query = result.predict(torch.cat([query.coalitions, none[1].expand(n_query, -1)], 1))[0]
     of_retrieved = result.predict(torch.cat([none[0].expand(n_retrieved, -1), retrieved.coalitions], 1))[0]
     constant = result.predict(torch.cat(none, 1))[0]
-    partners = (result["between"][0] @ retrieved.coalitions.to(of_query).T, of_retrieved - constant)
+    partners = result["between"][0] @ retrieved.coalitions.to(of_query).T
+    for rows in torch.arange(n_query, device="cpu").split(ROWS_AT_ONCE):
+        predicted = of_query[rows, None] + of_retrieved - constant + query.coalitions[rows].to(of_query) @ partners
+        yield predicted, values[rows], query.weights[rows, None] * retrieved.weights
 
-    def split_table() -> Iterator[Part]:
-        for rows in torch.arange(n_query, device="cpu").split(ROWS_AT_ONCE):
-            predicted = of_query[rows, None] + partners[1] + query.coalitions[rows].to(of_query) @ partners[0]
-            yield predicted, values[rows], query.weights[rows, None] * retrieved.weights
 
+def _name_table(query: HeldOut, retrieved: HeldOut) -> str:
     words = query.words if query.words == retrieved.words else f"{query.words} and {retrieved.words}"
-    return _add_fit(result, split_table(), f"{words} of each side in all combinations", (query.p, retrieved.p))
+    return f"{words} of each side in all combinations"
 
 
 def measure_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:
@@ -104,20 +110,38 @@ def measure_prediction(game: Game, result: Interactions, n_rows: int, generator:
     """
     if result.first_order is None or result.between is None:
         return result
-    score = _draw_scores(game, _get_probabilities(result), n_rows, generator)
+    p = _get_probabilities(result)
+    list_parts, words = _draw_table(game, p, n_rows, generator)
+
+    def score(one: Interactions) -> Interactions:
+        return _add_fit(one, list_parts(one), words, p)
+
     return replace(score(result), sources=map_sources(result, score))
 
 
-def _draw_scores(game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator) -> Callable[[Interactions], Interactions]:
-    """The function that adds `r2` to a result of the game, on coalitions that are evaluated now."""
+def centre_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:
+    """The result of one pair with the constant whose predictions are right on average, on coalitions that are evaluated now.
+
+    A Banzhaf index along a path has the constant that fits the middle of the path. Half present parts and random halves of the parts often
+    have another similarity, though the changes from there on are alike. Arguments are as for `measure_prediction`.
+    """
+    list_parts, _ = _draw_table(game, _get_probabilities(result), n_rows, generator)
+    shift = torch.stack([(weights.to(values) * (values - predicted)).sum() for predicted, values, weights in list_parts(result)]).sum()
+    return replace(result, constant=(result.empty if result.constant is None else result.constant) + shift)
+
+
+def _draw_table(
+    game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator
+) -> tuple[Callable[[Interactions], Iterable[Part]], str]:
+    """Evaluate coalitions: a function from a result of the game to the parts of their table, and the number of coalitions in words."""
     if isinstance(game, EmbeddedGame):
         query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
         retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
         table = game.combine(query.embeddings, retrieved.embeddings)
-        return lambda result: score_towers(result, table, query, retrieved)
+        return lambda result: _split_table(result, table, query, retrieved), _name_table(query, retrieved)
     rows = draw_present(game.n_players, n_rows, repeat_sides(p, game.n_query, game.n_retrieved), generator)
     values = game.values(rows)
-    return lambda result: _add_fit(result, [(result.predict(rows)[0], values, _weigh_equally(n_rows))], f"{n_rows} coalitions", p)
+    return lambda result: [(result.predict(rows)[0], values, _weigh_equally(n_rows))], f"{n_rows} coalitions"
 
 
 def _get_probabilities(result: Interactions) -> tuple[float, float]:

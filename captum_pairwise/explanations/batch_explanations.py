@@ -1,6 +1,5 @@
 """Explain one query against one or more others, in one call of a method."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -8,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.enumerated import ExactShapleyTaylor, LayerExactShapleyTaylor
 from captum_pairwise.attr.maxsim import MaxSimShapleyTaylor
-from captum_pairwise.attr.randomness import make_context
 from captum_pairwise.attr.sam import LayerPairwiseSAM
-from captum_pairwise.estimators.prediction_fit import measure_prediction
 from captum_pairwise.explanations.absent_parts import BLURRED
 from captum_pairwise.explanations.batch import Batch
 from captum_pairwise.explanations.explanation import Explanation
@@ -22,6 +18,7 @@ from captum_pairwise.explanations.held_out import measure_fit
 from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Plan, make_plan
+from captum_pairwise.explanations.plan_run import PATHS, PlanRun, run_plan
 from captum_pairwise.explanations.removal import read_names, remove_parts, remove_words
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.explanations.untrained import find_untrained
@@ -34,10 +31,8 @@ from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.models.text_towers import scores_pairs
 from captum_pairwise.network.autocast import disable_autocast
 from captum_pairwise.results.interactions import Interactions
-from captum_pairwise.results.selection import take_pair
 
 MOST_MEMBERS = 8  # images of a background that take the place of absent parts
-LAYER_COALITIONS, INPUT_COALITIONS = 64, 16  # held out; after a layer only the tail of the network runs
 Fit = tuple[float, float]  # of the map of the query, and of the map of the other
 OwnBlurs = tuple[float, float] | None
 ROWS = 16  # of a background in one forward pass
@@ -51,13 +46,14 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         ValueError: an option does not fit.
     """
     given, (batch, options) = batch, _prepare(batch, options)
+    generator = torch.Generator().manual_seed(options.seed + 1)
     warnings = _find_warnings(given if options.method is MaxSimShapleyTaylor else batch)
     try:
-        plan, interactions = _run_method(batch, options)
+        run = run_plan(batch.forward_func, make_plan(batch.forward_func, batch.inputs, options), batch.inputs, generator)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
-    pairs = [take_pair(interactions, k) for k in range(len(interactions.full))]
-    (pairs, measured), gallery = _measure_games(batch, plan, pairs, options.seed), _score_gallery(given)
+    plan, pairs = run.plan, run.pairs
+    measured, gallery = _measure_games(batch, run, generator), _score_gallery(given)
     if options.removal is not None:
         pairs = list(map(options.removal.place_patches, pairs))
     explanations = []
@@ -67,7 +63,7 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery, options.threshold)
         weak_layer = find_weak_layer(pair)
         alarms = [*warnings, weak_layer] if weak_layer is not None else warnings
-        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair))
+        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair), is_path=isinstance(plan.method, PATHS))
         verdict = write_verdict(pair, setting, trust, alarms)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations
@@ -89,15 +85,6 @@ def _prepare(batch: Batch, options: Options) -> tuple[Batch, Options]:
     return Batch(model, query, retrieved), replace(options, baselines=None, removal=removal)
 
 
-def _run_method(batch: Batch, options: Options) -> tuple[Plan, Interactions]:
-    """The plan for these inputs and its results."""
-    plan = make_plan(batch.forward_func, batch.inputs, options)
-    interactions = plan.method.interactions(batch.inputs, **plan.arguments)
-    if not isinstance(interactions, Interactions):
-        raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
-    return plan, interactions
-
-
 def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     """A few images of the background for each side whose parts they can replace; sentences cannot replace words of another sentence."""
     model, images = batch.forward_func, batch.background
@@ -111,25 +98,17 @@ def _choose_members(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     return (members if fits[0] else None), (members if fits[1] else None)
 
 
-def _measure_games(
-    batch: Batch, plan: Plan, pairs: Sequence[Interactions], seed: int
-) -> tuple[list[Interactions], list[tuple[Fit, OwnBlurs]]]:
-    """The results with `r2`, and for each `R²` of its maps on coalitions that are drawn anew, and each image's similarity to its own blur.
-
-    A method that holds coalitions out itself has measured `r2`.
-    """
-    generator = torch.Generator().manual_seed(seed + 1)
-    n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
-    has_blurs = _embeds_alike(batch.forward_func) and plan.absent == (BLURRED, BLURRED)
-    results, measured = [], []
-    with torch.no_grad():
-        for game, pair in zip(plan.build(make_context(batch.forward_func, None, None, None)).games(), pairs, strict=True):
-            results.append(pair if pair.r2 is not None else measure_prediction(game, pair, n_coalitions, generator))
-            # among embedded tokens one match is as good as another, so their maps alone predict little; their pairs tell the rest
-            is_of_tokens = isinstance(plan.method, MaxSimShapleyTaylor)
-            fit = (nan, nan) if is_of_tokens else measure_fit(game, pair, generator, n_coalitions)
-            measured.append((fit, _compare_ends(game) if has_blurs else None))
-    return results, measured
+@torch.no_grad()
+def _measure_games(batch: Batch, run: PlanRun, generator: torch.Generator) -> list[tuple[Fit, OwnBlurs]]:
+    """For each pair `R²` of its maps on coalitions that are drawn anew, and each image's similarity to its own blur."""
+    has_blurs = _embeds_alike(batch.forward_func) and run.plan.absent == (BLURRED, BLURRED)
+    # among embedded tokens one match is as good as another, so their maps alone predict little; their pairs tell the rest
+    is_of_tokens = isinstance(run.plan.method, MaxSimShapleyTaylor)
+    measured = []
+    for game, pair in zip(run.games, run.pairs, strict=True):
+        fit = (nan, nan) if is_of_tokens else measure_fit(game, pair, generator, run.n_coalitions)
+        measured.append((fit, _compare_ends(game) if has_blurs else None))
+    return measured
 
 
 def _embeds_alike(forward_func: ForwardFunc) -> bool:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,12 +39,14 @@ METHODS: dict[str, tuple[Any, Any]] = {
 REASONS = {
     "closed form": "the similarity is a dot product and only pooling and linear layers follow, so its indices have a closed form",
     "factorised": "each side is embedded alone, so its parts are sampled alone",
-    "path": "there are too many parts to sample",
+    "path": "there are many parts, and gradients say more of them than samples of the same cost",
     "opaque": "the similarity cannot be split into two embeddings",
 }
 PREDICTING = {"factorised", "path", "opaque"}  # pairs by the index that predicts best; behind pooling all indices of pairs are equal
 INDEX_REASON = "Pairs are Banzhaf indices at p = 0.5, the best prediction of the similarity when parts are missing at random."
-MOST_SAMPLED = 256  # parts of an image
+MOST_SAMPLED = 256  # parts of an image; more have gradients alone
+MOST_WITHOUT_GRADIENTS = 64  # parts of an image; from there on gradients cost less than samples, and come first
+PATH_TOLERANCE = 0.03  # relative error of pairs by gradients, far below the error of a rough explanation
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
 
@@ -59,6 +61,7 @@ class Plan:
         build: builds the games of the same call in a context.
         choices: the parts and the method, and why they were chosen, one sentence each.
         absent: what happens to absent parts of each image, in words such as "blurred".
+        fallback: the plan that is run if the credits of this one do not predict the similarity; None if there is no other.
     """
 
     method: Any
@@ -66,6 +69,7 @@ class Plan:
     build: Callable[[ForwardContext], Pairs]
     choices: tuple[str, ...]
     absent: tuple[str, str]
+    fallback: "Plan | None" = None
 
 
 @dataclass(frozen=True)
@@ -85,25 +89,45 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     """
     check_options(options)
     layers = _choose_layers(forward_func, inputs, options)
-    name, method_class = _choose_class(forward_func, inputs, options, layers)
-    parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
+    names = _choose_methods(forward_func, inputs, options, layers)
     replacements = _choose_replacements(forward_func, inputs, options)
+    plans = [_plan_method(forward_func, inputs, options, layers, name, replacements) for name in names]
+    return plans[0] if len(plans) == 1 else replace(plans[0], fallback=plans[1])
+
+
+def _plan_method(
+    forward_func: ForwardFunc, inputs: Images, options: Options, layers: Sequence[LayerChoice], name: str, replacements: list[Replacement]
+) -> Plan:
+    """The call of one method, given by its name; "" is the class of the user."""
+    method_class = _find_class(name, options, layers)
+    parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
     baselines, absent = tuple(side.baseline for side in replacements), (replacements[0].words, replacements[1].words)
     if issubclass(method_class, LayerPairwiseSAM):  # whose default is 0 in the space of the layer
         baselines = tuple(
             default_baseline(images) if baseline is None else baseline for images, baseline in zip(inputs, baselines, strict=True)
         )
-    predicts = name in PREDICTING or method_class is MaxSimShapleyTaylor
-    make_method: Any = partial(method_class, index=BANZHAF) if predicts else method_class
-    method = make_method(forward_func) if parts.layer is None else make_method(forward_func, parts.layer)
+    method = _make_method(forward_func, name, method_class, parts.layer)
     functions = (build_input_pairs,) if parts.layer is None else (build_layer_pairs, parts.layer)
     build = partial(functions[0], forward_func, *functions[1:], inputs, baselines=baselines, **parts.masks)
     n_samples = _choose_budget(name, parts) if options.n_samples is None else options.n_samples
     arguments = _list_arguments(method, options, {"baselines": baselines, **parts.masks, "n_samples": n_samples})
     budget = f", {n_samples} samples" if "n_samples" in arguments else ""
     reason = f", because {REASONS[name]}" if name and options.method is None else ""
-    run = [f"Method: {method_class.__name__}{budget}{reason}.", *([INDEX_REASON] if predicts else [])]
+    run = [f"Method: {method_class.__name__}{budget}{reason}.", *([INDEX_REASON] if _predicts(name, method_class) else [])]
     return Plan(method, arguments, build, (parts.words, *run, f"Absent parts are {' and '.join(dict.fromkeys(absent))}."), absent)
+
+
+def _make_method(forward_func: ForwardFunc, name: str, method_class: Any, layer: Layers | None) -> Any:
+    """The object of the class, with the index that predicts best."""
+    options: dict[str, Any] = {"index": BANZHAF} if _predicts(name, method_class) else {}
+    if name == "path":
+        options["tolerance"] = PATH_TOLERANCE
+    return method_class(forward_func, *([] if layer is None else [layer]), **options)
+
+
+def _predicts(name: str, method_class: Any) -> bool:
+    """True if pairs are by the index that predicts best."""
+    return name in PREDICTING or method_class is MaxSimShapleyTaylor
 
 
 def _choose_replacements(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[Replacement]:
@@ -182,35 +206,56 @@ def _refuse_words_without_layer(encoder: nn.Module, other: nn.Module) -> None:
         )
 
 
-def _choose_class(forward_func: ForwardFunc, inputs: Images, options: Options, choices: Sequence[LayerChoice]) -> tuple[str, Any]:
-    """The name of the method, "" if the user passed a class, and its class."""
-    if options.method is not None and not isinstance(options.method, str):
-        if not inspect.isclass(options.method) or getattr(options.method, "order", None) != 2:
-            actual = getattr(options.method, "__name__", type(options.method).__name__)
-            raise ValueError(
-                f"Expected method to be one of {list(METHODS)} or a class for pairs of parts, got {actual}. Pass one of these."
-            )
-        return "", options.method
-    name = _choose_method(forward_func, inputs, choices) if options.method is None else options.method
-    if name not in METHODS:
-        raise ValueError(f"Expected method to be one of {list(METHODS)} or a class of this package, got {name!r}. Pass one of these.")
+def _find_class(name: str, options: Options, choices: Sequence[LayerChoice]) -> Any:
+    """The class of a name, or the user's class."""
+    if not name:
+        return options.method
     method_class = METHODS[name][bool(choices)]
     if method_class is None:
         raise ValueError(f"Expected a layer for method={name!r}. Pass layer=, or another method.")
-    return name, method_class
+    return method_class
 
 
-def _choose_method(forward_func: ForwardFunc, inputs: Images, choices: Sequence[LayerChoice]) -> str:
-    """The cheapest method that is right for this model."""
+def _choose_methods(forward_func: ForwardFunc, inputs: Images, options: Options, choices: Sequence[LayerChoice]) -> tuple[str, ...]:
+    """The name of the method, "" for a class of the user, and of the one that follows if it does not predict.
+
+    Raises:
+        ValueError: the user named a method that does not exist.
+    """
+    if isinstance(options.method, str):
+        if options.method not in METHODS:
+            raise ValueError(
+                f"Expected method to be one of {list(METHODS)} or a class of this package, got {options.method!r}. Pass one of these."
+            )
+        return (options.method,)
+    if options.method is None:
+        return _list_methods(forward_func, inputs, choices, options.n_samples is not None)
+    if not inspect.isclass(options.method) or getattr(options.method, "order", None) != 2:
+        actual = getattr(options.method, "__name__", type(options.method).__name__)
+        raise ValueError(f"Expected method to be one of {list(METHODS)} or a class for pairs of parts, got {actual}. Pass one of these.")
+    return ("",)
+
+
+def _list_methods(forward_func: ForwardFunc, inputs: Images, choices: Sequence[LayerChoice], has_budget: bool) -> tuple[str, ...]:
+    """The cheapest method that is right for this model; or the one that is if the network is smooth, and the one that always is."""
     if not isinstance(forward_func, SimilarityWrapper):
-        return "opaque"
-    if forward_func.head.lift_query is None:  # paths would need the derivatives of the head
-        return "factorised"
-    if choices and forward_func.head.frozen_norm is False:
-        views = build_layer_views(forward_func, _join_layers(choices), inputs, None, MemoryNotice())[1]
-        if all(view.tail.is_affine for view in views):
-            return "closed form"
-    return "path" if max((choice.n_parts for choice in choices), default=0) > MOST_SAMPLED else "factorised"
+        return ("opaque",)
+    head, n_parts = forward_func.head, [choice.n_parts for choice in choices]
+    if head.lift_query is None:  # paths would need the derivatives of the head
+        return ("factorised",)
+    is_large = min(n_parts, default=0) > MOST_WITHOUT_GRADIENTS
+    is_affine = bool(choices) and (head.frozen_norm is False or is_large) and _has_affine_tails(forward_func, inputs, choices)
+    if is_affine and head.frozen_norm is False:
+        return ("closed form",)
+    if max(n_parts, default=0) > MOST_SAMPLED:
+        return ("path",)
+    return ("path", "factorised") if is_large and not is_affine and not has_budget else ("factorised",)
+
+
+def _has_affine_tails(model: SimilarityWrapper, inputs: Images, choices: Sequence[LayerChoice]) -> bool:
+    """True if only pooling and linear layers follow both layers."""
+    views = build_layer_views(model, _join_layers(choices), inputs, None, MemoryNotice())[1]
+    return all(view.tail.is_affine for view in views)
 
 
 def _divide_input(inputs: Tensor) -> Tensor:

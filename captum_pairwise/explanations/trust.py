@@ -39,7 +39,14 @@ CREDITS = {"given_other": "parts", "between": "pairs"}  # the blocks that are ju
 Errors = Sequence[float]  # of these blocks: NaN without the block, infinite if the error is unknown
 
 
-def judge_numbers(interactions: Interactions, fit: tuple[float, float], warnings: Sequence[str] = (), *, is_exact: bool = False) -> Trust:
+def judge_numbers(
+    interactions: Interactions,
+    fit: tuple[float, float],
+    warnings: Sequence[str] = (),
+    *,
+    is_exact: bool = False,
+    is_path: bool = False,
+) -> Trust:
     """The label of an explanation, and the numbers behind it.
 
     * reliable: on coalitions held out, parts and pairs together predict at least half of the variance (`r2`), and each map 70 % of the
@@ -53,8 +60,9 @@ def judge_numbers(interactions: Interactions, fit: tuple[float, float], warnings
         fit: `R²` of both maps.
         warnings: what is wrong with the model.
         is_exact: True if nothing was drawn: credits without a standard error have no error.
+        is_path: True if they come from gradients along a path: nothing was drawn, and their errors are in the gap and in both `R²`.
     """
-    errors = [_measure_error(interactions, name, is_exact) for name in CREDITS]
+    errors = [_measure_error(interactions, name, 0.0 if is_exact else nan if is_path else inf) for name in CREDITS]
     gap = _measure_gap(interactions)
     r2 = nan if interactions.r2 is None else interactions.r2.item()
     passed = [name for name, limits in LABELS.items() if _meets(limits, errors, gap, fit, r2)]
@@ -72,14 +80,14 @@ def _meets(limits: _Limits, errors: Errors, gap: float, fit: tuple[float, float]
     return is_small and all(isnan(value) or value >= least for value, least in fits)
 
 
-def _measure_error(interactions: Interactions, name: str, is_exact: bool) -> float:
-    """The standard error of a block relative to the block; NaN without the block, infinite if it is unknown."""
+def _measure_error(interactions: Interactions, name: str, unknown: float) -> float:
+    """The standard error of a block relative to the block; NaN without the block, `unknown` without its errors."""
     block, errors = getattr(interactions, name), interactions.standard_error
     if block is None:
         return nan
     error: Tensor | None = getattr(errors, name) if errors is not None else None
     if error is None:
-        return 0.0 if is_exact else inf
+        return unknown
     return (error.norm() / block.norm().clamp(min=1e-30)).item()
 
 

@@ -60,7 +60,7 @@ class Settings:
             raise ValueError(f"Expected sampling to be one of {sorted(TAYLOR_SAMPLERS)}, got {self.sampling!r}.")
 
 
-FIELD_BUDGETS: dict[str, Any] = {"first": 100, "second": 160, "second_layer": 10_000, "n_embeddings": 100, "n_layer_embeddings": 500}
+FIELD_BUDGETS: dict[str, Any] = {"first": 100, "second": 160, "second_layer": 10_000, "n_embeddings": 100, "n_layer_embeddings": 300}
 SMALL_SIZES: dict[str, Any] = {
     "window": 56,
     "stride": 28,

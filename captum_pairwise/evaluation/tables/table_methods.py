@@ -80,7 +80,9 @@ TABLE_METHODS: dict[str, TableMethod] = {
         is_slow=True,
     ),
     "fixlip": share_result("FIxLIP", AGNOSTIC, rivals.pair_by_fixlip, is_slow=True),
-    "vesm": TableMethod("VESM", DEPENDENT, lambda run: RetrievedMap(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0])),
+    "vesm": TableMethod(
+        "VESM", DEPENDENT, lambda run: RetrievedMap(cp.LayerVESM(*run.layer).attribute(run.pair.images)[1][:, 0]), is_slow=True
+    ),
     "gcam": TableMethod("GCAM", DEPENDENT, paper.explain_by_gradcam),
     "captum_ig": TableMethod("Captum IG", DEPENDENT, rivals.explain_by_captum_gradients),
     "captum_gxa": TableMethod("Captum G×A", DEPENDENT, rivals.explain_by_captum_product),
