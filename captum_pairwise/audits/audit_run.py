@@ -13,7 +13,7 @@ from captum_pairwise.audits.audit_result import Audit
 from captum_pairwise.audits.audit_rows import AuditRows, load_rows
 from captum_pairwise.audits.audit_tables import write_audit_tables
 from captum_pairwise.audits.audited_model import AuditedModel
-from captum_pairwise.audits.local_engine import run_here, run_pool, use_one_thread
+from captum_pairwise.audits.local_engine import run_here, run_pool
 from captum_pairwise.audits.nearest_images import PhotoEmbeddings, embed_folder, embed_photos, list_nearest_pairs
 from captum_pairwise.audits.part_removal import (
     FoundCluster,
@@ -30,6 +30,7 @@ from captum_pairwise.audits.shortcuts import ClusterSummary, rank_clusters
 from captum_pairwise.audits.tag_shares import share_tags
 from captum_pairwise.datasets.embeddings import fingerprint
 from captum_pairwise.models.similarity import SimilarityWrapper
+from captum_pairwise.network.threads import use_one_thread
 
 ENGINES = LOCAL, RAY = "local", "ray"
 MOST_REMOVED = 3  # clusters that are removed, beside all of them together

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.search_pair import SearchPair
 from captum_pairwise.audits.shard_worker import AuditTask, explain_shard, load_audited
+from captum_pairwise.network.threads import use_one_thread
 
 _MODEL: list[AuditedModel] = []  # of a process of the pool
 
@@ -46,18 +46,3 @@ def _start_worker(task: AuditTask) -> None:
 
 def _explain_shard(task: AuditTask, shard: Sequence[SearchPair]) -> tuple[int, int]:
     return explain_shard(_MODEL[0], task.folder, shard)
-
-
-@contextmanager
-def use_one_thread() -> Iterator[None]:
-    """Run PyTorch with one thread: the last digits of a sum change with the number of threads.
-
-    Yields:
-        nothing.
-    """
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)

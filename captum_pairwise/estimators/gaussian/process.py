@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_pairwise.estimators.gaussian.covariance import CoalitionKernel, Rows, Walsh
 from captum_pairwise.estimators.gaussian.trends import N_OWN
+from captum_pairwise.network.threads import use_one_thread
 
 STEPS_TO_FIT, ROWS_FOR_KERNEL = 25, 256
 # Logarithms of: the prior variance without players, relative to that with half of them (`players * fading`); the variance of the smoother
@@ -97,9 +98,10 @@ def fit_kernel(coalitions: Coalitions, outputs: Outputs, rows_for_kernel: int = 
     """The most likely kernel (type-II maximum likelihood, one rate for each player).
 
     The priors of the relative rates and of the variance without players are log-normal. The kernel is fitted on at most
-    `rows_for_kernel` rows, because the time grows with the cube of the rows.
+    `rows_for_kernel` rows, because the time grows with the cube of the rows. Their matrices are so small that two threads take five times
+    as long as one.
     """
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), use_one_thread():
         rows, outputs = coalitions.cpu().double(), outputs.detach().cpu().double().clone()
         chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0), device="cpu")[:rows_for_kernel]
         return _search_kernel(rows[chosen], (outputs - outputs.mean(0))[chosen])
