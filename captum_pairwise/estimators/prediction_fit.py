@@ -130,6 +130,24 @@ def centre_prediction(game: Game, result: Interactions, n_rows: int, generator: 
     return replace(result, constant=(result.empty if result.constant is None else result.constant) + shift)
 
 
+def measure_pairs(game: EmbeddedGame, result: Interactions, n_rows: int, generator: torch.Generator) -> float:
+    r"""The share of the variance of what both images change together that the pairs between them predict; NaN if they change nothing.
+
+    $$1 - \frac{\sum_{AB} (g - \hat g)^2}{\sum_{AB} g^2}, \qquad g(A, B) = v(A, B) - \bar v(A, \cdot) - \bar v(\cdot, B) + \bar v$$
+
+    over all combinations of random coalitions of each image. Unlike `r2` it does not ask for the pairs within an image, which some
+    estimates do not have: it is near 1 for right pairs also where parts and pairs alone predict little. Arguments are as for
+    `measure_prediction`.
+    """
+    p = _get_probabilities(result)
+    query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
+    retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
+    values = game.combine(query.embeddings, retrieved.embeddings).double()
+    predicted = query.coalitions.to(values) @ result["between"][0].to(values) @ retrieved.coalitions.to(values).T
+    together, residual = (table - table.mean(0) - table.mean(1, keepdim=True) + table.mean() for table in (values, values - predicted))
+    return (1 - residual.square().sum() / together.square().sum()).item()
+
+
 def _draw_table(
     game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator
 ) -> tuple[Callable[[Interactions], Iterable[Part]], str]:

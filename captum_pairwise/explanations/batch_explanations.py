@@ -46,10 +46,11 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         ValueError: an option does not fit.
     """
     given, (batch, options) = batch, _prepare(batch, options)
-    generator = torch.Generator().manual_seed(options.seed + 1)
     warnings = _find_warnings(given if options.method is MaxSimShapleyTaylor else batch)
     try:
-        run = run_plan(batch.forward_func, make_plan(batch.forward_func, batch.inputs, options), batch.inputs, generator)
+        plan = make_plan(batch.forward_func, inputs := batch.inputs, options)
+        generator = torch.Generator().manual_seed(options.seed + 1)
+        run = run_plan(batch.forward_func, plan, inputs, generator)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
         raise ValueError(" ".join([str(error), *(f"Note that {warning}." for warning in warnings)])) from error
     plan, pairs = run.plan, run.pairs

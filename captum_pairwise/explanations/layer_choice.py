@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ class LayerChoice:
         mask: the `layer_mask` of its parts; None makes each place a part.
         parts: the parts in words.
         n_parts: their number, 0 if it is unknown.
+        size: rows and columns of a map `[B, C, H, W]` whose cells are the parts; empty for other parts.
     """
 
     layer: nn.Module
@@ -43,6 +45,7 @@ class LayerChoice:
     mask: Tensor | Layout | None
     parts: str
     n_parts: int
+    size: tuple[int, ...] = ()
 
 
 @dataclass
@@ -196,13 +199,30 @@ def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor, most: int | No
         if size is None:
             return None
         block = 1 if most is None else _find_block(size, most)
-        counts = [-(-side // block) for side in size]
-        blocks = f"blocks of {' × '.join([str(block)] * len(size))} patches"
-        words = f"{' × '.join(map(str, counts))} {'patches' if block == 1 else blocks}"
         mask = TokenGrid(size, n_prefix=places[0] - prod(size), block=block)
-        return LayerChoice(call.module, call.name, mask, words, prod(counts))
-    words = f"{' × '.join(map(str, places))} {'cells' if len(places) > 1 else 'places'}"
-    return LayerChoice(call.module, call.name, None, words, prod(places))
+        return LayerChoice(call.module, call.name, mask, **_count_blocks(size, block, "patches"))
+    counted = _count_blocks(places, 1, "cells" if len(places) > 1 else "places")
+    return LayerChoice(call.module, call.name, None, **counted, size=tuple(places) if len(places) == 2 and call.axis == 1 else ())
+
+
+def _count_blocks(size: Sequence[int], block: int, name: str) -> dict[str, Any]:
+    """`parts` and `n_parts` of blocks of places."""
+    counts = [-(-side // block) for side in size]
+    blocks = f"blocks of {' × '.join([str(block)] * len(size))} {name}"
+    return {"parts": f"{' × '.join(map(str, counts))} {name if block == 1 else blocks}", "n_parts": prod(counts)}
+
+
+def join_places(choice: LayerChoice, most: int) -> LayerChoice | None:
+    """The same layer with blocks of neighbouring places as its parts, at most so many; None for parts that are no grid."""
+    size = choice.mask.sizes if isinstance(choice.mask, TokenGrid) else choice.size
+    if not size:
+        return None
+    block = _find_block(size, most)
+    if isinstance(choice.mask, TokenGrid):
+        return replace(choice, mask=replace(choice.mask, block=block), **_count_blocks(size, block, "patches"))
+    rows, columns = (torch.arange(side, device="cpu") // block for side in size)
+    mask = (rows[:, None] * (int(columns[-1]) + 1) + columns)[None, None]
+    return replace(choice, mask=mask, size=(), **_count_blocks(size, block, "cells"))
 
 
 def _find_block(size: tuple[int, ...], most: int) -> int:

@@ -7,26 +7,23 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.factorised import FactorisedInteractions, LayerFactorisedInteractions
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.maxsim import MaxSimShapleyTaylor
 from captum_pairwise.attr.sam import LayerPairwiseSAM
 from captum_pairwise.attr.shapley_taylor import GaussianProcessShapleyTaylor, LayerGaussianProcessShapleyTaylor
 from captum_pairwise.explanations.absent_parts import Replacement, choose_replacements
-from captum_pairwise.explanations.layer_choice import LayerChoice, choose_layer, describe_layer, find_named_layer
+from captum_pairwise.explanations.chosen_parts import MOST_SAMPLED, Parts, choose_layers, choose_parts, join_layers, join_many_places
+from captum_pairwise.explanations.layer_choice import LayerChoice
 from captum_pairwise.explanations.options import Options, check_options
 from captum_pairwise.games.build import build_input_pairs, build_layer_pairs, build_layer_views
 from captum_pairwise.games.context import ForwardContext, ForwardFunc, Images
 from captum_pairwise.games.pairs import Pairs
 from captum_pairwise.models.similarity import SimilarityWrapper
-from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.network.batching import MemoryNotice
 from captum_pairwise.network.layers import Layers
 from captum_pairwise.players.baselines import default_baseline
-from captum_pairwise.players.volumes import divide_input, divide_signal
 from captum_pairwise.results.index import BANZHAF
 
 # by name: the class without and with a layer
@@ -44,11 +41,10 @@ REASONS = {
 }
 PREDICTING = {"factorised", "path", "opaque"}  # pairs by the index that predicts best; behind pooling all indices of pairs are equal
 INDEX_REASON = "Pairs are Banzhaf indices at p = 0.5, the best prediction of the similarity when parts are missing at random."
-MOST_SAMPLED = 256  # parts of an image; more have gradients alone
 MOST_WITHOUT_GRADIENTS = 64  # parts of an image; from there on gradients cost less than samples, and come first
 PATH_TOLERANCE = 0.03  # relative error of pairs by gradients, far below the error of a rough explanation
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
-OPAQUE_SAMPLES, OPAQUE_SEGMENTS = 1000, 20
+OPAQUE_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -72,15 +68,6 @@ class Plan:
     fallback: "Plan | None" = None
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The parts of both images: the layer, None for the inputs themselves, the masks by the name of their argument, and words."""
-
-    layer: Layers | None
-    masks: dict[str, Any]
-    words: str
-
-
 def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Plan:
     """The call that explains these inputs.
 
@@ -88,11 +75,13 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
         ValueError: an option does not fit.
     """
     check_options(options)
-    layers = _choose_layers(forward_func, inputs, options)
+    layers = choose_layers(forward_func, inputs, options)
     names = _choose_methods(forward_func, inputs, options, layers)
     replacements = _choose_replacements(forward_func, inputs, options)
-    plans = [_plan_method(forward_func, inputs, options, layers, name, replacements) for name in names]
-    return plans[0] if len(plans) == 1 else replace(plans[0], fallback=plans[1])
+    plan, blocks = _plan_method(forward_func, inputs, options, layers, names[0], replacements), join_many_places(layers)
+    if len(names) == 1 or blocks is None:
+        return plan
+    return replace(plan, fallback=_plan_method(forward_func, inputs, options, blocks, names[1], replacements))
 
 
 def _plan_method(
@@ -100,7 +89,7 @@ def _plan_method(
 ) -> Plan:
     """The call of one method, given by its name; "" is the class of the user."""
     method_class = _find_class(name, options, layers)
-    parts = _choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
+    parts = choose_parts(method_class, inputs, options, layers, isinstance(forward_func, SimilarityWrapper))
     baselines, absent = tuple(side.baseline for side in replacements), (replacements[0].words, replacements[1].words)
     if issubclass(method_class, LayerPairwiseSAM):  # whose default is 0 in the space of the layer
         baselines = tuple(
@@ -150,62 +139,6 @@ def _list_arguments(method: Any, options: Options, chosen: dict[str, Any]) -> di
     return {key: value for key, value in wanted.items() if key in known and value is not None}
 
 
-def _choose_parts(method_class: Any, inputs: Images, options: Options, layers: Sequence[LayerChoice], is_encoder: bool) -> _Parts:
-    """The layer and the masks that a method takes."""
-    if not issubclass(method_class, LayerPairAttribution):
-        if options.removal is not None:
-            return _Parts(None, {"feature_mask": options.removal.masks}, f"Parts: {options.removal.parts}.")
-        if options.feature_mask is not None:
-            return _Parts(None, {"feature_mask": options.feature_mask}, "Parts: your mask.")
-        reason = ", because no layer with places carries all information" if is_encoder and options.method is None else ""
-        return _Parts(None, {"feature_mask": tuple(map(_divide_input, inputs))}, f"Parts: {_name_segments(inputs)}{reason}.")
-    if not layers:
-        raise ValueError(f"Expected layer= for {method_class.__name__}, because no layer of the model has places. Name a layer.")
-    masks = {"layer_mask": (layers[0].mask, layers[-1].mask)}
-    return _Parts(_join_layers(layers), masks, _describe_parts(layers, options.layer is not None))
-
-
-def _join_layers(layers: Sequence[LayerChoice]) -> Layers:
-    """One layer for both images, or a pair."""
-    first, last = layers[0].layer, layers[-1].layer
-    return first if first is last else (first, last)
-
-
-def _choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[LayerChoice]:
-    """The layer of each side; empty if the parts are those of the inputs."""
-    if options.removal is not None:
-        return []
-    if options.feature_mask is not None or not isinstance(forward_func, SimilarityWrapper):
-        named = [] if options.layer is None else options.layer if isinstance(options.layer, (tuple, list)) else [options.layer]
-        modules = [find_named_layer(forward_func, name) if isinstance(name, str) else name for name in named]
-        return [LayerChoice(module, type(module).__name__, None, "its places", 0) for module in modules]
-    choices = []
-    for side, images in enumerate(inputs):
-        embedder = forward_func.make_embedder(side)
-        named = options.layer[side] if isinstance(options.layer, (tuple, list)) else options.layer
-        if isinstance(named, str):
-            named = find_named_layer(embedder.encoder, named)
-        choice = choose_layer(embedder, images) if named is None else describe_layer(embedder, named, images)
-        if choice is None:
-            _refuse_words_without_layer(embedder.encoder, forward_func.make_embedder(1 - side).encoder)
-            return []
-        choices.append(choice)
-    return choices
-
-
-def _refuse_words_without_layer(encoder: nn.Module, other: nn.Module) -> None:
-    """Refuse an encoder without a layer beside an encoder of text, whose words are parts of a layer.
-
-    Raises:
-        ValueError: the other is an encoder of text.
-    """
-    if isinstance(other, TokenEncoder):
-        raise ValueError(
-            f"Expected a layer of {type(encoder).__name__} that has places and carries all information, because words are explained at a "
-            "layer, got none. Pass a pair of layers."
-        )
-
-
 def _find_class(name: str, options: Options, choices: Sequence[LayerChoice]) -> Any:
     """The class of a name, or the user's class."""
     if not name:
@@ -247,37 +180,17 @@ def _list_methods(forward_func: ForwardFunc, inputs: Images, choices: Sequence[L
     is_affine = bool(choices) and (head.frozen_norm is False or is_large) and _has_affine_tails(forward_func, inputs, choices)
     if is_affine and head.frozen_norm is False:
         return ("closed form",)
-    if max(n_parts, default=0) > MOST_SAMPLED:
-        return ("path",)
-    return ("path", "factorised") if is_large and not is_affine and not has_budget else ("factorised",)
+    is_sampled = max(n_parts, default=0) <= MOST_SAMPLED and (is_affine or has_budget or not is_large)
+    return ("factorised",) if is_sampled else ("path", "factorised")
 
 
 def _has_affine_tails(model: SimilarityWrapper, inputs: Images, choices: Sequence[LayerChoice]) -> bool:
     """True if only pooling and linear layers follow both layers."""
-    views = build_layer_views(model, _join_layers(choices), inputs, None, MemoryNotice())[1]
+    views = build_layer_views(model, join_layers(choices), inputs, None, MemoryNotice())[1]
     return all(view.tail.is_affine for view in views)
 
 
-def _divide_input(inputs: Tensor) -> Tensor:
-    """Superpixels of images, supervoxels of volumes and videos, or equal intervals of signals."""
-    ids = divide_input(inputs, OPAQUE_SEGMENTS)
-    return divide_signal(inputs, OPAQUE_SEGMENTS) if ids is None else ids
-
-
-def _name_segments(inputs: Images) -> str:
-    """The default parts of inputs in words."""
-    names = {4: "superpixels of each photo", 5: "supervoxels of each side"}
-    return " and ".join(dict.fromkeys(names.get(side.dim(), "equal intervals of each signal") for side in inputs))
-
-
-def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:
-    words = list(dict.fromkeys(f"{choice.parts} of `{choice.name}`" for choice in choices))
-    is_text = any(choice.parts.startswith("words") for choice in choices)
-    reason = "" if is_named or is_text else ", the last layer with places"
-    return f"Parts: {' and '.join(words)}{reason}."
-
-
-def _choose_budget(name: str, parts: _Parts) -> int | None:
+def _choose_budget(name: str, parts: Parts) -> int | None:
     """The number of samples; None is the default of the class."""
     if name == "factorised" and parts.layer is None:
         n_parts = max((int(mask.max()) + 1 for mask in parts.masks["feature_mask"] if mask is not None), default=0)

@@ -7,14 +7,15 @@ import torch
 from captum_pairwise.attr.base import LayerPairAttribution
 from captum_pairwise.attr.integrated_hessians import IntegratedHessians, LayerIntegratedHessians
 from captum_pairwise.attr.randomness import make_context
-from captum_pairwise.estimators.prediction_fit import centre_prediction, measure_prediction
+from captum_pairwise.estimators.prediction_fit import centre_prediction, measure_pairs, measure_prediction
 from captum_pairwise.explanations.plan import Plan
+from captum_pairwise.games.build import share_pairs
 from captum_pairwise.games.context import ForwardFunc, Images
-from captum_pairwise.games.game import Game
+from captum_pairwise.games.game import EmbeddedGame, Game
 from captum_pairwise.results.interactions import Interactions
 from captum_pairwise.results.selection import take_pair
 
-LEAST_PREDICTED = 0.9  # share of the changes of the similarity; below it the next plan is run
+LEAST_PREDICTED = 0.9  # share of what both images change together; below it the next plan is run
 LAYER_COALITIONS, INPUT_COALITIONS = 64, 16  # held out; after a layer only the tail of the network runs
 PATHS = (IntegratedHessians, LayerIntegratedHessians)
 
@@ -37,7 +38,7 @@ class PlanRun:
 
 
 def run_plan(forward_func: ForwardFunc, plan: Plan, inputs: Images, generator: torch.Generator) -> PlanRun:
-    """Run the method of a plan, and its fallback if the credits of a pair predict less than `LEAST_PREDICTED`.
+    """Run the method of a plan, and its fallback if its pairs predict less than `LEAST_PREDICTED` of what both images change together.
 
     Args:
         forward_func: the model.
@@ -54,26 +55,33 @@ def run_plan(forward_func: ForwardFunc, plan: Plan, inputs: Images, generator: t
     except ValueError:
         if fallback is None:
             raise
-        run, problem = None, "the network has no gradients"
+        problem = "the network has no gradients"
     else:
-        least = min((pair.r2.item() for pair in run.pairs if pair.r2 is not None), default=1.0)
-        problem = f"its credits predict only {100 * max(least, 0):.0f} % of the changes" if least < LEAST_PREDICTED else ""
-    if run is not None and (fallback is None or not problem):
-        return run
-    assert fallback is not None
+        least = 1.0 if fallback is None else _measure_pairs(run, generator)
+        if fallback is None or not least < LEAST_PREDICTED:
+            return run
+        problem = f"its pairs predict {100 * max(least, 0):.0f} % of what both sides change together"
     words = f"{type(plan.method).__name__} came first, but {problem}."
     return run_plan(forward_func, replace(fallback, choices=(*fallback.choices, words)), inputs, generator)
 
 
+@torch.no_grad()
+def _measure_pairs(run: PlanRun, generator: torch.Generator) -> float:
+    """The least share of what both images change together that pairs predict."""
+    measured = zip(run.games, run.pairs, strict=True)
+    return min(measure_pairs(game, pair, run.n_coalitions, generator) for game, pair in measured if isinstance(game, EmbeddedGame))
+
+
 def _run_method(forward_func: ForwardFunc, plan: Plan, inputs: Images, generator: torch.Generator) -> PlanRun:
     """The results of a method, with `r2`; a method that holds coalitions out itself has measured it."""
-    interactions = plan.method.interactions(inputs, **plan.arguments)
+    with share_pairs():
+        interactions = plan.method.interactions(inputs, **plan.arguments)
+        games = list(plan.build(make_context(forward_func, None, None, None)).games())
     if not isinstance(interactions, Interactions):
         raise ValueError(f"Expected a method whose result is Interactions, got {type(interactions).__name__}. Take another method.")
     n_coalitions = LAYER_COALITIONS if isinstance(plan.method, LayerPairAttribution) else INPUT_COALITIONS
     pairs = [take_pair(interactions, number) for number in range(len(interactions.full))]
     with torch.no_grad():
-        games = list(plan.build(make_context(forward_func, None, None, None)).games())
         if isinstance(plan.method, PATHS) and all(pair.constant is not None for pair in pairs):
             pairs = [centre_prediction(game, pair, n_coalitions, generator) for game, pair in zip(games, pairs, strict=True)]
         scored = [

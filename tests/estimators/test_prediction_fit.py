@@ -1,6 +1,7 @@
 """The share of the variance that credits predict, against all coalitions and against least squares."""
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,11 @@ from torch.testing import assert_close
 
 from captum_pairwise.estimators.coalitions import all_coalitions
 from captum_pairwise.estimators.enumeration import exact
-from captum_pairwise.estimators.prediction_fit import draw_balanced, measure_prediction
+from captum_pairwise.estimators.prediction_fit import centre_prediction, draw_balanced, measure_pairs, measure_prediction
 from captum_pairwise.estimators.regression.tower_regression import regress_tower
 from captum_pairwise.estimators.towers.factorisation import factorise
 from captum_pairwise.estimators.towers.sampled_tower import TowerOptions
-from captum_pairwise.games.game import CallableGame, Game
+from captum_pairwise.games.game import CallableGame, Game, TwoTowerGame
 from captum_pairwise.results.index import parse_index
 from captum_pairwise.results.interactions import Interactions
 
@@ -148,3 +149,36 @@ def test_a_result_keeps_no_embeddings_that_were_held_out() -> None:
     del game
     assert len(seen) == 1 and seen[0]() is None
     assert result.as_index("faith-shap").r2 is not None
+
+
+def make_linear_towers() -> TwoTowerGame:
+    """A game whose pairs between the images are its only changes that need both."""
+    query, retrieved = (torch.randn(n, 3, generator=seeded(n), dtype=torch.float64) for n in (5, 4))
+    return TwoTowerGame(5, 4, lambda z: z.double() @ query + 1, lambda z: z.double() @ retrieved - 2)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.8, 0.0, -1.0])
+def test_pairs_of_linear_towers_predict_all_that_needs_both_images(factor) -> None:
+    game = make_linear_towers()
+    result = factorise(game, 2**5, TowerOptions(index=BANZHAF))
+    scaled = replace(result, between=factor * result.between)
+    assert_close(measure_pairs(game, scaled, 64, seeded(0)), 1 - (1 - factor) ** 2, rtol=0, atol=1e-9)
+
+
+def test_the_credit_of_parts_and_the_constant_do_not_matter_for_what_needs_both_images() -> None:
+    game = relu_game(5, 4, 0)
+    result = factorise(game, 2**5, TowerOptions(index=BANZHAF))
+    other = replace(result, first_order=result.first_order + 5, constant=result.constant - 1)
+    shares = [measure_pairs(game, one, 64, seeded(0)) for one in (result, other)]
+    assert shares[0] == shares[1] < 1
+
+
+def test_a_prediction_is_centred_on_all_combinations() -> None:
+    """The constant does not depend on the one before, and is that of the exact index up to the error of the sample."""
+    game = relu_game(5, 4, 1)
+    result = factorise(game, 2**5, TowerOptions(index=parse_index("banzhaf", 0.5)))
+    shifted = replace(result, constant=result.constant + 3)
+    centred = [centre_prediction(game, one, 4096, seeded(2)) for one in (result, shifted)]
+    assert_close(centred[0].constant, centred[1].constant)
+    spread = (result.predict(all_coalitions(9)) - game.values(all_coalitions(9))).std()
+    assert (centred[0].constant - result.constant).abs() < 0.2 * spread  # far less than that of one coalition

@@ -6,8 +6,9 @@ from conftest import images, tiny_encoder
 from torch import nn
 
 import captum_pairwise as cp
+from captum_pairwise.explanations.chosen_parts import MOST_SAMPLED
 from captum_pairwise.explanations.options import Options
-from captum_pairwise.explanations.plan import MOST_SAMPLED, make_plan
+from captum_pairwise.explanations.plan import make_plan
 
 PAIR = images(1)
 
@@ -43,8 +44,32 @@ def test_the_method_follows_from_the_model(similarity, encoder, expected):
     assert ("Banzhaf" in " ".join(plan.choices)) == (expected is not cp.LayerPairwiseSAM)
 
 
-def test_many_parts_are_more_than_the_most_that_are_sampled():
-    assert 36 * 36 > MOST_SAMPLED > 9
+def test_many_parts_are_sampled_as_blocks_if_gradients_do_not_predict():
+    plan = choose(cp.SimilarityWrapper(nn.Sequential(*wide_encoder(), nn.Upsample(scale_factor=3))))
+    assert 36 * 36 > MOST_SAMPLED
+    assert type(plan.fallback.method) is cp.LayerFactorisedInteractions and "9 × 9 blocks of 4 × 4 cells" in plan.fallback.choices[0]
+    mask = plan.fallback.arguments["layer_mask"][0]
+    expected = cp.grid(36, 36, 9, 9)
+    assert torch.equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("after", "options", "expected"),
+    [
+        ([nn.Conv2d(4, 4, 1)], {}, ["LayerIntegratedHessians", "LayerFactorisedInteractions"]),
+        ([nn.Conv2d(4, 4, 1)], {"n_samples": 300}, ["LayerFactorisedInteractions"]),
+        ([nn.Conv2d(4, 4, 1)], {"method": "path"}, ["LayerIntegratedHessians"]),
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten()], {}, ["LayerFactorisedInteractions"]),
+    ],
+    ids=["more follows", "a budget", "named", "only pooling follows"],
+)
+def test_gradients_come_first_for_many_parts_before_a_tail_that_is_not_affine(after, options, expected):
+    tail = [nn.ReLU(), nn.Flatten(), nn.Linear(4 * 144, 5), nn.GELU()] if len(after) == 1 else []
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), *after, *tail).double().eval()
+    plan = choose(cp.SimilarityWrapper(encoder), **options)
+    plans = [plan] if plan.fallback is None else [plan, plan.fallback]
+    assert [type(one.method).__name__ for one in plans] == expected
+    assert "12 × 12 cells" in plan.choices[0]
 
 
 def test_a_function_is_a_black_box():
