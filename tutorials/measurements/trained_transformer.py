@@ -2,8 +2,8 @@
 
     python tutorials/measurements/trained_transformer.py
 
-A small vision transformer of timm (needs `pip install timm`) learns the digits of scikit-learn in two minutes. Then six pairs of test images
-are compared by the tokens before its last block and before the one before, with blurred baselines and cosine similarity. "Together": the
+A small vision transformer of timm (needs `pip install timm`) learns the digits of scikit-learn in two minutes. Then six pairs of new images
+are compared, by the tokens before its last block and before the one before, with blurred baselines and cosine similarity. "Together" is the
 share that the pairs predict of what both images change together, on coalitions that neither method has seen (`measure_pairs`).
 """
 
