@@ -39,7 +39,8 @@ from .models import backbones, clip, text
 from .models.similarity import SimilarityWrapper
 from .network.layer_view import SplitEncoder
 from .players.baselines import Backgrounds, blur_baseline, mean_colour
-from .players.regions import grid, paint, patches, superpixels, token_grid
+from .players.position_layouts import token_grid
+from .players.regions import grid, paint, patches, superpixels
 from .players.volumes import boxes, supervoxels
 from .results.interactions import Interactions, project
 from .results.window_pairs import WindowPairs

@@ -18,7 +18,6 @@ from captum_pairwise.audits.removed_parts import remove_parts
 from captum_pairwise.explanations.batch import wrap_model
 from captum_pairwise.explanations.contents import Box
 from captum_pairwise.explanations.plan import make_plan
-from captum_pairwise.explanations.plan_run import run_plan
 from captum_pairwise.explanations.preprocessing import Transform
 from captum_pairwise.games.checks import refuse_training
 from captum_pairwise.models.adapters import adapt_model
@@ -156,8 +155,8 @@ class AuditedModel:
         if query.inputs is None or hit.inputs is None:
             raise ValueError("Expected two images of one audit, got images of two. Read both with the same AuditedModel.")
         inputs = query.inputs, hit.inputs
-        plan = make_plan(self.forward_func, inputs, choose_options(self.forward_func, query.inputs, self._layer))
-        return _take_credit(run_plan(self.forward_func, plan, inputs, torch.Generator().manual_seed(0)).pairs[0])
+        plan = make_plan(self.forward_func, inputs, choose_options(self.forward_func, query.inputs, self._layer)).last
+        return _take_credit(plan.method.interactions(inputs, **plan.arguments))
 
 
 def _take_credit(result: Interactions) -> PairCredit:

@@ -87,7 +87,7 @@ def choose_maker(forward_func: ForwardFunc, inputs: Tensor, layer: object) -> Im
     Raises:
         ValueError: the layer does not fit.
     """
-    plan = make_plan(forward_func, (inputs, inputs), choose_options(forward_func, inputs, layer))
+    plan = make_plan(forward_func, (inputs, inputs), choose_options(forward_func, inputs, layer)).last
     module, choices = getattr(plan.method, "layer", None), " ".join(plan.choices)
     if module is None or not isinstance(forward_func, SimilarityWrapper) or not forward_func.is_tied:
         return ImageMaker(choices, (CELLS, CELLS))

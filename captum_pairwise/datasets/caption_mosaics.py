@@ -1,5 +1,6 @@
 """Mosaics of four photos, each with a text of some of their names: the pointing game of models of images and text."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ class CaptionMosaic:
 
 
 def _keep_letters(text: str) -> str:
-    """The letters and digits, in lower case."""
-    return "".join(filter(str.isalnum, text.casefold()))
+    """The letters and digits, in lower case and without accents, which some tokenizers drop."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text.casefold())))
 
 
 def caption_mosaics(photos: Photos, n: int = 60, seed: int = 0) -> list[CaptionMosaic]:
@@ -102,11 +103,11 @@ def caption_mosaics(photos: Photos, n: int = 60, seed: int = 0) -> list[CaptionM
 def _check_photos(photos: Mapping[str, Sequence[object]]) -> None:
     if len(photos) < N_TILES:
         raise ValueError(f"Expected photos of at least {N_TILES} names, got {list(photos)}. Add names.")
-    unfit = [name for name, files in photos.items() if not _keep_letters(name) or isinstance(files, (str, Path)) or not len(files)]
-    if unfit:
-        raise ValueError(
-            f"Expected a list of photos for each name, and names with letters, got {unfit[0]!r}: {photos[unfit[0]]!r}. Mend it."
-        )
+    for name, files in photos.items():
+        if not _keep_letters(name):
+            raise ValueError(f"Expected names with letters, got {name!r}. Rename it.")
+        if not isinstance(files, (list, tuple)) or not files:
+            raise ValueError(f"Expected a list of photos of {name!r}, got {files!r:.100}. Pass at least one in a list.")
 
 
 def _make_mosaic(photos: Photos, n_names: int, draws: np.random.Generator) -> CaptionMosaic:

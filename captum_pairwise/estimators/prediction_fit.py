@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import nan
 
 import scipy
 import torch
@@ -111,23 +112,24 @@ def measure_prediction(game: Game, result: Interactions, n_rows: int, generator:
     if result.first_order is None or result.between is None:
         return result
     p = _get_probabilities(result)
-    list_parts, words = _draw_table(game, p, n_rows, generator)
+    split, words = _draw_table(game, p, n_rows, generator)
 
-    def score(one: Interactions) -> Interactions:
-        return _add_fit(one, list_parts(one), words, p)
+    def score(credits: Interactions) -> Interactions:
+        return _add_fit(credits, split(credits), words, p)
 
     return replace(score(result), sources=map_sources(result, score))
 
 
 def centre_prediction(game: Game, result: Interactions, n_rows: int, generator: torch.Generator) -> Interactions:
-    """The result of one pair with the constant whose predictions are right on average, on coalitions that are evaluated now.
+    """The result of one pair with the constant whose predictions are right on average.
 
-    A Banzhaf index along a path has the constant that fits the middle of the path. Half present parts and random halves of the parts often
-    have another similarity, though the changes from there on are alike. Arguments are as for `measure_prediction`.
+    A Banzhaf index along a path takes its constant from the middle of the path. The similarity with all parts half present differs from
+    the mean over random coalitions, which is evaluated here. Arguments are as for `measure_prediction`.
     """
-    list_parts, _ = _draw_table(game, _get_probabilities(result), n_rows, generator)
-    shift = torch.stack([(weights.to(values) * (values - predicted)).sum() for predicted, values, weights in list_parts(result)]).sum()
-    return replace(result, constant=(result.empty if result.constant is None else result.constant) + shift)
+    split, _ = _draw_table(game, _get_probabilities(result), n_rows, generator)
+    constant = result.empty if result.constant is None else result.constant
+    shift = sum((weights.to(values) * (values - predicted)).sum() for predicted, values, weights in split(result))
+    return replace(result, constant=constant + shift)
 
 
 def measure_pairs(game: EmbeddedGame, result: Interactions, n_rows: int, generator: torch.Generator) -> float:
@@ -142,16 +144,19 @@ def measure_pairs(game: EmbeddedGame, result: Interactions, n_rows: int, generat
     p = _get_probabilities(result)
     query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
     retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
-    values = game.combine(query.embeddings, retrieved.embeddings).double()
+    evaluated = game.combine(query.embeddings, retrieved.embeddings)
+    values, rounding = evaluated.double(), ROUNDING * torch.finfo(evaluated.dtype).eps * evaluated.abs().max().item()
     predicted = query.coalitions.to(values) @ result["between"][0].to(values) @ retrieved.coalitions.to(values).T
     together, residual = (table - table.mean(0) - table.mean(1, keepdim=True) + table.mean() for table in (values, values - predicted))
+    if not together.square().mean() > rounding**2:
+        return nan
     return (1 - residual.square().sum() / together.square().sum()).item()
 
 
 def _draw_table(
     game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator
 ) -> tuple[Callable[[Interactions], Iterable[Part]], str]:
-    """Evaluate coalitions: a function from a result of the game to the parts of their table, and the number of coalitions in words."""
+    """A function from a result to the parts of the table of coalitions that are evaluated now, and the number of these in words."""
     if isinstance(game, EmbeddedGame):
         query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
         retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)

@@ -18,7 +18,7 @@ from captum_pairwise.explanations.held_out import measure_fit
 from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.places import Places
 from captum_pairwise.explanations.plan import Plan, make_plan
-from captum_pairwise.explanations.plan_run import PATHS, PlanRun, run_plan
+from captum_pairwise.explanations.plan_run import PlanRun, run_plan
 from captum_pairwise.explanations.removal import read_names, remove_parts, remove_words
 from captum_pairwise.explanations.trust import judge_numbers
 from captum_pairwise.explanations.untrained import find_untrained
@@ -47,8 +47,9 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
     """
     given, (batch, options) = batch, _prepare(batch, options)
     warnings = _find_warnings(given if options.method is MaxSimShapleyTaylor else batch)
+    inputs = batch.inputs
     try:
-        plan = make_plan(batch.forward_func, inputs := batch.inputs, options)
+        plan = make_plan(batch.forward_func, inputs, options)
         generator = torch.Generator().manual_seed(options.seed + 1)
         run = run_plan(batch.forward_func, plan, inputs, generator)
     except ValueError as error:  # the embeddings of a random network may all be zero or equal
@@ -64,7 +65,7 @@ def explain_batch(batch: Batch, options: Options) -> list[Explanation]:
         setting = Setting(sides, plan.absent, _name_head(batch.forward_func), own_blurs, gallery, options.threshold)
         weak_layer = find_weak_layer(pair)
         alarms = [*warnings, weak_layer] if weak_layer is not None else warnings
-        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair), is_path=isinstance(plan.method, PATHS))
+        trust = judge_numbers(pair, fit, alarms, is_exact=_is_exact(batch.forward_func, plan, pair), is_path=run.is_checked)
         verdict = write_verdict(pair, setting, trust, alarms)
         explanations.append(Explanation(*contents, pair, verdict, _join_choices(batch, plan)))
     return explanations

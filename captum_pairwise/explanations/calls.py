@@ -36,9 +36,9 @@ def explain(
     The model decides what is run, and `Explanation.choices` says what and why. The parts are the places of the last layer before pooling
     or before the class token, or the tokens of a sentence, or superpixels where no layer is known. The method is the closed form for a dot
     product behind pooling and linear layers, the factorised estimator for other similarities of two embeddings, and a Gaussian process for
-    a function that is no `SimilarityWrapper`. More than 64 places before other layers have integrated Hessians, if their pairs predict
-    what both images change together on coalitions held out; if not, as often in trained transformers, the places are sampled, and more than
-    256 as blocks.
+    a function that is no `SimilarityWrapper`. With more than 64 places before other layers, integrated Hessians come first. They are kept
+    if their pairs predict what both images change together, on coalitions held out. Trained transformers often fail this: their places are
+    then sampled, and more than 256 as blocks.
 
     Maps are Shapley values of each image while the other is whole: they sum to what the image adds. Pairs are Banzhaf indices at 1/2: the
     prediction of the similarity by parts and pairs when parts are missing at random; `interactions.r2` says how good it is, and

@@ -50,7 +50,7 @@ def join_layers(layers: Sequence[LayerChoice]) -> Layers:
 
 
 def choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) -> list[LayerChoice]:
-    """The layer of each side; empty if the parts are those of the inputs."""
+    """The layer of each side, or one for both; empty if the parts are those of the inputs."""
     if options.removal is not None:
         return []
     if options.feature_mask is not None or not isinstance(forward_func, SimilarityWrapper):
@@ -58,10 +58,8 @@ def choose_layers(forward_func: ForwardFunc, inputs: Images, options: Options) -
         modules = [find_named_layer(forward_func, name) if isinstance(name, str) else name for name in named]
         return [LayerChoice(module, type(module).__name__, None, "its places", 0) for module in modules]
     choices = []
-    for side, images in enumerate(inputs):
-        if choices and _divides_alike(forward_func, inputs, options):
-            return choices
-        embedder = forward_func.make_embedder(side)
+    for side in (0,) if _divides_alike(forward_func, inputs, options) else (0, 1):
+        embedder, images = forward_func.make_embedder(side), inputs[side]
         named = options.layer[side] if isinstance(options.layer, (tuple, list)) else options.layer
         if isinstance(named, str):
             named = find_named_layer(embedder.encoder, named)
@@ -111,8 +109,6 @@ def _describe_parts(choices: Sequence[LayerChoice], is_named: bool) -> str:
     return f"Parts: {' and '.join(words)}{reason}."
 
 
-def join_many_places(layers: Sequence[LayerChoice]) -> list[LayerChoice] | None:
-    """The same layers, with blocks of places as parts of those that have too many to sample; None if their parts are no grid."""
-    joined = [join_places(choice, MOST_BLOCKS) if choice.n_parts > MOST_SAMPLED else choice for choice in layers]
-    known = [choice for choice in joined if choice is not None]
-    return known if len(known) == len(joined) else None
+def join_many_places(layers: Sequence[LayerChoice]) -> list[LayerChoice]:
+    """The same layers, with blocks of neighbouring places as parts where there are too many to sample and the places are a grid."""
+    return [join_places(choice, MOST_BLOCKS) if choice.n_parts > MOST_SAMPLED else choice for choice in layers]

@@ -18,7 +18,8 @@ from captum_pairwise.models.words.token_encoder import TokenEncoder
 from captum_pairwise.network.channel_axis import ChannelTracker
 from captum_pairwise.network.layer_outputs import get_first_tensor, replace_first_tensor
 from captum_pairwise.network.thread_hooks import this_thread_only
-from captum_pairwise.players.regions import Layout, TokenGrid
+from captum_pairwise.players.position_layouts import MapBlocks, TokenGrid
+from captum_pairwise.players.regions import Layout
 
 FEWEST_PLACES = 4
 ADAPTED = ("network.", "encoder.")  # names of the network inside an adapter, and inside one that selects an output
@@ -37,7 +38,7 @@ class LayerChoice:
         mask: the `layer_mask` of its parts; None makes each place a part.
         parts: the parts in words.
         n_parts: their number, 0 if it is unknown.
-        size: rows and columns of a map `[B, C, H, W]` whose cells are the parts; empty for other parts.
+        size: the number of places along each axis of a map whose cells are the parts; empty for other parts.
     """
 
     layer: nn.Module
@@ -202,7 +203,7 @@ def _divide_layer(encoder: nn.Module, call: _Call, image: Tensor, most: int | No
         mask = TokenGrid(size, n_prefix=places[0] - prod(size), block=block)
         return LayerChoice(call.module, call.name, mask, **_count_blocks(size, block, "patches"))
     counted = _count_blocks(places, 1, "cells" if len(places) > 1 else "places")
-    return LayerChoice(call.module, call.name, None, **counted, size=tuple(places) if len(places) == 2 and call.axis == 1 else ())
+    return LayerChoice(call.module, call.name, None, **counted, size=tuple(places) if len(places) > 1 else ())
 
 
 def _count_blocks(size: Sequence[int], block: int, name: str) -> dict[str, Any]:
@@ -212,17 +213,15 @@ def _count_blocks(size: Sequence[int], block: int, name: str) -> dict[str, Any]:
     return {"parts": f"{' × '.join(map(str, counts))} {name if block == 1 else blocks}", "n_parts": prod(counts)}
 
 
-def join_places(choice: LayerChoice, most: int) -> LayerChoice | None:
-    """The same layer with blocks of neighbouring places as its parts, at most so many; None for parts that are no grid."""
-    size = choice.mask.sizes if isinstance(choice.mask, TokenGrid) else choice.size
-    if not size:
-        return None
-    block = _find_block(size, most)
+def join_places(choice: LayerChoice, most: int) -> LayerChoice:
+    """The same layer with blocks of neighbouring places as its parts, at most so many; unchanged if its parts are no grid."""
     if isinstance(choice.mask, TokenGrid):
-        return replace(choice, mask=replace(choice.mask, block=block), **_count_blocks(size, block, "patches"))
-    rows, columns = (torch.arange(side, device="cpu") // block for side in size)
-    mask = (rows[:, None] * (int(columns[-1]) + 1) + columns)[None, None]
-    return replace(choice, mask=mask, size=(), **_count_blocks(size, block, "cells"))
+        block = _find_block(choice.mask.sizes, most)
+        return replace(choice, mask=replace(choice.mask, block=block), **_count_blocks(choice.mask.sizes, block, "patches"))
+    if not choice.size:
+        return choice
+    block = _find_block(choice.size, most)
+    return replace(choice, mask=MapBlocks(block), **_count_blocks(choice.size, block, "cells"))
 
 
 def _find_block(size: tuple[int, ...], most: int) -> int:

@@ -57,7 +57,7 @@ class Plan:
         build: builds the games of the same call in a context.
         choices: the parts and the method, and why they were chosen, one sentence each.
         absent: what happens to absent parts of each image, in words such as "blurred".
-        fallback: the plan that is run if the credits of this one do not predict the similarity; None if there is no other.
+        fallback: the plan that is run if the pairs of this one do not predict; None if there is no other.
     """
 
     method: Any
@@ -66,6 +66,11 @@ class Plan:
     choices: tuple[str, ...]
     absent: tuple[str, str]
     fallback: "Plan | None" = None
+
+    @property
+    def last(self) -> "Plan":
+        """The plan that is right for every pair, so that all have the same parts."""
+        return self if self.fallback is None else self.fallback
 
 
 def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Plan:
@@ -78,10 +83,14 @@ def make_plan(forward_func: ForwardFunc, inputs: Images, options: Options) -> Pl
     layers = choose_layers(forward_func, inputs, options)
     names = _choose_methods(forward_func, inputs, options, layers)
     replacements = _choose_replacements(forward_func, inputs, options)
-    plan, blocks = _plan_method(forward_func, inputs, options, layers, names[0], replacements), join_many_places(layers)
-    if len(names) == 1 or blocks is None:
-        return plan
-    return replace(plan, fallback=_plan_method(forward_func, inputs, options, blocks, names[1], replacements))
+    blocks = join_many_places(layers) if options.method is None else layers
+
+    def plan(name: str) -> Plan:
+        return _plan_method(forward_func, inputs, options, blocks if name == "factorised" else layers, name, replacements)
+
+    first = plan(names[0])
+    can_sample = all(choice.n_parts <= MOST_SAMPLED for choice in blocks)
+    return replace(first, fallback=plan(names[1])) if len(names) > 1 and can_sample else first
 
 
 def _plan_method(
@@ -150,7 +159,7 @@ def _find_class(name: str, options: Options, choices: Sequence[LayerChoice]) -> 
 
 
 def _choose_methods(forward_func: ForwardFunc, inputs: Images, options: Options, choices: Sequence[LayerChoice]) -> tuple[str, ...]:
-    """The name of the method, "" for a class of the user, and of the one that follows if it does not predict.
+    """The names of the methods to try in this order; "" is a class of the user.
 
     Raises:
         ValueError: the user named a method that does not exist.
@@ -170,7 +179,7 @@ def _choose_methods(forward_func: ForwardFunc, inputs: Images, options: Options,
 
 
 def _list_methods(forward_func: ForwardFunc, inputs: Images, choices: Sequence[LayerChoice], has_budget: bool) -> tuple[str, ...]:
-    """The cheapest method that is right for this model; or the one that is if the network is smooth, and the one that always is."""
+    """The names of the methods to try in this order: for many parts gradients, then coalitions; else one method."""
     if not isinstance(forward_func, SimilarityWrapper):
         return ("opaque",)
     head, n_parts = forward_func.head, [choice.n_parts for choice in choices]
@@ -180,13 +189,16 @@ def _list_methods(forward_func: ForwardFunc, inputs: Images, choices: Sequence[L
     is_affine = bool(choices) and (head.frozen_norm is False or is_large) and _has_affine_tails(forward_func, inputs, choices)
     if is_affine and head.frozen_norm is False:
         return ("closed form",)
-    is_sampled = max(n_parts, default=0) <= MOST_SAMPLED and (is_affine or has_budget or not is_large)
+    is_sampled = has_budget or not is_large or (is_affine and max(n_parts) <= MOST_SAMPLED)
     return ("factorised",) if is_sampled else ("path", "factorised")
 
 
 def _has_affine_tails(model: SimilarityWrapper, inputs: Images, choices: Sequence[LayerChoice]) -> bool:
     """True if only pooling and linear layers follow both layers."""
-    views = build_layer_views(model, join_layers(choices), inputs, None, MemoryNotice())[1]
+    if model.is_stochastic:  # closed forms do not average over draws
+        return False
+    needs_norm, firsts = not model.head.frozen_norm, (inputs[0][:1], inputs[1][:1])
+    views = build_layer_views(model, join_layers(choices), firsts, None, MemoryNotice(), needs_norm=needs_norm)[1]
     return all(view.tail.is_affine for view in views)
 
 

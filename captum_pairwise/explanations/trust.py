@@ -60,7 +60,8 @@ def judge_numbers(
         fit: `R²` of both maps.
         warnings: what is wrong with the model.
         is_exact: True if nothing was drawn: credits without a standard error have no error.
-        is_path: True if they come from gradients along a path: nothing was drawn, and their errors are in the gap and in both `R²`.
+        is_path: True if they come from a path, and the pairs predict what both images change together: nothing was drawn, and the gap and
+            `R²` judge the maps.
     """
     errors = [_measure_error(interactions, name, 0.0 if is_exact else nan if is_path else inf) for name in CREDITS]
     gap = _measure_gap(interactions)

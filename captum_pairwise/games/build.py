@@ -25,7 +25,7 @@ from captum_pairwise.games.two_towers import (
 )
 from captum_pairwise.models.similarity import SimilarityWrapper
 from captum_pairwise.network.batching import MemoryNotice
-from captum_pairwise.network.layers import Layers
+from captum_pairwise.network.layers import Layers, check_layers
 from captum_pairwise.players.baselines import Baseline
 from captum_pairwise.players.layouts import LayoutNames, parse_layouts
 from captum_pairwise.players.regions import Players, cells
@@ -34,6 +34,21 @@ from captum_pairwise.players.windows import Size, Windows, height_and_width, sli
 from captum_pairwise.results.interactions import SIDES
 
 UNIT_NORM = 1e-3  # the allowed difference of a norm from 1, in half precision too
+_SHARED: ContextVar[dict[tuple, tuple[Pairs, tuple]] | None] = ContextVar("shared pairs", default=None)
+
+
+@contextmanager
+def share_pairs() -> Iterator[None]:
+    """A context in which `build_layer_pairs` returns the same pairs for the same objects: no image runs through the network twice.
+
+    Yields:
+        nothing.
+    """
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 def find_wrapper(forward_func: ForwardFunc) -> SimilarityWrapper | None:
@@ -159,36 +174,33 @@ def build_layer_pairs(
     Raises:
         ValueError: an argument does not fit; the message names it.
     """
-    arguments = (forward_func, layer, inputs, baselines, layer_baselines, layer_mask, layout, divide)
-    shared, key = _SHARED.get(), tuple(map(id, arguments))
-    if shared is not None and key in shared:
-        return shared[key][0]
+    space, shared = (baselines, layer_baselines, layer_mask, layout, divide), _SHARED.get()
+    if shared is None or context.is_stochastic or context.description is not None:  # no progress bar is shown twice
+        return _make_layer_pairs(forward_func, layer, inputs, context, *space)
+    arguments = (forward_func, *check_layers(layer), inputs, *space, context.target, context.additional_forward_args)
+    key = (context.max_rows, *map(id, arguments))
+    if key not in shared:  # the arguments are kept, so that no other object gets the identity of one of them
+        shared[key] = _make_layer_pairs(forward_func, layer, inputs, context, *space), arguments
+    return shared[key][0]
+
+
+def _make_layer_pairs(
+    forward_func: ForwardFunc,
+    layer: Layers,
+    inputs: object,
+    context: ForwardContext,
+    baselines: Baselines,
+    layer_baselines: Baselines,
+    layer_mask: Masks,
+    layout: LayoutNames,
+    divide: Callable[[torch.Tensor, int], Players],
+) -> Pairs:
+    """The games of `build_layer_pairs`, from runs of the network."""
     model, images = check_wrapper(forward_func, context), check_images(inputs, takes_ids=True)
     options = [replace(side, divide=divide) for side in _split_options(baselines, layer_baselines, layer_mask, layout)]
     if model is None:
-        pairs = make_joint_layer_pairs(forward_func, layer, images, options, context)
-    else:
-        pairs = make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)
-    if shared is not None and not context.is_stochastic:
-        shared[key] = pairs, arguments  # kept, so that no other object gets the identity of one of them
-    return pairs
-
-
-_SHARED: ContextVar[dict[tuple[int, ...], tuple[Pairs, tuple]] | None] = ContextVar("shared pairs", default=None)
-
-
-@contextmanager
-def share_pairs() -> Iterator[None]:
-    """A context in which `build_layer_pairs` returns the same pairs for the same objects: no image runs through the network twice.
-
-    Yields:
-        nothing.
-    """
-    token = _SHARED.set({})
-    try:
-        yield
-    finally:
-        _SHARED.reset(token)
+        return make_joint_layer_pairs(forward_func, layer, images, options, context)
+    return make_tower_pairs(model.head, make_layer_towers(model, layer, images, options, context), context)
 
 
 def build_affine_pairs(
@@ -243,9 +255,11 @@ def _make_finite_affine(tower: Tower, name: str) -> list[list[Affine]]:
 
 
 def build_layer_views(
-    forward_func: ForwardFunc, layer: Layers, inputs: object, layout: LayoutNames, notice: MemoryNotice
+    forward_func: ForwardFunc, layer: Layers, inputs: object, layout: LayoutNames, notice: MemoryNotice, needs_norm: bool = True
 ) -> tuple[SimilarityWrapper, list[TowerView]]:
     """The model, and the tower of each batch of images seen from the layer; call it outside inference mode to differentiate.
+
+    Without `needs_norm` the embeddings may have another norm.
 
     Raises:
         ValueError: the forward function is no `SimilarityWrapper`, or an argument does not fit.
@@ -256,4 +270,4 @@ def build_layer_views(
         raise ValueError("Expected a SimilarityWrapper, because this method uses both embeddings. Pass `SimilarityWrapper(encoder)`.")
     options = _split_options(None, None, None, layout)
     with torch.no_grad():
-        return model, make_tower_views(model, layer, images, options, context)
+        return model, make_tower_views(model, layer, images, options, context, needs_norm)

@@ -10,7 +10,8 @@ from torch import Tensor
 from captum_pairwise.games.checks import clone_if_inference
 from captum_pairwise.players.baselines import Baseline, background_members
 from captum_pairwise.players.layouts import describe_layouts, get_channel_axis
-from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, apply_layout, cells, map_cells, parse_mask
+from captum_pairwise.players.position_layouts import apply_layout
+from captum_pairwise.players.regions import NEVER_LEAVES, Layout, Players, cells, map_cells, parse_mask
 from captum_pairwise.players.windows import Windows
 
 

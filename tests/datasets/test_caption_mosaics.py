@@ -50,6 +50,7 @@ def test_the_seed_decides(mosaics):
         (("Cat", "guinea pig"), ["ca", "##t", "gui", "nea", "pig"], [0, 0, 1, 1, 1]),
         (("cat", "dog"), ["cat", "-", "dog"], [0, 1, 1]),  # a token without letters belongs to the name that follows
         (("cat",), ["cat", "."], [0, 0]),  # or, at the end, to the last
+        (("café", "dog"), ["cafe", "dog"], [0, 1]),  # some tokenizers drop accents
     ],
 )
 def test_each_token_belongs_to_the_name_that_it_spells(names, tokens, owners):
@@ -85,12 +86,9 @@ def test_a_model_that_matches_words_and_colours_has_1():
     ("call", "message"),
     [
         (lambda: caption_mosaics(dict(list(PHOTOS.items())[:3])), "Expected photos of at least 4 names, got .* Add names."),
-        (lambda: caption_mosaics(PHOTOS | {"red": []}), "Expected a list of photos for each name, .* got 'red': \\[\\]. Mend it."),
-        (
-            lambda: caption_mosaics(PHOTOS | {"red": "red.jpg"}),
-            "Expected a list of photos for each name, .* got 'red': 'red.jpg'. Mend it.",
-        ),
-        (lambda: caption_mosaics(PHOTOS | {"!": PHOTOS["red"]}), "Expected .* names with letters, got '!'"),
+        (lambda: caption_mosaics(PHOTOS | {"red": []}), "Expected a list of photos of 'red', got \\[\\]. Pass at least one in a list."),
+        (lambda: caption_mosaics(PHOTOS | {"red": "red.jpg"}), "Expected a list of photos of 'red', got 'red.jpg'."),
+        (lambda: caption_mosaics(PHOTOS | {"!": PHOTOS["red"]}), "Expected names with letters, got '!'. Rename it."),
         (lambda: caption_mosaics(PHOTOS, 0), "Expected n to be a whole number of at least 1, got 0. Pass an int."),
         (lambda: caption_mosaics(PHOTOS)[1].assign_tokens(["no"]), "Expected tokens that spell '.*', got 'no'. Pass those of"),
     ],

@@ -2,6 +2,7 @@
 
 import weakref
 from dataclasses import replace
+from math import isnan
 
 import pytest
 import torch
@@ -163,6 +164,14 @@ def test_pairs_of_linear_towers_predict_all_that_needs_both_images(factor) -> No
     result = factorise(game, 2**5, TowerOptions(index=BANZHAF))
     scaled = replace(result, between=factor * result.between)
     assert_close(measure_pairs(game, scaled, 64, seeded(0)), 1 - (1 - factor) ** 2, rtol=0, atol=1e-9)
+
+
+def test_images_that_change_nothing_together_have_no_share() -> None:
+    """The embedding of one image does not change but for rounding."""
+    game = make_linear_towers()
+    constant = TwoTowerGame(5, 4, game.embed_query, lambda z: 1.0 + 1e-17 * game.embed_retrieved(z))
+    result = factorise(game, 2**5, TowerOptions(index=BANZHAF))
+    assert isnan(measure_pairs(constant, result, 64, seeded(0)))
 
 
 def test_the_credit_of_parts_and_the_constant_do_not_matter_for_what_needs_both_images() -> None:

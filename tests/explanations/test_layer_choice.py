@@ -9,7 +9,7 @@ from torchvision import models
 from captum_pairwise.explanations.layer_choice import choose_layer, describe_layer, find_named_layer
 from captum_pairwise.models.embedder import Embedder
 from captum_pairwise.models.output_field import SelectedOutput
-from captum_pairwise.players.regions import apply_layout
+from captum_pairwise.players.position_layouts import apply_layout
 
 PHOTO = torch.rand(1, 3, 64, 64, generator=seeded(0))
 

@@ -9,6 +9,7 @@ import captum_pairwise as cp
 from captum_pairwise.explanations.chosen_parts import MOST_SAMPLED
 from captum_pairwise.explanations.options import Options
 from captum_pairwise.explanations.plan import make_plan
+from captum_pairwise.players.position_layouts import apply_layout
 
 PAIR = images(1)
 
@@ -49,8 +50,28 @@ def test_many_parts_are_sampled_as_blocks_if_gradients_do_not_predict():
     assert 36 * 36 > MOST_SAMPLED
     assert type(plan.fallback.method) is cp.LayerFactorisedInteractions and "9 × 9 blocks of 4 × 4 cells" in plan.fallback.choices[0]
     mask = plan.fallback.arguments["layer_mask"][0]
-    expected = cp.grid(36, 36, 9, 9)
-    assert torch.equal(mask, expected)
+    players = apply_layout(torch.zeros(1, 4, 36, 36), mask, "the mask", 1)
+    assert players.shape == (9, 9) and torch.equal(players.ids, cp.grid(36, 36, 9, 9))
+    assert plan.last is plan.fallback and plan.last.last is plan.last
+
+
+def test_a_budget_is_for_samples_of_blocks():
+    plan = choose(cp.SimilarityWrapper(nn.Sequential(*wide_encoder(), nn.Upsample(scale_factor=3))), n_samples=500)
+    assert type(plan.method) is cp.LayerFactorisedInteractions and plan.fallback is None
+    assert plan.arguments["n_samples"] == 500 and "blocks of 4 × 4 cells" in plan.choices[0]
+
+
+def test_a_normalised_embedding_after_pooling_is_sampled():
+    class Normalised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+
+        def forward(self, inputs):
+            return nn.functional.normalize(self.features(inputs).mean((2, 3)), dim=1)
+
+    plan = choose(cp.SimilarityWrapper(Normalised().double().eval()))
+    assert type(plan.method) is cp.LayerFactorisedInteractions and "12 × 12 cells" in plan.choices[0]
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def run(model, **options):
 def test_gradients_are_kept_for_a_smooth_network():
     result = run(make_model())
     assert type(result.plan.method) is cp.LayerIntegratedHessians
-    assert result.pairs[0].r2.item() <= 1
-    assert "came first" not in " ".join(result.plan.choices)
+    assert result.is_checked and result.pairs[0].r2 is not None
+    assert "tried first" not in " ".join(result.plan.choices)
 
 
 def test_their_pairs_and_maps_are_those_of_samples():
@@ -65,10 +65,52 @@ def test_their_constant_is_that_of_coalitions():
     assert errors[0] < 0.2 * errors[1]
 
 
+def test_wrong_pairs_of_a_named_path_are_kept_and_known_to_be_wrong():
+    assert run(make_model(), method="path").is_checked
+    assert not run(make_model(60.0), method="path").is_checked
+    assert not run(make_model(), method="factorised").is_checked
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 60.0])
+def test_only_pairs_that_predict_can_be_reliable(sharpness):
+    images = (PAIR[0][0].float(), PAIR[1][0].float())
+    why = cp.explain(cp.SimilarityWrapper(_Smooth(sharpness).eval()), *images, layer="features", method="path")
+    unknown = [sentence for sentence in why.verdict.trust.evidence if "no standard error" in sentence]
+    assert bool(unknown) == (sharpness == 60.0)
+
+
+def test_a_result_without_changes_does_not_decide_for_a_ranking():
+    """Its share is unknown, and rounding is no change."""
+    model, plain = make_model(60.0), torch.full_like(PAIR[1], 0.5)
+    for order in ([PAIR[1], plain], [plain, PAIR[1]]):
+        inputs = PAIR[0].expand(2, -1, -1, -1), torch.cat(order)
+        result = run_plan(model, make_plan(model, inputs, Options(layer="features")), inputs, seeded(0))
+        assert type(result.plan.method) is cp.LayerFactorisedInteractions
+
+
+class _NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs):
+        return inputs * 1.0
+
+
+def test_an_operation_without_a_derivative_is_sampled():
+    class Custom(_Smooth):
+        def forward(self, inputs):
+            return _NoBackward.apply(super().forward(inputs))
+
+    assert type(run(cp.SimilarityWrapper(Custom().double().eval())).plan.method) is cp.LayerFactorisedInteractions
+
+
+def test_a_stochastic_encoder_with_many_places_is_explained():
+    model = cp.SimilarityWrapper(_Smooth().double().eval(), stochastic=True)
+    assert run(model, n_samples=300).pairs[0].between.shape == (1, 144, 144)
+
+
 def test_a_rough_network_is_sampled_and_the_choices_say_so():
     result = run(make_model(60.0))
     assert type(result.plan.method) is cp.LayerFactorisedInteractions
-    assert result.plan.choices[-1].startswith("LayerIntegratedHessians came first, but its pairs predict ")
+    assert result.plan.choices[-1].startswith("LayerIntegratedHessians was tried first, but its pairs predict ")
 
 
 def test_a_network_without_gradients_is_sampled():
@@ -80,7 +122,7 @@ def test_a_network_without_gradients_is_sampled():
     model = cp.SimilarityWrapper(Rounded().double().eval())
     result = run(model)
     assert type(result.plan.method) is cp.LayerFactorisedInteractions
-    assert result.plan.choices[-1] == "LayerIntegratedHessians came first, but the network has no gradients."
+    assert result.plan.choices[-1] == "LayerIntegratedHessians was tried first, but the network has no gradients."
 
 
 def test_an_error_without_another_plan_is_raised():
@@ -88,12 +130,14 @@ def test_an_error_without_another_plan_is_raised():
         run(make_model(), n_samples=3)
 
 
+@pytest.mark.parametrize("is_tied", [True, False])
 @pytest.mark.parametrize("method", ["path", "factorised"])
-def test_no_image_runs_again_through_the_network_for_the_measure(method):
-    model = cp.SimilarityWrapper(tiny_encoder())
+def test_no_image_runs_again_through_the_network_for_the_measure(method, is_tied):
+    model = cp.SimilarityWrapper(tiny_encoder(), *([] if is_tied else [tiny_encoder(1)]))
     plan = make_plan(model, PAIR, Options(layer="4", method=method))
     n_runs = []
-    model.query_encoder[0].register_forward_hook(lambda _module, inputs, _output: n_runs.append(len(inputs[0])))
+    for encoder in {model.query_encoder, model.retrieved_encoder}:
+        encoder[0].register_forward_hook(lambda _module, inputs, _output: n_runs.append(len(inputs[0])))
 
     def count(call):
         n_runs.clear()

@@ -8,9 +8,9 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.testing import assert_close
 
+from captum_pairwise.players.position_layouts import apply_layout, token_grid
 from captum_pairwise.players.regions import (
     Players,
-    apply_layout,
     average,
     cells,
     grid,
@@ -22,7 +22,6 @@ from captum_pairwise.players.regions import (
     player_centres,
     scalars,
     superpixels,
-    token_grid,
 )
 
 

@@ -6,7 +6,8 @@ from skimage.segmentation import slic
 from torch import Tensor, nn
 
 import captum_pairwise as cp
-from captum_pairwise.players.regions import apply_layout, paint, superpixels
+from captum_pairwise.players.position_layouts import apply_layout
+from captum_pairwise.players.regions import paint, superpixels
 from captum_pairwise.players.volumes import boxes, default_players, divide_signal, supervoxels
 
 

@@ -10,6 +10,7 @@ share that the pairs predict of what both images change together, on coalitions 
 import argparse
 import time
 from statistics import median
+from typing import Any
 
 import timm
 import torch
@@ -29,13 +30,13 @@ METHODS = {"gradients": cp.LayerIntegratedHessians, "factorised": cp.LayerFactor
 
 
 def load_images() -> tuple[Tensor, Tensor]:
-    digits = load_digits()
+    digits: Any = load_digits()
     images = torch.from_numpy(digits.images).float()[:, None] / 8 - 1
     return interpolate(images, (SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(digits.target)
 
 
 def train_network(images: Tensor, labels: Tensor, n_steps: int) -> nn.Module:
-    sizes = {"img_size": SIDE, "patch_size": PATCH, "embed_dim": 64, "depth": 4, "num_heads": 4}
+    sizes: dict[str, Any] = {"img_size": SIDE, "patch_size": PATCH, "embed_dim": 64, "depth": 4, "num_heads": 4}
     network = timm.models.VisionTransformer(**sizes, num_classes=10)
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=n_steps)
@@ -59,7 +60,8 @@ def compare(network: nn.Module, images: Tensor, layer_name: str, n_pairs: int) -
     seconds: dict[str, list[float]] = {name: [] for name in METHODS}
     for query, retrieved in PAIRS[:n_pairs]:
         inputs, results = (images[query, None], images[retrieved, None]), {}
-        mask = (cp.token_grid(SIDE // PATCH, SIDE // PATCH),) * 2
+        grid = cp.token_grid(SIDE // PATCH, SIDE // PATCH)
+        mask = (grid, grid)
         (game,) = build_layer_pairs(model, layer, inputs, ForwardContext(), layer_mask=mask).games()
         assert isinstance(game, EmbeddedGame)
         for name, method in METHODS.items():

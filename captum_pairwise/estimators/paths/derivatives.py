@@ -40,7 +40,8 @@ def differentiable() -> Iterator[None]:
     runs again in backward. Threads enter the block one after the other.
 
     Raises:
-        ValueError: a tensor of the network was made in inference mode, or a checkpointed part cannot be switched off.
+        NoGradientError: a tensor of the network was made in inference mode.
+        ValueError: a checkpointed part cannot be switched off.
     """
     with ONE_THREAD:
         _load_forward_mode()
@@ -53,12 +54,17 @@ def differentiable() -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
+class NoGradientError(ValueError):
+    """A network whose gradients a method needs has none."""
+
+
 @contextmanager
 def take_gradients() -> Iterator[None]:
     """Leave inference mode and switch gradient checkpointing off inside the block.
 
     Raises:
-        ValueError: a tensor of the network was made in inference mode, or a checkpointed part cannot be switched off.
+        NoGradientError: a tensor of the network was made in inference mode.
+        ValueError: a checkpointed part cannot be switched off.
     """
     try:
         with torch.inference_mode(False), disable_checkpointing():
@@ -66,7 +72,7 @@ def take_gradients() -> Iterator[None]:
     except RuntimeError as error:
         if "nference tensor" not in str(error):
             raise
-        raise ValueError(
+        raise NoGradientError(
             "Expected a model that can be differentiated, but its parameters or buffers were made in inference mode. Load or copy the "
             "model outside `torch.inference_mode()`, or use a method without gradients."
         ) from error
@@ -139,7 +145,7 @@ def _refuse_once_differentiable(values: Tensor) -> None:
         pending.extend(source for source, _ in node.next_functions)
         operation = getattr(type(node), "_forward_cls", None)
         if operation is not None and _is_once_differentiable(operation.backward):
-            raise ValueError(
+            raise NoGradientError(
                 f"Expected operations that can be differentiated twice, got {operation.__name__}. Replace it, or pass a SimilarityWrapper."
             )
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_pairwise.estimators.paths.continuous_index import SideNodes
-from captum_pairwise.estimators.paths.derivatives import Function, hessian_products, jacobians, point_gradients
+from captum_pairwise.estimators.paths.derivatives import Function, NoGradientError, hessian_products, jacobians, point_gradients
 from captum_pairwise.games.game import Game, TwoTowerGame
 
 NOTICED = 1e-5  # a change relative to the largest value that is no rounding error
@@ -44,7 +44,7 @@ def _refuse_missing_gradient(game: Game, side: slice) -> None:
     values = game.values(points)
     is_changed = (values[1] - values[0]).abs() > NOTICED * values.abs().max()  # independent of the unit of the similarity
     if is_changed and not _game_gradients(game, points[:2])[:, side].any():
-        raise ValueError(
+        raise NoGradientError(
             "Expected a network that can be differentiated, but no gradient arrives at the parts of an image, while the similarity changes "
             "with them. Take `torch.no_grad()`, `detach()` and rounding out of its forward, or use FactorisedShapleyTaylor."
         )
