@@ -34,6 +34,9 @@ class IntegratedHessians(HessianMethod):
     nothing about the pairs, which have no expected sum. The heat maps are integrated gradients of one image with the other whole, as of
     `LayerIGSAM`.
 
+    All points have every part blended alike. A network that is not smooth there, as many trained transformers, has other pairs than its
+    coalitions: `explain` measures this, and the factorised estimator has no such bias.
+
     A network of ReLUs is linear almost everywhere: pairs *within* an image, and the players' own credit, then miss the change at
     its kinks, and the whole index is far from complete. Pairs between the images do not need second derivatives of a tower. The
     option `softplus_beta` replaces every ReLU by a softplus: the explained network is then another function, with another similarity.
