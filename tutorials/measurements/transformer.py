@@ -52,6 +52,7 @@ def compare(encoder: torch.nn.Module, photos: tuple[Tensor, Tensor], n_chained: 
         "Taylor, all directions (`tolerance=None`)": lambda: hessians(weight="taylor", tolerance=None).interactions(
             photos, n_steps=N_NODES
         ),
+        "`explain`, with its checks": lambda: cp.explain(encoder, photos[0][0], photos[1][0]).interactions,
     }
     chains = cp.LayerFactorisedShapleyTaylor(model, layer, fit="chains").interactions(photos, n_samples=n_chained)
     truth = chains["between"].flatten()
