@@ -137,14 +137,10 @@ def measure_pairs(game: EmbeddedGame, result: Interactions, n_rows: int, generat
 
     $$1 - \frac{\sum_{AB} (g - \hat g)^2}{\sum_{AB} g^2}, \qquad g(A, B) = v(A, B) - \bar v(A, \cdot) - \bar v(\cdot, B) + \bar v$$
 
-    over all combinations of random coalitions of each image. Unlike `r2` it does not ask for the pairs within an image, which some
-    estimates do not have: it is near 1 for right pairs also where parts and pairs alone predict little. Arguments are as for
-    `measure_prediction`.
+    over all combinations of random coalitions of each image. Pairs within an image do not count: `r2` is low without them, but this share
+    is 1 if the pairs between the images are right. Arguments are as for `measure_prediction`.
     """
-    p = _get_probabilities(result)
-    query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
-    retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
-    evaluated = game.combine(query.embeddings, retrieved.embeddings)
+    query, retrieved, evaluated = _draw_sides(game, _get_probabilities(result), n_rows, generator)
     values, rounding = evaluated.double(), ROUNDING * torch.finfo(evaluated.dtype).eps * evaluated.abs().max().item()
     predicted = query.coalitions.to(values) @ result["between"][0].to(values) @ retrieved.coalitions.to(values).T
     together, residual = (table - table.mean(0) - table.mean(1, keepdim=True) + table.mean() for table in (values, values - predicted))
@@ -153,14 +149,21 @@ def measure_pairs(game: EmbeddedGame, result: Interactions, n_rows: int, generat
     return (1 - residual.square().sum() / together.square().sum()).item()
 
 
+def _draw_sides(
+    game: EmbeddedGame, p: tuple[float, float], n_rows: int, generator: torch.Generator
+) -> tuple[HeldOut, HeldOut, Float[Tensor, "query retrieved"]]:
+    """Coalitions of each image that are embedded now, and the values of all combinations."""
+    query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
+    retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
+    return query, retrieved, game.combine(query.embeddings, retrieved.embeddings)
+
+
 def _draw_table(
     game: Game, p: tuple[float, float], n_rows: int, generator: torch.Generator
 ) -> tuple[Callable[[Interactions], Iterable[Part]], str]:
     """A function from a result to the parts of the table of coalitions that are evaluated now, and the number of these in words."""
     if isinstance(game, EmbeddedGame):
-        query = draw_held_out(game.embed_query, game.n_query, n_rows, p[0], generator)
-        retrieved = draw_held_out(game.embed_retrieved, game.n_retrieved, n_rows, p[1], generator)
-        table = game.combine(query.embeddings, retrieved.embeddings)
+        query, retrieved, table = _draw_sides(game, p, n_rows, generator)
         return lambda result: _split_table(result, table, query, retrieved), _name_table(query, retrieved)
     rows = draw_present(game.n_players, n_rows, repeat_sides(p, game.n_query, game.n_retrieved), generator)
     values = game.values(rows)

@@ -36,12 +36,12 @@ METHODS: dict[str, tuple[Any, Any]] = {
 REASONS = {
     "closed form": "the similarity is a dot product and only pooling and linear layers follow, so its indices have a closed form",
     "factorised": "each side is embedded alone, so its parts are sampled alone",
-    "path": "there are many parts, and gradients say more of them than samples of the same cost",
+    "path": "there are many parts, for which gradients are cheaper than samples",
     "opaque": "the similarity cannot be split into two embeddings",
 }
 PREDICTING = {"factorised", "path", "opaque"}  # pairs by the index that predicts best; behind pooling all indices of pairs are equal
 INDEX_REASON = "Pairs are Banzhaf indices at p = 0.5, the best prediction of the similarity when parts are missing at random."
-MOST_WITHOUT_GRADIENTS = 64  # parts of an image; from there on gradients cost less than samples, and come first
+MOST_WITHOUT_GRADIENTS = 64  # parts of an image; with more, gradients are tried first
 PATH_TOLERANCE = 0.03  # relative error of pairs by gradients, far below the error of a rough explanation
 PASSES_PER_PART, FEWEST_PASSES = 4, 100  # of the whole network
 OPAQUE_SAMPLES = 1000
@@ -57,7 +57,7 @@ class Plan:
         build: builds the games of the same call in a context.
         choices: the parts and the method, and why they were chosen, one sentence each.
         absent: what happens to absent parts of each image, in words such as "blurred".
-        fallback: the plan that is run if the pairs of this one do not predict; None if there is no other.
+        fallback: the plan that is run if the pairs of this one do not predict the similarity; None if there is no other.
     """
 
     method: Any

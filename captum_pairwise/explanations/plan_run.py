@@ -100,7 +100,7 @@ def _measure_path(run: PlanRun, generator: torch.Generator) -> float:
 
 @torch.no_grad()
 def _score(run: PlanRun, generator: torch.Generator) -> PlanRun:
-    """The results with `r2`; a method that holds coalitions out itself has measured it. A constant along a path is centred first."""
+    """The results with `r2`, which some methods have measured themselves. The constant of a path is centred first."""
     pairs, is_path = [], isinstance(run.plan.method, PATHS)
     for game, pair in zip(run.games, run.pairs, strict=True):
         if is_path and pair.constant is not None:
