@@ -16,9 +16,9 @@ from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.local_engine import run_here, run_pool
 from captum_pairwise.audits.nearest_images import PhotoEmbeddings, embed_folder, embed_photos, list_nearest_pairs
 from captum_pairwise.audits.part_removal import (
-    FoundCluster,
     RemovalResult,
     check_tag,
+    find_shown,
     search_without_clusters,
     search_without_tag,
 )
@@ -151,17 +151,17 @@ def _search_without(
 ) -> list[RemovalResult]:
     """The search without each suspect, without all of them, and without each tag; empty for models that cannot search."""
     suspects = [cluster for cluster in clusters if cluster.is_suspect]
-    chosen = [(f"cluster {one.number}", [one]) for one in suspects[:MOST_REMOVED]]
+    chosen = [(f"cluster {one.number}", [place]) for place, one in enumerate(suspects[:MOST_REMOVED])]
     if len(suspects) > 1:
-        chosen.append(("all suspected clusters", suspects))
+        chosen.append(("all suspected clusters", list(range(len(suspects)))))
     wrapper = model.forward_func
     if not (chosen or tags) or not isinstance(wrapper, SimilarityWrapper) or wrapper.head.lift_query is None:
         return []
     if photos is None or len(photos.files) > MOST_SEARCHED:
         photos = embed_photos(model, _sample_files(rows))
     groups, top = _find_groups(rows), int(max(np.bincount(rows.queries)))
-    found = [(name, [FoundCluster(one.cluster, one.find_files(rows.parts)) for one in several]) for name, several in chosen]
-    results = [search_without_clusters(model, photos, several, name, top, groups) for name, several in found]
+    shown = find_shown(model, photos.files, [one.cluster for one in suspects]) if suspects else []
+    results = [search_without_clusters(model, photos, [parts[places] for parts in shown], name, top, groups) for name, places in chosen]
     return results + [search_without_tag(model, photos, tag, top, groups) for tag in tags]
 
 

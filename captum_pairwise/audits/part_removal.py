@@ -1,7 +1,8 @@
 """The counterfactual proof: the same search without some parts of all images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,15 +18,7 @@ from captum_pairwise.audits.removed_directions import find_direction, project_ou
 CHOSEN = 0.5  # weight of a tag from which on a part is removed
 
 Groups = dict[str, str]
-Choose = Callable[[AuditedModel, str], Bool[Tensor, " parts"] | None]
-
-
-@dataclass(frozen=True)
-class FoundCluster:
-    """A cluster of parts and the files in which it is among the strongest parts."""
-
-    cluster: PartCluster
-    files: frozenset[str]
+ShownParts = list[Bool[Tensor, "clusters parts"]]  # of each photo
 
 
 @dataclass(frozen=True)
@@ -60,16 +53,31 @@ def search_without_tag(model: AuditedModel, photos: PhotoEmbeddings, tag: str, t
         tag: one that needs no mask, see `check_tag`.
         top: the number of hits.
         groups: of each file; a hit is correct if it is of the group of its query.
-
     """
-    changed, n_images = _embed_without(model, photos, choose_tag(tag))
+    changed, n_images = _embed_without(model, photos, (_choose_tagged(model, file, tag) for file in photos.files))
     return _compare(f"the tag {tag}", n_images, photos, changed, top, groups)
 
 
+def find_shown(model: AuditedModel, files: Sequence[str], clusters: Sequence[PartCluster]) -> ShownParts:
+    """The parts of each photo that belong to each cluster, also those that are among the strongest parts of no pair.
+
+    Args:
+        model: a model whose parts have features.
+        files: the photos.
+        clusters: the clusters.
+    """
+    shown = []
+    for file in files:
+        features = cast(Tensor, model.get_image(file).parts.features)  # clusters are made of features
+        rows = features.cpu().numpy()
+        shown.append(torch.from_numpy(np.stack([cluster.contains(rows) for cluster in clusters])))
+    return shown
+
+
 def search_without_clusters(
-    model: AuditedModel, photos: PhotoEmbeddings, clusters: Sequence[FoundCluster], name: str, top: int, groups: Groups
+    model: AuditedModel, photos: PhotoEmbeddings, shown: ShownParts, name: str, top: int, groups: Groups
 ) -> RemovalResult:
-    """Remove the parts of some clusters from the images that show them, and their effect from all embeddings, and search again.
+    """Remove the parts of some clusters from all images, and their effect from all embeddings, and search again.
 
     Other positions of the network have seen a removed part too, and a photo without it still shows that something was there. So the mean
     difference between images of a group with and without the cluster is projected out of all embeddings.
@@ -77,13 +85,13 @@ def search_without_clusters(
     Args:
         model: the model.
         photos: the search with all parts.
-        clusters: the clusters.
+        shown: the parts of each photo that belong to each of these clusters.
         name: of the clusters, in words.
         top: the number of hits.
         groups: of each file; a hit is correct if it is of the group of its query.
     """
-    changed, n_images = _embed_without(model, photos, choose_clusters(clusters))
-    shows = torch.tensor([[file in one.files for file in photos.files] for one in clusters], device="cpu", dtype=torch.bool)
+    changed, n_images = _embed_without(model, photos, (parts.any(0) for parts in shown))
+    shows = torch.stack([parts.any(1) for parts in shown], 1)
     names = [groups.get(file, file) for file in photos.files]
     sides = []
     for rows in (changed.queries, changed.hits):
@@ -92,29 +100,14 @@ def search_without_clusters(
     return _compare(name, n_images, photos, replace(changed, queries=sides[0], hits=sides[1]), top, groups)
 
 
-def _embed_without(model: AuditedModel, photos: PhotoEmbeddings, choose: Choose) -> tuple[PhotoEmbeddings, int]:
-    """The embeddings without some parts, and the number of images that lost some; the others keep their embeddings."""
+def _embed_without(model: AuditedModel, photos: PhotoEmbeddings, removed: Iterable[Bool[Tensor, " parts"]]) -> tuple[PhotoEmbeddings, int]:
+    """The embeddings of photos without some parts, and the number of photos that lost some; the others keep their embeddings."""
     queries, hits, n_images = photos.queries.clone(), photos.hits.clone(), 0
-    for place, file in enumerate(photos.files):
-        chosen = choose(model, file)
-        if chosen is not None and chosen.any() and not chosen.all():  # nothing is left around a whole image
+    for place, (file, parts) in enumerate(zip(photos.files, removed, strict=True)):
+        if parts.any() and not parts.all():  # nothing is left around a whole image
             n_images += 1
-            queries[place : place + 1], hits[place : place + 1] = model.embed_file(file, chosen)
+            queries[place : place + 1], hits[place : place + 1] = model.embed_file(file, parts)
     return replace(photos, queries=queries, hits=hits), n_images
-
-
-def choose_clusters(clusters: Sequence[FoundCluster]) -> Choose:
-    """The parts within reach of the clusters that an image shows."""
-
-    def choose(model: AuditedModel, file: str) -> Bool[Tensor, " parts"] | None:
-        shown = [one.cluster for one in clusters if file in one.files]
-        features = model.get_image(file).parts.features if shown else None
-        if features is None:
-            return None
-        rows = features.cpu().numpy()
-        return torch.from_numpy(np.any([cluster.contains(rows) for cluster in shown], axis=0))
-
-    return choose
 
 
 def check_tag(name: str) -> None:
@@ -128,14 +121,10 @@ def check_tag(name: str) -> None:
         raise ValueError(f"Expected a tag that needs no mask, one of {known}, got {name!r}. Pass one of these, or a cluster.")
 
 
-def choose_tag(name: str) -> Choose:
-    """The parts of every image with a tag that needs no mask."""
-
-    def choose(model: AuditedModel, file: str) -> Bool[Tensor, " parts"]:
-        image = model.get_image(file)
-        return (image.is_flat if name == "flat" else tag_places(image.parts.grid)[name]) > CHOSEN
-
-    return choose
+def _choose_tagged(model: AuditedModel, file: str, name: str) -> Bool[Tensor, " parts"]:
+    """The parts of a photo with a tag that needs no mask."""
+    image = model.get_image(file)
+    return (image.is_flat if name == "flat" else tag_places(image.parts.grid)[name]) > CHOSEN
 
 
 def _compare(name: str, n_images: int, before: PhotoEmbeddings, after: PhotoEmbeddings, top: int, groups: Groups) -> RemovalResult:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from captum_pairwise.audits.audit_rows import AuditRows, PartTable
+from captum_pairwise.audits.audit_rows import AuditRows
 from captum_pairwise.audits.clustered_mean import ClusteredMean, average_by_query
 from captum_pairwise.audits.grid_tags import tag_places
 from captum_pairwise.audits.part_clusters import PartCluster, cluster_parts
@@ -53,10 +53,6 @@ class ClusterSummary:
     def strength(self) -> float:
         """What the ranking goes by: the credit times the effective number of further groups."""
         return self.credit.mean * self.recurrence
-
-    def find_files(self, parts: PartTable) -> frozenset[str]:
-        """The images that show it."""
-        return frozenset(parts.files[image] for image in np.unique(parts.image[self.cluster.entries]))
 
 
 @dataclass(frozen=True)

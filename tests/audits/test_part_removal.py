@@ -9,7 +9,7 @@ from PIL import Image
 from captum_pairwise.audits.audited_model import AuditedModel
 from captum_pairwise.audits.nearest_images import embed_photos
 from captum_pairwise.audits.part_clusters import PartCluster
-from captum_pairwise.audits.part_removal import FoundCluster, search_without_clusters, search_without_tag
+from captum_pairwise.audits.part_removal import find_shown, search_without_clusters, search_without_tag
 from captum_pairwise.audits.removed_directions import find_direction, project_out
 from captum_pairwise.audits.removed_parts import find_rest, mirror_places, remove_parts
 
@@ -58,7 +58,9 @@ def test_a_cluster_leaves_the_images_that_show_it_and_all_embeddings(tmp_path):
     chosen = torch.from_numpy(cluster.contains(features))
     assert chosen.nonzero().tolist() == [[5]]
     photos = embed_photos(audited, files)
-    result = search_without_clusters(audited, photos, [FoundCluster(cluster, frozenset(files[:1]))], "c", 2, groups)
+    shown = find_shown(audited, files, [cluster])
+    assert shown[0].tolist() == [chosen.tolist()] and not torch.stack(shown[1:]).any()
+    result = search_without_clusters(audited, photos, shown, "c", 2, groups)
     inputs = read_inputs(model, files)
     inputs[:1] = remove_parts(inputs[:1], chosen.reshape(4, 4))
     with torch.no_grad():
