@@ -1,7 +1,7 @@
 """Accuracy of the estimators when every embedding is a pass through a real network.
 
     python tutorials/measurements/superpixels.py
-    python tutorials/measurements/superpixels.py --budgets 200 400 800 1200 2400 --reference 6000
+    python tutorials/measurements/superpixels.py --budgets 100 200 400 800 1200 --reference 6000
 
 Superpixels of the stereo motorcycle (43 + 43), EfficientNet-Lite0 at 224 pixels, cosine, blurred baselines. The pairs between the images
 from a budget of passes for each photo are compared with a long run of the factorised estimator with other coalitions. `scale` is the slope
@@ -59,9 +59,11 @@ class CachedTower:
         return torch.stack([self.cache[key] for key in keys])
 
 
-def list_estimators(budget: int) -> Iterator[tuple[str, Callable[[TwoTowerGame], Interactions]]]:
+def list_estimators(budget: int, n_players: int) -> Iterator[tuple[str, Callable[[TwoTowerGame], Interactions]]]:
     yield "factorised, process", lambda game: factorise(game, budget, TowerOptions("process"))
     yield "factorised, chains", lambda game: factorise(game, budget, TowerOptions("chains"))
+    if budget < 2 * n_players + 2:  # too few for an opaque box
+        return
     yield "opaque box, Gaussian process", lambda game: gaussian_process(CallableGame(game.n_query, game.n_retrieved, game.values), budget)
     yield "opaque box, kernel with a ridge of 0.01", lambda game: kernel_taylor(game, budget, ridge=0.01)
     if budget >= ROWS_OF_A_PERMUTATION:
@@ -88,7 +90,7 @@ def main() -> None:
     print("| estimator | passes for each photo | correlation | relative MSE | scale | within 2 standard errors |")
     print("|---|---|---|---|---|---|")
     for budget in arguments.budgets:
-        for name, estimate in list_estimators(budget):
+        for name, estimate in list_estimators(budget, game.n_players):
             pair, copies = copy_game()
             interactions = estimate(pair)
             between, errors = interactions["between"].flatten(), interactions.standard_error

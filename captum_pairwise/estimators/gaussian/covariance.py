@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,24 @@ Pairs = Float[Tensor, "players players"]
 NUMBERS_AT_ONCE = 2**20
 SMALL_RATES = 0.1  # of the smoother part, relative to the smooth one
 NEARLY_CERTAIN = 1e-13  # relative changes have no limit at p = 0 and 1; the expectations are polynomials in p and move by as little
+
+
+class ExpectedProduct(NamedTuple):
+    """The expectation of a product with some rows.
+
+    Attributes:
+        present: its relative change by each player, for rows that have the player.
+        absent: the same for rows that do not have it.
+        mean: the expectation for each row.
+    """
+
+    present: Float[Tensor, " players"]
+    absent: Float[Tensor, " players"]
+    mean: Float[Tensor, " rows"]
+
+    def steps(self, rows: Rows) -> Rows:
+        """The relative change by each player, for each of the same rows."""
+        return torch.lerp(self.absent, self.present, rows)
 
 
 @dataclass(frozen=True)
@@ -40,12 +59,13 @@ class Walsh:
     def _log_scales(self, rows: Rows) -> Float[Tensor, " rows"]:
         return self.fading * (rows.shape[1] / 2 - rows.sum(1))
 
-    def expectation(self, p: Tensor, rows: Rows) -> tuple[Rows, Float[Tensor, " rows"]]:
-        """The relative change of `E_p` by each player, and `E_p` itself, for every row."""
+    def expectation(self, p: Tensor, rows: Rows) -> "ExpectedProduct":
+        """`E_p` of the product with every row, and its relative change by each player."""
         p, differs = _shrink(p), torch.exp(-self.rates)
-        present, absent = torch.where(rows > 0, torch.exp(-self.fading), differs), torch.where(rows > 0, differs, self.fading.exp())
-        mean = p * present + (1 - p) * absent
-        return (present - absent) / mean, mean.prod(1)
+        both, neither = torch.exp(-self.fading), self.fading.exp()
+        with_player, without = p * both + (1 - p) * differs, p * differs + (1 - p) * neither
+        logarithms = rows @ (with_player.log() - without.log()) + without.log().sum()
+        return ExpectedProduct((both - differs) / with_player, (differs - neither) / without, logarithms.exp())
 
     def overlap(self, nodes: Nodes) -> tuple[Float[Tensor, "players nodes nodes"], Float[Tensor, "nodes nodes"]]:
         """The relative change of `E_p E_p'` by a player in both coalitions, and `E_p E_p'` of two independent coalitions."""
@@ -101,9 +121,11 @@ class CoalitionKernel:
         return Walsh(SMALL_RATES * self.smooth.rates, self.smooth.fading)
 
     def _scales(self) -> Float[Tensor, " trends"]:
+        return torch.cat([self.common.expand(N_COMMON), self._own_scales().flatten()])
+
+    def _own_scales(self) -> Float[Tensor, "players degrees"]:
         rates = self.smooth.rates
-        share = 4 / self.n_players * rates / rates.log().mean().exp()
-        return torch.cat([self.common.expand(N_COMMON), (share[:, None] * self.own).flatten()])
+        return (4 / self.n_players * rates / rates.log().mean().exp())[:, None] * self.own
 
     def _terms(self) -> list[tuple[Tensor, Walsh]]:
         """The products with their scales. The rough part is a product with infinite rates."""
@@ -111,27 +133,36 @@ class CoalitionKernel:
         return [(torch.ones_like(self.rough), self.smooth), (self.wide, self._smoother), (self.rough, rough)]
 
     def expectations(self, nodes: Nodes, rows: Rows) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
-        """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node."""
-        scaled = trends(rows) * self._scales()
-        means, slopes = [], []
-        for p in nodes:
-            mean, _ = trend_expectations(0, p, self.n_players).multiply(scaled)
-            same, share = trend_expectations(1, p, self.n_players).multiply(scaled)
-            slope = share.T + same
-            for scale, product in self._terms():
-                steps, expectation = product.expectation(p, rows)
-                mean, slope = mean + scale * expectation, slope + (scale * steps * expectation[:, None]).T
-            means.append(mean)
-            slopes.append(slope)
-        return torch.stack(means), torch.stack(slopes, 1)
+        """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node.
+
+        A slope has one value for rows with the player, and one for rows without. Both are sums of a few products of a number of the player
+        and a number of the row.
+        """
+        of_size, transposed, own = trends(rows)[:, :N_COMMON], rows.T.contiguous(), self._own_scales()
+        degrees = of_size[:, :N_OWN]
+        own_sums = degrees * ((rows - 0.5) @ own)
+        means, slopes = rows.new_empty(len(nodes), len(rows)), rows.new_empty(self.n_players, len(nodes), len(rows))
+        for number, p in enumerate(nodes):
+            products = [(scale, product.expectation(p, rows)) for scale, product in self._terms()]
+            same, changed = (trend_expectations(order, p, self.n_players) for order in (0, 1))
+            expected = [scale * product.mean for scale, product in products]
+            means[number] = of_size @ (self.common * same.common) + own_sums @ same.other + sum(expected)
+            of_rows = torch.stack([*degrees.T, *expected])
+            of_player = own * (changed.own - changed.other)
+            absent = torch.cat([-of_player / 2, torch.stack([product.absent for _, product in products], 1)], 1)
+            present = torch.cat([of_player / 2, torch.stack([product.present for _, product in products], 1)], 1)
+            for_all = of_size @ (self.common * changed.common) + own_sums @ changed.other
+            slopes[:, number] = torch.lerp(absent @ of_rows, present @ of_rows, transposed).add_(for_all)
+        return means, slopes
 
     def pairs(self, p: Tensor, rows: Rows, weights: Float[Tensor, " rows"]) -> Pairs:
         """`Σ_r weights_r E_p[δ_ij k(·, row_r)]`. Its diagonal has no meaning."""
         same, share = trend_expectations(2, p, self.n_players).multiply(self._scales() * (trends(rows).T @ weights))
         total = same + share[:, None] + share
         for scale, product in self._terms():
-            steps, expectation = product.expectation(p, rows)
-            total = total + steps.T @ ((scale * weights * expectation)[:, None] * steps)
+            expected = product.expectation(p, rows)
+            steps = expected.steps(rows)
+            total = total + steps.T @ ((scale * weights * expected.mean)[:, None] * steps)
         return total
 
     def mean_covariance(self, nodes: Nodes) -> Float[Tensor, "nodes nodes"]:
@@ -194,6 +225,7 @@ class CoalitionKernel:
         """The products of the steps of two players, summed over the nodes: a matrix product for each row."""
         total = torch.zeros(len(rows), len(some), self.n_players, dtype=rows.dtype, device=rows.device)
         for scale, product in self._terms():
-            steps, expectations = map(lambda parts: torch.stack(parts, 1), zip(*(product.expectation(p, rows) for p in nodes), strict=True))
-            total.baddbmm_(((scale * weights * expectations)[..., None] * steps[..., some]).mT, steps)
+            expected = [product.expectation(p, rows) for p in nodes]
+            means, steps = torch.stack([one.mean for one in expected], 1), torch.stack([one.steps(rows) for one in expected], 1)
+            total.baddbmm_(((scale * weights * means)[..., None] * steps[..., some]).mT, steps)
         return total

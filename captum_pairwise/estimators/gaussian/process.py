@@ -54,13 +54,15 @@ class Process:
         return torch.linalg.solve_triangular(self.factor.T, self.whitened, upper=True)
 
     @cached_property
-    def channels(self) -> Float[Tensor, "rows outputs"]:
-        """A factor `Z` of the covariance of the outputs, `Zᵀ Z`, which scales the kernel.
+    def channels(self) -> Float[Tensor, "factors outputs"]:
+        """A factor `Z` of the covariance of the outputs, `Zᵀ Z`, which scales the kernel; with few rows if there are few outputs.
 
         It is the maximum-likelihood estimate, or larger if the process predicts the rows from each other worse than its variance says.
         """
         inflation = (self._left_out.sum() / self.whitened.square().sum().clamp(min=TINY)).clamp(min=1)
-        return self.whitened * (inflation / len(self.rows)).sqrt()
+        n_rows, n_outputs = self.whitened.shape
+        factor = torch.linalg.qr(self.whitened, mode="r").R if n_rows > 2 * n_outputs else self.whitened
+        return factor * (inflation / n_rows).sqrt()
 
     @cached_property
     def _precision(self) -> Float[Tensor, " rows"]:

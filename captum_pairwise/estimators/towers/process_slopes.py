@@ -68,7 +68,7 @@ def _predict_curves(
     unexplained[:, :, is_exact] = 0
 
     def inflate(weights: Nodes) -> Tensor:
-        return process.compare_left_out(torch.einsum("k,ikr->ir", weights.to(whitened), whitened)).to(like)
+        return process.compare_left_out(weights.to(whitened) @ whitened).to(like)
 
     mean = (offset + whitened @ process.whitened).to(like)
     return make_posterior(mean, CurveCovariance(unexplained, channels, inflate))
