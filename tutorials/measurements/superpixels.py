@@ -1,7 +1,7 @@
 """Accuracy of the estimators when every embedding is a pass through a real network.
 
     python tutorials/measurements/superpixels.py
-    python tutorials/measurements/superpixels.py --budgets 100 200 400 800 1200 --reference 6000
+    python tutorials/measurements/superpixels.py --budgets 100 200 400 800 --reference 6000
 
 Superpixels of the stereo motorcycle (43 + 43), EfficientNet-Lite0 at 224 pixels, cosine, blurred baselines. The pairs between the images
 from a budget of passes for each photo are compared with a long run of the factorised estimator with other coalitions. `scale` is the slope
