@@ -93,7 +93,7 @@ def describe_cluster(cluster: ClusterSummary) -> str:
     label = "" if isnan(cluster.wrong.mean) else f", {wrong} in wrong and {correct} in correct hits"
     groups = "" if cluster.is_suspect is None else f" of {_format_number(cluster.n_groups, 'group')}"
     return (
-        f"cluster {cluster.number}{place} is in {_format_number(cluster.n_images, 'image')}{groups} and carries "
+        f"cluster {cluster.number}{place} is strong in {_format_number(cluster.n_images, 'image')}{groups} and carries "
         f"{_format_share(cluster.credit.mean)} of the credit{label}"
     )
 

@@ -27,7 +27,7 @@ class ClusterSummary:
         correct: the same over correct hits.
         wrong: the same over wrong hits.
         n_queries: the number of queries in whose pairs it is among the strongest parts.
-        n_images: the number of images that show it.
+        n_images: the number of images in which it is among the strongest parts.
         n_groups: the number of groups that these images are of.
         recurrence: the effective number of groups that its credit comes from, minus 1.
         is_suspect: True if it carries much credit in several groups, and more in wrong hits than in correct ones; None if no column
