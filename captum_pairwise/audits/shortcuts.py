@@ -10,7 +10,7 @@ from captum_pairwise.audits.clustered_mean import ClusteredMean, average_by_quer
 from captum_pairwise.audits.grid_tags import tag_places
 from captum_pairwise.audits.part_clusters import PartCluster, cluster_parts
 
-LEAST_STRENGTH = 0.003  # credit times the effective number of further groups, of a suspect; planted ones have .008 and more
+LEAST_STRENGTH = 0.003  # credit times the effective number of further groups, of a suspect; planted ones have .0076 and more
 LEAST_RECURRENCE = 0.3  # further groups: 0 if all credit is in one group, 1 if it is shared evenly by two
 N_EXAMPLES = 12
 OFTEN = 0.5  # of the credit, for a place that is named

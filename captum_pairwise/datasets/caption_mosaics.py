@@ -97,7 +97,7 @@ def caption_mosaics(photos: Photos, n: int = 60, seed: int = 0) -> list[CaptionM
     """
     n, draws = check_count(n, "n", least=1), np.random.default_rng(seed)
     _check_photos(photos)
-    return [_make_mosaic(photos, 1 + number % N_TILES, draws) for number in range(n)]
+    return [_make_caption_mosaic(photos, 1 + number % N_TILES, draws) for number in range(n)]
 
 
 def _check_photos(photos: Mapping[str, Sequence[object]]) -> None:
@@ -110,7 +110,7 @@ def _check_photos(photos: Mapping[str, Sequence[object]]) -> None:
             raise ValueError(f"Expected a list of photos of {name!r}, got {files!r:.100}. Pass at least one in a list.")
 
 
-def _make_mosaic(photos: Photos, n_names: int, draws: np.random.Generator) -> CaptionMosaic:
+def _make_caption_mosaic(photos: Photos, n_names: int, draws: np.random.Generator) -> CaptionMosaic:
     """One mosaic: the first `n_names` of its four names, which lie in any order, make the text."""
     names = [list(photos)[place] for place in draws.permutation(len(photos))[:N_TILES]]
     half, order = SIDE // 2, draws.permutation(N_TILES).tolist()

@@ -59,7 +59,7 @@ class Walsh:
     def _log_scales(self, rows: Rows) -> Float[Tensor, " rows"]:
         return self.fading * (rows.shape[1] / 2 - rows.sum(1))
 
-    def expectation(self, p: Tensor, rows: Rows) -> "ExpectedProduct":
+    def expectation(self, p: Tensor, rows: Rows) -> ExpectedProduct:
         """`E_p` of the product with every row, and its relative change by each player."""
         p, differs = _shrink(p), torch.exp(-self.rates)
         both, neither = torch.exp(-self.fading), self.fading.exp()
@@ -135,23 +135,22 @@ class CoalitionKernel:
     def expectations(self, nodes: Nodes, rows: Rows) -> tuple[Float[Tensor, "nodes rows"], Float[Tensor, "players nodes rows"]]:
         """`E_p[k(·, row)]`, and `E_p[k(A∪i, row) - k(A, row)]` of each player, at every node.
 
-        A slope has one value for rows with the player, and one for rows without. Both are sums of a few products of a number of the player
-        and a number of the row.
+        A slope depends on whether its row has the player. In both cases the table of players and rows is a product of two thin matrices.
         """
-        of_size, transposed, own = trends(rows)[:, :N_COMMON], rows.T.contiguous(), self._own_scales()
-        degrees = of_size[:, :N_OWN]
+        sizes, transposed, own = trends(rows)[:, :N_COMMON], rows.T.contiguous(), self._own_scales()
+        degrees = sizes[:, :N_OWN]
         own_sums = degrees * ((rows - 0.5) @ own)
         means, slopes = rows.new_empty(len(nodes), len(rows)), rows.new_empty(self.n_players, len(nodes), len(rows))
         for number, p in enumerate(nodes):
-            products = [(scale, product.expectation(p, rows)) for scale, product in self._terms()]
-            same, changed = (trend_expectations(order, p, self.n_players) for order in (0, 1))
-            expected = [scale * product.mean for scale, product in products]
-            means[number] = of_size @ (self.common * same.common) + own_sums @ same.other + sum(expected)
+            scales, products = zip(*((scale, product.expectation(p, rows)) for scale, product in self._terms()), strict=True)
+            expected = [scale * product.mean for scale, product in zip(scales, products, strict=True)]
+            constant, changed = (trend_expectations(order, p, self.n_players) for order in (0, 1))
+            means[number] = sizes @ (self.common * constant.common) + own_sums @ constant.other + sum(expected)
+            of_trends = own * (changed.own - changed.other) / 2  # of rows with the player; without it the opposite
+            absent = torch.cat([-of_trends, torch.stack([product.absent for product in products], 1)], 1)
+            present = torch.cat([of_trends, torch.stack([product.present for product in products], 1)], 1)
             of_rows = torch.stack([*degrees.T, *expected])
-            of_player = own * (changed.own - changed.other)
-            absent = torch.cat([-of_player / 2, torch.stack([product.absent for _, product in products], 1)], 1)
-            present = torch.cat([of_player / 2, torch.stack([product.present for _, product in products], 1)], 1)
-            for_all = of_size @ (self.common * changed.common) + own_sums @ changed.other
+            for_all = sizes @ (self.common * changed.common) + own_sums @ changed.other
             slopes[:, number] = torch.lerp(absent @ of_rows, present @ of_rows, transposed).add_(for_all)
         return means, slopes
 

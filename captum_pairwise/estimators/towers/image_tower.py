@@ -19,7 +19,6 @@ N_CYCLES, N_STARTS = 4, 8  # random cyclic orders in a half of the sample, and t
 SEED = 0
 
 Embed = Callable[[Tensor], Tensor]
-Orders = Int[Tensor, "halves orders players"]
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,13 @@ class Design:
 
     Attributes:
         coalitions: present with probability ½, half by half.
-        chains: those through which the players enter one by one in random orders, from none to all, order by order, half by half.
-        arrivals: the place of each player in each of these orders.
+        orders: in which the players enter, half by half.
         held_out: coalitions that measure the prediction.
         is_exact: True if all coalitions and orders are there.
     """
 
     coalitions: Bool[Tensor, "halves rows players"]
-    chains: Bool[Tensor, "halves orders sizes players"]
-    arrivals: Orders
+    orders: Int[Tensor, "halves orders players"]
     held_out: Bool[Tensor, "held_out players"]
     is_exact: bool
 
@@ -79,20 +76,13 @@ def make_design(n_players: int) -> Design:
     held_out = draw_balanced(n_players, max(HELD_OUT, n_rows), 0.5, generator)
     if 2**n_players <= 2 * n_rows and factorial(n_players) <= 2 * N_CYCLES * N_STARTS:
         orders = torch.tensor(list(permutations(range(n_players))), device="cpu", dtype=torch.int64)
-        return Design(all_coalitions(n_players).expand(2, -1, -1), *_make_chains(orders.expand(2, -1, -1)), held_out, True)
+        return Design(all_coalitions(n_players).expand(2, -1, -1), orders.expand(2, -1, -1), held_out, True)
     halves = [draw_balanced(n_players, n_rows, 0.5, generator) for _ in range(2)]
     cycles = [torch.randperm(n_players, generator=generator, device="cpu") for _ in range(2 * N_CYCLES)]
     turned = [cycle.roll(-(start * n_players // N_STARTS)) for cycle in cycles for start in range(N_STARTS)]
     orders = torch.stack(turned).unflatten(0, (2, N_CYCLES * N_STARTS))
     coalitions = torch.stack([torch.cat([rows, ~rows]) for rows in halves])
-    return Design(coalitions, *_make_chains(torch.cat([orders, orders.flip(2)], 1)), held_out, False)
-
-
-def _make_chains(orders: Orders) -> tuple[Bool[Tensor, "halves orders sizes players"], Orders]:
-    """The coalitions through which the players enter in each order, and the place of each player in it."""
-    arrivals = orders.argsort(2)
-    sizes = torch.arange(orders.shape[2] + 1, device="cpu", dtype=torch.int64)
-    return arrivals[:, :, None, :] < sizes[:, None], arrivals
+    return Design(coalitions, torch.cat([orders, orders.flip(2)], 1), held_out, False)
 
 
 def summarise_tower(embed: Embed, n_players: int, basis: Float[Tensor, "dimensions channels"]) -> ImageTower:
@@ -117,12 +107,18 @@ def summarise_tower(embed: Embed, n_players: int, basis: Float[Tensor, "dimensio
     held_out = embed(design.held_out.to(device))
     mean = embeddings.mean((0, 1))
     predicted = mean + (design.held_out.to(embeddings) - 0.5) @ slopes.mean(0)
-    return ImageTower(basis, full, slopes, _average_orders(embed, design, device), held_out, predicted, design.is_exact)
+    return ImageTower(basis, full, slopes, _average_orders(embed, design.orders, device), held_out, predicted, design.is_exact)
 
 
-def _average_orders(embed: Embed, design: Design, device: torch.device) -> Float[Tensor, "halves players dimensions"]:
+def _average_orders(
+    embed: Embed, orders: Int[Tensor, "halves orders players"], device: torch.device
+) -> Float[Tensor, "halves players dimensions"]:
     """The mean change of the embedding when each player enters, over the orders of each half."""
-    embeddings = embed(design.chains.flatten(0, 2).to(device)).unflatten(0, design.chains.shape[:3])
+    n_players = orders.shape[2]
+    arrivals = orders.argsort(2)
+    sizes = torch.arange(n_players + 1, device="cpu", dtype=torch.int64)
+    coalitions = arrivals[:, :, None, :] < sizes[:, None]
+    embeddings = embed(coalitions.flatten(0, 2).to(device)).unflatten(0, coalitions.shape[:3])
     moves = embeddings.diff(dim=2)
-    places = design.arrivals.to(device)[..., None].expand(*design.arrivals.shape, moves.shape[3])
+    places = arrivals.to(device)[..., None].expand(*arrivals.shape, moves.shape[3])
     return moves.gather(2, places).mean(1)
